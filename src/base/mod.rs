@@ -1,0 +1,15 @@
+//! Plain vocabulary that every floor shares: places in text, diagnostics, digests, seeds, quantities.
+//!
+//! # Invariants
+//! Nothing here reads a file, a clock, the environment or a random source.
+
+pub mod diagnostic;
+pub mod hash;
+pub mod seed;
+pub mod span;
+pub mod units;
+
+pub use diagnostic::{Diagnostic, Edit, Label, Severity};
+pub use hash::{Canonical, Digest, Hasher};
+pub use seed::Seed;
+pub use span::{Span, Spanned};

@@ -1,0 +1,147 @@
+//! Environments: where an agent works, what it may see, and what only the metrics know.
+//!
+//! [`Env`] is the table of members. A member gives a [`Schema`], tasks by split, and [`Episode`]s that are stepped one call
+//! at a time.
+//!
+//! # Invariants
+//! An environment is a pure function of its spec, the task and the seed; state lives in the episode.
+//! Ground truth leaves an episode by [`Episode::truth`] only.
+
+pub mod desk;
+pub mod call;
+pub mod schema;
+
+pub use call::{Action, Call};
+pub use schema::{Field, FieldType, Schema, Visibility};
+
+use crate::base::{Canonical, Digest, Hasher};
+use crate::model::Message;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// A declared environment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EnvSpec {
+    pub kind: EnvKind,
+    pub splits: Vec<Split>,
+    /// Agent turns in an episode; the one that would exceed them is not asked for.
+    pub max_steps: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EnvKind {
+    Desk,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Split {
+    pub name: String,
+    pub size: u32,
+    /// May be evaluated, never used to train, stop or pick.
+    pub held_out: bool,
+}
+
+/// One task. `fields` follow the schema's task fields; those `visible to none` are in `hidden`, apart, so that no
+/// rendering can reach them by mistake.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// Unique in the environment, stable: `train-0012`.
+    pub id: String,
+    pub fields: Map<String, Value>,
+    pub hidden: Value,
+}
+
+impl Canonical for Task {
+    fn feed(&self, hasher: &mut Hasher) {
+        let Self { id, fields, hidden } = self;
+        hasher.put(id).str(&Value::Object(fields.clone()).to_string()).str(&hidden.to_string());
+    }
+}
+
+/// What an episode answers to one action.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Observation {
+    /// What the agent reads next; empty when `done`.
+    pub text: String,
+    pub done: bool,
+}
+
+/// Named figures of one episode, in name order: `success` is 0 or 1.
+pub type Truth = BTreeMap<String, f64>;
+
+/// One run through one task.
+pub trait Episode: Send {
+    fn step(&mut self, action: &Action) -> Observation;
+    /// Ground truth at this moment. For metrics and audits.
+    fn truth(&self) -> Truth;
+}
+
+/// One example of a static dataset that an environment offers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Example {
+    pub messages: Vec<Message>,
+    /// For labelled verdicts: the columns a critic's prompt may ask for (`task`, `traj`) and the true answer fields.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labelled: Option<Labelled>,
+}
+
+/// A finished trajectory with its true verdict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Labelled {
+    pub task: Task,
+    /// Assistant and tool messages after the prompt, in order.
+    pub turns: Vec<Message>,
+    pub ended: bool,
+    pub truth: Truth,
+}
+
+/// An environment, opened.
+#[derive(Debug)]
+pub enum Env {
+    Desk(desk::Desk),
+}
+
+impl Env {
+    pub fn open(spec: &EnvSpec) -> Self {
+        match spec.kind {
+            EnvKind::Desk => Env::Desk(desk::Desk::new(spec)),
+        }
+    }
+
+    /// Everything that decides tasks, tools, observations and metrics.
+    pub fn digest(&self) -> Digest {
+        match self {
+            Env::Desk(desk) => desk.digest(),
+        }
+    }
+
+    /// # Panics
+    /// When the split is not declared: references are checked before.
+    pub fn tasks(&self, split: &str) -> Vec<Task> {
+        match self {
+            Env::Desk(desk) => desk.tasks(split),
+        }
+    }
+
+    pub fn start(&self, task: &Task) -> Box<dyn Episode> {
+        match self {
+            Env::Desk(desk) => desk.start(task),
+        }
+    }
+
+    /// `count` examples of an offered dataset, by name (`lessons`, `dialogues`, `demos`, `verdicts`).
+    pub fn examples(&self, offer: &str, count: u32) -> Vec<Example> {
+        match self {
+            Env::Desk(desk) => desk.examples(offer, count),
+        }
+    }
+}
+
+/// The schema of a kind, known without opening it: the checker types prompts and rules against it.
+pub fn schema(kind: EnvKind) -> &'static Schema {
+    match kind {
+        EnvKind::Desk => desk::schema(),
+    }
+}

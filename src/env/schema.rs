@@ -1,0 +1,55 @@
+//! What an environment's tasks look like, what it measures and which datasets it offers: types and who may see them.
+
+use serde::{Deserialize, Serialize};
+
+/// Who may see a field. `None` is ground truth: it reaches metrics and audits, nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Visibility {
+    pub agent: bool,
+    pub critic: bool,
+}
+
+impl Visibility {
+    pub const ALL: Self = Self { agent: true, critic: true };
+    pub const NONE: Self = Self { agent: false, critic: false };
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FieldType {
+    Text,
+    Int,
+    Ratio,
+    Bool,
+    List(Box<FieldType>),
+    /// Values that only tools and metrics understand.
+    Opaque,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Field {
+    pub name: &'static str,
+    pub ty: FieldType,
+    pub optional: bool,
+    pub visible: Visibility,
+    pub doc: &'static str,
+}
+
+/// A dataset that an environment offers: `desk.dialogues(512)`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Offer {
+    pub name: &'static str,
+    /// Its rows carry ground truth as labels: may calibrate a critic; training on it needs `unstable(oracle)`.
+    pub labelled: bool,
+    pub doc: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Schema {
+    pub name: &'static str,
+    pub task: Vec<Field>,
+    /// Metric names, each a ratio; the first is the one that says whether a task is solved.
+    pub metrics: Vec<&'static str>,
+    pub offers: Vec<Offer>,
+    pub doc: &'static str,
+}

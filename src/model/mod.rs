@@ -1,0 +1,277 @@
+//! Language models as the rest of agx sees them: messages and token ids in, token ids out; rows in, new weights out.
+//!
+//! [`LanguageModel`] is the one seam between orchestration and tensors. [`local`] holds real transformers (candle),
+//! [`scripted`] answers from a file, for tests and dry runs.
+//!
+//! # Invariants
+//! Token in, token out: the ids a model sampled are the ids that are trained on; nothing re-tokenises its text.
+//! Nothing here knows tasks, environments or critics.
+
+#[cfg(feature = "local")]
+pub mod local;
+pub mod scripted;
+pub mod spec;
+
+pub use spec::{Decay, Device, Dtype, Fresh, LoraConfig, LossOn, Method, ModelSpec, Source, ToolFormat, TrainConfig};
+
+use crate::base::{Canonical, Digest, Hasher, Seed};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+pub type TokenId = u32;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    System,
+    User,
+    Assistant,
+    Tool,
+}
+
+impl Role {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::System => "system",
+            Role::User => "user",
+            Role::Assistant => "assistant",
+            Role::Tool => "tool",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    pub role: Role,
+    pub content: String,
+}
+
+impl Message {
+    pub fn new(role: Role, content: impl Into<String>) -> Self {
+        Self { role, content: content.into() }
+    }
+}
+
+impl Canonical for Message {
+    fn feed(&self, hasher: &mut Hasher) {
+        let Self { role, content } = self;
+        hasher.str(role.as_str()).put(content);
+    }
+}
+
+/// How a reply is drawn. Everything here changes the science, so everything here is in a key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// 0 is greedy: the most probable token, ties to the smallest id.
+    pub temperature: f64,
+    /// Nucleus mass in (0, 1]; 1 keeps all.
+    pub top_p: f64,
+    /// 0 keeps all.
+    pub top_k: u32,
+    pub max_tokens: u32,
+}
+
+impl Sampling {
+    pub fn greedy(max_tokens: u32) -> Self {
+        Self { temperature: 0.0, top_p: 1.0, top_k: 0, max_tokens }
+    }
+}
+
+impl Canonical for Sampling {
+    fn feed(&self, hasher: &mut Hasher) {
+        let Self { temperature, top_p, top_k, max_tokens } = self;
+        hasher.put(temperature).put(top_p).put(top_k).put(max_tokens);
+    }
+}
+
+/// One reply wanted. `seed` and the position in the reply decide every draw, so company in a batch cannot.
+#[derive(Clone, Debug)]
+pub struct GenRequest {
+    pub prompt: Vec<TokenId>,
+    pub seed: Seed,
+    pub sampling: Sampling,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// The model ended its turn; the end token is the last of `tokens`.
+    EndOfTurn,
+    /// `max_tokens` were sampled.
+    MaxTokens,
+    /// Prompt and reply fill the context window.
+    ContextFull,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GenReply {
+    /// The sampled ids, including the end-of-turn token when there is one.
+    pub tokens: Vec<TokenId>,
+    pub text: String,
+    pub stop: StopReason,
+    /// Sum of the log-probabilities (nats, at temperature 1) of the sampled tokens.
+    pub logprob: f64,
+}
+
+/// A model that can be asked. One value is one version: its weights never change.
+pub trait LanguageModel: Send + Sync {
+    /// Tokens that prompt and reply may hold together.
+    fn context(&self) -> usize;
+
+    /// The ids of a conversation by the model's own chat template, up to where the assistant is to speak.
+    fn encode_chat(&self, messages: &[Message]) -> Result<Vec<TokenId>, ModelError>;
+
+    /// The ids to append after an assistant's reply `reply` (as sampled, to `history` = all messages before it) so that the
+    /// conversation goes on with `next` and the assistant speaks again. When the reply was cut before its end-of-turn
+    /// token, the ids begin with what closes the turn.
+    fn continue_chat(
+        &self,
+        history: &[Message],
+        reply: &GenReply,
+        next: &[Message],
+    ) -> Result<Vec<TokenId>, ModelError>;
+
+    /// A whole conversation as a training row: the ids, and for each whether the assistant wrote it (the end-of-turn
+    /// token included). For dialogues that were not sampled here, so have no ids of their own.
+    fn encode_row(&self, messages: &[Message]) -> Result<TrainRow, ModelError>;
+
+    /// Replies in the order of the requests.
+    fn generate(&self, requests: &[GenRequest]) -> Vec<Result<GenReply, ModelError>>;
+}
+
+/// Token ids to learn from. `learn[i]` says whether predicting `tokens[i]` counts towards the loss.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrainRow {
+    pub tokens: Vec<TokenId>,
+    pub learn: Vec<bool>,
+}
+
+impl Canonical for TrainRow {
+    fn feed(&self, hasher: &mut Hasher) {
+        let Self { tokens, learn } = self;
+        hasher.put(tokens).put(learn);
+    }
+}
+
+/// What a long training says while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainProgress {
+    pub step: u64,
+    pub steps: u64,
+    /// Mean negative log-likelihood in nats a trained token, of this step.
+    pub loss: f64,
+    pub grad_norm: f64,
+    /// Tokens of the rows seen so far, padding never counted.
+    pub tokens: u64,
+}
+
+/// Where a training leaves what it needs to go on to the same bytes, and hears whether it should pause.
+pub trait TrainMonitor {
+    fn progress(&mut self, progress: TrainProgress);
+    /// Checked between steps; `true` stops with [`ModelError::Paused`] after a checkpoint.
+    fn paused(&mut self) -> bool;
+    /// The newest checkpoint of this very training, if one was left.
+    fn load(&mut self) -> Option<Vec<u8>>;
+    /// Called now and then, and before a pause; replaces the earlier checkpoint.
+    fn save(&mut self, checkpoint: &[u8]);
+}
+
+/// What came of a training.
+pub struct Trained {
+    /// Safetensors: all weights (full) or a PEFT adapter (LoRA). Open it again with [`open`].
+    pub weights: Vec<u8>,
+    pub steps: u64,
+    pub tokens: u64,
+    pub first_loss: f64,
+    pub last_loss: f64,
+}
+
+/// Opens one version of a model: what the spec declares, and over it, once trained, the weights of `version`.
+///
+/// # Errors
+/// A missing, short or foreign file, an unsupported config field, a version that does not fit.
+pub fn open(spec: &ModelSpec, version: Option<&[u8]>) -> Result<Arc<dyn LanguageModel>, ModelError> {
+    match &spec.source {
+        Source::Scripted(path) => Ok(Arc::new(scripted::Scripted::open(path, spec)?)),
+        #[cfg(feature = "local")]
+        Source::Path(_) | Source::Fresh(_) => Ok(Arc::new(local::LocalModel::open(spec, version)?)),
+        #[cfg(not(feature = "local"))]
+        Source::Path(_) | Source::Fresh(_) => {
+            let _ = version;
+            Err(ModelError::NotBuilt)
+        }
+    }
+}
+
+/// The digest of everything declared that decides what a model says: weights, config, tokenizer, chat template, precision.
+pub fn identity(spec: &ModelSpec) -> Result<Digest, ModelError> {
+    match &spec.source {
+        Source::Scripted(path) => scripted::identity(path),
+        #[cfg(feature = "local")]
+        Source::Path(_) | Source::Fresh(_) => local::identity(spec),
+        #[cfg(not(feature = "local"))]
+        Source::Path(_) | Source::Fresh(_) => Err(ModelError::NotBuilt),
+    }
+}
+
+/// Trains from `start` (`None`: as declared) on the rows, in an order that the seed decides.
+///
+/// # Errors
+/// No row, a row without a trainable token, a row longer than `max_len`, a loss that is not finite, a variable that got
+/// no gradient, a pause.
+pub fn train(
+    spec: &ModelSpec,
+    start: Option<&[u8]>,
+    rows: &[TrainRow],
+    config: &TrainConfig,
+    seed: Seed,
+    monitor: &mut dyn TrainMonitor,
+) -> Result<Trained, ModelError> {
+    match &spec.source {
+        Source::Scripted(_) => scripted::train(start, rows, config, seed, monitor),
+        #[cfg(feature = "local")]
+        Source::Path(_) | Source::Fresh(_) => local::train(spec, start, rows, config, seed, monitor),
+        #[cfg(not(feature = "local"))]
+        Source::Path(_) | Source::Fresh(_) => Err(ModelError::NotBuilt),
+    }
+}
+
+/// Writes one version as a Hugging Face directory: `config.json`, `model.safetensors` (bf16 when `half`), `tokenizer.json`,
+/// `tokenizer_config.json` with the chat template.
+pub fn export(
+    spec: &ModelSpec,
+    version: Option<&[u8]>,
+    directory: &std::path::Path,
+    half: bool,
+) -> Result<(), ModelError> {
+    match &spec.source {
+        #[cfg(feature = "local")]
+        Source::Path(_) | Source::Fresh(_) => local::export(spec, version, directory, half),
+        _ => {
+            let _ = (version, directory, half);
+            Err(ModelError::NotBuilt)
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    #[error("{path}: {problem}")]
+    File { path: String, problem: String },
+    #[error("{path}: `{field}` {problem}")]
+    Config { path: String, field: String, problem: String },
+    #[error("the conversation has {tokens} tokens; the model's context holds {context}")]
+    TooLong { tokens: usize, context: usize },
+    #[error("the chat template failed: {0}")]
+    Template(String),
+    #[error("training: {0}")]
+    Training(String),
+    #[error("paused")]
+    Paused,
+    #[error("the script has no reply for item {0}")]
+    Script(String),
+    #[error("local models are not in this build: build with `--features local`")]
+    NotBuilt,
+    #[error("tensor engine: {0}")]
+    Engine(String),
+}
