@@ -1,1 +1,3 @@
-fn main() {}
+//! One integration binary: tests are data, one folder a kind.
+
+mod stages;
