@@ -7,8 +7,8 @@
 //! An environment is a pure function of its spec, the task and the seed; state lives in the episode.
 //! Ground truth leaves an episode by [`Episode::truth`] only.
 
-pub mod desk;
 pub mod call;
+pub mod desk;
 pub mod schema;
 
 pub use call::{Action, Call};

@@ -1,1 +1,5 @@
-//! (to be written)
+//! (to be written: Ast → Experiment)
+
+pub mod model;
+
+pub use model::*;

@@ -1,1 +1,194 @@
-//! (to be written)
+//! Selection rules: rows in, kept rows out, and for every dropped row the stage that dropped it.
+//!
+//! [`Rule`] is the typed form of `rule good = where score >= 3 | top 40% by score | …`; [`apply`](run::apply) runs it.
+//!
+//! # Invariants
+//! Rows enter sorted by (task, sample); every order ends with that pair, except that a pooled `top P%` keeps all ties at
+//! its cut. Nothing here calls a model or reads ground truth that the rule does not name.
+
+use crate::base::{Canonical, Hasher};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rule {
+    pub stages: Vec<Stage>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    Where {
+        condition: Expr,
+    },
+    /// The best `share` in (0, 1], rounded up; pooled or in each task.
+    Top {
+        share: f64,
+        per_task: bool,
+        by: Expr,
+        ties: Ties,
+    },
+    Best {
+        count: u32,
+        per_task: bool,
+        by: Vec<Expr>,
+    },
+    Worst {
+        count: u32,
+        per_task: bool,
+        by: Vec<Expr>,
+    },
+    /// A uniform draw without replacement, by the node's seed.
+    Sample {
+        count: u32,
+        per_task: bool,
+    },
+    /// Keeps the first of the rows whose columns are all equal.
+    Dedup {
+        by: Vec<Column>,
+    },
+    CapRows {
+        count: u32,
+    },
+    /// Keeps rows while the sum of `traj.tokens` stays within.
+    CapTokens {
+        tokens: u64,
+    },
+    /// At most `max` rows for each value of the column.
+    Balance {
+        by: Column,
+        max: u32,
+    },
+    Require {
+        count: u32,
+        otherwise: Otherwise,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ties {
+    Keep,
+    Sample,
+}
+
+/// What happens when `require at least N` does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Otherwise {
+    /// The node fails: the default.
+    Fail,
+    /// The loop ends as if `until` held.
+    Stop,
+    /// This iteration trains on nothing: its version equals the one it started from.
+    Skip,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expr {
+    Number(f64),
+    Text(String),
+    Bool(bool),
+    Column(Column),
+    Not(Box<Expr>),
+    Negate(Box<Expr>),
+    Binary { op: BinaryOp, left: Box<Expr>, right: Box<Expr> },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BinaryOp {
+    Or,
+    And,
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+    Add,
+    Sub,
+    Mul,
+    Div,
+}
+
+/// A typed column of a row.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Column {
+    /// `task.NAME`
+    Task(String),
+    /// `traj.NAME`: one of [`TRAJ_COLUMNS`].
+    Traj(String),
+    /// A field of the critic's answer: `score`.
+    Answer(String),
+    /// `truth.METRIC`: only under `unstable(oracle)`.
+    Truth(String),
+    Iteration,
+}
+
+/// The columns of `traj` and their types.
+pub const TRAJ_COLUMNS: [(&str, ColumnType); 7] = [
+    ("steps", ColumnType::Number),
+    ("calls", ColumnType::Number),
+    ("actions", ColumnType::Text),
+    ("ended", ColumnType::Bool),
+    ("truncated", ColumnType::Bool),
+    ("tokens", ColumnType::Number),
+    ("error", ColumnType::Bool),
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnType {
+    Number,
+    Bool,
+    Text,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum CellValue {
+    Bool(bool),
+    Number(f64),
+    Text(String),
+}
+
+/// One trajectory as a rule sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    pub task: String,
+    pub sample: u32,
+    pub iteration: u32,
+    pub cells: BTreeMap<Column, CellValue>,
+}
+
+/// What a rule did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Selection {
+    /// Indices into the rows, in the order the last stage left them.
+    pub kept: Vec<usize>,
+    /// One entry a stage, in order.
+    pub funnel: Vec<FunnelStep>,
+    /// For each row, the index of the stage that dropped it.
+    pub dropped_at: Vec<Option<usize>>,
+    /// A `require` that did not hold.
+    pub unmet: Option<Otherwise>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FunnelStep {
+    /// As the file would write it: `where score >= 3`.
+    pub stage: String,
+    pub rows_in: usize,
+    pub rows_out: usize,
+}
+
+impl Canonical for Rule {
+    /// The typed form as JSON with its fields in declared order: equal rules, and only those, are equal text.
+    fn feed(&self, hasher: &mut Hasher) {
+        let Self { stages } = self;
+        hasher.str(&serde_json::to_string(stages).expect("a rule is plain data"));
+    }
+}

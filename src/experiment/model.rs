@@ -1,0 +1,215 @@
+//! The checked experiment: names are ids, literals are quantities, every reference fits. What is here cannot be wrong later.
+
+use crate::env::EnvSpec;
+use crate::model::{ModelSpec, Sampling};
+use crate::node::spec::{AnswerSchema, OnUnparsed, TrainerSpec};
+use crate::node::template::Template;
+use crate::select::Rule;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name(pub usize);
+    )*};
+}
+ids!(EnvId, DatasetId, ModelId, PromptId, CriticId, RuleId, TrainerId);
+
+/// A declaration with its name: names are for people, never for keys.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Named<T> {
+    pub name: String,
+    pub it: T,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Experiment {
+    pub name: String,
+    /// The file's `//!` text.
+    pub doc: String,
+    pub seed: u64,
+    /// Unstable features the file names: `oracle`.
+    pub unstable: Vec<String>,
+    pub envs: Vec<Named<EnvSpec>>,
+    pub datasets: Vec<Named<Dataset>>,
+    pub models: Vec<Named<ModelSpec>>,
+    pub prompts: Vec<Named<Template>>,
+    pub critics: Vec<Named<Critic>>,
+    pub rules: Vec<Named<Rule>>,
+    pub trainers: Vec<Named<TrainerSpec>>,
+    pub schedule: Vec<Statement>,
+    pub report: Vec<ReportItem>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dataset {
+    /// What an environment offers: `desk.lessons(60000)`.
+    Offered { env: EnvId, offer: String, count: u32 },
+    /// JSON lines with `messages`.
+    Jsonl { path: PathBuf },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Critic {
+    pub model: ModelId,
+    pub prompt: PromptId,
+    pub answer: AnswerSchema,
+    pub on_unparsed: OnUnparsed,
+    pub sampling: Sampling,
+}
+
+/// Which version of a model slot. Versions count from 0, the declared one; each `train` adds one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Version {
+    /// `policy@0`
+    Declared,
+    /// A bare name or `@last`: the newest at this point of the schedule. In `from`, `@prev` is the same.
+    Newest,
+    /// `@start`: the version at the entry of the enclosing `repeat`; outside one, as [`Version::Declared`].
+    Start,
+    /// `@best(dev.success)`: of the versions before this point, the one with the highest metric, ties to the earliest.
+    Best(MetricRef),
+    /// What a `pick` named.
+    Picked(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelRef {
+    pub model: ModelId,
+    pub version: Version,
+}
+
+/// Rows by the name that a `let` gave them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RowsRef {
+    pub name: String,
+    /// `kept@all`: this iteration's and all earlier ones'.
+    pub all_iterations: bool,
+}
+
+/// `dev.success`, `kept.precision`, `graded.score.mean`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct MetricRef {
+    pub name: String,
+    pub metric: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Statement {
+    Rollout {
+        name: String,
+        model: ModelRef,
+        env: EnvId,
+        split: String,
+        prompt: PromptId,
+        samples: u32,
+        sampling: Sampling,
+    },
+    Judge {
+        name: String,
+        rows: RowsRef,
+        critic: CriticId,
+    },
+    Select {
+        name: String,
+        rows: RowsRef,
+        rule: RuleId,
+    },
+    /// Critic and selection against ground truth; metrics only, joined to the rows' name (`kept.precision`).
+    Audit {
+        rows: RowsRef,
+        metric: String,
+    },
+    /// Agreement of a critic with labelled verdicts; metrics under the critic's name.
+    Calibrate {
+        critic: CriticId,
+        dataset: DatasetId,
+    },
+    Train {
+        model: ModelId,
+        on: TrainData,
+        mixed: Option<Mixed>,
+        trainer: TrainerId,
+        from: Version,
+    },
+    Evaluate {
+        name: Option<String>,
+        model: ModelRef,
+        env: EnvId,
+        split: String,
+        prompt: PromptId,
+        samples: u32,
+        sampling: Sampling,
+    },
+    Repeat {
+        times: u32,
+        index: String,
+        body: Vec<Statement>,
+        until: Option<Until>,
+    },
+    /// Of the versions that the evaluations named `by.name` measured (and those `including`), the best; ties to the earliest.
+    Pick {
+        name: String,
+        model: ModelId,
+        by: MetricRef,
+        including: Vec<String>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrainData {
+    /// Kept trajectories, by their sampled ids.
+    Rows(RowsRef),
+    /// Dialogues of a static dataset.
+    Dataset(DatasetId),
+    /// Labelled verdicts rendered by a critic's own prompt, to be answered with the truth: `unstable(oracle)`.
+    Through { dataset: DatasetId, critic: CriticId },
+}
+
+/// `mixed with 25% general`: so many rows of the dataset that they are this share of all, drawn by the node's seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mixed {
+    pub share: f64,
+    pub dataset: DatasetId,
+}
+
+/// When a `repeat` ends early. Reads recorded metrics only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Until {
+    /// The metric's best has not grown by `by` for `rounds` iterations; `since` counts as iteration 0.
+    Stalls {
+        metric: MetricRef,
+        rounds: u32,
+        by: f64,
+        since: Option<String>,
+    },
+    Reaches {
+        metric: MetricRef,
+        at_least: f64,
+    },
+    Falls {
+        metric: MetricRef,
+        at_most: f64,
+    },
+    Any(Vec<Until>),
+    All(Vec<Until>),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReportItem {
+    /// A curve over the iterations.
+    Plot {
+        metrics: Vec<MetricRef>,
+    },
+    Table {
+        metrics: Vec<MetricRef>,
+    },
+}

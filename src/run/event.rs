@@ -1,0 +1,141 @@
+//! What a run says: the only seam between running and showing. Live view, journal, status and report are folds over these.
+
+use crate::base::Digest;
+use serde::{Deserialize, Serialize};
+
+/// How far a run's bytes can be trusted: the weakest of its nodes'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunLabel {
+    /// A remote reply: the record is the truth.
+    Recorded,
+    /// A local model: the same bytes anywhere.
+    Seeded,
+    /// No model at all.
+    Pure,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeInfo {
+    /// `judge@2`, `evaluate:base`: words, unique in the plan.
+    pub id: String,
+    pub op: String,
+    /// 1, 2, … inside a `repeat`; 0 outside.
+    pub iteration: u32,
+    /// The `let` name, or what its metrics are filed under.
+    pub name: String,
+    pub key: Digest,
+    /// Ids of the nodes whose results it reads.
+    pub inputs: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemCounts {
+    /// Worked in this run.
+    pub done: u64,
+    pub cached: u64,
+    pub failed: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum ItemOutcome {
+    Done {
+        blob: Digest,
+    },
+    Failed {
+        reason: String,
+    },
+    Timeout,
+    /// A critic's reply that could not be read: recorded, counted, never a number.
+    Unparsed {
+        blob: Digest,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeStatus {
+    Pending,
+    Running,
+    Done,
+    Cached,
+    Failed,
+    /// A gate ended the loop before it.
+    Skipped,
+    /// A node it needs failed.
+    Blocked,
+    Paused,
+}
+
+/// One figure: `n` observations, with the half-width of a 95 % interval where one is meaningful.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metric {
+    pub name: String,
+    pub value: f64,
+    pub n: u64,
+    pub ci95: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PauseReason {
+    Interrupt,
+    Budget,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum RunEvent {
+    RunStarted {
+        run: String,
+        experiment: String,
+        title: String,
+        plan: Digest,
+        label: RunLabel,
+        nodes: Vec<NodeInfo>,
+    },
+    /// The same run goes on after a pause or a crash; states of unfinished nodes start over.
+    RunResumed {
+        run: String,
+    },
+    NodeStarted {
+        node: String,
+        items: u64,
+        cached: u64,
+    },
+    ItemFinished {
+        node: String,
+        item: String,
+        key: Digest,
+        #[serde(flatten)]
+        outcome: ItemOutcome,
+    },
+    /// Only for eyes: never journalled. `note` is short: `loss 0.412`, `success 0.53`.
+    Progress {
+        node: String,
+        done: u64,
+        total: u64,
+        note: String,
+    },
+    /// `detail` depends on the kind: a select's funnel, a pick's winner, a gate's decision, a calibration's confusion.
+    NodeFinished {
+        node: String,
+        status: NodeStatus,
+        items: ItemCounts,
+        output: Option<Digest>,
+        metrics: Vec<Metric>,
+        #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+        detail: serde_json::Value,
+        /// Why, when failed, skipped or blocked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    RunPaused {
+        reason: PauseReason,
+    },
+    RunFinished {
+        failed: bool,
+        winner: Option<String>,
+    },
+}
