@@ -85,7 +85,7 @@ mod shared {
     pub const ROOM_THEN: Phrases = &["find a room for {people} people at that time", "look for a free room for {people} people at that time",
         "find a free room at that time for {people} people", "search for a room at that time for {people} people"];
     pub const BOOK_IT: Phrases = &["book it", "reserve that room", "book that room", "reserve it"];
-    pub const EVENT_THEN: Phrases = &["add the {title} to the calendar at that time", "plan the {title} at that time", "put the {title} in the calendar at that time", "enter the {title} at that time"];
+    pub const EVENT_THEN: Phrases = &["add the {title} to the calendar at that time", "plan the {title} at that time", "put the {title} in the calendar at that time", "schedule the {title} at that time"];
     pub const REMIND_THEN: Phrases = &["remind me at that time to {todo}", "set a reminder at that time to {todo}", "remind me to {todo} at that time", "set a reminder to {todo} at that time"];
 }
 use shared::{BOOK_IT, EVENT_THEN, READ, REMIND_THEN, ROOM_THEN, SEARCH};
@@ -134,11 +134,11 @@ pub const MOVES: &[Move] = &[
     act("mail_topic", Tool::SendMail, &[("about", "topic"), ("to", "$address")],
         &["mail them about the {topic}", "write a mail to that address about the {topic}", "send them a mail about the {topic}", "write to them about the {topic}"]),
     act("mail_found_room", Tool::SendMail, &[("about", "$room"), ("to", "$address")],
-        &["mail them the room", "write them which room it is", "send them the room by mail", "send them a mail with the room"]),
+        &["mail them the room", "write them what the room is", "send them the room by mail", "send them a mail with the room"]),
     act("mail_found_time", Tool::SendMail, &[("about", "$time"), ("to", "$address")],
-        &["mail them the time", "write them which time it is", "send them the time by mail", "send them a mail with the time"]),
+        &["mail them the time", "write them what the time is", "send them the time by mail", "send them a mail with the time"]),
     act("mail_found_amount", Tool::SendMail, &[("about", "$amount"), ("to", "$address")],
-        &["mail them the amount", "write them which amount it is", "send them the amount by mail", "send them a mail with the amount"]),
+        &["mail them the amount", "write them what the amount is", "send them the amount by mail", "send them a mail with the amount"]),
     // Rooms.
     act("book", Tool::BookRoom, &[("day", "day"), ("room", "room"), ("time", "time")],
         &["book {room} on {day} at {time}", "reserve {room} on {day} at {time}", "book the room {room} on {day} at {time}", "reserve the room {room} for {day} at {time}"]),
@@ -154,11 +154,11 @@ pub const MOVES: &[Move] = &[
         &["book it on {day} at {time}", "reserve that room on {day} at {time}", "book that room on {day} at {time}", "reserve it for {day} at {time}"]),
     // Calendar.
     act("add_event", Tool::AddEvent, &[("day", "day"), ("time", "time"), ("title", "title")],
-        &["add the {title} to the calendar on {day} at {time}", "plan the {title} on {day} at {time}", "put the {title} in the calendar on {day} at {time}", "enter the {title} on {day} at {time}"]),
+        &["add the {title} to the calendar on {day} at {time}", "plan the {title} on {day} at {time}", "put the {title} in the calendar on {day} at {time}", "schedule the {title} on {day} at {time}"]),
     act("event_then", Tool::AddEvent, &[("day", "day"), ("time", "$time"), ("title", "title")], EVENT_THEN),
     act("event_same", Tool::AddEvent, &[("day", "day"), ("time", "time"), ("title", "title")], EVENT_THEN),
     act("event_on", Tool::AddEvent, &[("day", "day"), ("time", "$time"), ("title", "title")],
-        &["add the {title} to the calendar on {day} at that time", "plan the {title} on {day} at that time", "put the {title} in the calendar on {day} at that time", "enter the {title} on {day} at that time"]),
+        &["add the {title} to the calendar on {day} at that time", "plan the {title} on {day} at that time", "put the {title} in the calendar on {day} at that time", "schedule the {title} on {day} at that time"]),
     act("cancel", Tool::CancelEvent, &[("day", "day"), ("title", "title")],
         &["cancel the {title} on {day}", "remove the {title} on {day} from the calendar", "call off the {title} on {day}", "take the {title} on {day} out of the calendar"]),
     // Reminders.

@@ -389,36 +389,3 @@ fn a_megabyte_is_refused_shortly() {
     assert_eq!(episode.truth()["success"], 0.0);
     assert!(expert(&foreign).is_empty());
 }
-
-#[test]
-#[ignore = "prints samples to read"]
-fn samples() {
-    let desk = desk();
-    for task in desk.tasks("test").iter().take(14) {
-        println!("--- {}: {}", task.id, task.fields["request"]);
-        let mut episode = desk.start(task);
-        for action in expert(task) {
-            let text = match &action {
-                Action::Call(call) => render(call, ToolFormat::Lines).replace('\n', " | "),
-                Action::Answer(text) | Action::Unreadable(text) => text.clone(),
-            };
-            println!("    {text} -> {}", episode.step(&action).text);
-        }
-    }
-    for offer in ["lessons", "dialogues", "verdicts"] {
-        let examples = desk.examples(offer, 2000);
-        let tokens: usize =
-            examples.iter().flat_map(|e| &e.messages).map(|m| lexicon::words(&m.content).len() + 2).sum();
-        println!("=== {offer}: {} tokens a conversation", tokens / examples.len());
-        for example in &examples[..8] {
-            println!("---");
-            example.messages[1..].iter().for_each(|m| println!("{:?}: {}", m.role, m.content.replace('\n', " | ")));
-            if let Some(labelled) = &example.labelled {
-                println!("{:?}", labelled.truth);
-            }
-        }
-    }
-    let right =
-        desk.examples("verdicts", 2000).iter().filter(|e| e.labelled.as_ref().unwrap().truth["success"] == 1.0).count();
-    println!("{right} of 2000 verdicts are successes");
-}
