@@ -2,7 +2,7 @@ use super::families::{Family, LESSONS, SINGLES, TASKS};
 use super::tools::{LONGEST, Tool};
 use super::*;
 use crate::base::seed::Rng;
-use crate::env::call::{parse, render};
+use crate::env::call::parse;
 use crate::env::{Action, Call, Env, EnvKind};
 use crate::model::{Role, ToolFormat};
 use proptest::prelude::*;
