@@ -77,7 +77,7 @@ fn single(rng: &mut Rng) -> Draft {
     compose(&[&[key]], Pool::All, rng)
 }
 
-/// Two parts, now and then three, that have nothing to do with each other, each with its own tool.
+/// Two parts, now and then three, that have nothing to do with each other.
 fn independent(rng: &mut Rng) -> Draft {
     let mut keys = SINGLES.to_vec();
     rng.shuffle(&mut keys);
@@ -108,7 +108,10 @@ fn several(draft: &Draft, rng: &mut Rng) -> Vec<Message> {
     if rng.chance(STOPS_EARLY) {
         return carry_out(draft, 1 + rng.below(steps - 1), None, rng);
     }
-    let wrong = rng.below(steps);
+    let goal = &draft.goal;
+    let told = |place: usize| goal.answers.iter().any(|answer| answer.step == place);
+    let may_slip: Vec<usize> = (0..steps).filter(|&place| goal.plan[place].finds.is_none() || told(place)).collect();
+    let wrong = *rng.pick(&may_slip);
     carry_out(draft, usize::MAX, Some(wrong), rng)
 }
 
