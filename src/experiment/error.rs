@@ -273,7 +273,6 @@ fn file(error: CheckError) -> Diagnostic {
         }
         CheckError::NoFile { span, path } => {
             Diagnostic::error("E0011", format!("{path} does not exist"), span, "names it")
-                .help("paths begin at the directory of the project")
         }
         CheckError::NoExperiment { span } => {
             Diagnostic::error("E0012", "the file holds no experiment", span, "the file ends here")

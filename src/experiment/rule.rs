@@ -482,15 +482,18 @@ impl Checker<'_> {
             Operator::Divide => BinaryOp::Div,
         };
         let (a, b) = (self.column_expr(left, table), self.column_expr(right, table));
-        let (a, b) = (a?, b?);
         let (operands, result) = match op {
             BinaryOp::Or | BinaryOp::And => (ColumnType::Bool, ColumnType::Bool),
-            BinaryOp::Eq | BinaryOp::Ne => (a.1, ColumnType::Bool),
+            BinaryOp::Eq | BinaryOp::Ne => (a.as_ref().map_or(ColumnType::Number, |a| a.1), ColumnType::Bool),
             BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge => (ColumnType::Number, ColumnType::Bool),
             BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div => (ColumnType::Number, ColumnType::Number),
         };
-        let a = self.is(a, operands, left.span, &of);
-        let b = self.is(b, operands, right.span, &of);
+        let equality = matches!(op, BinaryOp::Eq | BinaryOp::Ne);
+        if equality && a.is_none() {
+            return None;
+        }
+        let a = a.and_then(|a| self.is(a, operands, left.span, &of));
+        let b = b.and_then(|b| self.is(b, operands, right.span, &of));
         Some((Expr::Binary { op, left: Box::new(a?), right: Box::new(b?) }, result))
     }
 
