@@ -1,1 +1,3 @@
-fn main() {}
+//! The one integration binary: rules of the house, the program from outside, reports, the book.
+
+mod tidy;
