@@ -1,31 +1,40 @@
 //! Turns an [`Experiment`] into a [`Plan`]: every step of every iteration, its key, and the order they run in.
 //!
+//! A key is the recipe's identity, known before anything runs: the operation and its revision, its whole configuration,
+//! the seed, and the keys of the steps it reads. Gates are control, not inputs: they are in no other step's key.
+//!
 //! # Invariants
 //! Nothing here opens a model, runs a step or knows a clock. A key holds no name, no path, no comment, nothing of the
 //! report, and `until` only in the key of its own gate.
 
+pub mod build;
 pub mod export;
+pub mod key;
 pub mod survey;
+pub mod work;
 
+pub use build::build;
 pub use export::{to_dot, to_json, to_mermaid};
 pub use survey::{NodeSurvey, SurveyItems, SurveyStatus, survey};
+pub use work::{Episodes, History, RowsFrom, TrainFrom, VersionFrom, Which, Work};
 
 use crate::base::Digest;
-use crate::experiment::Experiment;
-use petgraph::graph::{DiGraph, NodeIndex};
-use serde::Serialize;
+use petgraph::graph::DiGraph;
+use serde::{Deserialize, Serialize};
 
-/// A step in the plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// A step: its place in [`Plan::steps`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StepId(pub usize);
 
 /// The unrolled experiment.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Weights are [`StepId`]s: indices into `steps`.
+    /// Node indices equal [`StepId`]s.
     pub graph: DiGraph<StepId, Edge>,
-    /// In the order they run.
+    /// As written, unrolled.
     pub steps: Vec<Step>,
+    /// As run: Kahn's order, ties by (iteration, place in the file).
+    pub order: Vec<StepId>,
     /// Of all keys in order.
     pub digest: Digest,
 }
@@ -34,7 +43,7 @@ pub struct Plan {
 pub enum Edge {
     /// The result is read.
     Input,
-    /// A gate decides whether the step runs at all.
+    /// Decides whether the step runs at all.
     Control,
 }
 
@@ -43,16 +52,22 @@ pub struct Step {
     /// Words, unique in the plan: `judge@2`, `evaluate:base`.
     pub id: String,
     pub op: Op,
-    /// 1, 2, … inside a `repeat`; 0 outside.
+    /// 1, 2, … inside a `repeat` (the innermost); 0 outside.
     pub iteration: u32,
     /// What its metrics are filed under: the `let` name, the audited rows', the critic's, the model's.
     pub name: String,
+    /// As planned: when no gate ends a loop early.
     pub key: Digest,
+    /// The part of the key that is its own: operation, configuration, seed.
+    pub recipe: Digest,
+    pub work: Work,
     /// Steps whose results it reads, as long as no gate ends a loop.
     pub inputs: Vec<StepId>,
+    /// Gates, and selections with `require … else stop`, that decide whether it runs.
+    pub after: Vec<StepId>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Op {
     Rollout,
@@ -93,8 +108,8 @@ pub struct Identities {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    #[error("the schedule has {steps} steps after unrolling; at most {most} can be planned")]
-    TooMany { steps: usize, most: usize },
+    #[error("the schedule unrolls to more than {most} steps")]
+    TooMany { most: usize },
     #[error("`{name}` is used before anything defines it")]
     Undefined { name: String },
 }
@@ -107,13 +122,14 @@ impl Plan {
     pub fn find(&self, id: &str) -> Option<&Step> {
         self.steps.iter().find(|step| step.id == id)
     }
-}
 
-/// Unrolls the schedule and gives every step its key.
-///
-/// # Errors
-/// More steps than anyone can want; a reference that the checker should have refused.
-pub fn build(experiment: &Experiment, identities: &Identities) -> Result<Plan, PlanError> {
-    let _ = (experiment, identities, NodeIndex::<u32>::new(0));
-    todo!()
+    /// In the order they run.
+    pub fn ordered(&self) -> impl Iterator<Item = (StepId, &Step)> {
+        self.order.iter().map(|&id| (id, self.step(id)))
+    }
+
+    /// The ids of the steps, as words.
+    pub fn ids(&self, steps: &[StepId]) -> Vec<String> {
+        steps.iter().map(|&id| self.step(id).id.clone()).collect()
+    }
 }
