@@ -10,12 +10,10 @@
 pub mod build;
 pub mod export;
 pub mod key;
-pub mod survey;
 pub mod work;
 
 pub use build::build;
 pub use export::{to_dot, to_json, to_mermaid};
-pub use survey::{NodeSurvey, SurveyItems, SurveyStatus, survey};
 pub use work::{Episodes, History, RowsFrom, TrainFrom, VersionFrom, Which, Work};
 
 use crate::base::Digest;

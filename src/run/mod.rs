@@ -5,8 +5,11 @@
 
 pub mod event;
 pub mod journal;
+pub mod survey;
 
 pub use event::{ItemCounts, ItemOutcome, Metric, NodeInfo, NodeStatus, PauseReason, RunEvent, RunLabel};
+
+pub use survey::{NodeSurvey, SurveyItems, SurveyStatus, survey};
 
 use crate::base::Diagnostic;
 use crate::experiment::Experiment;
@@ -128,7 +131,7 @@ pub fn start(
     options: &RunOptions,
     control: &Control,
     clock: Clock<'_>,
-    sink: &mut dyn FnMut(&RunEvent),
+    sink: &mut (dyn FnMut(&RunEvent) + Send),
 ) -> Result<RunOutcome, RunError> {
     let _ = (project, subject, options, control, clock, sink);
     todo!()
@@ -141,7 +144,7 @@ pub fn resume(
     options: &RunOptions,
     control: &Control,
     clock: Clock<'_>,
-    sink: &mut dyn FnMut(&RunEvent),
+    sink: &mut (dyn FnMut(&RunEvent) + Send),
 ) -> Result<RunOutcome, RunError> {
     let _ = (project, run, options, control, clock, sink);
     todo!()

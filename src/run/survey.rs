@@ -1,10 +1,12 @@
 //! Turns a plan and a store into what is already there: which steps are cached, which would run.
 //!
 //! # Invariants
-//! Nothing here runs a step, opens a model or writes.
+//! Nothing here runs a step or writes.
 
 use crate::base::Digest;
-use crate::plan::Op;
+use crate::experiment::Experiment;
+use crate::plan::{Identities, Op, Plan};
+use crate::run::{Project, RunError};
 use serde::Serialize;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -33,8 +35,16 @@ pub struct SurveyItems {
     pub total: Option<u64>,
 }
 
-/// One entry a step, in plan order. (Needs the experiment and a `&Store` too once the store is there.)
-pub fn survey(plan: &crate::plan::Plan, experiment: &crate::experiment::Experiment) -> Vec<NodeSurvey> {
-    let _ = (plan, experiment);
+/// One entry a step, in plan order.
+///
+/// # Errors
+/// A store or a model file that cannot be read.
+pub fn survey(
+    project: &Project,
+    experiment: &Experiment,
+    identities: &Identities,
+    plan: &Plan,
+) -> Result<Vec<NodeSurvey>, RunError> {
+    let _ = (project, experiment, identities, plan);
     todo!()
 }
