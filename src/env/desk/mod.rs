@@ -1,29 +1,143 @@
 //! The desk: a procedurally generated office, with calendar, mail, contacts, rooms, expenses, notes and reminders.
+//!
+//! [`Desk`] is the environment. A task is a request of one to four dependent calls ([`task`]), made of moves ([`moves`]) in
+//! families ([`families`]); an [`episode`] steps an office ([`tools`], [`world`]). [`lessons`] and [`verdicts`] are the texts
+//! that it offers to learn from and to measure with.
+//!
+//! # Invariants
+//! Everything is drawn from constants, split names and indices: no declared seed, so a task is the same in every run.
+//! Nothing here reads a file.
 
-use super::{EnvSpec, Episode, Example, Schema, Task};
-use crate::base::Digest;
+pub mod episode;
+pub mod expert;
+pub mod families;
+pub mod lessons;
+pub mod lexicon;
+pub mod moves;
+pub mod request;
+pub mod small_talk;
+pub mod task;
+pub mod tools;
+pub mod verdicts;
+pub mod world;
+
+#[cfg(test)]
+mod tests;
+
+pub use expert::expert;
+pub use lexicon::lexicon;
+
+use super::schema::Offer;
+use super::{EnvSpec, Episode, Example, Field, FieldType, Schema, Split, Task, Visibility};
+use crate::base::{Digest, Hasher, Seed};
+use lexicon::Pool;
+use std::sync::LazyLock;
+
+/// Changes by hand with every change of tasks, tools, observations, metrics or offered text.
+const REVISION: u64 = 1;
 
 #[derive(Debug)]
-pub struct Desk {}
+pub struct Desk {
+    splits: Vec<Split>,
+}
 
 impl Desk {
-    pub fn new(_spec: &EnvSpec) -> Self {
-        todo!()
+    pub fn new(spec: &EnvSpec) -> Self {
+        Self { splits: spec.splits.clone() }
     }
+
     pub fn digest(&self) -> Digest {
-        todo!()
+        let mut hasher = Hasher::new("agx-desk/1");
+        hasher.u64(REVISION).put(&lexicon());
+        for Split { name, size, held_out } in &self.splits {
+            hasher.put(name).put(size).put(held_out);
+            // A few tasks and lessons stand for the generator: a change that was not announced shows.
+            for index in 0..8.min(*size) {
+                let task = task_of(name, *held_out, index);
+                let actions = expert(&task);
+                hasher.put(&task).str(&format!("{actions:?}"));
+            }
+        }
+        for index in 0..8 {
+            hasher.put(&lessons::lesson(&mut stream("lessons", index).rng()));
+        }
+        hasher.finish()
     }
-    pub fn tasks(&self, _split: &str) -> Vec<Task> {
-        todo!()
+
+    pub fn tasks(&self, split: &str) -> Vec<Task> {
+        let split = self.splits.iter().find(|known| known.name == split).expect("references to splits are checked");
+        (0..split.size).map(|index| task_of(&split.name, split.held_out, index)).collect()
     }
-    pub fn start(&self, _task: &Task) -> Box<dyn Episode> {
-        todo!()
+
+    pub fn start(&self, task: &Task) -> Box<dyn Episode> {
+        Box::new(episode::DeskEpisode::new(task::goal(task).unwrap_or_else(task::Goal::nothing)))
     }
-    pub fn examples(&self, _offer: &str, _count: u32) -> Vec<Example> {
-        todo!()
+
+    pub fn examples(&self, offer: &str, count: u32) -> Vec<Example> {
+        (0..count).filter_map(|index| example(offer, index)).collect()
     }
 }
 
+fn stream(name: &str, index: u32) -> Seed {
+    Seed(0xde5c).derive(name).derive(index)
+}
+
+fn example(offer: &str, index: u32) -> Option<Example> {
+    let mut rng = stream(offer, index).rng();
+    let plain = |messages| Example { messages, labelled: None };
+    match offer {
+        "lessons" => Some(plain(lessons::lesson(&mut rng))),
+        "dialogues" => Some(plain(lessons::dialogue(&mut rng))),
+        "demos" => Some(verdicts::demo(&mut rng)),
+        "verdicts" => Some(verdicts::verdict(format!("verdict-{index:05}"), &mut rng)),
+        _ => None,
+    }
+}
+
+/// The pool of a split: `train`, `dev` and `test` by name, others by whether they are held out.
+fn pool(split: &str, held_out: bool) -> Pool {
+    match split {
+        "train" => Pool::Train,
+        "dev" => Pool::Dev,
+        "test" => Pool::Test,
+        _ if held_out => Pool::Test,
+        _ => Pool::Train,
+    }
+}
+
+fn task_of(split: &str, held_out: bool, index: u32) -> Task {
+    let pool = pool(split, held_out);
+    let mut rng = stream("tasks", index).derive(split).rng();
+    let weight = |family: &families::Family| if pool == Pool::Test { family.test } else { family.train };
+    let draft = task::compose(verdicts::family(weight, &mut rng).parts, pool, &mut rng);
+    draft.into_task(format!("{split}-{index:04}"))
+}
+
 pub fn schema() -> &'static Schema {
-    todo!()
+    static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+        let field = |name, ty, visible, doc| Field { name, ty, optional: false, visible, doc };
+        let offer = |name, labelled, doc| Offer { name, labelled, doc };
+        Schema {
+            name: "desk",
+            task: vec![
+                field("request", FieldType::Text, Visibility::ALL, "What the user wants, in plain English."),
+                field(
+                    "tools",
+                    FieldType::List(Box::new(FieldType::Text)),
+                    Visibility::ALL,
+                    "The granted tools, each a signature: `find_contact(name)`.",
+                ),
+                field("goal", FieldType::Opaque, Visibility::NONE, "The office, and what success needs."),
+            ],
+            metrics: vec!["success", "progress"],
+            offers: vec![
+                offer("lessons", false, "Conversations that teach language, format, copying and single calls."),
+                offer("dialogues", false, "Ordinary office talk and single calls, against forgetting."),
+                offer("demos", false, "An expert's episodes on tasks like those of train."),
+                offer("verdicts", true, "Trajectories of an agent that makes mistakes, with the truth."),
+            ],
+            doc: "An office desk with contacts, mail, calendar, rooms, expenses, notes, reminders and search.",
+        }
+    });
+    &SCHEMA
 }

@@ -1,0 +1,190 @@
+//! Turns a seed into conversations to learn from: the corpus that the base policy is pre-trained on, and dialogues.
+//!
+//! Lessons have the shape of real episodes. They teach language, format, copying and single calls, and requests of several
+//! parts in combinations that no task uses. Like the web they are written by careful and by careless hands: with
+//! [`CARELESS`] the assistant of a lesson with several parts stops early or copies a wrong value, so that good behaviour is
+//! in a base model without being its first choice.
+//!
+//! # Invariants
+//! No lesson shows a combination of moves that a task is made of.
+
+use super::episode::DeskEpisode;
+use super::families::{LESSON_PAIRS, SINGLES};
+use super::lexicon::{Pool, TIMES};
+use super::moves::Value;
+use super::small_talk;
+use super::task::{Draft, Source, Step, answer_text, compose, found_value};
+use super::tools::Tool;
+use crate::base::seed::Rng;
+use crate::env::call::render;
+use crate::env::{Action, Call, Episode};
+use crate::model::{Message, Role, ToolFormat};
+
+/// The system message of an episode: this line, then the granted tools, one a line.
+pub const SYSTEM: &str = "You work at a desk. Call one tool per turn. When nothing is left to do, answer the user.";
+
+/// Share of the lessons with several parts in which the assistant is careless.
+pub const CARELESS: f64 = 0.5;
+/// Share of the careless that stop early; the others copy a wrong value.
+const STOPS_EARLY: f64 = 0.7;
+/// Shares of the lessons, the rest being single calls.
+const PAIRS: f64 = 0.20;
+const INDEPENDENT: f64 = 0.22;
+const READ_BACK: f64 = 0.06;
+const TALK: f64 = 0.04;
+/// Share of lessons in which the assistant first makes a mistake that a tool refuses, and mends it.
+const RECOVERS: f64 = 0.06;
+
+pub fn phrases() -> [String; 2] {
+    [SYSTEM.to_owned(), "call Done. The address room time amount is".to_owned()]
+}
+
+/// The opening of a conversation, as the quickstart's `act` prompt renders it.
+pub fn opening(tools: &[String], request: &str) -> Vec<Message> {
+    let system = format!("{SYSTEM}\n{}", tools.join("\n"));
+    vec![Message::new(Role::System, system), Message::new(Role::User, request)]
+}
+
+pub fn lesson(rng: &mut Rng) -> Vec<Message> {
+    let kind = rng.uniform();
+    if kind < READ_BACK {
+        return talk(&[small_talk::read_back(rng)], rng);
+    }
+    if kind < READ_BACK + TALK {
+        return talk(&[small_talk::exchange(rng)], rng);
+    }
+    if kind < READ_BACK + TALK + PAIRS {
+        return several(&compose(rng.pick(LESSON_PAIRS).parts, Pool::All, rng), rng);
+    }
+    if kind < READ_BACK + TALK + PAIRS + INDEPENDENT {
+        return several(&independent(rng), rng);
+    }
+    carry_out(&single(rng), usize::MAX, None, rng)
+}
+
+/// Ordinary dialogue: talk of one to three exchanges, and single calls.
+pub fn dialogue(rng: &mut Rng) -> Vec<Message> {
+    if rng.chance(0.4) {
+        return carry_out(&single(rng), usize::MAX, None, rng);
+    }
+    let exchanges: Vec<_> = (0..1 + rng.below(3)).map(|_| small_talk::exchange(rng)).collect();
+    talk(&exchanges, rng)
+}
+
+fn single(rng: &mut Rng) -> Draft {
+    let key = *rng.pick(SINGLES);
+    compose(&[&[key]], Pool::All, rng)
+}
+
+/// Two parts, now and then three, that have nothing to do with each other, each with its own tool.
+fn independent(rng: &mut Rng) -> Draft {
+    let mut keys = SINGLES.to_vec();
+    rng.shuffle(&mut keys);
+    let count = if rng.chance(0.2) { 3 } else { 2 };
+    let parts: Vec<&[&str]> = keys[..count].iter().map(std::slice::from_ref).collect();
+    compose(&parts, Pool::All, rng)
+}
+
+fn talk(exchanges: &[(String, String)], rng: &mut Rng) -> Vec<Message> {
+    let mut tools = Tool::ALL.to_vec();
+    rng.shuffle(&mut tools);
+    let tools: Vec<String> = tools.into_iter().take(3 + rng.below(3)).map(Tool::signature).collect();
+    let mut messages = opening(&tools, "");
+    messages.truncate(1);
+    for (said, reply) in exchanges {
+        messages.push(Message::new(Role::User, said));
+        messages.push(Message::new(Role::Assistant, reply));
+    }
+    messages
+}
+
+/// A lesson with several parts, by a careful or a careless hand.
+fn several(draft: &Draft, rng: &mut Rng) -> Vec<Message> {
+    let steps = draft.goal.plan.len();
+    if !rng.chance(CARELESS) {
+        return carry_out(draft, usize::MAX, None, rng);
+    }
+    if rng.chance(STOPS_EARLY) {
+        return carry_out(draft, 1 + rng.below(steps - 1), None, rng);
+    }
+    let wrong = rng.below(steps);
+    carry_out(draft, usize::MAX, Some(wrong), rng)
+}
+
+/// Carries a draft's plan out for `limit` steps, with a slip in step `wrong`, and answers as if all was done.
+fn carry_out(draft: &Draft, limit: usize, wrong: Option<usize>, rng: &mut Rng) -> Vec<Message> {
+    let goal = &draft.goal;
+    let mut episode = DeskEpisode::new(goal.clone());
+    let mut messages = opening(&draft.tools(), &draft.request);
+    let mut found: Vec<String> = Vec::new();
+    let mends = rng.chance(RECOVERS).then(|| rng.below(goal.plan.len()));
+    for (place, step) in goal.plan.iter().take(limit).enumerate() {
+        let mut call = step.call(&found);
+        if wrong == Some(place) {
+            call = slip(step, &call, rng);
+        } else if mends == Some(place) {
+            say(&mut messages, &mut episode, &refused(&call, rng));
+        }
+        found.push(found_value(&say(&mut messages, &mut episode, &call)));
+    }
+    let answers: Vec<(Value, String)> =
+        (goal.answers.iter()).filter_map(|answer| Some((answer.kind, found.get(answer.step)?.clone()))).collect();
+    messages.push(Message::new(Role::Assistant, answer_text(&answers)));
+    messages
+}
+
+fn say(messages: &mut Vec<Message>, episode: &mut DeskEpisode, call: &Call) -> String {
+    let observation = episode.step(&Action::Call(call.clone())).text;
+    messages.push(Message::new(Role::Assistant, render(call, ToolFormat::Lines)));
+    messages.push(Message::new(Role::Tool, observation.clone()));
+    observation
+}
+
+/// A call that the tools refuse: an argument is missing.
+fn refused(call: &Call, rng: &mut Rng) -> Call {
+    let mut call = call.clone();
+    let names: Vec<String> = call.arguments.keys().cloned().collect();
+    call.arguments.remove(rng.pick(&names));
+    call
+}
+
+/// The call with one wrong value, such as a small model writes: another value of the same kind.
+pub fn slip(step: &Step, call: &Call, rng: &mut Rng) -> Call {
+    let mut call = call.clone();
+    let found: Vec<&String> =
+        step.arguments.iter().filter(|(_, source)| matches!(source, Source::Found(_))).map(|(name, _)| name).collect();
+    let names: Vec<&String> = if found.is_empty() { step.arguments.keys().collect() } else { found };
+    let name = (*rng.pick(&names)).clone();
+    if let Some(value) = call.arguments.get_mut(&name) {
+        *value = other_value(&name, value, rng);
+    }
+    call
+}
+
+fn other_value(argument: &str, value: &str, rng: &mut Rng) -> String {
+    loop {
+        let other = match argument {
+            "name" | "from" => {
+                let (first, last) = value.split_once(' ').unwrap_or((value, value));
+                if rng.chance(0.5) {
+                    format!("{first} {}", Pool::All.last_name(rng))
+                } else {
+                    format!("{} {last}", Pool::All.first_name(rng))
+                }
+            }
+            "to" => super::lexicon::address(&Pool::All.name(rng), rng),
+            "day" => (*rng.pick(&super::lexicon::DAYS)).to_owned(),
+            "time" => (*rng.pick(&TIMES)).to_owned(),
+            "room" => (*rng.pick(Pool::All.rooms())).to_owned(),
+            "amount" => Pool::All.amount(rng).to_string(),
+            "people" => (2 + rng.below(11)).to_string(),
+            "title" => Pool::All.title(rng),
+            "item" => Pool::All.item(rng),
+            "text" if value.contains(" the ") => Pool::All.todo(rng),
+            _ => Pool::All.topic(rng),
+        };
+        if other != value {
+            return other;
+        }
+    }
+}

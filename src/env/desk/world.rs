@@ -1,0 +1,157 @@
+//! Turns a seed into an office: contacts, mails, notes, events, expenses and rooms, with look-alikes around what matters.
+//!
+//! # Invariants
+//! What an office answers depends on its fields alone; nothing here draws after generation.
+
+use super::lexicon::{DAYS, Pool, TIMES, address};
+use super::moves::Value;
+use crate::base::{Seed, seed::Rng};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct World {
+    /// Decides who is free when and which room is offered.
+    pub seed: u64,
+    pub contacts: Vec<Contact>,
+    /// Sender and text.
+    pub mails: Vec<(String, String)>,
+    /// Topic and text.
+    pub notes: Vec<(String, String)>,
+    pub events: Vec<Event>,
+    pub expenses: Vec<(String, u32)>,
+    pub rooms: Vec<Room>,
+    /// Room, day, time.
+    pub taken: Vec<(String, String, String)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Contact {
+    pub name: String,
+    pub address: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    pub title: String,
+    pub day: String,
+    pub time: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Room {
+    pub name: String,
+    pub seats: u32,
+}
+
+impl Event {
+    pub fn is(&self, title: &str, day: &str) -> bool {
+        self.title.eq_ignore_ascii_case(title) && self.day == day
+    }
+}
+
+/// Mail and note texts by the kind of value at their end.
+fn templates(value: Value) -> &'static [&'static str] {
+    match value {
+        Value::Amount => &["the {item} costs {v}", "the price of the {item} is {v}", "we paid {v}"],
+        Value::Time => &["the {title} starts at {v}", "we meet at {v}", "the time is {v}"],
+        Value::Room => &["the {title} is in {v}", "the key is for {v}", "we meet in {v}"],
+        Value::Address => &["please write to {v}", "the address is {v}", "send the {topic} to {v}"],
+    }
+}
+
+pub fn phrases() -> impl Iterator<Item = &'static str> {
+    [Value::Amount, Value::Time, Value::Room, Value::Address].into_iter().flat_map(templates).copied()
+}
+
+fn index(words: &[&str], word: &str) -> u64 {
+    words.iter().position(|known| *known == word).unwrap_or_default() as u64
+}
+
+impl World {
+    /// An office with a few people and things of a pool; what a task needs is added after.
+    pub fn new(pool: Pool, rng: &mut Rng) -> Self {
+        let mut world = World { seed: rng.bits() >> 11, ..World::default() };
+        let mut names: Vec<&str> = pool.rooms().to_vec();
+        rng.shuffle(&mut names);
+        let seats = |place: usize, rng: &mut Rng| if place == 0 { 14 } else { 4 + 2 * rng.below(5) as u32 };
+        world.rooms = (0..5).map(|place| Room { name: names[place].to_owned(), seats: seats(place, rng) }).collect();
+        rng.shuffle(&mut world.rooms);
+        for _ in 0..2 {
+            let name = world.meet(&pool.name(rng), rng);
+            let kind = *rng.pick(&[Value::Amount, Value::Time]);
+            world.write_mail(&name, kind, pool, rng);
+            let topic = pool.topic(rng);
+            let kind = *rng.pick(&[Value::Amount, Value::Time, Value::Room]);
+            world.write_note(&topic, kind, pool, rng);
+            let (title, day) = (pool.title(rng), *rng.pick(&DAYS));
+            world.plan_event(&title, day, rng);
+            world.expenses.push((pool.item(rng), pool.amount(rng)));
+        }
+        world
+    }
+
+    /// Adds someone to the contacts unless they are there; gives the name back.
+    pub fn meet(&mut self, name: &str, rng: &mut Rng) -> String {
+        if self.contacts.iter().all(|contact| contact.name != name) {
+            let taken = |address: &str, known: &[Contact]| known.iter().any(|contact| contact.address == address);
+            let mut address_ = address(name, rng);
+            while taken(&address_, &self.contacts) {
+                address_ = address(name, rng);
+            }
+            self.contacts.push(Contact { name: name.to_owned(), address: address_ });
+        }
+        name.to_owned()
+    }
+
+    pub fn write_mail(&mut self, from: &str, kind: Value, pool: Pool, rng: &mut Rng) {
+        let text = self.text(kind, pool, rng);
+        self.mails.retain(|(known, _)| known != from);
+        self.mails.push((from.to_owned(), text));
+    }
+
+    pub fn write_note(&mut self, topic: &str, kind: Value, pool: Pool, rng: &mut Rng) {
+        let text = self.text(kind, pool, rng);
+        self.notes.retain(|(known, _)| known != topic);
+        self.notes.push((topic.to_owned(), text));
+    }
+
+    pub fn plan_event(&mut self, title: &str, day: &str, rng: &mut Rng) {
+        self.events.retain(|event| !event.is(title, day));
+        let (title, day, time) = (title.to_owned(), day.to_owned(), (*rng.pick(&TIMES)).to_owned());
+        self.events.push(Event { title, day, time });
+    }
+
+    fn text(&self, kind: Value, pool: Pool, rng: &mut Rng) -> String {
+        let value = match kind {
+            Value::Amount => pool.amount(rng).to_string(),
+            Value::Time => (*rng.pick(&TIMES)).to_owned(),
+            Value::Room => rng.pick(&self.rooms).name.clone(),
+            Value::Address => match self.contacts.as_slice() {
+                [] => "desk".to_owned(),
+                contacts => rng.pick(contacts).address.clone(),
+            },
+        };
+        let template = rng.pick(templates(kind)).replace("{v}", &value);
+        let template = template.replace("{item}", &pool.item(rng)).replace("{title}", &pool.title(rng));
+        template.replace("{topic}", &pool.topic(rng))
+    }
+
+    /// When someone is free on a day: one time, always the same.
+    pub fn free_time(&self, name: &str, day: &str) -> &'static str {
+        let person = self.contacts.iter().position(|contact| contact.name == name).unwrap_or_default() as u64;
+        let bits = Seed(self.seed).bits(person * 8 + index(&DAYS, day));
+        TIMES[(bits % TIMES.len() as u64) as usize]
+    }
+
+    /// The first free room with enough seats; where the search starts depends on day and time.
+    pub fn free_room(&self, day: &str, time: &str, people: u32) -> Option<&str> {
+        let count = self.rooms.len();
+        let bits = Seed(self.seed).bits(1 << 20 | index(&DAYS, day) << 8 | index(&TIMES, time));
+        let start = (bits % count.max(1) as u64) as usize;
+        let free = |room: &&Room| {
+            let same = |(taken, on, at): &&(String, String, String)| *taken == room.name && on == day && at == time;
+            room.seats >= people && !self.taken.iter().any(|booking| same(&booking))
+        };
+        (0..count).map(|step| &self.rooms[(start + step) % count]).find(free).map(|room| room.name.as_str())
+    }
+}
