@@ -22,7 +22,13 @@ pub struct EpisodeItems {
 }
 
 /// The items of a rollout (in its iteration) or of an evaluation (in none: equal weights share results).
-pub fn prepare(resources: &Resources<'_>, episodes: &Episodes, version: &Version, op: Op, iteration: u32) -> EpisodeItems {
+pub fn prepare(
+    resources: &Resources<'_>,
+    episodes: &Episodes,
+    version: &Version,
+    op: Op,
+    iteration: u32,
+) -> EpisodeItems {
     let Episodes { version: _, env, split, prompt, samples, sampling } = episodes;
     let experiment = resources.experiment;
     let root = Seed(experiment.seed);
@@ -96,11 +102,8 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result
         solved += record.truth.get(first_metric).copied().unwrap_or(0.0);
         format!("{first_metric} {:.2}", solved / f64::from(seen))
     };
-    let Worked { items, outputs, counts } = bench.worker(id).work(
-        &items,
-        &|_| Class::Done,
-        &mut note,
-        &mut |wanted, stop, on_done| {
+    let Worked { items, outputs, counts } =
+        bench.worker(id).work(&items, &|_| Class::Done, &mut note, &mut |wanted, stop, on_done| {
             let open = match &model {
                 Some(open) => open.clone(),
                 None => model.insert(resources.model(&version)?).clone(),
@@ -120,18 +123,18 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result
                 on_done(place, Made { output, also: vec![("truth", truth)] });
             });
             Ok(results)
-        },
-    )?;
+        })?;
 
     let store = resources.store;
     let parse = |(item, bytes): (&crate::run::manifest::ManifestItem, &Vec<u8>)| {
         let ItemOutcome::Done { blob } = item.outcome else { unreachable!("an episode is done or failed") };
-        let trajectory: Trajectory = serde_json::from_slice(bytes)
-            .map_err(|problem| StepError::Blob { blob, problem: problem.to_string() })?;
-        let truth = item.also.get("truth").copied().ok_or_else(|| StepError::Blob {
-            blob,
-            problem: "its record names no ground truth".to_owned(),
-        })?;
+        let trajectory: Trajectory =
+            serde_json::from_slice(bytes).map_err(|problem| StepError::Blob { blob, problem: problem.to_string() })?;
+        let truth = item
+            .also
+            .get("truth")
+            .copied()
+            .ok_or_else(|| StepError::Blob { blob, problem: "its record names no ground truth".to_owned() })?;
         Ok((blob, trajectory, truth, read_json::<TruthRecord>(store, &truth)?))
     };
     let parsed: Vec<_> = items.par_iter().zip(&outputs).map(parse).collect::<Result<_, StepError>>()?;

@@ -68,7 +68,8 @@ impl<'a> Resources<'a> {
         }
         let weights = version.weights.map(|digest| self.store.get(&digest)).transpose()?;
         let spec = &self.experiment.models[version.model.0].it;
-        let model = crate::model::open(spec, weights.as_deref()).map_err(|problem| self.blame(version.model, problem))?;
+        let model =
+            crate::model::open(spec, weights.as_deref()).map_err(|problem| self.blame(version.model, problem))?;
         self.models.borrow_mut().insert(version.model, (version.weights, model.clone()));
         Ok(model)
     }

@@ -60,6 +60,11 @@ impl<'a> State<'a> {
         self.plan.step(id).work.reads(&|input| self.skipped(input))
     }
 
+    /// The steps whose rows a reference means now.
+    pub fn resolve(&self, rows: &RowsFrom) -> Vec<StepId> {
+        rows.resolve(&|input| self.skipped(input))
+    }
+
     pub fn readiness(&mut self, id: StepId) -> Readiness {
         let step = self.plan.step(id);
         for &control in &step.after {
@@ -150,7 +155,7 @@ impl<'a> State<'a> {
 
     /// Everything on the way from the rollouts to these rows, the nearest first.
     pub fn walk_origins(&self, rows: &RowsFrom, visit: &mut dyn FnMut(StepId, &'a Work)) {
-        for id in rows.resolve(&|input| self.skipped(input)) {
+        for id in self.resolve(rows) {
             let work = &self.plan.step(id).work;
             visit(id, work);
             if let Work::Judge { rows, .. } | Work::Select { rows, .. } = work {

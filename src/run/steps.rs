@@ -1,12 +1,12 @@
 //! Works one step: what it reads, what it does, what it leaves.
 
 use crate::base::{Digest, Seed};
-use crate::model::LossOn;
+use crate::experiment::{Experiment, MetricRef, Until};
 use crate::node::audit::{self, AuditRow};
 use crate::node::metric::Metric;
 use crate::node::trajectory::{Trajectory, TruthRecord};
 use crate::node::{answer, gate, labels, pick, rows as node_rows};
-use crate::plan::{History, Op, Plan, RowsFrom, StepId, Work};
+use crate::plan::{History, Op, RowsFrom, StepId, Work};
 use crate::run::emit::Emitter;
 use crate::run::items::Worker;
 use crate::run::manifest::{Manifest, RowEntry, RowSet};
@@ -94,7 +94,8 @@ pub fn work(bench: &mut Bench<'_, '_>, id: StepId) -> Result<Finished, StepError
         }
         Work::Gate { .. } | Work::Pick { .. } => {
             bench.announce(id);
-            one(decide(bench.state, id).expect("gates and picks are decided from what is there"))
+            one(decide(bench.resources.experiment, bench.state, id)
+                .expect("gates and picks are decided from what is there"))
         }
     }
 }
@@ -103,12 +104,7 @@ fn one(manifest: Manifest) -> Result<Finished, StepError> {
     Ok(Finished { manifest, counts: ItemCounts { done: 1, cached: 0, failed: 0 } })
 }
 
-fn select_rows(
-    bench: &Bench<'_, '_>,
-    id: StepId,
-    from: &RowsFrom,
-    rule: &select::Rule,
-) -> Result<Manifest, StepError> {
+fn select_rows(bench: &Bench<'_, '_>, id: StepId, from: &RowsFrom, rule: &select::Rule) -> Result<Manifest, StepError> {
     let resources = bench.resources;
     let RowSet { rows: entering, .. } = bench.rows(from)?;
     let tasks = verdicts::tasks(resources, bench.state, from);
@@ -208,7 +204,7 @@ fn place(row: RowEntry) -> (u32, String, u32) {
 
 /// A gate's decision or a pick's winner, from recorded metrics alone. Made anew each time, since it costs nothing and its
 /// words hold names. `None` for other steps.
-pub fn decide(state: &State<'_>, id: StepId) -> Option<Manifest> {
+pub fn decide(experiment: &Experiment, state: &State<'_>, id: StepId) -> Option<Manifest> {
     match &state.plan.step(id).work {
         Work::Gate { until, history } => {
             let mut manifest = Manifest::new(Op::Gate);
@@ -227,7 +223,8 @@ pub fn decide(state: &State<'_>, id: StepId) -> Option<Manifest> {
                 .iter()
                 .zip(&values)
                 .map(|(&step, value)| {
-                    let version = version_word(state.plan, state, &state.evaluated(step));
+                    let Version { model, number, weights: _ } = state.evaluated(step);
+                    let version = format!("{}@{number}", experiment.models[model.0].name);
                     serde_json::json!({ "node": state.plan.step(step).id, "version": version, "value": value })
                 })
                 .collect();
@@ -243,16 +240,12 @@ pub fn decide(state: &State<'_>, id: StepId) -> Option<Manifest> {
     }
 }
 
-fn version_word(_plan: &Plan, state: &State<'_>, version: &Version) -> String {
-    state.word(version)
-}
-
-fn decide_gate(state: &State<'_>, until: &crate::experiment::Until, history: &History) -> gate::GateDecision {
+fn decide_gate(state: &State<'_>, until: &Until, history: &History) -> gate::GateDecision {
     let History { rounds, since } = history;
     let read = |steps: &[StepId], metric: &str| {
         steps.iter().find_map(|&step| state.manifest(step).and_then(|made| made.metric(metric)))
     };
-    let value = |metric: &crate::experiment::MetricRef, iteration: u32| match iteration.checked_sub(1) {
+    let value = |metric: &MetricRef, iteration: u32| match iteration.checked_sub(1) {
         None => since.iter().find(|(name, _)| *name == metric.name).and_then(|(_, steps)| read(steps, &metric.metric)),
         Some(at) => {
             let (_, rounds) = rounds.iter().find(|(name, _)| *name == metric.name)?;

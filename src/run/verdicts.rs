@@ -75,9 +75,7 @@ pub fn labelled(resources: &Resources<'_>, dataset: DatasetId) -> Result<Vec<Lab
 /// The metric that says whether a task of this dataset is solved.
 pub fn label_metric(resources: &Resources<'_>, dataset: DatasetId) -> Result<&'static str, StepError> {
     match &resources.experiment.datasets[dataset.0].it {
-        Dataset::Offered { env, .. } => {
-            Ok(crate::env::schema(resources.experiment.envs[env.0].it.kind).metrics[0])
-        }
+        Dataset::Offered { env, .. } => Ok(crate::env::schema(resources.experiment.envs[env.0].it.kind).metrics[0]),
         Dataset::Jsonl { .. } => Err(StepError::Unlabelled(resources.experiment.datasets[dataset.0].name.clone())),
     }
 }
