@@ -6,7 +6,7 @@ use std::path::Path;
 pub struct Scripted {}
 
 impl Scripted {
-    pub fn open(_path: &Path, _spec: &ModelSpec) -> Result<Self, ModelError> {
+    pub fn open(_path: &Path, _spec: &ModelSpec, _version: Option<&[u8]>) -> Result<Self, ModelError> {
         todo!()
     }
 }

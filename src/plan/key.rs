@@ -7,9 +7,9 @@ use crate::base::{Digest, Hasher, Seed};
 use crate::env::EnvSpec;
 use crate::experiment::{Critic, CriticId, EnvId, Experiment, MetricRef, Mixed, ModelId, PromptId, Until};
 use crate::model::{ModelSpec, TrainConfig};
-use crate::node::spec::{OnUnparsed, TrainerSpec};
+use crate::node::spec::TrainerSpec;
 use crate::plan::{Episodes, History, Identities, Op, Step, StepId, TrainFrom, VersionFrom, Which, Work};
-use crate::select::{Rule, Stage, Ties};
+use crate::select;
 
 /// Bumped by hand when what an operation does with the same inputs changes.
 pub fn op_rev(op: Op) -> u32 {
@@ -67,7 +67,7 @@ impl Recipe<'_> {
             Work::Select { rows: _, rule } => {
                 let rule = &self.experiment.rules[rule.0].it;
                 hasher.put(rule);
-                if samples(rule) {
+                if select::draws(rule) {
                     hasher.put(&seed).put(&iteration);
                 }
             }
@@ -139,18 +139,14 @@ impl Recipe<'_> {
     }
 
     fn prompt(&self, hasher: &mut Hasher, prompt: PromptId) {
-        let template = &self.experiment.prompts[prompt.0].it;
-        hasher.str(&serde_json::to_string(template).expect("a template is plain data"));
+        hasher.put(&self.experiment.prompts[prompt.0].it);
     }
 
     fn critic(&self, hasher: &mut Hasher, critic: CriticId) {
         let Critic { model, prompt, answer, on_unparsed, sampling } = &self.experiment.critics[critic.0].it;
         self.model(hasher, *model);
         self.prompt(hasher, *prompt);
-        hasher.put(answer).put(sampling).str(match on_unparsed {
-            OnUnparsed::Drop => "drop",
-            OnUnparsed::Fail => "fail",
-        });
+        hasher.put(answer).put(sampling).put(on_unparsed);
     }
 }
 
@@ -168,11 +164,6 @@ pub fn resolve(trainer: &TrainerSpec, model: &ModelSpec, iteration: u32) -> Trai
         weight_decay: *weight_decay,
         lora: lora.clone().or_else(|| model.lora.clone()),
     }
-}
-
-/// Whether a rule draws.
-fn samples(rule: &Rule) -> bool {
-    rule.stages.iter().any(|stage| matches!(stage, Stage::Sample { .. } | Stage::Top { ties: Ties::Sample, .. }))
 }
 
 /// Names stand as their places in the history: whose metrics they are is said by the keys of the steps that are read.

@@ -1,19 +1,9 @@
 //! What a run says: the only seam between running and showing. Live view, journal, status and report are folds over these.
 
 use crate::base::Digest;
+pub use crate::node::metric::Metric;
+pub use crate::store::RunLabel;
 use serde::{Deserialize, Serialize};
-
-/// How far a run's bytes can be trusted: the weakest of its nodes'.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RunLabel {
-    /// A remote reply: the record is the truth.
-    Recorded,
-    /// A local model: the same bytes anywhere.
-    Seeded,
-    /// No model at all.
-    Pure,
-}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeInfo {
@@ -66,15 +56,6 @@ pub enum NodeStatus {
     /// A node it needs failed.
     Blocked,
     Paused,
-}
-
-/// One figure: `n` observations, with the half-width of a 95 % interval where one is meaningful.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Metric {
-    pub name: String,
-    pub value: f64,
-    pub n: u64,
-    pub ci95: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

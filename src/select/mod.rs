@@ -6,6 +6,10 @@
 //! Rows enter sorted by (task, sample); every order ends with that pair, except that a pooled `top P%` keeps all ties at
 //! its cut. Nothing here calls a model or reads ground truth that the rule does not name.
 
+pub mod run;
+
+pub use run::{apply, draws};
+
 use crate::base::{Canonical, Hasher};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
