@@ -188,8 +188,7 @@ fn truth(report: &Report) -> Table {
             names.push(&metric.name);
         }
     }
-    let mut table =
-        Table::with_head(std::iter::once(Cell::left("node")).chain(names.iter().map(|name| Cell::right(name))));
+    let mut table = Table::with_head(std::iter::once(Cell::left("node")).chain(names.iter().map(Cell::right)));
     for truth in &truths {
         let cells = names.iter().map(|name| {
             let metric = truth.metrics.iter().find(|metric| metric.name == **name);

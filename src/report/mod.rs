@@ -74,6 +74,8 @@ pub struct NodeReport {
     pub unparsed: u64,
     pub metrics: Vec<Metric>,
     pub detail: Value,
+    /// The manifest that the node left in the store.
+    pub output: Option<Digest>,
     pub reason: Option<String>,
     /// The failures by reason, in this run.
     pub failures: BTreeMap<String, u64>,
@@ -89,6 +91,7 @@ impl NodeReport {
             unparsed: 0,
             metrics: Vec::new(),
             detail: Value::Null,
+            output: None,
             reason: None,
             failures: BTreeMap::new(),
         }
@@ -186,13 +189,14 @@ impl Report {
             }
             RunEvent::DamageFound { what } => self.damage.push(what.clone()),
             RunEvent::Progress { .. } => {}
-            RunEvent::NodeFinished { node, status, items, output: _, metrics, detail, reason } => {
+            RunEvent::NodeFinished { node, status, items, output, metrics, detail, reason } => {
                 if let Some(node) = self.node_mut(node) {
                     node.status = *status;
                     node.items = *items;
                     node.total = items.done + items.cached + items.failed;
                     node.metrics.clone_from(metrics);
                     node.detail.clone_from(detail);
+                    node.output = *output;
                     node.reason.clone_from(reason);
                 }
             }
