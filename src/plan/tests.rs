@@ -288,7 +288,7 @@ fn versions_mean_what_the_schedule_says_at_their_point() {
     );
     *from(&mut experiment) = Version::Best(sample::metric("dev", "success"));
     let plan_best = plan(&experiment);
-    assert_eq!(plan_best.ids(&plan_best.find("train@2").expect("planned").inputs), ["select@2", "evaluate:dev@1"]);
+    assert_eq!(plan_best.ids(&plan_best.find("train@2").expect("planned").inputs), ["evaluate:dev@1", "select@2"]);
     experiment.schedule.push(evaluate(Some("last"), "test", Version::Newest));
     let plan_last = plan(&experiment);
     assert_eq!(plan_last.ids(&plan_last.find("evaluate:last").expect("planned").inputs), ["train@2"]);
@@ -304,7 +304,7 @@ fn all_iterations_are_read_where_the_file_says_so() {
     }
     let plan = plan(&experiment);
     let reads = plan.ids(&plan.find("train@3").expect("planned").inputs);
-    assert_eq!(reads, ["select@1", "train@2", "select@2", "select@3"]);
+    assert_eq!(reads, ["select@1", "select@2", "train@2", "select@3"]);
 }
 
 #[test]
