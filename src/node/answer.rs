@@ -1,11 +1,29 @@
 //! Turns an answer's shape into instructions, and a critic's reply into a verdict.
+//!
+//! A reply is read line by line. A line that begins with a field's name and a colon gives that field; other lines are the
+//! critic thinking aloud. Spaces and letter case do not matter, all else does: each field exactly once, in its range, and
+//! no second `name:` or `name =` anywhere, so that a quoted or repeated verdict is never taken for the verdict.
+//!
+//! # Invariants
+//! What cannot be read is an error with its reason, never a number.
 
-use super::spec::{AnswerSchema, Verdict};
+use super::spec::{AnswerField, AnswerKind, AnswerSchema, AnswerValue, Verdict};
 
 /// The instructions that `{{ answer.format }}` stands for: `Answer with one line: score: 0 to 4`.
 pub fn format(schema: &AnswerSchema) -> String {
-    let _ = schema;
-    todo!()
+    let lines: Vec<String> = schema.fields.iter().map(instruction).collect();
+    match lines.as_slice() {
+        [one] => format!("Answer with one line: {one}"),
+        many => format!("Answer with these lines:\n{}", many.join("\n")),
+    }
+}
+
+fn instruction(AnswerField { name, kind }: &AnswerField) -> String {
+    match kind {
+        AnswerKind::Int { min, max } => format!("{name}: {min} to {max}"),
+        AnswerKind::Bool => format!("{name}: yes or no"),
+        AnswerKind::Text => format!("{name}: a few words"),
+    }
 }
 
 /// Reads a reply.
@@ -13,24 +31,100 @@ pub fn format(schema: &AnswerSchema) -> String {
 /// # Errors
 /// Why it cannot be read: a field missing, given twice, out of range.
 pub fn parse(text: &str, schema: &AnswerSchema) -> Result<Verdict, String> {
-    let _ = (text, schema);
-    todo!()
+    schema.fields.iter().map(|field| Ok((field.name.clone(), read_field(text, field)?))).collect()
+}
+
+fn read_field(text: &str, field: &AnswerField) -> Result<AnswerValue, String> {
+    let AnswerField { name, kind } = field;
+    if mentions(text, name) > 1 {
+        return Err(format!("`{name}` is given more than once"));
+    }
+    let value = text.lines().find_map(|line| after_name(line, name)).ok_or_else(|| format!("`{name}` is not given"))?;
+    match kind {
+        AnswerKind::Text if value.is_empty() => Err(format!("`{name}` is empty")),
+        AnswerKind::Text => Ok(AnswerValue::Text(value.to_owned())),
+        AnswerKind::Bool => match value.to_ascii_lowercase().as_str() {
+            "yes" | "true" => Ok(AnswerValue::Bool(true)),
+            "no" | "false" => Ok(AnswerValue::Bool(false)),
+            _ => Err(format!("`{name}` is neither yes nor no")),
+        },
+        AnswerKind::Int { min, max } => {
+            let whole = || format!("`{name}` is not a whole number");
+            let digits = value.strip_prefix('-').unwrap_or(value);
+            if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(whole());
+            }
+            match value.parse() {
+                Ok(number) if (*min..=*max).contains(&number) => Ok(AnswerValue::Int(number)),
+                _ => Err(format!("`{name}` is not in {min} to {max}")),
+            }
+        }
+    }
+}
+
+/// What follows `name:` where the line begins with it.
+fn after_name<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let line = line.trim();
+    let start = line.get(..name.len()).filter(|start| start.eq_ignore_ascii_case(name))?;
+    line[start.len()..].trim_start().strip_prefix(':').map(str::trim)
+}
+
+/// How often a text says `name:` or `name =`, in any case, as a word of its own, anywhere in a line.
+fn mentions(text: &str, name: &str) -> usize {
+    let (text, name) = (text.to_ascii_lowercase(), name.to_ascii_lowercase());
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let claims = |&(at, _): &(usize, &str)| {
+        let after = text[at + name.len()..].trim_start_matches([' ', '\t', '*', '"', '\'', '`']);
+        !text[..at].ends_with(word) && after.starts_with([':', '='])
+    };
+    if name.is_empty() { 0 } else { text.match_indices(&name).filter(claims).count() }
 }
 
 /// Writes a verdict as a critic should: what [`parse`] reads back.
 pub fn write(verdict: &Verdict, schema: &AnswerSchema) -> String {
-    let _ = (verdict, schema);
-    todo!()
+    let line = |field: &AnswerField| {
+        let value = match verdict.get(&field.name)? {
+            AnswerValue::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
+            AnswerValue::Int(number) => number.to_string(),
+            AnswerValue::Text(text) => text.clone(),
+        };
+        Some(format!("{}: {value}", field.name))
+    };
+    schema.fields.iter().filter_map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Whether a verdict is positive. `None` when the schema has no field that could say.
+/// The lowest integer that counts as positive: three quarters of the range up, rounded up, so 3 of 0..4 and 4 of 1..5.
+pub fn threshold(min: i64, max: i64) -> i64 {
+    let quarters = (i128::from(max) - i128::from(min)) * 3;
+    // The result lies between the two, so it is an `i64` again.
+    (i128::from(min) + (quarters + 3).div_euclid(4)) as i64
+}
+
+/// The field that says good or bad: the first integer, else the first boolean.
+pub fn deciding(schema: &AnswerSchema) -> Option<&AnswerField> {
+    let of = |wanted: fn(&AnswerKind) -> bool| schema.fields.iter().find(move |field| wanted(&field.kind));
+    of(|kind| matches!(kind, AnswerKind::Int { .. })).or_else(|| of(|kind| matches!(kind, AnswerKind::Bool)))
+}
+
+/// Whether a verdict is positive: an integer from [`threshold`] on, a boolean that is true. `None` when the schema has no
+/// field that could say.
 pub fn passes(verdict: &Verdict, schema: &AnswerSchema) -> Option<bool> {
-    let _ = (verdict, schema);
-    todo!()
+    let field = deciding(schema)?;
+    match (verdict.get(&field.name)?, &field.kind) {
+        (AnswerValue::Int(value), AnswerKind::Int { min, max }) => Some(*value >= threshold(*min, *max)),
+        (AnswerValue::Bool(value), AnswerKind::Bool) => Some(*value),
+        _ => None,
+    }
 }
 
 /// The verdict's figure in 0..=1: an integer's place in its range, a boolean as 0 or 1.
 pub fn level(verdict: &Verdict, schema: &AnswerSchema) -> Option<f64> {
-    let _ = (verdict, schema);
-    todo!()
+    let field = deciding(schema)?;
+    match (verdict.get(&field.name)?, &field.kind) {
+        (AnswerValue::Int(value), AnswerKind::Int { min, max }) if max > min => {
+            Some((value - min) as f64 / (max - min) as f64)
+        }
+        (AnswerValue::Bool(value), AnswerKind::Bool) => Some(f64::from(u8::from(*value))),
+        _ => None,
+    }
 }

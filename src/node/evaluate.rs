@@ -1,16 +1,53 @@
 //! Turns finished episodes into figures: ground truth for an evaluation, behaviour for a rollout.
+//!
+//! # Invariants
+//! [`behaviour_metrics`] reads nothing that the agent or the critic may not know.
 
 use super::trajectory::{Trajectory, TruthRecord};
-use crate::node::metric::Metric;
+use crate::node::metric::{Metric, mean, normal};
+use std::collections::BTreeMap;
 
-/// A mean for each of the environment's metrics, by name.
+/// A mean for each of the environment's metrics, by name. With one sample a task, the interval of a metric that is 0 or 1
+/// is Wilson's; with more, it is the normal one over the tasks' means, as samples of one task are not independent
+/// (E. Miller, *Adding Error Bars to Evals*, 2024).
 pub fn truth_metrics(records: &[TruthRecord]) -> Vec<Metric> {
-    let _ = records;
-    todo!()
+    let mut columns: BTreeMap<&str, BTreeMap<&str, Vec<f64>>> = BTreeMap::new();
+    for TruthRecord { task, sample: _, truth } in records {
+        for (name, value) in truth {
+            columns.entry(name).or_default().entry(task).or_default().push(*value);
+        }
+    }
+    columns.into_iter().filter_map(|(name, tasks)| summary(name, tasks.into_values().collect())).collect()
+}
+
+fn summary(name: &str, tasks: Vec<Vec<f64>>) -> Option<Metric> {
+    let all: Vec<f64> = tasks.iter().flatten().copied().collect();
+    if tasks.iter().any(|samples| samples.len() > 1) {
+        let means: Vec<f64> = tasks.iter().map(|samples| mean(samples)).collect();
+        return Metric::mean(name, &all).map(|metric| Metric { ci95: normal(&means), ..metric });
+    }
+    if all.iter().all(|value| *value == 0.0 || *value == 1.0) {
+        return Metric::share(name, all.iter().filter(|value| **value == 1.0).count(), all.len());
+    }
+    Metric::mean(name, &all)
 }
 
 /// `count`, `ended`, `truncated`, `error` shares, mean `steps` and `tokens`: what is known without ground truth.
 pub fn behaviour_metrics<'a>(trajectories: impl Iterator<Item = &'a Trajectory>) -> Vec<Metric> {
-    let _ = trajectories.count();
-    todo!()
+    let all: Vec<&Trajectory> = trajectories.collect();
+    let n = all.len();
+    let share = |name, of: fn(&Trajectory) -> bool| Metric::share(name, all.iter().filter(|one| of(one)).count(), n);
+    let average =
+        |name, of: fn(&Trajectory) -> f64| Metric::mean(name, &all.iter().map(|one| of(one)).collect::<Vec<_>>());
+    [
+        Some(Metric::plain("count", n as f64, n)),
+        share("ended", |one| one.ended),
+        share("truncated", |one| one.truncated),
+        share("error", |one| one.error),
+        average("steps", |one| f64::from(one.steps)),
+        average("tokens", |one| one.row.tokens.len() as f64),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

@@ -1,9 +1,15 @@
 //! Turns trajectories into a critic's raw replies, and raw replies into verdicts.
+//!
+//! Asking and reading are two steps: a changed parser costs no call.
+//!
+//! # Invariants
+//! A reply that cannot be read has no figure; it is counted. Nothing here knows ground truth.
 
-use super::spec::{AnswerSchema, Verdict};
-use super::template::{Scope, Template};
+use super::answer;
+use super::spec::{AnswerKind, AnswerSchema, AnswerValue, Verdict};
+use super::template::{Scope, Template, render};
 use crate::base::Seed;
-use crate::model::{LanguageModel, Message, ModelError, Sampling, StopReason};
+use crate::model::{GenRequest, LanguageModel, Message, ModelError, Sampling, StopReason};
 use crate::node::metric::Metric;
 use serde::{Deserialize, Serialize};
 
@@ -25,11 +31,11 @@ pub struct JudgeReply {
 /// The messages of one question: the critic's prompt over `task` and `traj`, with the answer's instructions.
 pub fn messages(
     prompt: &Template,
-    answer: &AnswerSchema,
+    schema: &AnswerSchema,
     scope: Scope,
     count_tokens: &dyn Fn(&str) -> usize,
 ) -> Vec<Message> {
-    super::template::render(prompt, &scope.answer_format(super::answer::format(answer)), count_tokens)
+    render(prompt, &scope.answer_format(answer::format(schema)), count_tokens)
 }
 
 /// Asks for a group of verdicts. `on_done(index, reply)` is called for each reply, in order.
@@ -39,21 +45,60 @@ pub fn run_group(
     items: &[JudgeItem],
     on_done: &mut dyn FnMut(usize, JudgeReply),
 ) -> Vec<Result<(), ModelError>> {
-    let _ = (model, sampling, items, on_done);
-    todo!()
+    let mut results: Vec<Result<(), ModelError>> = Vec::with_capacity(items.len());
+    let (mut asked, mut requests) = (Vec::new(), Vec::new());
+    for (index, JudgeItem { messages, seed }) in items.iter().enumerate() {
+        results.push(model.encode_chat(messages).and_then(|prompt| {
+            let (tokens, context) = (prompt.len(), model.context());
+            if tokens >= context {
+                return Err(ModelError::TooLong { tokens, context });
+            }
+            asked.push(index);
+            requests.push(GenRequest { prompt, seed: *seed, sampling: sampling.clone() });
+            Ok(())
+        }));
+    }
+    for (index, reply) in asked.into_iter().zip(model.generate(&requests)) {
+        results[index] = reply.map(|reply| {
+            let tokens = u32::try_from(reply.tokens.len()).unwrap_or(u32::MAX);
+            on_done(index, JudgeReply { text: reply.text, stop: reply.stop, tokens });
+        });
+    }
+    results
 }
 
-/// Reads a raw reply. A reply that was cut off is read up to its last whole line only.
+/// Reads a raw reply. One that was cut off is read up to its last whole line: `score: 1` may have been to be `score: 10`.
 ///
 /// # Errors
 /// Why it cannot be read.
 pub fn read(reply: &JudgeReply, schema: &AnswerSchema) -> Result<Verdict, String> {
-    let _ = (reply, schema);
-    todo!()
+    let JudgeReply { text, stop, tokens: _ } = reply;
+    if *stop == StopReason::EndOfTurn {
+        return answer::parse(text, schema);
+    }
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    answer::parse(whole, schema).map_err(|why| format!("the reply was cut off, and {why}"))
 }
 
 /// `count` (asked), `parsed` (share that could be read) and `FIELD.mean` of each number or boolean.
 pub fn metrics(verdicts: &[Option<Verdict>], schema: &AnswerSchema) -> Vec<Metric> {
-    let _ = (verdicts, schema);
-    todo!()
+    let read: Vec<&Verdict> = verdicts.iter().flatten().collect();
+    let mut metrics = vec![Metric::plain("count", verdicts.len() as f64, verdicts.len())];
+    metrics.extend(Metric::share("parsed", read.len(), verdicts.len()));
+    for field in &schema.fields {
+        let name = format!("{}.mean", field.name);
+        let values = read.iter().filter_map(|verdict| verdict.get(&field.name));
+        metrics.extend(match field.kind {
+            AnswerKind::Int { .. } => {
+                let numbers =
+                    values.filter_map(|value| if let AnswerValue::Int(n) = value { Some(*n as f64) } else { None });
+                Metric::mean(&name, &numbers.collect::<Vec<f64>>())
+            }
+            AnswerKind::Bool => {
+                Metric::share(&name, values.filter(|value| **value == AnswerValue::Bool(true)).count(), read.len())
+            }
+            AnswerKind::Text => None,
+        });
+    }
+    metrics
 }

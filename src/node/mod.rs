@@ -8,6 +8,7 @@
 //! at once. Ground truth reaches [`audit`], [`calibrate`], [`evaluate`] and (marked) [`labels`], nothing else.
 
 pub mod spec;
+pub mod fence;
 pub mod template;
 pub mod trajectory;
 pub mod key;

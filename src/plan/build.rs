@@ -49,11 +49,17 @@ pub fn build(experiment: &Experiment, identities: &Identities) -> Result<Plan, P
     Ok(Plan { digest: hasher.finish(), graph, steps, order })
 }
 
-/// Kahn's order; of the steps that are ready, the first by (iteration, place in the file).
+/// Kahn's order; of the steps that are ready, the first by (iteration, place in the file). A step after a loop that reads
+/// from it counts as of the iteration it reads.
 fn kahn(graph: &DiGraph<StepId, Edge>, paths: &[Vec<u32>]) -> Vec<StepId> {
-    let mut waiting: Vec<usize> =
-        graph.node_indices().map(|node| graph.neighbors_directed(node, petgraph::Incoming).count()).collect();
-    let entry = |at: usize| Reverse((paths[at].clone(), at));
+    let before = |at: usize| graph.neighbors_directed(NodeIndex::new(at), petgraph::Incoming);
+    let mut ranks: Vec<Vec<u32>> = Vec::with_capacity(paths.len());
+    for (at, path) in paths.iter().enumerate() {
+        let latest = before(at).map(|input| &ranks[input.index()]).max();
+        ranks.push(latest.max(Some(path)).expect("its own path").clone());
+    }
+    let mut waiting: Vec<usize> = (0..paths.len()).map(|at| before(at).count()).collect();
+    let entry = |at: usize| Reverse((&ranks[at], at));
     let mut ready: BinaryHeap<_> = (0..waiting.len()).filter(|&at| waiting[at] == 0).map(entry).collect();
     let mut order = Vec::with_capacity(waiting.len());
     while let Some(Reverse((_, at))) = ready.pop() {

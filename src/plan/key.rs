@@ -6,7 +6,7 @@
 use crate::base::{Digest, Hasher, Seed};
 use crate::env::EnvSpec;
 use crate::experiment::{Critic, CriticId, EnvId, Experiment, MetricRef, Mixed, ModelId, PromptId, Until};
-use crate::model::{ModelSpec, TrainConfig};
+use crate::model::{ModelSpec, Sampling, TrainConfig};
 use crate::node::spec::TrainerSpec;
 use crate::plan::{Episodes, History, Identities, Op, Step, StepId, TrainFrom, VersionFrom, Which, Work};
 use crate::select;
@@ -58,11 +58,10 @@ impl Recipe<'_> {
             // Without the iteration: equal weights share their results.
             Work::Evaluate(episodes) => {
                 self.episodes(&mut hasher, episodes);
-                hasher.put(&seed);
+                hasher.put(&drawn(&episodes.sampling, seed));
             }
             Work::Judge { rows: _, critic } => {
                 self.critic(&mut hasher, *critic);
-                hasher.put(&seed);
             }
             Work::Select { rows: _, rule } => {
                 let rule = &self.experiment.rules[rule.0].it;
@@ -76,7 +75,7 @@ impl Recipe<'_> {
             }
             Work::Calibrate { critic, dataset } => {
                 self.critic(&mut hasher, *critic);
-                hasher.put(&self.identities.datasets[dataset.0]).put(&seed);
+                hasher.put(&self.identities.datasets[dataset.0]);
             }
             Work::Train { start, on, mixed, trainer, version: _ } => {
                 self.version(&mut hasher, start);
@@ -146,7 +145,7 @@ impl Recipe<'_> {
         let Critic { model, prompt, answer, on_unparsed, sampling } = &self.experiment.critics[critic.0].it;
         self.model(hasher, *model);
         self.prompt(hasher, *prompt);
-        hasher.put(answer).put(sampling).put(on_unparsed);
+        hasher.put(answer).put(sampling).put(on_unparsed).put(&drawn(sampling, Seed(self.experiment.seed)));
     }
 }
 
@@ -164,6 +163,11 @@ pub fn resolve(trainer: &TrainerSpec, model: &ModelSpec, iteration: u32) -> Trai
         weight_decay: *weight_decay,
         lora: lora.clone().or_else(|| model.lora.clone()),
     }
+}
+
+/// The seed where it decides anything: a greedy reply draws nothing, so experiments with other seeds share it.
+fn drawn(sampling: &Sampling, seed: Seed) -> Option<Seed> {
+    (sampling.temperature > 0.0).then_some(seed)
 }
 
 /// Names stand as their places in the history: whose metrics they are is said by the keys of the steps that are read.

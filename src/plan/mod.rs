@@ -11,6 +11,10 @@ pub mod build;
 pub mod export;
 pub mod key;
 pub mod work;
+#[cfg(test)]
+pub mod sample;
+#[cfg(test)]
+mod tests;
 
 pub use build::build;
 pub use export::{to_dot, to_json, to_mermaid};
@@ -129,5 +133,12 @@ impl Plan {
     /// The ids of the steps, as words.
     pub fn ids(&self, steps: &[StepId]) -> Vec<String> {
         steps.iter().map(|&id| self.step(id).id.clone()).collect()
+    }
+}
+
+impl PartialEq for Plan {
+    /// Everything else follows from the steps.
+    fn eq(&self, other: &Self) -> bool {
+        self.steps == other.steps && self.order == other.order
     }
 }
