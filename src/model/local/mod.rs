@@ -1,5 +1,9 @@
 //! Real transformers on candle.
 
+pub mod kernels;
+pub mod ops;
+pub mod optim;
+
 use super::*;
 use std::path::Path;
 
