@@ -1,0 +1,1 @@
+//! Turns slices of f32 into slices of f32.
