@@ -14,8 +14,7 @@ use crate::model::{
 use std::path::Path;
 use tempfile::TempDir;
 
-const WORDS: [&str; 12] =
-    ["Ada", "Ben", "book", "call", "find", "mail", "ok", "room", "the", "to", "14:00", "."];
+const WORDS: [&str; 12] = ["Ada", "Ben", "book", "call", "find", "mail", "ok", "room", "the", "to", "14:00", "."];
 
 /// A directory with a small tokenizer of our own kind.
 fn tokenizer() -> TempDir {
@@ -38,7 +37,8 @@ fn spec(source: Source) -> ModelSpec {
 }
 
 fn fresh(tokenizer: &Path) -> ModelSpec {
-    let fresh = Fresh { tokenizer: tokenizer.to_owned(), seed: 5, width: 24, layers: 2, heads: 4, kv_heads: 2, ffn: 40 };
+    let fresh =
+        Fresh { tokenizer: tokenizer.to_owned(), seed: 5, width: 24, layers: 2, heads: 4, kv_heads: 2, ffn: 40 };
     // Width 24 in 4 heads: heads of 6, no multiple of any vector.
     spec(Source::Fresh(fresh))
 }
@@ -83,17 +83,16 @@ fn dialogues() -> Vec<Vec<Message>> {
 
 fn requests(model: &dyn LanguageModel, temperature: f64) -> Vec<GenRequest> {
     let sampling = Sampling { temperature, top_p: 0.95, top_k: 40, max_tokens: 12 };
-    let ask = |(index, dialogue): (usize, Vec<Message>)| {
-        // Three samples of each task, and its second turn.
-        let first = model.encode_chat(&dialogue[..2]).unwrap();
-        let second = model.encode_chat(&dialogue[..4]).unwrap();
-        let sampling = sampling.clone();
-        [first.clone(), first.clone(), first, second].into_iter().enumerate().map(move |(sample, prompt)| GenRequest {
-            prompt,
-            seed: Seed(9).derive(index).derive(sample),
-            sampling: sampling.clone(),
-        })
-    };
+    let ask =
+        |(index, dialogue): (usize, Vec<Message>)| {
+            // Three samples of each task, and its second turn.
+            let first = model.encode_chat(&dialogue[..2]).unwrap();
+            let second = model.encode_chat(&dialogue[..4]).unwrap();
+            let sampling = sampling.clone();
+            [first.clone(), first.clone(), first, second].into_iter().enumerate().map(move |(sample, prompt)| {
+                GenRequest { prompt, seed: Seed(9).derive(index).derive(sample), sampling: sampling.clone() }
+            })
+        };
     dialogues().into_iter().enumerate().flat_map(ask).collect()
 }
 
