@@ -1,10 +1,10 @@
 //! Turns a step into its key. The written contract of what counts as a change.
 //!
 //! Configurations are taken apart field by field, so that a new field does not compile until it is in the key or is left
-//! out by name. Left out everywhere: names, the place in the file, `held_out`, the device.
+//! out by name. Left out everywhere: names, the place in the file, the device.
 
 use crate::base::{Digest, Hasher, Seed};
-use crate::env::EnvSpec;
+use crate::env::{EnvSpec, Split};
 use crate::experiment::{Critic, CriticId, EnvId, Experiment, MetricRef, Mixed, ModelId, PromptId, Until};
 use crate::model::{ModelSpec, Sampling, TrainConfig};
 use crate::node::spec::TrainerSpec;
@@ -133,8 +133,9 @@ impl Recipe<'_> {
 
     fn env(&self, hasher: &mut Hasher, env: EnvId, split: &str) {
         let EnvSpec { kind: _, splits, max_steps } = &self.experiment.envs[env.0].it;
-        let size = splits.iter().find(|declared| declared.name == split).map(|declared| declared.size);
-        hasher.put(&self.identities.envs[env.0]).put(max_steps).put(split).put(&size);
+        let declared = splits.iter().find(|declared| declared.name == split);
+        let tasks = declared.map(|Split { name, size, held_out }| ((name, size), held_out));
+        hasher.put(&self.identities.envs[env.0]).put(max_steps).put(&tasks);
     }
 
     fn prompt(&self, hasher: &mut Hasher, prompt: PromptId) {

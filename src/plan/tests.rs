@@ -80,7 +80,6 @@ fn names_places_paths_until_and_report_are_in_no_key() {
     );
     assert_eq!(changed(|it| it.doc.push_str("more")), set(&[]));
     assert_eq!(changed(|it| it.name = "other".to_owned()), set(&[]));
-    assert_eq!(changed(|it| it.envs[0].it.splits[1].held_out = true), set(&[]));
     let until = |it: &mut Experiment| {
         *sample::until(it) = Some(Until::Reaches { metric: sample::metric("dev", "success"), at_least: 0.9 });
     };

@@ -22,6 +22,8 @@ mod train;
 mod steps;
 mod execute;
 pub mod survey;
+#[cfg(test)]
+mod tests;
 
 pub use error::{RunError, StepError};
 pub use event::{ItemCounts, ItemOutcome, Metric, NodeInfo, NodeStatus, PauseReason, RunEvent, RunLabel};

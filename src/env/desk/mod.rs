@@ -46,14 +46,14 @@ impl Desk {
         Self { splits: spec.splits.clone() }
     }
 
+    /// Of the generator, not of the declared splits: a task has a digest of its own, and one more of them changes no other.
     pub fn digest(&self) -> Digest {
-        let mut hasher = Hasher::new("agx-desk/1");
+        let mut hasher = Hasher::new("agx-desk/2");
         hasher.u64(REVISION).put(&lexicon());
-        for Split { name, size, held_out } in &self.splits {
-            hasher.put(name).put(size).put(held_out);
+        for (name, held_out) in [("train", false), ("dev", false), ("test", true)] {
             // A few tasks and lessons stand for the generator: a change that was not announced shows.
-            for index in 0..8.min(*size) {
-                let task = task_of(name, *held_out, index);
+            for index in 0..8 {
+                let task = task_of(name, held_out, index);
                 let actions = expert(&task);
                 hasher.put(&task).str(&format!("{actions:?}"));
             }
