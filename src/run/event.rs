@@ -92,6 +92,10 @@ pub enum RunEvent {
         #[serde(flatten)]
         outcome: ItemOutcome,
     },
+    /// A file of the store does not hold what was written: it counts as missing, and what made it is worked again.
+    DamageFound {
+        what: String,
+    },
     /// Only for eyes: never journalled. `note` is short: `loss 0.412`, `success 0.53`.
     Progress {
         node: String,

@@ -158,6 +158,14 @@ impl Store {
         std::mem::take(&mut *self.damage.lock().expect("no panic holds this lock"))
     }
 
+    /// Whether a blob can be read; a damaged one cannot, and is noted in [`Store::take_damage`].
+    ///
+    /// # Errors
+    /// A read that fails.
+    pub fn holds(&self, digest: &Digest) -> Result<bool, StoreError> {
+        Ok(self.get_or_note(digest)?.is_some())
+    }
+
     fn get_or_note(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
         match self.get(digest) {
             Ok(bytes) => Ok(Some(bytes)),
