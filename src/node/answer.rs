@@ -122,7 +122,7 @@ pub fn level(verdict: &Verdict, schema: &AnswerSchema) -> Option<f64> {
     let field = deciding(schema)?;
     match (verdict.get(&field.name)?, &field.kind) {
         (AnswerValue::Int(value), AnswerKind::Int { min, max }) if max > min => {
-            Some((value - min) as f64 / (max - min) as f64)
+            Some((*value as f64 - *min as f64) / (*max as f64 - *min as f64))
         }
         (AnswerValue::Bool(value), AnswerKind::Bool) => Some(f64::from(u8::from(*value))),
         _ => None,

@@ -1,11 +1,10 @@
-//! Turns kept trajectories and static data into training rows, and a declared recipe into one iteration's.
+//! Turns kept trajectories and static data into training rows.
 //!
 //! # Invariants
 //! The order of rows is that of tasks and samples: how the selection ordered them, and when they finished, never shows.
 
-use super::spec::TrainerSpec;
 use crate::base::Seed;
-use crate::model::{TrainConfig, TrainRow};
+use crate::model::TrainRow;
 
 /// One kept trajectory's own ids.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,22 +23,6 @@ pub enum AssembleError {
     NothingToLearn(usize),
     #[error("{0} % of other rows leaves no room for rows of its own")]
     Share(u32),
-}
-
-/// The recipe at one iteration (from 1; 0 outside a loop).
-pub fn config(spec: &TrainerSpec, iteration: u32) -> TrainConfig {
-    let TrainerSpec { method, lr, decay, epochs, batch, max_len, clip, weight_decay, lora } = spec;
-    TrainConfig {
-        method: *method,
-        lr: lr.at(iteration),
-        decay: *decay,
-        epochs: epochs.at(iteration),
-        batch: *batch,
-        max_len: *max_len,
-        clip: *clip,
-        weight_decay: *weight_decay,
-        lora: lora.clone(),
-    }
 }
 
 /// How many mixed rows make `share` of all beside `own` rows: `own · share / (1 − share)`, to the nearest.
