@@ -56,13 +56,13 @@ pub fn run_group(
     };
     let encoded: Vec<Result<GenRequest, ModelError>> = items.par_iter().map(encode).collect();
     let (mut asked, mut requests) = (Vec::new(), Vec::new());
-    let mut ask = |(index, request): (usize, Result<GenRequest, ModelError>)| {
-        asked.push(index);
-        requests.push(request?);
-        Ok(())
-    };
-    let mut results: Vec<Result<(), ModelError>> = encoded.into_iter().enumerate().map(&mut ask).collect();
-    asked.retain(|&index| results[index].is_ok());
+    let mut results: Vec<Result<(), ModelError>> = Vec::with_capacity(items.len());
+    for (index, request) in encoded.into_iter().enumerate() {
+        results.push(request.map(|request| {
+            asked.push(index);
+            requests.push(request);
+        }));
+    }
     let replies = model.generate(&requests);
     assert_eq!(replies.len(), requests.len(), "a model answers every request");
     for (index, reply) in asked.into_iter().zip(replies) {
