@@ -13,6 +13,7 @@ pub mod expert;
 pub mod families;
 pub mod lessons;
 pub mod lexicon;
+pub mod mistakes;
 pub mod moves;
 pub mod request;
 pub mod small_talk;
@@ -39,16 +40,18 @@ const REVISION: u64 = 1;
 #[derive(Debug)]
 pub struct Desk {
     splits: Vec<Split>,
+    max_steps: u32,
 }
 
 impl Desk {
     pub fn new(spec: &EnvSpec) -> Self {
-        Self { splits: spec.splits.clone() }
+        let EnvSpec { kind: _, splits, max_steps } = spec;
+        Self { splits: splits.clone(), max_steps: *max_steps }
     }
 
     pub fn digest(&self) -> Digest {
         let mut hasher = Hasher::new("agx-desk/1");
-        hasher.u64(REVISION).put(&lexicon());
+        hasher.u64(REVISION).put(&self.max_steps).put(&lexicon());
         for Split { name, size, held_out } in &self.splits {
             hasher.put(name).put(size).put(held_out);
             // A few tasks and lessons stand for the generator: a change that was not announced shows.
