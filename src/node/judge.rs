@@ -11,6 +11,7 @@ use super::template::{Scope, Template, render};
 use crate::base::Seed;
 use crate::model::{GenRequest, LanguageModel, Message, ModelError, Sampling, StopReason};
 use crate::node::metric::Metric;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// One question to a critic.
@@ -45,20 +46,26 @@ pub fn run_group(
     items: &[JudgeItem],
     on_done: &mut dyn FnMut(usize, JudgeReply),
 ) -> Vec<Result<(), ModelError>> {
-    let mut results: Vec<Result<(), ModelError>> = Vec::with_capacity(items.len());
+    let encode = |JudgeItem { messages, seed }: &JudgeItem| {
+        let prompt = model.encode_chat(messages)?;
+        let (tokens, context) = (prompt.len(), model.context());
+        if tokens >= context {
+            return Err(ModelError::TooLong { tokens, context });
+        }
+        Ok(GenRequest { prompt, seed: *seed, sampling: sampling.clone() })
+    };
+    let encoded: Vec<Result<GenRequest, ModelError>> = items.par_iter().map(encode).collect();
     let (mut asked, mut requests) = (Vec::new(), Vec::new());
-    for (index, JudgeItem { messages, seed }) in items.iter().enumerate() {
-        results.push(model.encode_chat(messages).and_then(|prompt| {
-            let (tokens, context) = (prompt.len(), model.context());
-            if tokens >= context {
-                return Err(ModelError::TooLong { tokens, context });
-            }
+    let mut results: Vec<Result<(), ModelError>> = Vec::with_capacity(items.len());
+    for (index, request) in encoded.into_iter().enumerate() {
+        results.push(request.map(|request| {
             asked.push(index);
-            requests.push(GenRequest { prompt, seed: *seed, sampling: sampling.clone() });
-            Ok(())
+            requests.push(request);
         }));
     }
-    for (index, reply) in asked.into_iter().zip(model.generate(&requests)) {
+    let replies = model.generate(&requests);
+    assert_eq!(replies.len(), requests.len(), "a model answers every request");
+    for (index, reply) in asked.into_iter().zip(replies) {
         results[index] = reply.map(|reply| {
             let tokens = u32::try_from(reply.tokens.len()).unwrap_or(u32::MAX);
             on_done(index, JudgeReply { text: reply.text, stop: reply.stop, tokens });
@@ -102,3 +109,6 @@ pub fn metrics(verdicts: &[Option<Verdict>], schema: &AnswerSchema) -> Vec<Metri
     }
     metrics
 }
+
+#[cfg(test)]
+mod tests;
