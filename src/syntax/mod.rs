@@ -34,3 +34,8 @@ pub fn parse(text: &str) -> (File, Vec<Diagnostic>) {
     errors.sort_by_key(|error| error.span());
     (file, errors.into_iter().map(Into::into).collect())
 }
+
+/// One value alone: what the command line sets a param to.
+pub fn value(text: &str) -> Option<ast::Expr> {
+    build::value(text)
+}

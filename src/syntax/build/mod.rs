@@ -41,6 +41,18 @@ pub fn file(text: &str, scan: Scan) -> (File, Vec<SyntaxError>) {
     (file, builder.errors)
 }
 
+/// An expression and nothing else; `None` if the text is not one.
+pub fn value(text: &str) -> Option<ast::Expr> {
+    let scan = crate::syntax::scan::scan(text);
+    if !scan.errors.is_empty() {
+        return None;
+    }
+    let pair = Grammar::parse(Rule::only_value, text).ok()?.next()?;
+    let mut builder = Builder { text, errors: Vec::new(), blamed: Vec::new(), unpaired: Vec::new(), full: false };
+    let value = builder.expr(pair.into_inner().next()?);
+    builder.errors.is_empty().then_some(value)
+}
+
 struct Builder<'t> {
     text: &'t str,
     errors: Vec<SyntaxError>,
