@@ -20,7 +20,7 @@ pub const TEMPLATE: &str = "{% for message in messages %}{{ '<|' + message['role
 
 /// Where the text is cut before the vocabulary is asked, first alternative first: a time, one digit, a word with its
 /// leading space, an email's host, an English contraction, one sign with its leading space, one white space.
-const CUTS: &str = r" ?\d\d?:\d\d| ?\d| ?[\p{L}_]+|@[\p{L}_]+|'(?:s|t|re|ve|m|ll|d)(?![\p{L}_])| ?[^\s\p{L}\d_]|\s";
+const CUTS: &str = r" ?\d\d:\d\d| ?\d| ?[\p{L}_]+|@[\p{L}_]+|'(?:s|t|re|ve|m|ll|d)(?![\p{L}_])| ?[^\s\p{L}\d_]|\s";
 
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
