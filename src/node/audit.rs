@@ -52,3 +52,40 @@ pub fn metrics(rows: &[AuditRow]) -> Vec<Metric> {
     .flatten()
     .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(kept: bool, level: Option<f64>, solved: bool) -> AuditRow {
+        AuditRow { kept, passes: level.map(|level| level >= 0.75), level, solved }
+    }
+
+    #[test]
+    fn critic_and_selection_are_measured_apart() {
+        let rows = [
+            row(true, Some(1.0), true),
+            row(true, Some(0.75), false),
+            row(false, Some(0.75), true),
+            row(false, Some(0.0), false),
+            row(false, None, true),
+        ];
+        let metrics = metrics(&rows);
+        let value =
+            |name: &str| metrics.iter().find(|metric| metric.name == name).map(|metric| (metric.value, metric.n));
+        assert_eq!(value("precision"), Some((0.5, 2)));
+        assert_eq!(value("recall"), Some((1.0 / 3.0, 3)), "an unread success was not kept, either");
+        assert_eq!(value("accuracy"), Some((0.75, 4)));
+        assert_eq!(value("score"), Some((0.625, 4)));
+        assert_eq!(value("truth"), Some((0.6, 5)));
+        assert_eq!(value("gap"), Some((0.125, 4)));
+        assert!(metrics.iter().all(|metric| metric.ci95.is_some()));
+    }
+
+    #[test]
+    fn nothing_kept_has_no_precision() {
+        let names: Vec<String> = metrics(&[row(false, None, false)]).into_iter().map(|metric| metric.name).collect();
+        assert_eq!(names, ["truth"]);
+        assert_eq!(metrics(&[]), []);
+    }
+}

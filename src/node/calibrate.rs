@@ -69,3 +69,45 @@ impl Confusion {
         .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn confusion(tp: u64, fp: u64, fn_: u64, tn: u64, unparsed: u64) -> Confusion {
+        Confusion { true_positive: tp, false_positive: fp, false_negative: fn_, true_negative: tn, unparsed }
+    }
+
+    #[test]
+    fn each_pair_is_counted_once() {
+        let pairs = [
+            (Some(true), true),
+            (Some(true), false),
+            (Some(false), true),
+            (Some(false), false),
+            (None, true),
+            (None, false),
+        ];
+        assert_eq!(Confusion::of(&pairs), confusion(1, 1, 1, 1, 2));
+    }
+
+    #[test]
+    fn kappa_is_cohens() {
+        // The textbook table 20, 5, 10, 15: agreement 0.7 where 0.5 is expected.
+        let kappa = confusion(20, 5, 10, 15, 7).kappa().unwrap();
+        assert!((kappa - 0.4).abs() < 1e-12, "{kappa}");
+        assert_eq!(confusion(5, 0, 0, 5, 0).kappa(), Some(1.0));
+        assert_eq!(confusion(0, 5, 5, 0, 0).kappa(), Some(-1.0));
+        assert_eq!((confusion(9, 0, 0, 0, 0).kappa(), confusion(0, 0, 0, 0, 3).kappa()), (None, None));
+    }
+
+    #[test]
+    fn what_is_unread_lowers_parsed_only() {
+        let metrics = confusion(6, 2, 1, 1, 10).metrics();
+        let value = |name: &str| metrics.iter().find(|metric| metric.name == name).unwrap();
+        assert_eq!((value("accuracy").value, value("accuracy").n), (0.7, 10));
+        assert_eq!((value("parsed").value, value("parsed").n), (0.5, 20));
+        assert_eq!((value("precision").value, value("recall").value), (0.75, 6.0 / 7.0));
+        assert_eq!(confusion(0, 0, 0, 0, 2).metrics().len(), 1, "only that nothing could be read");
+    }
+}

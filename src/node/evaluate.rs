@@ -51,3 +51,30 @@ pub fn behaviour_metrics<'a>(trajectories: impl Iterator<Item = &'a Trajectory>)
     .flatten()
     .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(task: &str, sample: u32, success: f64, progress: f64) -> TruthRecord {
+        let truth = [("success", success), ("progress", progress)].map(|(name, value)| (name.to_owned(), value));
+        TruthRecord { task: task.to_owned(), sample, truth: truth.into() }
+    }
+
+    #[test]
+    fn one_sample_a_task_is_a_share_and_more_are_clustered() {
+        let single =
+            [record("a", 0, 1.0, 1.0), record("b", 0, 0.0, 0.5), record("c", 0, 0.0, 0.25), record("d", 0, 0.0, 0.25)];
+        let metrics = truth_metrics(&single);
+        assert_eq!(metrics.iter().map(|metric| metric.name.as_str()).collect::<Vec<_>>(), ["progress", "success"]);
+        assert_eq!((metrics[0].value, metrics[1].value, metrics[1].n), (0.5, 0.25, 4));
+        assert_eq!(metrics[1].ci95, Metric::share("success", 1, 4).unwrap().ci95);
+
+        // Samples of a task that always agree tell as much as one sample each.
+        let double: Vec<TruthRecord> =
+            single.iter().flat_map(|one| [one.clone(), TruthRecord { sample: 1, ..one.clone() }]).collect();
+        let success = &truth_metrics(&double)[1];
+        assert_eq!((success.value, success.n, success.ci95), (0.25, 8, normal(&[1.0, 0.0, 0.0, 0.0])));
+        assert_eq!(truth_metrics(&[]), []);
+    }
+}

@@ -117,3 +117,69 @@ fn figure(value: f64) -> String {
     let text = format!("{value:.4}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metric(name: &str) -> MetricRef {
+        MetricRef { name: name.to_owned(), metric: "success".to_owned() }
+    }
+
+    /// `dev` at iterations 1, 2, …; `base` at 0.
+    fn after(until: &Until, base: Option<f64>, dev: &[f64]) -> GateDecision {
+        let history = |metric: &MetricRef, iteration: u32| match (metric.name.as_str(), iteration) {
+            ("base", 0) => base,
+            ("dev", iteration) => dev.get(iteration.checked_sub(1)? as usize).copied(),
+            _ => None,
+        };
+        decide(until, &history, dev.len() as u32)
+    }
+
+    fn stalls(since: bool) -> Until {
+        Until::Stalls { metric: metric("dev"), rounds: 2, by: 0.01, since: since.then(|| "base".to_owned()) }
+    }
+
+    #[test]
+    fn stalling_compares_bests_and_base_counts_as_iteration_zero() {
+        assert!(!after(&stalls(true), Some(0.3), &[0.3]).stop, "one iteration is not two");
+        assert!(after(&stalls(true), Some(0.3), &[0.3, 0.305]).stop);
+        assert!(!after(&stalls(true), Some(0.29), &[0.1, 0.30]).stop, "0.30 - 0.29 is 0.01");
+        assert!(after(&stalls(true), Some(0.5), &[0.2, 0.3]).stop, "the best is the base's");
+        assert!(!after(&stalls(false), Some(0.5), &[0.2, 0.2]).stop, "nothing lies two iterations before the second");
+        assert!(after(&stalls(false), None, &[0.2, 0.2, 0.2]).stop);
+        assert!(!after(&stalls(false), None, &[0.2, 0.1, 0.4]).stop);
+        assert!(after(&stalls(false), None, &[0.4, 0.5, 0.4, 0.5]).stop, "back to the best is no growth");
+        let why = after(&stalls(true), Some(0.3), &[0.3, 0.305]).why;
+        assert_eq!(why, "dev.success: best 0.305 after 0.3 2 iterations before: grew by less than 0.01");
+    }
+
+    #[test]
+    fn reaching_and_falling_meet_their_bounds() {
+        let reaches = Until::Reaches { metric: metric("dev"), at_least: 0.5 };
+        let falls = Until::Falls { metric: metric("dev"), at_most: 0.1 };
+        assert!(after(&reaches, None, &[0.2, 0.5]).stop && !after(&reaches, None, &[0.6, 0.4]).stop);
+        assert!(after(&falls, None, &[0.1]).stop && !after(&falls, None, &[0.2]).stop);
+        let any = Until::Any(vec![reaches.clone(), falls.clone()]);
+        assert_eq!(
+            after(&any, None, &[0.05]),
+            GateDecision { stop: true, why: "dev.success 0.05: fell to 0.1".to_owned() }
+        );
+        let all = Until::All(vec![reaches, Until::Falls { metric: metric("dev"), at_most: 0.7 }]);
+        assert!(after(&all, None, &[0.6]).stop && !after(&all, None, &[0.8]).stop);
+        assert!(
+            !after(&Until::All(Vec::new()), None, &[0.6]).stop && !after(&Until::Any(Vec::new()), None, &[0.6]).stop
+        );
+    }
+
+    #[test]
+    fn what_was_not_recorded_never_stops() {
+        for until in
+            [Until::Reaches { metric: metric("x"), at_least: 0.0 }, Until::Falls { metric: metric("x"), at_most: 1.0 }]
+        {
+            let GateDecision { stop, why } = after(&until, None, &[0.5]);
+            assert!(!stop && why == "x.success is not known");
+        }
+        assert!(!after(&stalls(true), None, &[]).stop);
+    }
+}

@@ -58,7 +58,9 @@ pub fn run_group(
             Ok(())
         }));
     }
-    for (index, reply) in asked.into_iter().zip(model.generate(&requests)) {
+    let replies = model.generate(&requests);
+    assert_eq!(replies.len(), requests.len(), "a model answers every request");
+    for (index, reply) in asked.into_iter().zip(replies) {
         results[index] = reply.map(|reply| {
             let tokens = u32::try_from(reply.tokens.len()).unwrap_or(u32::MAX);
             on_done(index, JudgeReply { text: reply.text, stop: reply.stop, tokens });

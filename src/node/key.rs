@@ -1,4 +1,5 @@
-//! Turns a recipe into its key: what must be equal for a result to be used again.
+//! Turns a recipe into its key: what must be equal for a result to be used again. Here are the items that cost something
+//! (episodes, critic's replies, trainings); a whole step's key is the plan's.
 //!
 //! A struct a kind of work; the `recipe!` macro writes struct, encoding and name from one list, so that a field cannot be
 //! added without being in the key. `REV` is raised by hand when an operation's meaning changes.
@@ -10,8 +11,7 @@
 use crate::base::{Canonical, Digest, Hasher, Seed};
 use crate::env::Task;
 use crate::model::{Sampling, ToolFormat, TrainConfig};
-use crate::node::spec::{AnswerSchema, OnUnparsed};
-use crate::select::Rule;
+use crate::node::spec::AnswerSchema;
 
 macro_rules! recipe {
     ($(#[$doc:meta])* $name:ident, $op:literal, $rev:literal { $($(#[$field_doc:meta])* $field:ident: $ty:ty),* $(,)? }) => {
@@ -72,7 +72,7 @@ recipe!(
 );
 
 recipe!(
-    /// One question to a critic. The reply is raw; reading it is [`VerdictKey`].
+    /// One question to a critic. The reply is kept raw, so reading it otherwise costs no call.
     JudgeKey, "judge", 1 {
         model: Digest,
         sampling: Sampling,
@@ -81,46 +81,6 @@ recipe!(
         answer: AnswerSchema,
         vote: u32,
         seed: Seed,
-    }
-);
-
-recipe!(
-    /// A raw reply read as a verdict.
-    VerdictKey, "verdict", 1 {
-        reply: Digest,
-        answer: AnswerSchema,
-        on_unparsed: OnUnparsed,
-    }
-);
-
-recipe!(
-    SelectKey, "select", 1 {
-        rule: Rule,
-        /// Of the rows that enter.
-        rows: Digest,
-        /// Only when the rule draws.
-        seed: Option<Seed>,
-    }
-);
-
-recipe!(
-    AuditKey, "audit", 1 {
-        /// Of the rows with their verdicts.
-        rows: Digest,
-        kept: Digest,
-        truth: Digest,
-        answer: AnswerSchema,
-        metric: String,
-    }
-);
-
-recipe!(
-    CalibrateKey, "calibrate", 1 {
-        /// Of the judged examples' replies, in order.
-        replies: Digest,
-        labels: Digest,
-        answer: AnswerSchema,
-        metric: String,
     }
 );
 
@@ -134,22 +94,6 @@ recipe!(
         rows: Digest,
         config: TrainConfig,
         seed: Seed,
-    }
-);
-
-recipe!(
-    GateKey, "gate", 1 {
-        /// The condition without names: `until`'s names never reach a key.
-        condition: String,
-        /// The metrics it reads, in the condition's order, by iteration.
-        values: Vec<Vec<Option<f64>>>,
-    }
-);
-
-recipe!(
-    PickKey, "pick", 1 {
-        /// Of each candidate version and what was measured.
-        candidates: Vec<(Digest, Option<f64>)>,
     }
 );
 

@@ -27,10 +27,10 @@ pub fn truth_answer(truth: &Truth, metric: &str, schema: &AnswerSchema) -> Verdi
         AnswerKind::Text => AnswerValue::Text(if solved { "all is done" } else { "not all is done" }.to_owned()),
         AnswerKind::Int { max, .. } if solved => AnswerValue::Int(max),
         AnswerKind::Int { min, max } => {
-            let below = answer::threshold(min, max) - min;
+            let below = answer::threshold(min, max).saturating_sub(min);
             let progress = truth.get("progress").copied().filter(|progress| progress.is_finite()).unwrap_or(0.0);
             let steps = (progress.clamp(0.0, 1.0) * below as f64).floor() as i64;
-            AnswerValue::Int(min + steps.min(below - 1).max(0))
+            AnswerValue::Int(min + steps.min(below.saturating_sub(1)).max(0))
         }
     };
     schema.fields.iter().map(|field| (field.name.clone(), value(&field.kind))).collect()

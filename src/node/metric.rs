@@ -72,3 +72,34 @@ pub fn normal(values: &[f64]) -> Option<f64> {
 pub fn mean(values: &[f64]) -> f64 {
     if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / values.len() as f64 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(a: f64, b: f64) -> bool {
+        (a - b).abs() < 1e-6
+    }
+
+    /// Reference values: statsmodels 0.14, `proportion_confint(hits, n, method="wilson")`, half the difference.
+    #[test]
+    fn wilson_fits_published_values() {
+        // Newcombe (1998), table I, method 3: 81/263 gives 0.2553 to 0.3662; 0/20 gives 0 to 0.1611.
+        assert!((wilson(81, 263) * 2.0 - (0.3662 - 0.2553)).abs() < 1e-4);
+        assert!((wilson(0, 20) * 2.0 - 0.1611).abs() < 1e-4);
+        assert!(close(wilson(1, 2), wilson(1, 2)) && wilson(20, 20) == wilson(0, 20));
+    }
+
+    #[test]
+    fn the_normal_interval_is_z_standard_errors() {
+        // Standard deviation of 1, 2, 3, 4 is 1.2909944; by sqrt(4) and z: 1.2651544.
+        assert!((normal(&[1.0, 2.0, 3.0, 4.0]).unwrap() - 1.959_964 * 1.290_994_4 / 2.0).abs() < 1e-5);
+        assert_eq!((normal(&[1.0]), normal(&[])), (None, None));
+    }
+
+    #[test]
+    fn there_is_no_figure_of_nothing() {
+        assert_eq!((Metric::share("x", 0, 0), Metric::mean("x", &[])), (None, None));
+        assert_eq!(Metric::share("x", 1, 4).unwrap().value, 0.25);
+    }
+}

@@ -11,3 +11,16 @@ pub fn best(values: &[Option<f64>]) -> Option<usize> {
     }
     best.map(|(index, _)| index)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::best;
+
+    #[test]
+    fn the_highest_wins_and_ties_go_to_the_earliest() {
+        assert_eq!(best(&[Some(0.2), Some(0.5), None, Some(0.5)]), Some(1));
+        assert_eq!(best(&[None, Some(f64::NAN), Some(-1.0)]), Some(2));
+        assert_eq!(best(&[None, Some(f64::NAN)]), None);
+        assert_eq!(best(&[]), None);
+    }
+}

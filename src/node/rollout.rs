@@ -78,6 +78,7 @@ impl Rollout<'_> {
             }
             let requests: Vec<GenRequest> = live.iter().map(|episode| self.request(episode, turn)).collect();
             let replies = self.model.generate(&requests);
+            assert_eq!(replies.len(), requests.len(), "a model answers every request");
             let stepped: Vec<(Live, Result<Goes, ModelError>)> = live
                 .into_par_iter()
                 .zip(replies)

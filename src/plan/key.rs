@@ -7,7 +7,7 @@ use crate::base::{Digest, Hasher, Seed};
 use crate::env::{EnvSpec, Split};
 use crate::experiment::{Critic, CriticId, EnvId, Experiment, MetricRef, Mixed, ModelId, PromptId, Until};
 use crate::model::{ModelSpec, Sampling, TrainConfig};
-use crate::node::spec::TrainerSpec;
+use crate::node::spec::{OnUnparsed, TrainerSpec};
 use crate::plan::{Episodes, History, Identities, Op, Step, StepId, TrainFrom, VersionFrom, Which, Work};
 use crate::select;
 
@@ -146,7 +146,10 @@ impl Recipe<'_> {
         let Critic { model, prompt, answer, on_unparsed, sampling } = &self.experiment.critics[critic.0].it;
         self.model(hasher, *model);
         self.prompt(hasher, *prompt);
-        hasher.put(answer).put(sampling).put(on_unparsed).put(&drawn(sampling, Seed(self.experiment.seed)));
+        hasher.put(answer).put(sampling).put(&drawn(sampling, Seed(self.experiment.seed))).str(match on_unparsed {
+            OnUnparsed::Drop => "drop",
+            OnUnparsed::Fail => "fail",
+        });
     }
 }
 

@@ -97,7 +97,7 @@ pub fn quickstart(directory: &Path, times: u32) -> Experiment {
             "desk",
             EnvSpec {
                 kind: EnvKind::Desk,
-                splits: vec![split("train", 6, false), split("dev", 4, false), split("test", 4, true)],
+                splits: vec![split("train", 6, false), split("dev", 9, false), split("test", 6, true)],
                 max_steps: 6,
             },
         )],

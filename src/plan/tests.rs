@@ -144,7 +144,7 @@ fn every_field_of_the_configuration_is_in_the_key_of_its_step() {
         ("top_p", |it| rollout(it).1.top_p = 0.5, &["rollout@1"], &["evaluate:base"]),
         ("top_k", |it| rollout(it).1.top_k = 5, &["rollout@1"], &["evaluate:base"]),
         ("max_tokens", |it| rollout(it).1.max_tokens = 5, &["rollout@1"], &["evaluate:base"]),
-        ("audit", |it| audit(it).push_str("_"), &["audit@1"], &["train@1"]),
+        ("audit", |it| audit(it).push('_'), &["audit@1"], &["train@1"]),
     ];
     for (what, change, in_key, out_of_key) in cases {
         let changed = changed(change);

@@ -22,9 +22,14 @@ pub struct Resources<'a> {
     pub identities: &'a Identities,
     pub store: &'a Store,
     envs: RefCell<BTreeMap<EnvId, Arc<Env>>>,
-    tasks: RefCell<BTreeMap<(EnvId, String), Arc<Vec<Task>>>>,
-    models: RefCell<BTreeMap<ModelId, (Option<Digest>, Arc<dyn LanguageModel>)>>,
+    tasks: RefCell<BTreeMap<(EnvId, String), Tasks>>,
+    models: RefCell<BTreeMap<ModelId, OpenModel>>,
 }
+
+type Tasks = Arc<Vec<Task>>;
+
+/// The weights over the declared ones, and the model with them.
+type OpenModel = (Option<Digest>, Arc<dyn LanguageModel>);
 
 /// One version of a model slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +58,7 @@ impl<'a> Resources<'a> {
         self.envs.borrow_mut().entry(id).or_insert_with(open).clone()
     }
 
-    pub fn tasks(&self, id: EnvId, split: &str) -> Arc<Vec<Task>> {
+    pub fn tasks(&self, id: EnvId, split: &str) -> Tasks {
         let env = self.env(id);
         let make = || Arc::new(env.tasks(split));
         self.tasks.borrow_mut().entry((id, split.to_owned())).or_insert_with(make).clone()

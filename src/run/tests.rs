@@ -19,7 +19,9 @@ struct Lab {
 
 impl Lab {
     fn new(times: u32) -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
+        // Thousands of small files: in memory where the system has a place for that.
+        let in_memory = tempfile::tempdir_in("/dev/shm");
+        let directory = in_memory.or_else(|_| tempfile::tempdir()).expect("a temporary directory");
         let experiment = quickstart(directory.path(), times);
         write_scripts(directory.path(), &experiment);
         let project = Project::open(directory.path()).expect("a project");
@@ -151,7 +153,7 @@ fn the_quickstart_runs_to_its_winner() {
     assert!(dev("evaluate:base") < dev("evaluate:dev@1") && dev("evaluate:dev@1") < dev("evaluate:dev@2"));
     assert_eq!(finished(&events)["rollout@1"].1, ItemCounts { done: 12, cached: 0, failed: 0 });
     assert!(metric(&events, "judge@1", "parsed") < 1.0, "the unreadable verdicts are counted");
-    assert!(metric(&events, "audit@1", "precision") > 0.0);
+    assert!(metric(&events, "audit@2", "precision") > 0.0);
     assert!(metric(&events, "train@1", "rows") >= 1.0);
     let RunEvent::RunStarted { nodes, label, .. } = &events[0] else { panic!("the first event says what will be run") };
     assert_eq!((nodes.len(), *label), (18, RunLabel::Seeded));
@@ -202,7 +204,7 @@ fn another_critic_prompt_judges_again_and_rolls_nothing_out() {
     assert_eq!(finished["judge@1"].1, ItemCounts { done: 12, cached: 0, failed: 0 });
     // The verdicts are the same, so the training set is, and the weights, and what they do.
     assert_eq!(finished["train@1"].1.cached, 1);
-    assert_eq!(finished["evaluate:dev@1"].1, ItemCounts { done: 0, cached: 4, failed: 0 });
+    assert_eq!(finished["evaluate:dev@1"].1, ItemCounts { done: 0, cached: 9, failed: 0 });
 }
 
 #[test]
@@ -241,14 +243,16 @@ fn killed_anywhere_it_ends_the_same() {
     let (_, whole) = undisturbed.start();
     let expected = results(&whole);
     let total = whole.len();
-    for kill_at in (0..total).step_by(7).chain([1, 2, total - 1]) {
+    for kill_at in (0..total).step_by(11).chain([1, 2, total - 1]) {
         let lab = Lab::new(2);
         // Paths are in no key, so two labs agree.
         let mut seen = 0;
         let crash = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             lab.start_with(&RunOptions::default(), &Control::default(), &mut |_| {
                 seen += 1;
-                assert!(seen <= kill_at, "killed");
+                if seen > kill_at {
+                    std::panic::resume_unwind(Box::new("killed"));
+                }
             })
         }));
         assert!(crash.is_err(), "killed at {kill_at}");
@@ -401,7 +405,7 @@ fn a_selection_too_small_fails_stops_or_skips_as_the_file_says() {
     assert_eq!(outcome.end, RunEnd::Finished);
     assert_eq!(metric(&events, "train@1", "rows"), 0.0);
     let dev = finished(&events)["evaluate:dev@1"].1;
-    assert_eq!((dev.done, dev.cached), (0, 4), "equal weights share the base's results");
+    assert_eq!((dev.done, dev.cached), (0, 9), "equal weights share the base's results");
 }
 
 #[test]

@@ -10,6 +10,9 @@ mod describe;
 mod eval;
 pub mod run;
 
+#[cfg(test)]
+mod tests;
+
 pub use run::{apply, draws};
 
 use crate::base::{Canonical, Hasher};

@@ -9,6 +9,9 @@ use std::sync::Mutex;
 /// From this size on, a blob is flushed to the disk before it is named.
 pub const FLUSHED: usize = 64 * 1024;
 
+/// What the name of an unfinished file begins with; a killed process may leave some.
+pub(super) const TEMPORARY: &str = ".tmp-";
+
 /// A directory of blobs and records. Cheap to share by reference between threads; several processes may use one at once.
 #[derive(Debug)]
 pub struct Store {
@@ -33,6 +36,8 @@ impl Store {
                 _ => StoreError::io("make", &path, &error),
             })?;
         }
+        let records = root.join("records");
+        std::fs::read_dir(&records).map_err(|error| StoreError::io("read", &records, &error))?;
         Ok(Self { root, damage: Mutex::new(Vec::new()) })
     }
 
@@ -63,11 +68,11 @@ impl Store {
     pub fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = Digest::of_bytes(bytes);
         let path = self.blob_path(&digest);
-        match std::fs::read(&path) {
-            Ok(found) if found == bytes => {}
-            Ok(_) => write(&path, bytes, Existing::Replace).map(|_| ())?,
-            Err(_) => write(&path, bytes, Existing::Replace).map(|_| ())?,
+        // Read, not trusted to be there: what was damaged is made whole by storing it again.
+        if std::fs::read(&path).is_ok_and(|found| found == bytes) {
+            return Ok(digest);
         }
+        write(&path, bytes, Existing::Replace, bytes.len() >= FLUSHED)?;
         Ok(digest)
     }
 
@@ -97,11 +102,12 @@ impl Store {
     pub fn record(&self, record: &Record) -> Result<Option<Divergence>, StoreError> {
         let path = self.record_path(&record.key);
         let bytes = record.to_file();
-        if write(&path, &bytes, self.existing(record))? {
+        let flush = record.blobs().any(|blob| self.is_flushed(blob));
+        if write(&path, &bytes, Existing::Keep, flush)? {
             return Ok(None);
         }
-        let Some(first) = self.lookup(&record.key)?.filter(|first| self.readable(first)) else {
-            write(&path, &bytes, Existing::Replace)?;
+        let Some(first) = self.lookup(&record.key)?.filter(|first| self.is_whole(first)) else {
+            write(&path, &bytes, Existing::Replace, flush)?;
             return Ok(None);
         };
         if first.agrees(record) {
@@ -109,7 +115,7 @@ impl Store {
         }
         let hex = record.key.to_string();
         let name = format!("{hex}.{}", Digest::of_bytes(&bytes).short());
-        write(&self.root.join("divergences").join(&hex[..2]).join(name), &bytes, Existing::Replace)?;
+        write(&self.root.join("divergences").join(&hex[..2]).join(name), &bytes, Existing::Replace, flush)?;
         Ok(Some(Divergence { first, second: record.clone() }))
     }
 
@@ -179,12 +185,12 @@ impl Store {
         }
     }
 
-    fn readable(&self, record: &Record) -> bool {
+    fn is_whole(&self, record: &Record) -> bool {
         record.blobs().all(|blob| self.get(blob).is_ok())
     }
 
-    fn existing(&self, _record: &Record) -> Existing {
-        Existing::Keep
+    fn is_flushed(&self, blob: &Digest) -> bool {
+        std::fs::metadata(self.blob_path(blob)).is_ok_and(|file| file.len() >= FLUSHED as u64)
     }
 }
 
@@ -195,21 +201,36 @@ enum Existing {
 }
 
 /// Writes beside the place and renames into it; says whether the place now holds these bytes.
-fn write(path: &Path, bytes: &[u8], existing: Existing) -> Result<bool, StoreError> {
+fn write(path: &Path, bytes: &[u8], existing: Existing, flush: bool) -> Result<bool, StoreError> {
     let fail = |error: std::io::Error| StoreError::io("write", path, &error);
     let parent = path.parent().expect("every file of a store is in a directory of it");
     std::fs::create_dir_all(parent).map_err(fail)?;
-    let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(parent).map_err(fail)?;
+    let mut file = temporary(parent).map_err(fail)?;
     file.write_all(bytes).map_err(fail)?;
-    if bytes.len() >= FLUSHED {
+    if flush {
         file.as_file().sync_all().map_err(fail)?;
     }
-    match existing {
-        Existing::Replace => file.persist(path).map(|_| true).map_err(|error| fail(error.error)),
-        Existing::Keep => match file.persist_noclobber(path) {
-            Ok(_) => Ok(true),
-            Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(fail(error.error)),
-        },
+    let named = match existing {
+        Existing::Replace => file.persist(path),
+        Existing::Keep => file.persist_noclobber(path),
+    };
+    match named {
+        Ok(_) => {}
+        Err(error) if existing == Existing::Keep && error.error.kind() == ErrorKind::AlreadyExists => return Ok(false),
+        Err(error) => return Err(fail(error.error)),
     }
+    if flush {
+        // The name is only as lasting as the directory that holds it.
+        std::fs::File::open(parent).and_then(|directory| directory.sync_all()).map_err(fail)?;
+    }
+    Ok(true)
+}
+
+/// A file of no name that others may read later: a temporary one is private unless it is told otherwise.
+fn temporary(parent: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(parent)
 }

@@ -24,7 +24,12 @@
 pub mod blob;
 pub mod error;
 pub mod record;
+pub mod verify;
+
+#[cfg(test)]
+mod tests;
 
 pub use blob::{FLUSHED, Store};
 pub use error::{Damage, StoreError};
 pub use record::{Divergence, Record, RunLabel};
+pub use verify::Health;

@@ -13,17 +13,18 @@ use crate::env::{Action, Episode, Observation, Truth};
 /// Characters of an answer that are read.
 const LONGEST_ANSWER: usize = 2000;
 
+/// An episode of the desk.
+#[derive(Clone, Debug)]
 pub struct DeskEpisode {
     goal: Goal,
-    office: Office,
+    pub office: Office,
     answer: Option<String>,
-    calls: u32,
 }
 
 impl DeskEpisode {
     pub fn new(goal: Goal) -> Self {
         let office = Office::new(goal.world.clone(), goal.granted.clone());
-        Self { goal, office, answer: None, calls: 0 }
+        Self { goal, office, answer: None }
     }
 }
 
@@ -33,10 +34,7 @@ impl Episode for DeskEpisode {
             return Observation { text: String::new(), done: true };
         }
         match action {
-            Action::Call(call) => {
-                self.calls += 1;
-                Observation { text: self.office.call(call), done: false }
-            }
+            Action::Call(call) => Observation { text: self.office.call(call), done: false },
             Action::Unreadable(_) => Observation { text: UNREADABLE.to_owned(), done: false },
             Action::Answer(text) => {
                 self.answer = Some(text.chars().take(LONGEST_ANSWER).collect());
@@ -59,8 +57,7 @@ impl Episode for DeskEpisode {
         let met = self.goal.effects.len() - missing.len() + answered;
         let progress = met as f64 / (parts + extra).max(1) as f64;
         let success = self.answer.is_some() && met == parts && extra == 0;
-        let figures =
-            [("success", f64::from(u8::from(success))), ("progress", progress), ("calls", f64::from(self.calls))];
+        let figures = [("success", f64::from(u8::from(success))), ("progress", progress)];
         figures.into_iter().map(|(name, figure)| (name.to_owned(), figure)).collect()
     }
 }

@@ -41,6 +41,8 @@ pub const TASKS: &[Family] = &[
     family(20, 15, &[&["expense"]]),
     family(20, 15, &[&["note"]]),
     family(20, 10, &[&["cancel"]]),
+    // A call that may be refused, and then another.
+    family(20, 15, &[&["book_or"]]),
     // Two calls.
     family(75, 55, &[&["contact", "mail_topic"]]),
     family(75, 55, &[&["room", "book_it"]]),
@@ -51,8 +53,8 @@ pub const TASKS: &[Family] = &[
     family(60, 45, &[&["event", "remind_then"]]),
     // Three and four calls.
     family(60, 45, &[&["free", "room_then", "book_then"]]),
-    family(50, 40, &[&["total", "contact", "mail_found_amount"]]),
-    family(50, 40, &[&["event", "contact", "mail_found_time"]]),
+    family(40, 30, &[&["total", "contact", "mail_found_amount"]]),
+    family(40, 35, &[&["event", "contact", "mail_found_time"]]),
     family(30, 25, &[&["room", "book_it", "contact", "mail_found_room"]]),
     family(30, 25, &[&["free", "event_then", "contact_same", "mail_found_time"]]),
     // Only in test: 25 %.
@@ -64,8 +66,9 @@ pub const TASKS: &[Family] = &[
     family(0, 30, &[&["free", "remind_then"]]),
 ];
 
-/// Pairs in which a found value is used, for the lessons.
-pub const LESSON_PAIRS: &[Family] = &[
+/// Requests of the lessons in which a later move needs something of an earlier one.
+pub const LESSONS: &[Family] = &[
+    // A found value is used.
     family(1, 0, &[&["note_address", "mail_topic"]]),
     family(1, 0, &[&["note_room", "book_on"]]),
     family(1, 0, &[&["mail_room", "book_on"]]),
@@ -76,7 +79,20 @@ pub const LESSON_PAIRS: &[Family] = &[
     family(1, 0, &[&["free", "note_found_time"]]),
     family(1, 0, &[&["room", "note_found_room"]]),
     family(1, 0, &[&["contact", "note_found_address"]]),
-    family(1, 0, &[&["total", "expense_found"]]),
+    family(1, 0, &[&["total", "expense_other"]]),
+    // Day, time or name go on from the clause before.
+    family(1, 0, &[&["book", "remind_same"]]),
+    family(1, 0, &[&["book", "event_same"]]),
+    family(1, 0, &[&["remind", "event_same"]]),
+    family(1, 0, &[&["add_event", "remind_same"]]),
+    family(1, 0, &[&["add_event", "room_same"]]),
+    family(1, 0, &[&["mail_amount", "contact_same"]]),
+    // Both.
+    family(1, 0, &[&["add_event", "note_room", "book_it"]]),
+    family(1, 0, &[&["remind", "mail_room", "book_it"]]),
+    family(1, 0, &[&["mail_room", "note_address", "mail_found_room"]]),
+    family(1, 0, &[&["event", "note_address", "mail_found_time"]]),
+    family(1, 0, &[&["total", "note_address", "mail_found_amount"]]),
 ];
 
 /// Moves that need nothing from before: single calls, and the parts of independent requests in the lessons.
@@ -95,6 +111,7 @@ pub const SINGLES: &[&str] = &[
     "total",
     "mail_to",
     "book",
+    "book_or",
     "add_event",
     "cancel",
     "remind",

@@ -9,11 +9,12 @@
 //! No lesson shows a combination of moves that a task is made of.
 
 use super::episode::DeskEpisode;
-use super::families::{LESSON_PAIRS, SINGLES};
-use super::lexicon::{Pool, TIMES};
+use super::families::{LESSONS, SINGLES};
+use super::lexicon::Pool;
+use super::mistakes::{other_found, refused, slip};
 use super::moves::Value;
 use super::small_talk;
-use super::task::{Draft, Source, Step, answer_text, compose, found_value};
+use super::task::{Draft, answer_text, compose, found_value};
 use super::tools::Tool;
 use crate::base::seed::Rng;
 use crate::env::call::render;
@@ -54,7 +55,7 @@ pub fn lesson(rng: &mut Rng) -> Vec<Message> {
         return talk(&[small_talk::exchange(rng)], rng);
     }
     if kind < READ_BACK + TALK + PAIRS {
-        return several(&compose(rng.pick(LESSON_PAIRS).parts, Pool::All, rng), rng);
+        return several(&compose(rng.pick(LESSONS).parts, Pool::All, rng), rng);
     }
     if kind < READ_BACK + TALK + PAIRS + INDEPENDENT {
         return several(&independent(rng), rng);
@@ -76,7 +77,7 @@ fn single(rng: &mut Rng) -> Draft {
     compose(&[&[key]], Pool::All, rng)
 }
 
-/// Two parts, now and then three, that have nothing to do with each other, each with its own tool.
+/// Two parts, now and then three, that have nothing to do with each other.
 fn independent(rng: &mut Rng) -> Draft {
     let mut keys = SINGLES.to_vec();
     rng.shuffle(&mut keys);
@@ -107,11 +108,15 @@ fn several(draft: &Draft, rng: &mut Rng) -> Vec<Message> {
     if rng.chance(STOPS_EARLY) {
         return carry_out(draft, 1 + rng.below(steps - 1), None, rng);
     }
-    let wrong = rng.below(steps);
+    let goal = &draft.goal;
+    let told = |place: usize| goal.answers.iter().any(|answer| answer.step == place);
+    let may_slip: Vec<usize> = (0..steps).filter(|&place| goal.plan[place].finds.is_none() || told(place)).collect();
+    let wrong = *rng.pick(&may_slip);
     carry_out(draft, usize::MAX, Some(wrong), rng)
 }
 
-/// Carries a draft's plan out for `limit` steps, with a slip in step `wrong`, and answers as if all was done.
+/// Carries a draft's plan out for `limit` steps and answers as if all was done. What step `wrong` was to write or to tell
+/// comes out wrong: a look-up for the answer is made well and told wrong, so that a slip looks like a slip.
 fn carry_out(draft: &Draft, limit: usize, wrong: Option<usize>, rng: &mut Rng) -> Vec<Message> {
     let goal = &draft.goal;
     let mut episode = DeskEpisode::new(goal.clone());
@@ -120,15 +125,21 @@ fn carry_out(draft: &Draft, limit: usize, wrong: Option<usize>, rng: &mut Rng) -
     let mends = rng.chance(RECOVERS).then(|| rng.below(goal.plan.len()));
     for (place, step) in goal.plan.iter().take(limit).enumerate() {
         let mut call = step.call(&found);
-        if wrong == Some(place) {
-            call = slip(step, &call, rng);
+        if wrong == Some(place) && step.finds.is_none() {
+            call = slip(step, &call, &goal.world, rng);
         } else if mends == Some(place) {
-            say(&mut messages, &mut episode, &refused(&call, rng));
+            let wrong = refused(step, &call, &episode.office, rng);
+            say(&mut messages, &mut episode, &wrong);
         }
         found.push(found_value(&say(&mut messages, &mut episode, &call)));
     }
-    let answers: Vec<(Value, String)> =
-        (goal.answers.iter()).filter_map(|answer| Some((answer.kind, found.get(answer.step)?.clone()))).collect();
+    let answers: Vec<(Value, String)> = (goal.answers.iter())
+        .filter_map(|answer| {
+            let value = found.get(answer.step)?.clone();
+            let wrong = wrong == Some(answer.step);
+            Some((answer.kind, if wrong { other_found(answer.kind, &value, &goal.world, rng) } else { value }))
+        })
+        .collect();
     messages.push(Message::new(Role::Assistant, answer_text(&answers)));
     messages
 }
@@ -138,53 +149,4 @@ fn say(messages: &mut Vec<Message>, episode: &mut DeskEpisode, call: &Call) -> S
     messages.push(Message::new(Role::Assistant, render(call, ToolFormat::Lines)));
     messages.push(Message::new(Role::Tool, observation.clone()));
     observation
-}
-
-/// A call that the tools refuse: an argument is missing.
-fn refused(call: &Call, rng: &mut Rng) -> Call {
-    let mut call = call.clone();
-    let names: Vec<String> = call.arguments.keys().cloned().collect();
-    call.arguments.remove(rng.pick(&names));
-    call
-}
-
-/// The call with one wrong value, such as a small model writes: another value of the same kind.
-pub fn slip(step: &Step, call: &Call, rng: &mut Rng) -> Call {
-    let mut call = call.clone();
-    let found: Vec<&String> =
-        step.arguments.iter().filter(|(_, source)| matches!(source, Source::Found(_))).map(|(name, _)| name).collect();
-    let names: Vec<&String> = if found.is_empty() { step.arguments.keys().collect() } else { found };
-    let name = (*rng.pick(&names)).clone();
-    if let Some(value) = call.arguments.get_mut(&name) {
-        *value = other_value(&name, value, rng);
-    }
-    call
-}
-
-fn other_value(argument: &str, value: &str, rng: &mut Rng) -> String {
-    loop {
-        let other = match argument {
-            "name" | "from" => {
-                let (first, last) = value.split_once(' ').unwrap_or((value, value));
-                if rng.chance(0.5) {
-                    format!("{first} {}", Pool::All.last_name(rng))
-                } else {
-                    format!("{} {last}", Pool::All.first_name(rng))
-                }
-            }
-            "to" => super::lexicon::address(&Pool::All.name(rng), rng),
-            "day" => (*rng.pick(&super::lexicon::DAYS)).to_owned(),
-            "time" => (*rng.pick(&TIMES)).to_owned(),
-            "room" => (*rng.pick(Pool::All.rooms())).to_owned(),
-            "amount" => Pool::All.amount(rng).to_string(),
-            "people" => (2 + rng.below(11)).to_string(),
-            "title" => Pool::All.title(rng),
-            "item" => Pool::All.item(rng),
-            "text" if value.contains(" the ") => Pool::All.todo(rng),
-            _ => Pool::All.topic(rng),
-        };
-        if other != value {
-            return other;
-        }
-    }
 }

@@ -33,10 +33,9 @@ pub fn join(clauses: &[String], pool: Pool, rng: &mut Rng) -> String {
                 let and_again =
                     *connector == " and " && text.rsplit(". ").next().is_some_and(|last| last.contains(" and "));
                 let connector = if and_again { ", then " } else { connector };
-                if connector.starts_with('.') {
-                    text.push(open.take().unwrap_or('.'));
-                    text.push_str(&connector[1..]);
-                    open = Some('.');
+                if let Some(next) = connector.strip_prefix('.') {
+                    text.extend(open.replace('.'));
+                    text.push_str(next);
                 } else {
                     text.push_str(connector);
                 }

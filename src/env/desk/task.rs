@@ -11,7 +11,7 @@ use super::world::World;
 use crate::base::seed::Rng;
 use crate::env::{Call, Task};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
 
 /// What only metrics know.
@@ -87,14 +87,14 @@ impl Draft {
         let mut fields = Map::new();
         fields.insert("request".to_owned(), Json::String(self.request));
         fields.insert("tools".to_owned(), Json::Array(tools));
-        let hidden = serde_json::to_value(self.goal).expect("plain data");
+        let hidden = json!({ "goal": self.goal });
         Task { id, fields, hidden }
     }
 }
 
 /// The goal of a task; `None` when the task is not one of ours.
 pub fn goal(task: &Task) -> Option<Goal> {
-    Goal::deserialize(&task.hidden).ok()
+    Goal::deserialize(task.hidden.get("goal")?).ok()
 }
 
 type Slots = BTreeMap<&'static str, String>;
@@ -104,16 +104,24 @@ pub fn compose(parts: &[&[&str]], pool: Pool, rng: &mut Rng) -> Draft {
     let mut world = World::new(pool, rng);
     let (mut plan, mut clauses) = (Vec::new(), Vec::new());
     for (part, keys) in parts.iter().enumerate() {
-        let first = plan.len();
+        let moves: Vec<&Move> = keys.iter().map(|key| by_key(key)).collect();
         let mut slots = Slots::new();
-        for (place, key) in keys.iter().enumerate() {
-            let step = by_key(key);
-            let later = || keys[place + 1..].iter().flat_map(|key| by_key(key).arguments);
-            let wanted = step.finds.map(|value| format!("${}", value.noun()));
-            let used = wanted.is_some_and(|wanted| later().any(|(_, slot)| *slot == wanted));
+        for (place, step) in moves.iter().enumerate() {
+            let used = step.finds.is_some_and(|value| {
+                let mut later = moves[place + 1..].iter().flat_map(|step| step.arguments);
+                later.any(|(_, slot)| slot.strip_prefix('$') == Some(value.noun()))
+            });
             clauses.push(clause(step, used, &mut slots, pool, &world, rng));
+        }
+        let first = plan.len();
+        for step in moves {
             prepare(step, &slots, &mut world, pool, rng);
-            plan.push(plan_step(step, &slots, &plan[first..], first, part));
+            plan.push(plan_step(step, step.arguments, &slots, &plan[first..], first, part));
+            if let Some(otherwise) = step.otherwise
+                && is_refused(&world, &slots)
+            {
+                plan.push(plan_step(step, otherwise, &slots, &[], first, part));
+            }
         }
     }
     let request = join(&clauses, pool, rng);
@@ -127,11 +135,12 @@ fn clause(step: &Move, used: bool, slots: &mut Slots, pool: Pool, world: &World,
     let (says, asks) = (phrasings(step.says, pool), phrasings(step.asks, pool));
     let ask = step.finds.is_some() && !used;
     // A look-up whose value nobody uses is asked for, mostly in so many words.
-    let phrase = if ask && (says.is_empty() || rng.chance(0.8)) { rng.pick(asks) } else { rng.pick(says) };
+    let phrase = if ask && !asks.is_empty() && rng.chance(0.8) { rng.pick(asks) } else { rng.pick(says) };
     let mut text = (*phrase).to_owned();
-    for slot in
-        ["name", "day", "time", "people", "topic", "about", "title", "item", "todo", "amount", "room", "address"]
-    {
+    for slot in [
+        "name", "day", "time", "people", "topic", "about", "title", "item", "thing", "todo", "amount", "room",
+        "second", "address",
+    ] {
         let mark = format!("{{{slot}}}");
         if text.contains(&mark) {
             let value = slots.entry(slot).or_insert_with(|| draw(slot, pool, world, rng));
@@ -149,10 +158,12 @@ fn draw(slot: &str, pool: Pool, world: &World, rng: &mut Rng) -> String {
         "people" => (2 + rng.below(11)).to_string(),
         "topic" | "about" => pool.topic(rng),
         "title" => pool.title(rng),
-        "item" => pool.item(rng),
+        "item" | "thing" => pool.item(rng),
         "todo" => pool.todo(rng),
         "amount" => pool.amount(rng).to_string(),
-        "room" => rng.pick(&world.rooms).name.clone(),
+        // Two different ones: `room` is of the first half, `second` of the other.
+        "room" => rng.pick(&world.rooms[..world.rooms.len() / 2]).name.clone(),
+        "second" => rng.pick(&world.rooms[world.rooms.len() / 2..]).name.clone(),
         "address" => rng.pick(&world.contacts).address.clone(),
         other => unreachable!("the slot `{other}` has no values"),
     }
@@ -174,7 +185,10 @@ fn prepare(step: &Move, slots: &Slots, world: &mut World, pool: Pool, rng: &mut 
                 world.meet(&relative, rng);
             }
             if let (Tool::ReadMail, Some(kind)) = (step.tool, step.finds) {
-                world.write_mail(&name, kind, pool, rng);
+                let other = [pool.item(rng), pool.title(rng)];
+                let about =
+                    [("item", 0), ("title", 1)].map(|(name, place)| slots.get(name).unwrap_or(&other[place]).as_str());
+                world.write_mail(&name, kind, about, pool, rng);
             }
         }
         Tool::SearchNotes => {
@@ -191,12 +205,29 @@ fn prepare(step: &Move, slots: &Slots, world: &mut World, pool: Pool, rng: &mut 
         Tool::TotalExpenses => {
             (0..1 + rng.below(2)).for_each(|_| world.expenses.push((slot("item").to_owned(), pool.amount(rng))));
         }
+        Tool::BookRoom if step.otherwise.is_some() => {
+            if rng.chance(0.6) {
+                world.taken.push(["room", "day", "time"].map(|name| slot(name).to_owned()).into());
+            }
+        }
         Tool::SendMail | Tool::FindRoom | Tool::BookRoom | Tool::AddEvent => {}
         Tool::AddNote | Tool::SetReminder | Tool::AddExpense => {}
     }
 }
 
-fn plan_step(step: &Move, slots: &Slots, before: &[Step], first: usize, part: usize) -> Step {
+fn is_refused(world: &World, slots: &Slots) -> bool {
+    let wanted = ["room", "day", "time"].map(|name| slots.get(name).cloned().unwrap_or_default());
+    world.taken.contains(&wanted.into())
+}
+
+fn plan_step(
+    step: &Move,
+    arguments: &[(&'static str, &'static str)],
+    slots: &Slots,
+    before: &[Step],
+    first: usize,
+    part: usize,
+) -> Step {
     let source = |slot: &str| match slot.strip_prefix('$') {
         None => Source::Said(slots.get(slot).cloned().expect("a phrase mentions every slot that its move needs")),
         Some(noun) => {
@@ -204,7 +235,7 @@ fn plan_step(step: &Move, slots: &Slots, before: &[Step], first: usize, part: us
             Source::Found(first + found.expect("a family finds what it uses"))
         }
     };
-    let arguments = step.arguments.iter().map(|(name, slot)| ((*name).to_owned(), source(slot))).collect();
+    let arguments = arguments.iter().map(|(name, slot)| ((*name).to_owned(), source(slot))).collect();
     Step { tool: step.tool, arguments, finds: step.finds, part }
 }
 

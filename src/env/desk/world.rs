@@ -49,18 +49,29 @@ impl Event {
     }
 }
 
-/// Mail and note texts by the kind of value at their end.
-fn templates(value: Value) -> &'static [&'static str] {
+/// Mail texts by the kind of value at their end.
+fn mail_texts(value: Value) -> &'static [&'static str] {
     match value {
-        Value::Amount => &["the {item} costs {v}", "the price of the {item} is {v}", "we paid {v}"],
-        Value::Time => &["the {title} starts at {v}", "we meet at {v}", "the time is {v}"],
-        Value::Room => &["the {title} is in {v}", "the key is for {v}", "we meet in {v}"],
-        Value::Address => &["please write to {v}", "the address is {v}", "send the {topic} to {v}"],
+        Value::Amount => &["the {item} costs {v}", "the price of the {item} is {v}", "for the {item} we paid {v}"],
+        Value::Time => &["the {title} starts at {v}", "the {title} is at {v}", "we start the {title} at {v}"],
+        Value::Room => &["the {title} is in {v}", "the room for the {title} is {v}", "we hold the {title} in {v}"],
+        Value::Address => &["please write to {v}", "my new address is {v}", "send it to {v}"],
+    }
+}
+
+/// Note texts, which need not repeat the topic.
+fn note_texts(value: Value) -> &'static [&'static str] {
+    match value {
+        Value::Amount => &["it costs {v}", "the price is {v}", "we agreed on {v}"],
+        Value::Time => &["it is due at {v}", "the time is {v}", "we talk about it at {v}"],
+        Value::Room => &["it is in {v}", "the room is {v}", "we meet in {v}"],
+        Value::Address => &["write to {v}", "the address is {v}", "send it to {v}"],
     }
 }
 
 pub fn phrases() -> impl Iterator<Item = &'static str> {
-    [Value::Amount, Value::Time, Value::Room, Value::Address].into_iter().flat_map(templates).copied()
+    let values = [Value::Amount, Value::Time, Value::Room, Value::Address];
+    values.into_iter().flat_map(|value| mail_texts(value).iter().chain(note_texts(value))).copied()
 }
 
 fn index(words: &[&str], word: &str) -> u64 {
@@ -79,7 +90,8 @@ impl World {
         for _ in 0..2 {
             let name = world.meet(&pool.name(rng), rng);
             let kind = *rng.pick(&[Value::Amount, Value::Time]);
-            world.write_mail(&name, kind, pool, rng);
+            let about = [pool.item(rng), pool.title(rng)];
+            world.write_mail(&name, kind, about.each_ref().map(String::as_str), pool, rng);
             let topic = pool.topic(rng);
             let kind = *rng.pick(&[Value::Amount, Value::Time, Value::Room]);
             world.write_note(&topic, kind, pool, rng);
@@ -94,23 +106,27 @@ impl World {
     pub fn meet(&mut self, name: &str, rng: &mut Rng) -> String {
         if self.contacts.iter().all(|contact| contact.name != name) {
             let taken = |address: &str, known: &[Contact]| known.iter().any(|contact| contact.address == address);
-            let mut address_ = address(name, rng);
-            while taken(&address_, &self.contacts) {
-                address_ = address(name, rng);
-            }
-            self.contacts.push(Contact { name: name.to_owned(), address: address_ });
+            let fresh = loop {
+                let address = address(name, rng);
+                if !taken(&address, &self.contacts) {
+                    break address;
+                }
+            };
+            self.contacts.push(Contact { name: name.to_owned(), address: fresh });
         }
         name.to_owned()
     }
 
-    pub fn write_mail(&mut self, from: &str, kind: Value, pool: Pool, rng: &mut Rng) {
-        let text = self.text(kind, pool, rng);
+    /// A mail that ends with a value; it is about the item or event given.
+    pub fn write_mail(&mut self, from: &str, kind: Value, [item, title]: [&str; 2], pool: Pool, rng: &mut Rng) {
+        let text = rng.pick(mail_texts(kind)).replace("{v}", &self.value(kind, pool, rng));
+        let text = text.replace("{item}", item).replace("{title}", title);
         self.mails.retain(|(known, _)| known != from);
         self.mails.push((from.to_owned(), text));
     }
 
     pub fn write_note(&mut self, topic: &str, kind: Value, pool: Pool, rng: &mut Rng) {
-        let text = self.text(kind, pool, rng);
+        let text = rng.pick(note_texts(kind)).replace("{v}", &self.value(kind, pool, rng));
         self.notes.retain(|(known, _)| known != topic);
         self.notes.push((topic.to_owned(), text));
     }
@@ -121,19 +137,13 @@ impl World {
         self.events.push(Event { title, day, time });
     }
 
-    fn text(&self, kind: Value, pool: Pool, rng: &mut Rng) -> String {
-        let value = match kind {
+    fn value(&self, kind: Value, pool: Pool, rng: &mut Rng) -> String {
+        match kind {
             Value::Amount => pool.amount(rng).to_string(),
             Value::Time => (*rng.pick(&TIMES)).to_owned(),
             Value::Room => rng.pick(&self.rooms).name.clone(),
-            Value::Address => match self.contacts.as_slice() {
-                [] => "desk".to_owned(),
-                contacts => rng.pick(contacts).address.clone(),
-            },
-        };
-        let template = rng.pick(templates(kind)).replace("{v}", &value);
-        let template = template.replace("{item}", &pool.item(rng)).replace("{title}", &pool.title(rng));
-        template.replace("{topic}", &pool.topic(rng))
+            Value::Address => rng.pick(&self.contacts).address.clone(),
+        }
     }
 
     /// When someone is free on a day: one time, always the same.
