@@ -411,11 +411,11 @@ fn a_selection_too_small_fails_stops_or_skips_as_the_file_says() {
 #[test]
 fn failed_items_fail_their_step_and_are_tried_again() {
     let lab = Lab::new(1);
-    let policy = std::fs::read(lab.project.root.join("policy.json")).expect("reads");
+    let policy = std::fs::read(lab._directory.path().join("policy.json")).expect("reads");
     // No default: tasks beyond its skill have no reply.
     let mut script: serde_json::Value = serde_json::from_slice(&policy).expect("a script");
     script["default"] = json!([]);
-    std::fs::write(lab.project.root.join("policy.json"), script.to_string()).expect("writes");
+    std::fs::write(lab._directory.path().join("policy.json"), script.to_string()).expect("writes");
     let (outcome, events) = lab.start();
     assert_eq!(outcome.end, RunEnd::Failed);
     let items = finished(&events)["evaluate:base"].1;
@@ -453,7 +453,7 @@ fn a_run_has_one_writer_and_its_own_source() {
     let source = lab.project.run_dir(&outcome.run).join("source/quickstart.agx");
     assert_eq!(std::fs::read_to_string(source).expect("frozen"), "agx 2026\n");
     // Changed weights behind it do.
-    std::fs::write(lab.project.root.join("critic.json"), "{\"default\": [\"score: 2\"]}").expect("writes");
+    std::fs::write(lab._directory.path().join("critic.json"), "{\"default\": [\"score: 2\"]}").expect("writes");
     assert!(matches!(resumed(&lab, &outcome.run), Err(RunError::Changed { .. })));
     for run in ["quickstart-9", "../quickstart-1", ""] {
         assert!(matches!(resumed(&lab, run), Err(RunError::UnknownRun(_))), "{run}");
@@ -509,7 +509,7 @@ fn versions_are_chosen_as_the_file_says() {
 fn a_store_that_cannot_be_written_fails_the_step() {
     let lab = Lab::new(1);
     let control = Control::default();
-    let cas = lab.project.root.join(".agx/cas");
+    let cas = lab.project.store.root().join("cas");
     let mut items = 0;
     let (outcome, _) = lab.start_with(&RunOptions::default(), &control, &mut |event| {
         items += u32::from(matches!(event, RunEvent::ItemFinished { .. }));
