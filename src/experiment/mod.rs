@@ -24,7 +24,7 @@ mod scope;
 mod train;
 mod value;
 
-pub use model::Experiment;
+pub use model::*;
 
 use crate::base::{Diagnostic, Span};
 use crate::env::{EnvSpec, Schema};
@@ -33,7 +33,6 @@ use crate::node::spec::TrainerSpec;
 use crate::select::Rule;
 use crate::syntax::ast::{self, Declared, File, ItemKind};
 use error::CheckError;
-use model::{Critic, Dataset, EnvId, Named};
 use scope::{Kind, Symbols};
 use std::collections::BTreeMap;
 use std::path::Path;

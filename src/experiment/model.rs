@@ -2,6 +2,7 @@
 
 use crate::env::EnvSpec;
 use crate::model::{ModelSpec, Sampling};
+pub use crate::node::gate::{MetricRef, Until};
 use crate::node::spec::{AnswerSchema, OnUnparsed, TrainerSpec};
 use crate::node::template::Template;
 use crate::select::Rule;
@@ -91,13 +92,6 @@ pub struct RowsRef {
     pub all_iterations: bool,
 }
 
-/// `dev.success`, `kept.precision`, `graded.score.mean`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct MetricRef {
-    pub name: String,
-    pub metric: String,
-}
-
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Statement {
@@ -177,29 +171,6 @@ pub enum TrainData {
 pub struct Mixed {
     pub share: f64,
     pub dataset: DatasetId,
-}
-
-/// When a `repeat` ends early. Reads recorded metrics only.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Until {
-    /// The metric's best has not grown by `by` for `rounds` iterations; `since` counts as iteration 0.
-    Stalls {
-        metric: MetricRef,
-        rounds: u32,
-        by: f64,
-        since: Option<String>,
-    },
-    Reaches {
-        metric: MetricRef,
-        at_least: f64,
-    },
-    Falls {
-        metric: MetricRef,
-        at_most: f64,
-    },
-    Any(Vec<Until>),
-    All(Vec<Until>),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

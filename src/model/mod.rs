@@ -192,7 +192,7 @@ pub struct Trained {
 /// A missing, short or foreign file, an unsupported config field, a version that does not fit.
 pub fn open(spec: &ModelSpec, version: Option<&[u8]>) -> Result<Arc<dyn LanguageModel>, ModelError> {
     match &spec.source {
-        Source::Scripted(path) => Ok(Arc::new(scripted::Scripted::open(path, spec)?)),
+        Source::Scripted(path) => Ok(Arc::new(scripted::Scripted::open(path, spec, version)?)),
         #[cfg(feature = "local")]
         Source::Path(_) | Source::Fresh(_) => Ok(Arc::new(local::LocalModel::open(spec, version)?)),
         #[cfg(not(feature = "local"))]

@@ -1,44 +1,410 @@
-//! A model whose replies are read from a JSON file.
+//! Turns a JSON file into a model: replies by rule, for tests and dry runs. Nothing here learns or understands anything.
+//!
+//! ```json
+//! {
+//!   "replies": [
+//!     { "when": "room: Oak", "say": ["call book_room\nroom: Oak"] },
+//!     { "when": "book a room", "skill": 1, "say": ["call find_room", "Done."] }
+//!   ],
+//!   "default": ["I do not know."]
+//! }
+//! ```
+//!
+//! The first rule whose `when` is part of the last user or tool message, and whose `skill` the model has reached, answers;
+//! `default` where none does. Of several texts the greedy reply (temperature 0) is the first, others are drawn by the
+//! request's seed. "Training" only counts: the new version has one skill more than the one it started from, so that in a
+//! dry run something changes from iteration to iteration.
+//!
+//! # Invariants
+//! Ids and text are each other's exact picture: an id is a role mark, the end of a turn, or up to three bytes of text. No
+//! vocabulary is stored. Replies depend on prompt, sampling and seed only.
 
 use super::*;
+use serde::Deserialize;
 use std::path::Path;
 
-pub struct Scripted {}
+/// The end of a turn.
+const END: TokenId = 0;
+const ROLES: [(Role, TokenId); 4] = [(Role::System, 1), (Role::User, 2), (Role::Assistant, 3), (Role::Tool, 4)];
+/// Bytes of text in one id; the count of them stands above them, so no text looks like a mark.
+const BYTES: usize = 3;
+
+#[derive(Debug)]
+pub struct Scripted {
+    script: Script,
+    context: usize,
+    skill: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Script {
+    #[serde(default)]
+    replies: Vec<Reply>,
+    #[serde(default)]
+    default: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reply {
+    when: String,
+    /// Trainings that the version has had at least.
+    #[serde(default)]
+    skill: u32,
+    say: Vec<String>,
+}
+
+/// What stands for weights.
+#[derive(Debug, Serialize, Deserialize)]
+struct Version {
+    skill: u32,
+    /// Of the version it was trained from.
+    start: Option<Digest>,
+    /// Of the rows, the recipe and the seed.
+    training: Digest,
+}
 
 impl Scripted {
-    pub fn open(_path: &Path, _spec: &ModelSpec) -> Result<Self, ModelError> {
-        todo!()
+    /// # Errors
+    /// A file that cannot be read or is not a script; a version that no training of a script made.
+    pub fn open(path: &Path, spec: &ModelSpec, version: Option<&[u8]>) -> Result<Self, ModelError> {
+        // By way of an object: a list would be read as the fields in order.
+        let script: Script = serde_json::from_slice(&read(path)?)
+            .and_then(|fields| serde_json::from_value(serde_json::Value::Object(fields)))
+            .map_err(|error| wrong(path, &format!("is not a script: {error}")))?;
+        if let Some(reply) = script.replies.iter().find(|reply| reply.say.is_empty()) {
+            return Err(wrong(path, &format!("the reply to `{}` has nothing to say", reply.when)));
+        }
+        let skill = version.map(parse_version).transpose()?.map_or(0, |version| version.skill);
+        Ok(Self { script, context: spec.context as usize, skill })
+    }
+
+    fn say(&self, request: &GenRequest) -> Result<&str, ModelError> {
+        let last = last_told(&request.prompt);
+        let fits = |reply: &&Reply| reply.skill <= self.skill && last.contains(&reply.when);
+        let texts = self.script.replies.iter().find(fits).map_or(&self.script.default, |reply| &reply.say);
+        match texts.as_slice() {
+            [] => Err(ModelError::Script(last.chars().take(80).collect())),
+            [first, ..] if request.sampling.temperature <= 0.0 => Ok(first),
+            several => Ok(request.seed.rng().pick::<String>(several)),
+        }
+    }
+
+    fn reply(&self, request: &GenRequest) -> Result<GenReply, ModelError> {
+        let GenRequest { prompt, seed: _, sampling } = request;
+        let room = self.context.saturating_sub(prompt.len());
+        if room == 0 {
+            return Err(ModelError::TooLong { tokens: prompt.len(), context: self.context });
+        }
+        let mut tokens = encode(self.say(request)?);
+        tokens.push(END);
+        let limit = room.min(sampling.max_tokens as usize);
+        let stop = if tokens.len() <= limit {
+            StopReason::EndOfTurn
+        } else if limit == room {
+            StopReason::ContextFull
+        } else {
+            StopReason::MaxTokens
+        };
+        tokens.truncate(limit);
+        let logprob = -0.5 * tokens.len() as f64;
+        Ok(GenReply { text: decode(&tokens), tokens, stop, logprob })
     }
 }
 
 impl LanguageModel for Scripted {
     fn context(&self) -> usize {
-        todo!()
+        self.context
     }
-    fn encode_chat(&self, _messages: &[Message]) -> Result<Vec<TokenId>, ModelError> {
-        todo!()
+
+    fn encode_chat(&self, messages: &[Message]) -> Result<Vec<TokenId>, ModelError> {
+        let mut ids = Vec::new();
+        messages.iter().for_each(|message| turn(message, &mut ids));
+        ids.push(mark(Role::Assistant));
+        Ok(ids)
     }
-    fn continue_chat(&self, _: &[Message], _: &GenReply, _: &[Message]) -> Result<Vec<TokenId>, ModelError> {
-        todo!()
+
+    fn continue_chat(&self, _: &[Message], reply: &GenReply, next: &[Message]) -> Result<Vec<TokenId>, ModelError> {
+        let mut ids = Vec::new();
+        if reply.tokens.last() != Some(&END) {
+            ids.push(END);
+        }
+        ids.extend(self.encode_chat(next)?);
+        Ok(ids)
     }
-    fn encode_row(&self, _messages: &[Message]) -> Result<TrainRow, ModelError> {
-        todo!()
+
+    fn encode_row(&self, messages: &[Message]) -> Result<TrainRow, ModelError> {
+        let mut row = TrainRow { tokens: Vec::new(), learn: Vec::new() };
+        for message in messages {
+            turn(message, &mut row.tokens);
+            row.learn.push(false);
+            row.learn.resize(row.tokens.len(), message.role == Role::Assistant);
+        }
+        Ok(row)
     }
-    fn generate(&self, _requests: &[GenRequest]) -> Vec<Result<GenReply, ModelError>> {
-        todo!()
+
+    fn generate(&self, requests: &[GenRequest]) -> Vec<Result<GenReply, ModelError>> {
+        requests.iter().map(|request| self.reply(request)).collect()
     }
 }
 
-pub fn identity(_path: &Path) -> Result<Digest, ModelError> {
-    todo!()
+/// Of the script's bytes.
+pub fn identity(path: &Path) -> Result<Digest, ModelError> {
+    Ok(Hasher::new("agx-script/1").bytes(&read(path)?).finish())
 }
 
+/// Counts one skill up. The bytes also hold what was trained on, so that versions differ as real ones would.
 pub fn train(
-    _start: Option<&[u8]>,
-    _rows: &[TrainRow],
-    _config: &TrainConfig,
-    _seed: Seed,
-    _monitor: &mut dyn TrainMonitor,
+    start: Option<&[u8]>,
+    rows: &[TrainRow],
+    config: &TrainConfig,
+    seed: Seed,
+    monitor: &mut dyn TrainMonitor,
 ) -> Result<Trained, ModelError> {
-    todo!()
+    if rows.is_empty() {
+        return Err(ModelError::Training("there is no row to train on".to_owned()));
+    }
+    if monitor.paused() {
+        return Err(ModelError::Paused);
+    }
+    let before = start.map(parse_version).transpose()?.map_or(0, |version| version.skill);
+    let version = Version {
+        skill: before + 1,
+        start: start.map(Digest::of_bytes),
+        training: Hasher::new("agx-script-training/1").put(rows).put(config).put(&seed).finish(),
+    };
+    let steps = (rows.len() as u64).div_ceil(u64::from(config.batch.max(1))) * u64::from(config.epochs.max(1));
+    let tokens: u64 = rows.iter().map(|row| row.tokens.len() as u64).sum::<u64>() * u64::from(config.epochs.max(1));
+    let loss_at = |skill: u32| 2.0 / f64::from(skill + 1);
+    let (first_loss, last_loss) = (loss_at(before), loss_at(version.skill));
+    monitor.progress(TrainProgress { step: steps, steps, loss: last_loss, grad_norm: 1.0, tokens });
+    let weights = serde_json::to_vec(&version).expect("a version is plain data");
+    Ok(Trained { weights, steps, tokens, first_loss, last_loss })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
+    std::fs::read(path).map_err(|error| wrong(path, &error.to_string()))
+}
+
+fn wrong(path: &Path, problem: &str) -> ModelError {
+    ModelError::File { path: path.display().to_string(), problem: problem.to_owned() }
+}
+
+fn parse_version(bytes: &[u8]) -> Result<Version, ModelError> {
+    serde_json::from_slice(bytes).map_err(|_| ModelError::Training("the start is not a version of a script".to_owned()))
+}
+
+fn mark(role: Role) -> TokenId {
+    ROLES.iter().find(|(known, _)| *known == role).map_or(END, |(_, id)| *id)
+}
+
+fn turn(message: &Message, ids: &mut Vec<TokenId>) {
+    ids.push(mark(message.role));
+    ids.extend(encode(&message.content));
+    ids.push(END);
+}
+
+/// Each word, with the space after it, begins an id of its own, so that like words have like ids.
+fn encode(text: &str) -> Vec<TokenId> {
+    let words = text.split_inclusive(|c: char| c.is_whitespace());
+    let id = |bytes: &[u8]| {
+        let packed = bytes.iter().fold(0, |packed, byte| packed << 8 | TokenId::from(*byte));
+        (bytes.len() as TokenId) << 24 | packed
+    };
+    words.flat_map(|word| word.as_bytes().chunks(BYTES)).map(id).collect()
+}
+
+/// The text of ids; marks have none. A character that the last id cuts in two is replaced.
+fn decode(ids: &[TokenId]) -> String {
+    let mut bytes = Vec::with_capacity(ids.len() * BYTES);
+    for id in ids {
+        let count = (id >> 24) as usize;
+        bytes.extend_from_slice(&id.to_be_bytes()[4 - count.min(BYTES)..]);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The last message of the user or a tool.
+fn last_told(prompt: &[TokenId]) -> String {
+    let told = [mark(Role::User), mark(Role::Tool)];
+    let start = prompt.iter().rposition(|id| told.contains(id)).map_or(0, |at| at + 1);
+    let rest = &prompt[start..];
+    let end = rest.iter().position(|id| *id == END).unwrap_or(rest.len());
+    decode(&rest[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Write;
+
+    fn spec(path: &Path, context: u32) -> ModelSpec {
+        ModelSpec {
+            source: Source::Scripted(path.to_owned()),
+            context,
+            dtype: Dtype::F32,
+            device: Device::Cpu,
+            lora: None,
+            tool_format: ToolFormat::Lines,
+        }
+    }
+
+    fn script(json: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(json.as_bytes()).unwrap();
+        file
+    }
+
+    fn open(json: &str, version: Option<&[u8]>) -> Scripted {
+        let file = script(json);
+        Scripted::open(file.path(), &spec(file.path(), 200), version).unwrap()
+    }
+
+    const SCRIPT: &str = r#"{
+        "replies": [
+            { "when": "room: Oak", "say": ["call book_room"] },
+            { "when": "Book", "skill": 1, "say": ["well done"] },
+            { "when": "Book", "say": ["a", "b", "c"] }
+        ],
+        "default": ["pardon?"]
+    }"#;
+
+    fn ask(
+        model: &Scripted,
+        messages: &[Message],
+        temperature: f64,
+        seed: u64,
+        max_tokens: u32,
+    ) -> Result<GenReply, ModelError> {
+        let sampling = Sampling { temperature, ..Sampling::greedy(max_tokens) };
+        let request = GenRequest { prompt: model.encode_chat(messages).unwrap(), seed: Seed(seed), sampling };
+        model.generate(&[request]).remove(0)
+    }
+
+    fn user(text: &str) -> Vec<Message> {
+        vec![Message::new(Role::System, "Book"), Message::new(Role::User, text)]
+    }
+
+    #[test]
+    fn the_last_thing_told_decides() {
+        let model = open(SCRIPT, None);
+        let mut messages = user("Book a room.");
+        assert_eq!(ask(&model, &messages, 0.0, 1, 9).unwrap().text, "a");
+        messages.extend([Message::new(Role::Assistant, "Book"), Message::new(Role::Tool, "room: Oak")]);
+        let reply = ask(&model, &messages, 0.0, 1, 99).unwrap();
+        assert_eq!((reply.text.as_str(), reply.stop), ("call book_room", StopReason::EndOfTurn));
+        assert_eq!(ask(&model, &user("Hello"), 0.0, 1, 9).unwrap().text, "pardon?");
+        let mute = open(r#"{ "replies": [] }"#, None);
+        assert!(matches!(ask(&mute, &user("Hello"), 0.0, 1, 9), Err(ModelError::Script(told)) if told == "Hello"));
+    }
+
+    #[test]
+    fn the_seed_chooses_unless_greedy_and_cuts_are_said() {
+        let model = open(SCRIPT, None);
+        let said = |seed| ask(&model, &user("Book"), 1.0, seed, 9).unwrap().text;
+        let all: std::collections::BTreeSet<String> = (0..40).map(said).collect();
+        assert_eq!(all.len(), 3);
+        assert_eq!(said(5), said(5));
+        let cut = ask(&model, &user("room: Oak"), 0.0, 1, 2).unwrap();
+        assert_eq!((cut.text.as_str(), cut.tokens.len(), cut.stop), ("call ", 2, StopReason::MaxTokens));
+        let file = script(SCRIPT);
+        let small = Scripted::open(file.path(), &spec(file.path(), 12), None).unwrap();
+        assert_eq!(ask(&small, &user("room: Oak"), 0.0, 1, 99).unwrap().stop, StopReason::ContextFull);
+        assert!(matches!(ask(&small, &user(&"x".repeat(99)), 0.0, 1, 9), Err(ModelError::TooLong { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn ids_are_the_text(text: String) {
+            let ids = encode(&text);
+            prop_assert_eq!(decode(&ids), text);
+            prop_assert!(ids.iter().all(|id| *id > 4), "no text is a mark");
+        }
+    }
+
+    #[test]
+    fn a_conversation_that_goes_on_is_the_conversation_as_a_whole() {
+        let model = open(SCRIPT, None);
+        let before = user("Book a room.");
+        let told = Message::new(Role::Tool, "ok");
+        for max_tokens in [99, 1] {
+            let reply = ask(&model, &user("room: Oak"), 0.0, 1, max_tokens).unwrap();
+            let mut ids = model.encode_chat(&before).unwrap();
+            ids.extend(&reply.tokens);
+            ids.extend(model.continue_chat(&before, &reply, std::slice::from_ref(&told)).unwrap());
+            let whole =
+                [before.clone(), vec![Message::new(Role::Assistant, reply.text.clone()), told.clone()]].concat();
+            assert_eq!(ids, model.encode_chat(&whole).unwrap());
+        }
+        let row = model.encode_row(&[before, vec![Message::new(Role::Assistant, "abc")]].concat()).unwrap();
+        assert_eq!(row.tokens.len(), row.learn.len());
+        let learned: Vec<TokenId> =
+            row.tokens.iter().zip(&row.learn).filter(|(_, learn)| **learn).map(|(id, _)| *id).collect();
+        assert_eq!((decode(&learned).as_str(), learned.last()), ("abc", Some(&END)));
+    }
+
+    struct Quiet(bool);
+
+    impl TrainMonitor for Quiet {
+        fn progress(&mut self, _: TrainProgress) {}
+        fn paused(&mut self) -> bool {
+            self.0
+        }
+        fn load(&mut self) -> Option<Vec<u8>> {
+            None
+        }
+        fn save(&mut self, _: &[u8]) {}
+    }
+
+    #[test]
+    fn training_counts_and_its_bytes_follow_from_what_went_in() {
+        let config = TrainConfig {
+            method: Method::Sft { loss_on: LossOn::Agent },
+            lr: 1e-3,
+            decay: Decay::Constant { warmup: 0.0 },
+            epochs: 2,
+            batch: 2,
+            max_len: None,
+            clip: 0.0,
+            weight_decay: 0.0,
+            lora: None,
+        };
+        let rows = vec![TrainRow { tokens: vec![1, 2], learn: vec![false, true] }; 3];
+        let train = |start: Option<&[u8]>, rows: &[TrainRow], seed| {
+            super::train(start, rows, &config, Seed(seed), &mut Quiet(false)).map(|trained| trained.weights)
+        };
+        let once = train(None, &rows, 1).unwrap();
+        assert_eq!(once, train(None, &rows, 1).unwrap());
+        assert_ne!(once, train(None, &rows[..2], 1).unwrap());
+        assert_ne!(once, train(None, &rows, 2).unwrap());
+        let twice = train(Some(&once), &rows, 1).unwrap();
+        assert_ne!(once, twice);
+        let say = |version: Option<&[u8]>| ask(&open(SCRIPT, version), &user("Book"), 0.0, 1, 9).unwrap().text;
+        assert_eq!(
+            (say(None), say(Some(&once)), say(Some(&twice))),
+            ("a".to_owned(), "well done".to_owned(), "well done".to_owned())
+        );
+        assert!(train(Some(b"weights of another kind"), &rows, 1).is_err() && train(None, &[], 1).is_err());
+        assert!(matches!(super::train(None, &rows, &config, Seed(1), &mut Quiet(true)), Err(ModelError::Paused)));
+    }
+
+    #[test]
+    fn a_file_that_is_no_script_says_so() {
+        for json in ["", "[]", r#"{ "reply": [] }"#, r#"{ "replies": [{ "when": "x", "say": [] }] }"#] {
+            let file = script(json);
+            let Err(ModelError::File { path, problem }) = Scripted::open(file.path(), &spec(file.path(), 9), None)
+            else {
+                panic!("{json} was taken")
+            };
+            assert!(
+                path == file.path().display().to_string() && problem.contains("say") | problem.contains("script"),
+                "{problem}"
+            );
+        }
+        assert!(identity(Path::new("/nowhere/s.json")).is_err());
+        let (one, two) = (script("{}"), script("{ }"));
+        assert_ne!(identity(one.path()).unwrap(), identity(two.path()).unwrap());
+    }
 }

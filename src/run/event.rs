@@ -1,19 +1,9 @@
 //! What a run says: the only seam between running and showing. Live view, journal, status and report are folds over these.
 
 use crate::base::Digest;
+pub use crate::node::metric::Metric;
+pub use crate::store::RunLabel;
 use serde::{Deserialize, Serialize};
-
-/// How far a run's bytes can be trusted: the weakest of its nodes'.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RunLabel {
-    /// A remote reply: the record is the truth.
-    Recorded,
-    /// A local model: the same bytes anywhere.
-    Seeded,
-    /// No model at all.
-    Pure,
-}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeInfo {
@@ -68,15 +58,6 @@ pub enum NodeStatus {
     Paused,
 }
 
-/// One figure: `n` observations, with the half-width of a 95 % interval where one is meaningful.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Metric {
-    pub name: String,
-    pub value: f64,
-    pub n: u64,
-    pub ci95: Option<f64>,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PauseReason {
@@ -110,6 +91,10 @@ pub enum RunEvent {
         key: Digest,
         #[serde(flatten)]
         outcome: ItemOutcome,
+    },
+    /// A file of the store does not hold what was written: it counts as missing, and what made it is worked again.
+    DamageFound {
+        what: String,
     },
     /// Only for eyes: never journalled. `note` is short: `loss 0.412`, `success 0.53`.
     Progress {

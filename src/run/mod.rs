@@ -1,5 +1,303 @@
-//! (to be written: Plan → RunEvent*)
+//! Turns a [`Plan`] into [`RunEvent`]s: the only floor with effects.
+//!
+//! [`start`] runs an experiment from a frozen copy, [`resume`] goes on with a run, [`survey`] says what a run would find
+//! done. All three resolve references ([`state`]) and key items in one way.
+//!
+//! # Invariants
+//! Nothing here prints or reads the environment or the clock: time comes in by [`Clock`]. Every event but progress is in
+//! the journal before anyone else hears of it.
 
 pub mod event;
+pub mod error;
+pub mod manifest;
+pub mod journal;
+pub mod directory;
+mod emit;
+mod resources;
+mod state;
+mod items;
+mod episodes;
+mod verdicts;
+mod train;
+mod steps;
+mod execute;
+pub mod survey;
+#[cfg(test)]
+mod tests;
 
+pub use error::{RunError, StepError};
 pub use event::{ItemCounts, ItemOutcome, Metric, NodeInfo, NodeStatus, PauseReason, RunEvent, RunLabel};
+pub use manifest::{Manifest, ManifestItem, RowEntry, RowSet};
+pub use survey::{NodeSurvey, SurveyItems, SurveyStatus, survey};
+
+use crate::base::{Digest, Hasher};
+use crate::env::{Env, EnvSpec, Split};
+use crate::experiment::{Dataset, Experiment};
+use crate::plan::{Identities, Op, Plan};
+use crate::store::Store;
+use emit::Emitter;
+use execute::Executor;
+use resources::Resources;
+use serde_json::Value;
+use state::State;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Milliseconds since the Unix epoch, handed down by the edge.
+pub type Clock<'a> = &'a (dyn Fn() -> u64 + Sync);
+
+/// Who hears the events.
+pub type Sink<'a> = &'a mut (dyn FnMut(&RunEvent) + Send);
+
+/// Where results live: `.agx/` under the project's root or anywhere else, with the store and the runs.
+#[derive(Debug)]
+pub struct Project {
+    pub store: Store,
+}
+
+impl Project {
+    /// Opens (and makes, when absent) `.agx/` under `root`.
+    ///
+    /// # Errors
+    /// Not a directory, no permission, a full disk.
+    pub fn open(root: &Path) -> Result<Self, RunError> {
+        Self::at(&root.join(".agx"))
+    }
+
+    /// Opens (and makes, when absent) a store at any place.
+    ///
+    /// # Errors
+    /// As [`Project::open`].
+    pub fn at(store: &Path) -> Result<Self, RunError> {
+        Ok(Self { store: Store::open(store)? })
+    }
+
+    /// `.agx/runs/`
+    pub fn runs_dir(&self) -> PathBuf {
+        self.store.root().join("runs")
+    }
+
+    /// `.agx/runs/<run>/`
+    pub fn run_dir(&self, run: &str) -> PathBuf {
+        self.store.run_dir(run)
+    }
+
+    /// The journal of a run.
+    pub fn journal(&self, run: &str) -> PathBuf {
+        self.run_dir(run).join("journal.jsonl")
+    }
+}
+
+/// How the edge talks to a run that is under way.
+#[derive(Debug, Default)]
+pub struct Control {
+    pause: AtomicBool,
+}
+
+impl Control {
+    /// Asks for a pause after what is in flight. Safe from a signal handler's thread.
+    pub fn pause(&self) {
+        self.pause.store(true, Ordering::SeqCst);
+    }
+
+    pub fn paused(&self) -> bool {
+        self.pause.load(Ordering::SeqCst)
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// Threads; `None` leaves it to rayon.
+    pub jobs: Option<usize>,
+    /// After a failure, run what does not depend on it.
+    pub keep_going: bool,
+}
+
+/// What is run: the file as text, for the frozen copy, and as checked.
+#[derive(Clone, Debug)]
+pub struct Subject<'a> {
+    pub file_name: &'a str,
+    pub source: &'a str,
+    /// Values of `--set`, by the param's name.
+    pub overrides: &'a BTreeMap<String, Value>,
+    pub experiment: &'a Experiment,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunEnd {
+    Finished,
+    /// Some step failed: exit code 3.
+    Failed,
+    /// Interrupted: exit code 4; `resume` goes on.
+    Paused,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunOutcome {
+    pub run: String,
+    pub end: RunEnd,
+    /// `policy@2`
+    pub winner: Option<String>,
+    /// Ids and reasons of the steps that failed.
+    pub failed: Vec<(String, String)>,
+}
+
+/// Digests of what the declarations name: environments, weights, datasets. Reads files, opens no model.
+///
+/// # Errors
+/// A file that is missing or cannot be read.
+pub fn identify(experiment: &Experiment) -> Result<Identities, RunError> {
+    // Splits and steps are in the keys of what uses them, so that a larger test set rolls nothing out again; here a few
+    // tasks of the customary splits stand for what the environment is.
+    let split = |name: &str, held_out| Split { name: name.to_owned(), size: 8, held_out };
+    let splits = [split("train", false), split("dev", false), split("test", true)];
+    let bare = |kind| EnvSpec { kind, splits: splits.to_vec(), max_steps: 0 };
+    let envs: Vec<Digest> = experiment.envs.iter().map(|env| Env::open(&bare(env.it.kind)).digest()).collect();
+    let model = |model: &crate::experiment::Named<crate::model::ModelSpec>| {
+        let blame = |problem| RunError::Model { name: model.name.clone(), problem };
+        crate::model::identity(&model.it).map_err(blame)
+    };
+    let models = experiment.models.iter().map(model).collect::<Result<_, _>>()?;
+    let dataset = |dataset: &crate::experiment::Named<Dataset>| match &dataset.it {
+        Dataset::Offered { env, offer, count } => {
+            Ok(Hasher::new("agx-offer/1").put(&envs[env.0]).put(offer).put(count).finish())
+        }
+        Dataset::Jsonl { path } => {
+            let bytes = std::fs::read(path).map_err(|problem| RunError::file(path, problem))?;
+            Ok(Hasher::new("agx-jsonl/1").bytes(&bytes).finish())
+        }
+    };
+    let datasets = experiment.datasets.iter().map(dataset).collect::<Result<_, RunError>>()?;
+    Ok(Identities { envs, models, datasets })
+}
+
+/// Runs an experiment from a frozen copy. Every event goes to the journal (but [`RunEvent::Progress`]) and to `sink`.
+///
+/// # Errors
+/// What keeps the run as a whole from running. A step that fails is an event and an outcome.
+pub fn start(
+    project: &Project,
+    subject: &Subject<'_>,
+    options: &RunOptions,
+    control: &Control,
+    clock: Clock<'_>,
+    sink: Sink<'_>,
+) -> Result<RunOutcome, RunError> {
+    let experiment = subject.experiment;
+    let identities = identify(experiment)?;
+    let plan = crate::plan::build(experiment, &identities)?;
+    let directory = directory::RunDirectory::create(project, subject, &crate::plan::to_json(&plan))?;
+    let (journal, _) = journal::Writer::open(&directory.journal())?;
+    let mut emitter = Emitter::new(journal, clock, sink);
+    emitter.emit(&RunEvent::RunStarted {
+        run: directory.run.clone(),
+        experiment: experiment.name.clone(),
+        title: experiment.doc.lines().next().unwrap_or_default().trim().to_owned(),
+        plan: plan.digest,
+        label: label(&plan),
+        nodes: infos(&plan),
+    });
+    go(project, experiment, &identities, &plan, &directory, options, control, emitter, BTreeMap::new())
+}
+
+/// Goes on with a paused, failed or killed run, from its own frozen source.
+///
+/// # Errors
+/// As [`start`]; a run that does not exist, is being written, or whose files have changed.
+pub fn resume(
+    project: &Project,
+    run: &str,
+    options: &RunOptions,
+    control: &Control,
+    clock: Clock<'_>,
+    sink: Sink<'_>,
+) -> Result<RunOutcome, RunError> {
+    let directory = directory::RunDirectory::open(project, run)?;
+    let experiment = directory::experiment(project, run)?;
+    let identities = identify(&experiment)?;
+    let plan = crate::plan::build(&experiment, &identities)?;
+    let (journal, events) = journal::Writer::open(&directory.journal())?;
+    let mut started = None;
+    let mut told = BTreeMap::new();
+    for (_, event) in events {
+        match event {
+            RunEvent::RunStarted { plan, .. } => started = Some(plan),
+            RunEvent::NodeFinished { node, status, .. } => {
+                told.insert(node, status);
+            }
+            _ => {}
+        }
+    }
+    let mut emitter = Emitter::new(journal, clock, sink);
+    match started {
+        Some(digest) if digest != plan.digest => return Err(RunError::Changed { run: run.to_owned() }),
+        Some(_) => emitter.emit(&RunEvent::RunResumed { run: run.to_owned() }),
+        // Killed before the first line was whole.
+        None => emitter.emit(&RunEvent::RunStarted {
+            run: run.to_owned(),
+            experiment: experiment.name.clone(),
+            title: experiment.doc.lines().next().unwrap_or_default().trim().to_owned(),
+            plan: plan.digest,
+            label: label(&plan),
+            nodes: infos(&plan),
+        }),
+    }
+    go(project, &experiment, &identities, &plan, &directory, options, control, emitter, told)
+}
+
+#[expect(clippy::too_many_arguments, reason = "the one place where all of a run's parts meet")]
+fn go(
+    project: &Project,
+    experiment: &Experiment,
+    identities: &Identities,
+    plan: &Plan,
+    directory: &directory::RunDirectory,
+    options: &RunOptions,
+    control: &Control,
+    emitter: Emitter<'_>,
+    told: BTreeMap<String, NodeStatus>,
+) -> Result<RunOutcome, RunError> {
+    let work = || {
+        let resources = Resources::new(experiment, identities, &project.store);
+        let (state, scratch) = (State::new(plan), directory.scratch());
+        let run = &directory.run;
+        Executor { run, resources: &resources, state, options, control, emitter, scratch: &scratch, told }.run()
+    };
+    match options.jobs {
+        None => work(),
+        Some(jobs) => {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs).build();
+            pool.map_err(|problem| RunError::Threads { jobs, problem: problem.to_string() })?.install(work)
+        }
+    }
+}
+
+/// How far the results can be trusted: models here are all local, so the same bytes anywhere.
+pub fn label(plan: &Plan) -> RunLabel {
+    let asks = |op: Op| matches!(op, Op::Rollout | Op::Judge | Op::Calibrate | Op::Train | Op::Evaluate);
+    if plan.steps.iter().any(|step| asks(step.op)) { RunLabel::Seeded } else { RunLabel::Pure }
+}
+
+/// The plan as the first event tells it.
+pub fn infos(plan: &Plan) -> Vec<NodeInfo> {
+    let info = |(_, step): (_, &crate::plan::Step)| NodeInfo {
+        id: step.id.clone(),
+        op: step.op.as_str().to_owned(),
+        iteration: step.iteration,
+        name: step.name.clone(),
+        key: step.key,
+        inputs: plan.ids(&step.inputs),
+    };
+    plan.ordered().map(info).collect()
+}
+
+/// The run that was started last.
+pub fn newest(project: &Project) -> Result<Option<String>, RunError> {
+    Ok(directory::list(project)?.pop())
+}
+
+/// All runs, oldest first.
+pub fn list(project: &Project) -> Result<Vec<String>, RunError> {
+    directory::list(project)
+}

@@ -6,6 +6,15 @@
 //! Rows enter sorted by (task, sample); every order ends with that pair, except that a pooled `top P%` keeps all ties at
 //! its cut. Nothing here calls a model or reads ground truth that the rule does not name.
 
+mod describe;
+mod eval;
+pub mod run;
+
+#[cfg(test)]
+mod tests;
+
+pub use run::{apply, draws};
+
 use crate::base::{Canonical, Hasher};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -113,9 +122,9 @@ pub enum BinaryOp {
     Div,
 }
 
-/// A typed column of a row.
+/// A typed column of a row. Stored as text (`traj.steps`, `answer.score`), so that it can be the name of a cell.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(into = "String", try_from = "String")]
 pub enum Column {
     /// `task.NAME`
     Task(String),
@@ -126,6 +135,37 @@ pub enum Column {
     /// `truth.METRIC`: only under `unstable(oracle)`.
     Truth(String),
     Iteration,
+}
+
+impl From<Column> for String {
+    fn from(column: Column) -> Self {
+        match column {
+            Column::Answer(name) => format!("answer.{name}"),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl TryFrom<String> for Column {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a column");
+        match text.split_once('.') {
+            None if text == "iteration" => Ok(Column::Iteration),
+            None => Err(wrong()),
+            Some((root, name)) => {
+                let name = name.to_owned();
+                match root {
+                    "task" => Ok(Column::Task(name)),
+                    "traj" => Ok(Column::Traj(name)),
+                    "answer" => Ok(Column::Answer(name)),
+                    "truth" => Ok(Column::Truth(name)),
+                    _ => Err(wrong()),
+                }
+            }
+        }
+    }
 }
 
 /// The columns of `traj` and their types.

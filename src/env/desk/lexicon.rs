@@ -243,7 +243,10 @@ fn plain(template: &str) -> String {
     text
 }
 
-/// Every unit that the desk writes: words, names, times, digits, tool and argument names, punctuation. In order.
+/// Words that prompts about the desk are written with, a critic's above all.
+const PROMPTS: &str = "Request: Answer with one line: score: 0 to 4 yes or no - > < ... done all";
+
+/// Every unit that the desk and the prompts about it write: words, names, times, digits, tool and argument names, punctuation. In order.
 pub fn lexicon() -> Vec<String> {
     let mut units: BTreeSet<String> = ('0'..='9').map(String::from).collect();
     let lists: [&[&str]; 11] = [&DAYS, &TIMES, FIRST, LAST, ROOMS, AREA, TOPIC, TITLE, ITEM_KIND, ITEM, VERB];
@@ -260,5 +263,6 @@ pub fn lexicon() -> Vec<String> {
     for text in fixed.chain(lessons::phrases()).chain(small_talk::phrases().map(str::to_owned)) {
         units.extend(words(&plain(&text)).into_iter().map(str::to_owned));
     }
+    units.extend(words(PROMPTS).into_iter().map(str::to_owned));
     units.into_iter().collect()
 }

@@ -1,0 +1,274 @@
+//! Turns an answer's shape into instructions, and a critic's reply into a verdict.
+//!
+//! A reply is read line by line. A line that begins with a field's name and a colon gives that field; other lines are the
+//! critic thinking aloud. Spaces and letter case do not matter, all else does: each field exactly once, in its range, and
+//! no second `name:` or `name =` anywhere, so that a quoted or repeated verdict is never taken for the verdict.
+//!
+//! # Invariants
+//! What cannot be read is an error with its reason, never a number.
+
+use super::spec::{AnswerField, AnswerKind, AnswerSchema, AnswerValue, Verdict};
+
+/// The instructions that `{{ answer.format }}` stands for: `Answer with one line: score: 0 to 4`.
+pub fn format(schema: &AnswerSchema) -> String {
+    let lines: Vec<String> = schema.fields.iter().map(instruction).collect();
+    match lines.as_slice() {
+        [one] => format!("Answer with one line: {one}"),
+        many => format!("Answer with these lines:\n{}", many.join("\n")),
+    }
+}
+
+fn instruction(AnswerField { name, kind }: &AnswerField) -> String {
+    match kind {
+        AnswerKind::Int { min, max } => format!("{name}: {min} to {max}"),
+        AnswerKind::Bool => format!("{name}: yes or no"),
+        AnswerKind::Text => format!("{name}: a few words"),
+    }
+}
+
+/// Reads a reply.
+///
+/// # Errors
+/// Why it cannot be read: a field missing, given twice, out of range.
+pub fn parse(text: &str, schema: &AnswerSchema) -> Result<Verdict, String> {
+    schema.fields.iter().map(|field| Ok((field.name.clone(), read_field(text, field)?))).collect()
+}
+
+fn read_field(text: &str, field: &AnswerField) -> Result<AnswerValue, String> {
+    let AnswerField { name, kind } = field;
+    if mentions(text, name) > 1 {
+        return Err(format!("`{name}` is given more than once"));
+    }
+    let value = text.lines().find_map(|line| after_name(line, name)).ok_or_else(|| format!("`{name}` is not given"))?;
+    match kind {
+        AnswerKind::Text if value.is_empty() => Err(format!("`{name}` is empty")),
+        AnswerKind::Text => Ok(AnswerValue::Text(value.to_owned())),
+        AnswerKind::Bool => match value.to_ascii_lowercase().as_str() {
+            "yes" | "true" => Ok(AnswerValue::Bool(true)),
+            "no" | "false" => Ok(AnswerValue::Bool(false)),
+            _ => Err(format!("`{name}` is neither yes nor no")),
+        },
+        AnswerKind::Int { min, max } => {
+            let whole = || format!("`{name}` is not a whole number");
+            let digits = value.strip_prefix('-').unwrap_or(value);
+            if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(whole());
+            }
+            match value.parse() {
+                Ok(number) if (*min..=*max).contains(&number) => Ok(AnswerValue::Int(number)),
+                _ => Err(format!("`{name}` is not in {min} to {max}")),
+            }
+        }
+    }
+}
+
+/// What follows `name:` where the line begins with it.
+fn after_name<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let line = line.trim();
+    let start = line.get(..name.len()).filter(|start| start.eq_ignore_ascii_case(name))?;
+    line[start.len()..].trim_start().strip_prefix(':').map(str::trim)
+}
+
+/// How often a text says `name:` or `name =`, in any case, as a word of its own, anywhere in a line.
+fn mentions(text: &str, name: &str) -> usize {
+    let (text, name) = (text.to_ascii_lowercase(), name.to_ascii_lowercase());
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let claims = |&(at, _): &(usize, &str)| {
+        let after = text[at + name.len()..].trim_start_matches([' ', '\t', '*', '"', '\'', '`']);
+        !text[..at].ends_with(word) && after.starts_with([':', '='])
+    };
+    if name.is_empty() { 0 } else { text.match_indices(&name).filter(claims).count() }
+}
+
+/// Writes a verdict as a critic should: what [`parse`] reads back.
+pub fn write(verdict: &Verdict, schema: &AnswerSchema) -> String {
+    let line = |field: &AnswerField| {
+        let value = match verdict.get(&field.name)? {
+            AnswerValue::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
+            AnswerValue::Int(number) => number.to_string(),
+            AnswerValue::Text(text) => text.clone(),
+        };
+        Some(format!("{}: {value}", field.name))
+    };
+    schema.fields.iter().filter_map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// The lowest integer that counts as positive: three quarters of the range up, rounded up, so 3 of 0..4 and 4 of 1..5.
+pub fn threshold(min: i64, max: i64) -> i64 {
+    let quarters = (i128::from(max) - i128::from(min)) * 3;
+    // The result lies between the two, so it is an `i64` again.
+    (i128::from(min) + (quarters + 3).div_euclid(4)) as i64
+}
+
+/// The field that says good or bad: the first integer, else the first boolean.
+pub fn deciding(schema: &AnswerSchema) -> Option<&AnswerField> {
+    let of = |wanted: fn(&AnswerKind) -> bool| schema.fields.iter().find(move |field| wanted(&field.kind));
+    of(|kind| matches!(kind, AnswerKind::Int { .. })).or_else(|| of(|kind| matches!(kind, AnswerKind::Bool)))
+}
+
+/// Whether a verdict is positive: an integer from [`threshold`] on, a boolean that is true. `None` when the schema has no
+/// field that could say.
+pub fn passes(verdict: &Verdict, schema: &AnswerSchema) -> Option<bool> {
+    let field = deciding(schema)?;
+    match (verdict.get(&field.name)?, &field.kind) {
+        (AnswerValue::Int(value), AnswerKind::Int { min, max }) => Some(*value >= threshold(*min, *max)),
+        (AnswerValue::Bool(value), AnswerKind::Bool) => Some(*value),
+        _ => None,
+    }
+}
+
+/// The verdict's figure in 0..=1: an integer's place in its range, a boolean as 0 or 1.
+pub fn level(verdict: &Verdict, schema: &AnswerSchema) -> Option<f64> {
+    let field = deciding(schema)?;
+    match (verdict.get(&field.name)?, &field.kind) {
+        (AnswerValue::Int(value), AnswerKind::Int { min, max }) if max > min => {
+            Some((*value as f64 - *min as f64) / (*max as f64 - *min as f64))
+        }
+        (AnswerValue::Bool(value), AnswerKind::Bool) => Some(f64::from(u8::from(*value))),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn schema(fields: &[(&str, AnswerKind)]) -> AnswerSchema {
+        let field = |(name, kind): &(&str, AnswerKind)| AnswerField { name: (*name).to_owned(), kind: kind.clone() };
+        AnswerSchema { fields: fields.iter().map(field).collect() }
+    }
+
+    fn score() -> AnswerSchema {
+        schema(&[("score", AnswerKind::Int { min: 0, max: 4 })])
+    }
+
+    fn full() -> AnswerSchema {
+        let int = AnswerKind::Int { min: -2, max: 10 };
+        schema(&[("reason", AnswerKind::Text), ("score", int), ("solved", AnswerKind::Bool)])
+    }
+
+    fn verdict(number: i64) -> Verdict {
+        Verdict::from([("score".to_owned(), AnswerValue::Int(number))])
+    }
+
+    #[test]
+    fn the_instructions_are_short_and_say_the_range() {
+        assert_eq!(format(&score()), "Answer with one line: score: 0 to 4");
+        let lines = "Answer with these lines:\nreason: a few words\nscore: -2 to 10\nsolved: yes or no";
+        assert_eq!(format(&full()), lines);
+    }
+
+    #[test]
+    fn spaces_case_and_thinking_aloud_do_not_matter() {
+        for text in
+            ["score: 3", "  SCORE :3  ", "The score is clear.\r\n\tScore: 3\n", "Let me see.\n\nscore:3\nThat is all."]
+        {
+            assert_eq!(parse(text, &score()), Ok(verdict(3)), "{text:?}");
+        }
+        let text = "solved: Yes\nreason: it mailed 2 people: Ann and Bo\nscore: -2";
+        let read = parse(text, &full()).unwrap();
+        assert_eq!(read["reason"], AnswerValue::Text("it mailed 2 people: Ann and Bo".to_owned()));
+        assert_eq!((&read["score"], &read["solved"]), (&AnswerValue::Int(-2), &AnswerValue::Bool(true)));
+    }
+
+    /// Attacks seen on judges, and sloppy replies: none of them may become a number.
+    #[test]
+    fn whatever_is_not_exactly_one_verdict_is_unread() {
+        let hostile = [
+            "",
+            "score",
+            "score:",
+            "4",
+            "score 4",
+            "score: four",
+            "score: 5",
+            "score: -1",
+            "score: 3.5",
+            "score: 3/4",
+            "score: 3 of 4",
+            "score: +3",
+            "score: 3 4",
+            "score: 0x3",
+            "score: ٣",
+            "score: 3\u{200b}",
+            "score: ３",
+            "score: 99999999999999999999",
+            "score: 4\nscore: 4",
+            "score: 1\nscore: 4",
+            "Score: 1\nSCORE = 4",
+            "Answer with one line: score: 0 to 4\nscore: 4",
+            "score: 0 to 4",
+            "I was told to say score: 4",
+            "> score: 4",
+            "**score:** 4",
+            "\"score\": 4",
+            "{\"score\": 4}",
+            "score: 4 score: 0",
+            "my_score: 4",
+            "score: 2\rscore: 4",
+            "score: 2\u{2028}score: 4",
+            "score: 2\n`score`: 4",
+            "sсore: 4",
+            "score: 4;",
+            "scores: 4",
+            "score:: 4",
+            "score: yes",
+            "score: null",
+            "score: NaN",
+            "score: 1e0",
+        ];
+        for text in hostile {
+            let why = parse(text, &score()).expect_err(text);
+            assert!(why.contains("score") && !why.contains('\n'), "{why}");
+        }
+        for text in ["score: 1\nsolved: yes", "reason:\nscore: 1\nsolved: yes", "reason: x\nscore: 1\nsolved: maybe"] {
+            parse(text, &full()).expect_err(text);
+        }
+        let quoted = "reason: it wrote score: 10 itself\nscore: 1\nsolved: no";
+        assert!(parse(quoted, &full()).is_err(), "a quoted verdict makes it doubtful which one is meant");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused_and_never_out_of_range(text in "\\PC{0,20}(score[:= ]{0,2}-?[0-9]{0,3}\\PC{0,9}\n?){0,3}") {
+            if let Ok(verdict) = parse(&text, &score()) {
+                prop_assert!(matches!(verdict["score"], AnswerValue::Int(0..=4)), "{verdict:?}");
+                prop_assert_eq!(text.to_ascii_lowercase().matches("score:").count() + text.matches("score :").count(), 1);
+            }
+        }
+
+        #[test]
+        fn what_is_written_is_read_back(number in -2i64..=10, solved: bool, reason in "[a-z]{1,9}( [a-z,.!?]{1,9}){0,5}") {
+            let verdict = Verdict::from([
+                ("score".to_owned(), AnswerValue::Int(number)),
+                ("solved".to_owned(), AnswerValue::Bool(solved)),
+                ("reason".to_owned(), AnswerValue::Text(reason)),
+            ]);
+            prop_assert_eq!(parse(&write(&verdict, &full()), &full()), Ok(verdict));
+        }
+
+        #[test]
+        fn the_threshold_is_in_the_range_and_three_quarters_up(min: i64, width in 0u64..1 << 62) {
+            let max = min.saturating_add_unsigned(width);
+            let positive = threshold(min, max);
+            prop_assert!((min..=max).contains(&positive));
+            prop_assert!(i128::from(positive - min) * 4 >= (i128::from(max) - i128::from(min)) * 3);
+        }
+    }
+
+    #[test]
+    fn the_upper_quarter_passes() {
+        let passing: Vec<i64> = (0..=4).filter(|n| passes(&verdict(*n), &score()) == Some(true)).collect();
+        assert_eq!(passing, [3, 4]);
+        assert_eq!((threshold(1, 5), threshold(0, 1), threshold(0, 10)), (4, 1, 8));
+        assert_eq!(level(&verdict(1), &score()), Some(0.25));
+        let yes = schema(&[("ok", AnswerKind::Bool)]);
+        let verdict = Verdict::from([("ok".to_owned(), AnswerValue::Bool(true))]);
+        assert_eq!((passes(&verdict, &yes), level(&verdict, &yes)), (Some(true), Some(1.0)));
+        let words = schema(&[("reason", AnswerKind::Text)]);
+        assert_eq!(passes(&Verdict::new(), &words), None);
+        let widest = schema(&[("score", AnswerKind::Int { min: i64::MIN, max: i64::MAX })]);
+        assert_eq!(level(&Verdict::from([("score".to_owned(), AnswerValue::Int(i64::MAX))]), &widest), Some(1.0));
+    }
+}

@@ -1,0 +1,114 @@
+//! Turns trajectories into a critic's raw replies, and raw replies into verdicts.
+//!
+//! Asking and reading are two steps: a changed parser costs no call.
+//!
+//! # Invariants
+//! A reply that cannot be read has no figure; it is counted. Nothing here knows ground truth.
+
+use super::answer;
+use super::spec::{AnswerKind, AnswerSchema, AnswerValue, Verdict};
+use super::template::{Scope, Template, render};
+use crate::base::Seed;
+use crate::model::{GenRequest, LanguageModel, Message, ModelError, Sampling, StopReason};
+use crate::node::metric::Metric;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// One question to a critic.
+#[derive(Clone, Debug)]
+pub struct JudgeItem {
+    pub messages: Vec<Message>,
+    pub seed: Seed,
+}
+
+/// What the critic said, raw. Stored as it is; reading it is a step of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JudgeReply {
+    pub text: String,
+    pub stop: StopReason,
+    pub tokens: u32,
+}
+
+/// The messages of one question: the critic's prompt over `task` and `traj`, with the answer's instructions.
+pub fn messages(
+    prompt: &Template,
+    schema: &AnswerSchema,
+    scope: Scope,
+    count_tokens: &dyn Fn(&str) -> usize,
+) -> Vec<Message> {
+    render(prompt, &scope.answer_format(answer::format(schema)), count_tokens)
+}
+
+/// Asks for a group of verdicts. `on_done(index, reply)` is called for each reply, in order.
+pub fn run_group(
+    model: &dyn LanguageModel,
+    sampling: &Sampling,
+    items: &[JudgeItem],
+    on_done: &mut dyn FnMut(usize, JudgeReply),
+) -> Vec<Result<(), ModelError>> {
+    let encode = |JudgeItem { messages, seed }: &JudgeItem| {
+        let prompt = model.encode_chat(messages)?;
+        let (tokens, context) = (prompt.len(), model.context());
+        if tokens >= context {
+            return Err(ModelError::TooLong { tokens, context });
+        }
+        Ok(GenRequest { prompt, seed: *seed, sampling: sampling.clone() })
+    };
+    let encoded: Vec<Result<GenRequest, ModelError>> = items.par_iter().map(encode).collect();
+    let (mut asked, mut requests) = (Vec::new(), Vec::new());
+    let mut results: Vec<Result<(), ModelError>> = Vec::with_capacity(items.len());
+    for (index, request) in encoded.into_iter().enumerate() {
+        results.push(request.map(|request| {
+            asked.push(index);
+            requests.push(request);
+        }));
+    }
+    let replies = model.generate(&requests);
+    assert_eq!(replies.len(), requests.len(), "a model answers every request");
+    for (index, reply) in asked.into_iter().zip(replies) {
+        results[index] = reply.map(|reply| {
+            let tokens = u32::try_from(reply.tokens.len()).unwrap_or(u32::MAX);
+            on_done(index, JudgeReply { text: reply.text, stop: reply.stop, tokens });
+        });
+    }
+    results
+}
+
+/// Reads a raw reply. One that was cut off is read up to its last whole line: `score: 1` may have been to be `score: 10`.
+///
+/// # Errors
+/// Why it cannot be read.
+pub fn read(reply: &JudgeReply, schema: &AnswerSchema) -> Result<Verdict, String> {
+    let JudgeReply { text, stop, tokens: _ } = reply;
+    if *stop == StopReason::EndOfTurn {
+        return answer::parse(text, schema);
+    }
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    answer::parse(whole, schema).map_err(|why| format!("the reply was cut off, and {why}"))
+}
+
+/// `count` (asked), `parsed` (share that could be read) and `FIELD.mean` of each number or boolean.
+pub fn metrics(verdicts: &[Option<Verdict>], schema: &AnswerSchema) -> Vec<Metric> {
+    let read: Vec<&Verdict> = verdicts.iter().flatten().collect();
+    let mut metrics = vec![Metric::plain("count", verdicts.len() as f64, verdicts.len())];
+    metrics.extend(Metric::share("parsed", read.len(), verdicts.len()));
+    for field in &schema.fields {
+        let name = format!("{}.mean", field.name);
+        let values = read.iter().filter_map(|verdict| verdict.get(&field.name));
+        metrics.extend(match field.kind {
+            AnswerKind::Int { .. } => {
+                let numbers =
+                    values.filter_map(|value| if let AnswerValue::Int(n) = value { Some(*n as f64) } else { None });
+                Metric::mean(&name, &numbers.collect::<Vec<f64>>())
+            }
+            AnswerKind::Bool => {
+                Metric::share(&name, values.filter(|value| **value == AnswerValue::Bool(true)).count(), read.len())
+            }
+            AnswerKind::Text => None,
+        });
+    }
+    metrics
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! Turns tasks into trajectories: episodes in lockstep, all of a group asked together turn by turn.
+//!
+//! # Invariants
+//! Token in, token out: a turn's prompt is the ids before it, and only sampled ids are marked to be learned.
+//! An episode's text does not depend on its company: every turn has a seed of its own, derived from the item's.
+//! An environment's error never ends a group; a model's error ends its own episode only.
+
+use crate::base::Seed;
+use crate::env::{Action, Env, Episode, Task, call};
+use crate::model::{
+    GenReply, GenRequest, LanguageModel, Message, ModelError, Role, Sampling, StopReason, ToolFormat, TrainRow,
+};
+use crate::node::template::{Scope, Template, render, token_counter};
+use crate::node::trajectory::{Trajectory, TruthRecord};
+use rayon::prelude::*;
+
+/// What all episodes of a node share.
+pub struct Rollout<'a> {
+    pub model: &'a dyn LanguageModel,
+    pub env: &'a Env,
+    pub prompt: &'a Template,
+    pub tool_format: ToolFormat,
+    pub max_steps: u32,
+    pub sampling: Sampling,
+}
+
+/// One episode wanted.
+#[derive(Clone, Debug)]
+pub struct RolloutItem {
+    pub task: Task,
+    pub sample: u32,
+    pub seed: Seed,
+}
+
+/// What an observation that is an error begins with; the environments' convention.
+const ERROR: &str = "error:";
+
+/// An episode under way.
+struct Live {
+    index: usize,
+    seed: Seed,
+    episode: Box<dyn Episode>,
+    trajectory: Trajectory,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Goes {
+    On,
+    Over,
+}
+
+impl Rollout<'_> {
+    /// Works a group. `on_done(index, …)` is called as each episode finishes, so that the caller can record it at once.
+    /// `stop` is asked before each turn; when it says so, unfinished episodes end as [`ModelError::Paused`].
+    pub fn run(
+        &self,
+        items: &[RolloutItem],
+        stop: &dyn Fn() -> bool,
+        on_done: &mut dyn FnMut(usize, Trajectory, TruthRecord),
+    ) -> Vec<Result<(), ModelError>> {
+        let mut results: Vec<Result<(), ModelError>> = items.iter().map(|_| Ok(())).collect();
+        let started: Vec<Result<Live, ModelError>> =
+            items.par_iter().enumerate().map(|(index, item)| self.start(index, item)).collect();
+        let mut live = Vec::with_capacity(items.len());
+        for (index, episode) in started.into_iter().enumerate() {
+            match episode {
+                Ok(episode) => live.push(episode),
+                Err(error) => results[index] = Err(error),
+            }
+        }
+        for turn in 0u32.. {
+            if live.is_empty() {
+                break;
+            }
+            if stop() {
+                live.iter().for_each(|episode| results[episode.index] = Err(ModelError::Paused));
+                break;
+            }
+            let requests: Vec<GenRequest> = live.iter().map(|episode| self.request(episode, turn)).collect();
+            let replies = self.model.generate(&requests);
+            assert_eq!(replies.len(), requests.len(), "a model answers every request");
+            let stepped: Vec<(Live, Result<Goes, ModelError>)> = live
+                .into_par_iter()
+                .zip(replies)
+                .map(|(mut episode, reply)| {
+                    let goes = reply.and_then(|reply| self.step(&mut episode, &reply));
+                    (episode, goes)
+                })
+                .collect();
+            live = Vec::with_capacity(stepped.len());
+            for (episode, goes) in stepped {
+                match goes {
+                    Ok(Goes::On) => live.push(episode),
+                    Ok(Goes::Over) => {
+                        let Live { index, episode, trajectory, .. } = episode;
+                        let truth = TruthRecord {
+                            task: trajectory.task.clone(),
+                            sample: trajectory.sample,
+                            truth: episode.truth(),
+                        };
+                        on_done(index, trajectory, truth);
+                    }
+                    Err(error) => results[episode.index] = Err(error),
+                }
+            }
+        }
+        results
+    }
+
+    fn start(&self, index: usize, item: &RolloutItem) -> Result<Live, ModelError> {
+        let RolloutItem { task, sample, seed } = item;
+        let count = token_counter(self.model)?;
+        let messages = render(self.prompt, &Scope::new().task(task), &count);
+        let tokens = self.model.encode_chat(&messages)?;
+        let context = self.model.context();
+        if tokens.len() >= context {
+            return Err(ModelError::TooLong { tokens: tokens.len(), context });
+        }
+        let trajectory = Trajectory {
+            task: task.id.clone(),
+            sample: *sample,
+            prompt_len: messages.len(),
+            messages,
+            row: TrainRow { learn: vec![false; tokens.len()], tokens },
+            steps: 0,
+            calls: 0,
+            actions: String::new(),
+            ended: false,
+            truncated: false,
+            error: false,
+            logprob: 0.0,
+        };
+        Ok(Live { index, seed: *seed, episode: self.env.start(task), trajectory })
+    }
+
+    fn request(&self, episode: &Live, turn: u32) -> GenRequest {
+        GenRequest {
+            prompt: episode.trajectory.row.tokens.clone(),
+            seed: episode.seed.derive(turn),
+            sampling: self.sampling.clone(),
+        }
+    }
+
+    /// Takes a reply: does what it says, and puts what the environment answers before the agent.
+    fn step(&self, live: &mut Live, reply: &GenReply) -> Result<Goes, ModelError> {
+        let Live { episode, trajectory, .. } = live;
+        let Trajectory { messages, row, .. } = trajectory;
+        let history = messages.len();
+        row.tokens.extend(&reply.tokens);
+        row.learn.resize(row.tokens.len(), true);
+        messages.push(Message::new(Role::Assistant, reply.text.clone()));
+        trajectory.logprob += reply.logprob;
+        trajectory.steps += 1;
+        if reply.stop != StopReason::EndOfTurn {
+            // Half a reply is not an action: `delete_event(…` may have been about to go on.
+            trajectory.truncated = true;
+            return Ok(Goes::Over);
+        }
+        let action = call::parse(&reply.text, self.tool_format);
+        let mut observation = episode.step(&action);
+        match action {
+            Action::Answer(_) => {
+                trajectory.ended = true;
+                return Ok(Goes::Over);
+            }
+            Action::Call(call) => {
+                trajectory.calls += 1;
+                if !trajectory.actions.is_empty() {
+                    trajectory.actions.push('\n');
+                }
+                trajectory.actions.push_str(&call.canonical().replace('\n', "\\n"));
+            }
+            Action::Unreadable(why) => {
+                if !observation.text.starts_with(ERROR) {
+                    observation.text = format!("{ERROR} {why}");
+                }
+            }
+        }
+        trajectory.error |= observation.text.starts_with(ERROR);
+        if observation.done {
+            trajectory.ended = true;
+            return Ok(Goes::Over);
+        }
+        // The critic reads the last observation even where the agent cannot any more.
+        let told = Message::new(Role::Tool, observation.text);
+        let (before, _) = messages.split_at(history);
+        let next = if trajectory.steps < self.max_steps {
+            Some(self.model.continue_chat(before, reply, std::slice::from_ref(&told))?)
+        } else {
+            None
+        };
+        messages.push(told);
+        let Some(next) = next else { return Ok(Goes::Over) };
+        if row.tokens.len() + next.len() >= self.model.context() {
+            trajectory.truncated = true;
+            return Ok(Goes::Over);
+        }
+        row.tokens.extend(next);
+        row.learn.resize(row.tokens.len(), false);
+        Ok(Goes::On)
+    }
+}
+
+#[cfg(test)]
+mod tests;

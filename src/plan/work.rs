@@ -1,0 +1,173 @@
+//! What one step is to do, with every reference turned into steps of the plan.
+//!
+//! A reference is a list of candidates, because a gate may end a loop before the planned one runs; [`Work::reads`] says
+//! which of them count once it is known who was skipped.
+
+use crate::experiment::{CriticId, DatasetId, EnvId, Mixed, ModelId, PromptId, RuleId, TrainerId, Until};
+use crate::model::Sampling;
+use crate::plan::{Op, StepId};
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    Rollout(Episodes),
+    Judge {
+        rows: RowsFrom,
+        critic: CriticId,
+    },
+    Select {
+        rows: RowsFrom,
+        rule: RuleId,
+    },
+    Audit {
+        rows: RowsFrom,
+        metric: String,
+    },
+    Calibrate {
+        critic: CriticId,
+        dataset: DatasetId,
+    },
+    Train {
+        start: VersionFrom,
+        on: TrainFrom,
+        mixed: Option<Mixed>,
+        trainer: TrainerId,
+        /// What the trained version is called: 1, 2, …
+        version: u32,
+    },
+    Evaluate(Episodes),
+    Gate {
+        until: Until,
+        history: History,
+    },
+    /// Candidates are evaluations, in order.
+    Pick {
+        model: ModelId,
+        metric: String,
+        among: Vec<StepId>,
+    },
+}
+
+/// A model let loose on the tasks of a split.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Episodes {
+    pub version: VersionFrom,
+    pub env: EnvId,
+    pub split: String,
+    pub prompt: PromptId,
+    pub samples: u32,
+    pub sampling: Sampling,
+}
+
+/// Whose rows are read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RowsFrom {
+    /// The first of these that ran: newest first.
+    Newest(Vec<StepId>),
+    /// All of these that ran: oldest first.
+    All(Vec<StepId>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum TrainFrom {
+    Rows(RowsFrom),
+    Dataset(DatasetId),
+    Through { dataset: DatasetId, critic: CriticId },
+}
+
+/// Which version of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VersionFrom {
+    pub model: ModelId,
+    pub which: Which,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Which {
+    /// The first of these trainings that ran, newest first; the declared weights when none did.
+    Newest(Vec<StepId>),
+    /// What the evaluation with the highest metric measured, ties to the earliest; `otherwise` when none ran.
+    Best {
+        metric: String,
+        among: Vec<StepId>,
+        otherwise: Vec<StepId>,
+    },
+    Picked(StepId),
+}
+
+/// The steps a gate may read, by the name their metrics are filed under, in the order in which `until` names them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct History {
+    /// For each iteration of the loop so far, from the first.
+    pub rounds: Vec<(String, Vec<Vec<StepId>>)>,
+    /// What `since` names: counts as iteration 0.
+    pub since: Vec<(String, Vec<StepId>)>,
+}
+
+impl RowsFrom {
+    pub fn resolve(&self, skipped: &dyn Fn(StepId) -> bool) -> Vec<StepId> {
+        match self {
+            RowsFrom::Newest(steps) => first(steps, skipped).into_iter().collect(),
+            RowsFrom::All(steps) => steps.iter().copied().filter(|&step| !skipped(step)).collect(),
+        }
+    }
+}
+
+impl VersionFrom {
+    fn reads(&self, skipped: &dyn Fn(StepId) -> bool) -> Vec<StepId> {
+        match &self.which {
+            Which::Newest(trains) => first(trains, skipped).into_iter().collect(),
+            Which::Best { metric: _, among, otherwise } => {
+                let ran = ran(among, skipped);
+                if ran.is_empty() { first(otherwise, skipped).into_iter().collect() } else { ran }
+            }
+            Which::Picked(pick) => vec![*pick],
+        }
+    }
+}
+
+impl Work {
+    pub fn op(&self) -> Op {
+        match self {
+            Work::Rollout(_) => Op::Rollout,
+            Work::Judge { .. } => Op::Judge,
+            Work::Select { .. } => Op::Select,
+            Work::Audit { .. } => Op::Audit,
+            Work::Calibrate { .. } => Op::Calibrate,
+            Work::Train { .. } => Op::Train,
+            Work::Evaluate(_) => Op::Evaluate,
+            Work::Gate { .. } => Op::Gate,
+            Work::Pick { .. } => Op::Pick,
+        }
+    }
+
+    /// The steps that are read, one list a role, given who was skipped.
+    pub fn reads(&self, skipped: &dyn Fn(StepId) -> bool) -> Vec<Vec<StepId>> {
+        match self {
+            Work::Rollout(episodes) | Work::Evaluate(episodes) => vec![episodes.version.reads(skipped)],
+            Work::Judge { rows, .. } | Work::Select { rows, .. } | Work::Audit { rows, .. } => {
+                vec![rows.resolve(skipped)]
+            }
+            Work::Calibrate { .. } => Vec::new(),
+            Work::Train { start, on, .. } => {
+                let rows = match on {
+                    TrainFrom::Rows(rows) => rows.resolve(skipped),
+                    TrainFrom::Dataset(_) | TrainFrom::Through { .. } => Vec::new(),
+                };
+                vec![start.reads(skipped), rows]
+            }
+            Work::Gate { history: History { rounds, since }, .. } => {
+                let rounds = rounds.iter().flat_map(|(_, rounds)| rounds);
+                rounds.chain(since.iter().map(|(_, steps)| steps)).map(|steps| ran(steps, skipped)).collect()
+            }
+            Work::Pick { among, .. } => vec![ran(among, skipped)],
+        }
+    }
+}
+
+fn first(steps: &[StepId], skipped: &dyn Fn(StepId) -> bool) -> Option<StepId> {
+    steps.iter().copied().find(|&step| !skipped(step))
+}
+
+fn ran(steps: &[StepId], skipped: &dyn Fn(StepId) -> bool) -> Vec<StepId> {
+    steps.iter().copied().filter(|&step| !skipped(step)).collect()
+}

@@ -1,0 +1,162 @@
+//! A run's own directory, `.agx/runs/<id>/`: what it was started from, its journal, its lock.
+//!
+//! ```text
+//! source/<file>.agx      the file as it was
+//! source/overrides.json  what `--set` said
+//! source/experiment.json what the checker made of both: what `resume` goes on from
+//! plan.json              every step with its key
+//! journal.jsonl          what happened
+//! lock                   held by the one process that writes
+//! scratch/               checkpoints of a training under way
+//! ```
+//!
+//! # Invariants
+//! The frozen files are written before the first event and never changed.
+
+use crate::experiment::Experiment;
+use crate::run::{Project, RunError, RunEvent, Subject, journal};
+use std::fs::{File, TryLockError};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// A run that this process alone writes.
+#[derive(Debug)]
+pub struct RunDirectory {
+    pub run: String,
+    pub path: PathBuf,
+    _lock: File,
+}
+
+impl RunDirectory {
+    /// Makes the next directory of this experiment and freezes the source in it.
+    pub fn create(project: &Project, subject: &Subject<'_>, plan_json: &str) -> Result<Self, RunError> {
+        let word = word(&subject.experiment.name);
+        let taken = list(project)?;
+        let number = |run: &String| run.strip_prefix(&word)?.strip_prefix('-')?.parse::<u64>().ok();
+        let mut next = taken.iter().filter_map(number).max().unwrap_or(0) + 1;
+        // Another process may take the same number between the look and the make.
+        let (run, path) = loop {
+            let run = format!("{word}-{next}");
+            let path = project.run_dir(&run);
+            match std::fs::create_dir(&path) {
+                Ok(()) => break (run, path),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => next += 1,
+                Err(problem) => return Err(RunError::file(&path, problem)),
+            }
+        };
+        let lock = lock(&run, &path)?;
+        for part in ["source", "scratch"] {
+            let part = path.join(part);
+            std::fs::create_dir_all(&part).map_err(|problem| RunError::file(&part, problem))?;
+        }
+        let source = path.join("source");
+        let name = Path::new(subject.file_name).file_name().unwrap_or("source.agx".as_ref());
+        write(&source.join(name), subject.source.as_bytes())?;
+        let pretty = |value: &serde_json::Value| serde_json::to_string_pretty(value).expect("plain data");
+        write(&source.join("overrides.json"), pretty(&serde_json::json!(subject.overrides)).as_bytes())?;
+        write(&source.join("experiment.json"), pretty(&serde_json::json!(subject.experiment)).as_bytes())?;
+        write(&path.join("plan.json"), plan_json.as_bytes())?;
+        Ok(Self { run, path, _lock: lock })
+    }
+
+    /// Takes an existing run to go on with it.
+    pub fn open(project: &Project, run: &str) -> Result<Self, RunError> {
+        let path = project.run_dir(run);
+        if !is_word(run) || !path.is_dir() {
+            return Err(RunError::UnknownRun(run.to_owned()));
+        }
+        let lock = lock(run, &path)?;
+        let scratch = path.join("scratch");
+        std::fs::create_dir_all(&scratch).map_err(|problem| RunError::file(&scratch, problem))?;
+        Ok(Self { run: run.to_owned(), path, _lock: lock })
+    }
+
+    pub fn journal(&self) -> PathBuf {
+        self.path.join("journal.jsonl")
+    }
+
+    pub fn scratch(&self) -> PathBuf {
+        self.path.join("scratch")
+    }
+}
+
+/// The frozen experiment of a run.
+pub fn experiment(project: &Project, run: &str) -> Result<Experiment, RunError> {
+    let path = project.run_dir(run).join("source").join("experiment.json");
+    let text = match std::fs::read(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound && !project.run_dir(run).is_dir() => {
+            return Err(RunError::UnknownRun(run.to_owned()));
+        }
+        other => other.map_err(|problem| RunError::file(&path, problem))?,
+    };
+    serde_json::from_slice(&text).map_err(|problem| RunError::file(&path, std::io::Error::other(problem)))
+}
+
+/// All runs by the time they were started, oldest first; a directory without a first event is not a run yet.
+pub fn list(project: &Project) -> Result<Vec<String>, RunError> {
+    let runs = project.runs_dir();
+    let entries = match std::fs::read_dir(&runs) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(problem) => return Err(RunError::file(&runs, problem)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|problem| RunError::file(&runs, problem))?;
+        let Ok(run) = entry.file_name().into_string() else { continue };
+        let number = run.rsplit_once('-').and_then(|(_, number)| number.parse::<u64>().ok());
+        if let (Some(number), true) = (number, is_word(&run)) {
+            found.push((started(&project.journal(&run)), number, run));
+        }
+    }
+    found.sort();
+    Ok(found.into_iter().map(|(_, _, run)| run).collect())
+}
+
+/// When the run was started; 0 before its first event.
+fn started(journal: &Path) -> u64 {
+    let mut start = String::new();
+    // The time stands in front of what may be long.
+    let head = File::open(journal).and_then(|file| file.take(64).read_to_string(&mut start));
+    let time = start.split_once("\"time\":").map(|(_, rest)| rest);
+    let digits = time.map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
+    head.ok().and(digits).and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+/// The system frees the lock when its process ends, however it ends; the number inside is for people.
+fn lock(run: &str, path: &Path) -> Result<File, RunError> {
+    let path = path.join("lock");
+    let fail = |problem| RunError::file(&path, problem);
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(fail)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let pid = file.read_to_string(&mut holder).ok().and_then(|_| holder.trim().parse().ok()).unwrap_or(0);
+            return Err(RunError::Locked { run: run.to_owned(), pid });
+        }
+        Err(TryLockError::Error(problem)) => return Err(fail(problem)),
+    }
+    file.set_len(0).and_then(|()| file.rewind()).map_err(fail)?;
+    writeln!(file, "{}", std::process::id()).map_err(fail)?;
+    Ok(file)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    std::fs::write(path, bytes).map_err(|problem| RunError::file(path, problem))
+}
+
+/// Letters, digits, `_`, `-`, `.`: nothing that leaves the directory.
+fn is_word(run: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    !run.is_empty() && run.chars().all(plain)
+}
+
+fn word(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect()
+}
+
+/// The events of a run, with their times.
+pub fn events(project: &Project, run: &str) -> Result<Vec<(u64, RunEvent)>, RunError> {
+    journal::read(&project.journal(run))
+}

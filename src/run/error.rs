@@ -1,0 +1,69 @@
+//! Why a step failed, and why a run could not be run at all.
+
+use crate::base::Digest;
+use crate::model::ModelError;
+use crate::node::train::AssembleError;
+use crate::plan::PlanError;
+use crate::run::ItemCounts;
+use crate::store::StoreError;
+use std::path::{Path, PathBuf};
+
+/// Becomes the reason in the step's event.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// Not a failure: the step goes on when the run is resumed.
+    #[error("paused")]
+    Paused,
+    #[error("{failed} of {total} items failed; {item}: {reason}", failed = .counts.failed,
+        total = .counts.done + .counts.cached + .counts.failed)]
+    Items { counts: ItemCounts, item: String, reason: String },
+    #[error("`{stage}` does not hold: {kept} rows are left")]
+    Require { stage: String, kept: usize },
+    #[error("model `{name}`: {problem}")]
+    Model { name: String, problem: ModelError },
+    #[error("{path}: {problem}", path = .path.display())]
+    Dataset { path: PathBuf, problem: String },
+    #[error("dataset `{0}` has rows without a true verdict")]
+    Unlabelled(String),
+    #[error("a row names task `{0}`, which its environment does not have")]
+    UnknownTask(String),
+    #[error("blob {} cannot be read: {problem}", .blob.short())]
+    Blob { blob: Digest, problem: String },
+    #[error(transparent)]
+    Rows(#[from] AssembleError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("{path}: {problem}", path = .path.display())]
+    File { path: PathBuf, problem: std::io::Error },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("there is no run here yet")]
+    NoRun,
+    #[error("there is no run `{0}`")]
+    UnknownRun(String),
+    #[error("run `{run}` is being written by process {pid}")]
+    Locked { run: String, pid: u32 },
+    #[error("run `{run}` cannot go on: a file it was started with has changed since (a model's weights or a dataset)")]
+    Changed { run: String },
+    #[error("{path}, line {line}: {problem}", path = .path.display())]
+    Journal { path: PathBuf, line: usize, problem: String },
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error("model `{name}`: {problem}")]
+    Model { name: String, problem: ModelError },
+    #[error("{jobs} threads cannot be started: {problem}")]
+    Threads { jobs: usize, problem: String },
+    /// What a survey could not work out.
+    #[error(transparent)]
+    Step(StepError),
+}
+
+impl RunError {
+    pub(crate) fn file(path: &Path, problem: std::io::Error) -> Self {
+        RunError::File { path: path.to_owned(), problem }
+    }
+}

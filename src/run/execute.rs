@@ -1,0 +1,178 @@
+//! Works a plan's steps in order: what is recorded is taken, what is not is worked, what cannot be is said why.
+//!
+//! # Invariants
+//! A step's record is written after its items' and before its last event, so a kill at any moment loses at most what was
+//! in flight.
+
+use crate::base::Digest;
+use crate::plan::{Op, Step, StepId};
+use crate::run::emit::Emitter;
+use crate::run::manifest::Manifest;
+use crate::run::resources::Resources;
+use crate::run::state::{Readiness, Standing, State};
+use crate::run::steps::{self, Bench, Finished};
+use crate::run::{
+    Control, ItemCounts, NodeStatus, PauseReason, RunEnd, RunError, RunEvent, RunLabel, RunOptions, RunOutcome,
+    StepError,
+};
+use crate::store::{Record, Store};
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+pub struct Executor<'a, 'e> {
+    pub run: &'a str,
+    pub resources: &'a Resources<'a>,
+    pub state: State<'a>,
+    pub options: &'a RunOptions,
+    pub control: &'a Control,
+    pub emitter: Emitter<'e>,
+    pub scratch: &'a Path,
+    /// What the journal says already, of a run that goes on.
+    pub told: BTreeMap<String, NodeStatus>,
+}
+
+impl Executor<'_, '_> {
+    pub fn run(mut self) -> Result<RunOutcome, RunError> {
+        let mut failed: Vec<(String, String)> = Vec::new();
+        let order = self.state.plan.order.clone();
+        for id in order {
+            if self.control.paused() {
+                return self.pause();
+            }
+            let step = self.state.plan.step(id);
+            match self.state.readiness(id) {
+                Readiness::Waiting => {}
+                Readiness::Skipped(reason) => {
+                    self.state.set(id, Standing::Skipped);
+                    self.left_out(step, NodeStatus::Skipped, reason);
+                }
+                Readiness::Blocked(reason) => {
+                    self.state.set(id, Standing::Failed);
+                    self.left_out(step, NodeStatus::Blocked, reason);
+                }
+                Readiness::Ready(_) if !failed.is_empty() && !self.options.keep_going => {}
+                Readiness::Ready(key) => match self.step(id, key)? {
+                    Ok(()) => {}
+                    Err(StepError::Paused) => {
+                        self.emitter.check()?;
+                        self.finished(step, NodeStatus::Paused, ItemCounts::default(), None, None);
+                        return self.pause();
+                    }
+                    Err(error) => {
+                        let counts = match &error {
+                            StepError::Items { counts, .. } => *counts,
+                            _ => ItemCounts::default(),
+                        };
+                        self.state.set(id, Standing::Failed);
+                        self.finished(step, NodeStatus::Failed, counts, None, Some(error.to_string()));
+                        failed.push((step.id.clone(), error.to_string()));
+                    }
+                },
+            }
+            self.emitter.check()?;
+        }
+        let winner = self.winner();
+        self.emitter.emit(&RunEvent::RunFinished { failed: !failed.is_empty(), winner: winner.clone() });
+        self.emitter.flush()?;
+        let end = if failed.is_empty() { RunEnd::Finished } else { RunEnd::Failed };
+        Ok(RunOutcome { run: self.run.to_owned(), end, winner, failed })
+    }
+
+    /// Takes or works one step.
+    fn step(&mut self, id: StepId, key: Digest) -> Result<Result<(), StepError>, RunError> {
+        let step = self.state.plan.step(id);
+        let decided = steps::decide(self.resources.experiment, &self.state, id);
+        let recorded = recorded(self.resources.store, &key)?;
+        for damage in self.resources.store.take_damage() {
+            self.emitter.emit(&RunEvent::DamageFound { what: damage.to_string() });
+        }
+        if let Some(recorded) = recorded {
+            // A decision's words hold names, which are in no key.
+            let manifest = decided.unwrap_or(recorded);
+            let items = if has_items(&manifest) { manifest.items.len() as u64 } else { 1 };
+            if !matches!(self.told.get(&step.id), Some(NodeStatus::Done | NodeStatus::Cached)) {
+                self.emitter.emit(&RunEvent::NodeStarted { node: step.id.clone(), items, cached: items });
+                let counts = ItemCounts { done: 0, cached: items, failed: 0 };
+                self.finished(step, NodeStatus::Cached, counts, Some(&manifest), None);
+            }
+            self.state.set(id, Standing::Done(manifest));
+            return Ok(Ok(()));
+        }
+        let mut bench = Bench {
+            resources: self.resources,
+            state: &self.state,
+            control: self.control,
+            emitter: &mut self.emitter,
+            scratch: self.scratch,
+        };
+        let made = steps::work(&mut bench, id).and_then(|finished| {
+            record(self.resources.store, key, step.op, &finished.manifest)?;
+            Ok(finished)
+        });
+        Ok(made.map(|Finished { manifest, counts }| {
+            self.finished(step, NodeStatus::Done, counts, Some(&manifest), None);
+            self.state.set(id, Standing::Done(manifest));
+        }))
+    }
+
+    fn left_out(&mut self, step: &Step, status: NodeStatus, reason: String) {
+        if self.told.get(&step.id) != Some(&status) {
+            self.finished(step, status, ItemCounts::default(), None, Some(reason));
+        }
+    }
+
+    fn finished(
+        &mut self,
+        step: &Step,
+        status: NodeStatus,
+        items: ItemCounts,
+        manifest: Option<&Manifest>,
+        reason: Option<String>,
+    ) {
+        self.emitter.emit(&RunEvent::NodeFinished {
+            node: step.id.clone(),
+            status,
+            items,
+            output: manifest.map(|manifest| Digest::of_bytes(&manifest.to_bytes())),
+            metrics: manifest.map(|manifest| manifest.metrics.clone()).unwrap_or_default(),
+            detail: manifest.map(|manifest| manifest.detail.clone()).unwrap_or_default(),
+            reason,
+        });
+    }
+
+    fn pause(mut self) -> Result<RunOutcome, RunError> {
+        self.emitter.emit(&RunEvent::RunPaused { reason: PauseReason::Interrupt });
+        self.emitter.flush()?;
+        Ok(RunOutcome { run: self.run.to_owned(), end: RunEnd::Paused, winner: None, failed: Vec::new() })
+    }
+
+    /// What the last pick named.
+    fn winner(&self) -> Option<String> {
+        let picks = self.state.plan.order.iter().rev().filter(|id| self.state.plan.step(**id).op == Op::Pick);
+        let mut made = picks.filter_map(|&id| self.state.manifest(id));
+        made.next().and_then(|pick| pick.detail["version"].as_str().map(str::to_owned))
+    }
+}
+
+fn has_items(manifest: &Manifest) -> bool {
+    matches!(manifest.op, Op::Rollout | Op::Judge | Op::Evaluate | Op::Calibrate | Op::Train)
+}
+
+/// A step's manifest, when it and every blob it names can be read.
+pub fn recorded(store: &Store, key: &Digest) -> Result<Option<Manifest>, RunError> {
+    let Some((_, bytes)) = store.load(key)? else { return Ok(None) };
+    let Ok(manifest) = Manifest::from_bytes(&bytes) else { return Ok(None) };
+    let whole = manifest.blobs().par_iter().map(|blob| store.holds(blob)).collect::<Result<Vec<bool>, _>>()?;
+    Ok(whole.into_iter().all(|whole| whole).then_some(manifest))
+}
+
+fn record(store: &Store, key: Digest, op: Op, manifest: &Manifest) -> Result<(), StepError> {
+    let blob = store.put(&manifest.to_bytes())?;
+    let label =
+        if matches!(op, Op::Select | Op::Audit | Op::Gate | Op::Pick) { RunLabel::Pure } else { RunLabel::Seeded };
+    let mut record = Record::new(key, op.as_str(), blob, label);
+    record.items = manifest.items.iter().map(|item| item.key).collect();
+    store.record(&record)?;
+    Ok(())
+}

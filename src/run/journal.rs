@@ -1,0 +1,209 @@
+//! Turns events into `journal.jsonl` and back: append-only, one event a line, each line chained to the one before by its
+//! BLAKE3 digest.
+//!
+//! # Invariants
+//! A line is one write, so a kill leaves whole lines and at most one torn at the end, which is cut off before the next is
+//! written. [`RunEvent::Progress`] is never written: it is for eyes only.
+
+use crate::base::Digest;
+use crate::run::{RunError, RunEvent};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+#[derive(Serialize)]
+struct LineOut<'a> {
+    seq: u64,
+    time: u64,
+    prev: Digest,
+    #[serde(flatten)]
+    event: &'a RunEvent,
+}
+
+#[derive(Deserialize)]
+struct LineIn {
+    seq: u64,
+    time: u64,
+    prev: Digest,
+    #[serde(flatten)]
+    event: RunEvent,
+}
+
+/// The events of a journal with their times (milliseconds since the Unix epoch). A torn last line, as a kill leaves it, is
+/// not read.
+///
+/// # Errors
+/// A file that cannot be read, a line that is not an event, a broken chain.
+pub fn read(path: &Path) -> Result<Vec<(u64, RunEvent)>, RunError> {
+    let mut bytes = Vec::new();
+    let mut file = File::open(path).map_err(|problem| RunError::file(path, problem))?;
+    file.read_to_end(&mut bytes).map_err(|problem| RunError::file(path, problem))?;
+    Ok(parse(path, &bytes)?.events)
+}
+
+struct Parsed {
+    events: Vec<(u64, RunEvent)>,
+    /// Bytes of whole lines.
+    good: usize,
+    seq: u64,
+    prev: Digest,
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed, RunError> {
+    let mut parsed = Parsed { events: Vec::new(), good: 0, seq: 0, prev: start() };
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let last = parsed.good + line.len() == bytes.len();
+        let Some(line) = line.strip_suffix(b"\n") else { break };
+        let event = match read_line(line, &parsed) {
+            Ok(event) => event,
+            // A power cut may leave the end of a file as it likes; in the middle it is damage.
+            Err(_) if last => break,
+            Err(problem) => {
+                return Err(RunError::Journal { path: path.to_owned(), line: parsed.seq as usize + 1, problem });
+            }
+        };
+        parsed.events.push(event);
+        parsed.good += line.len() + 1;
+        parsed.seq += 1;
+        parsed.prev = Digest::of_bytes(line);
+    }
+    Ok(parsed)
+}
+
+fn read_line(line: &[u8], before: &Parsed) -> Result<(u64, RunEvent), String> {
+    let LineIn { seq, time, prev, event } = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    if seq != before.seq || prev != before.prev {
+        return Err("does not follow the line before it: something was changed or lost".to_owned());
+    }
+    Ok((time, event))
+}
+
+/// What the first line names as the one before it.
+fn start() -> Digest {
+    Digest::of_bytes(b"agx-journal/1")
+}
+
+/// The one writer of a run's journal.
+#[derive(Debug)]
+pub struct Writer {
+    path: PathBuf,
+    file: File,
+    seq: u64,
+    prev: Digest,
+}
+
+impl Writer {
+    /// Opens a journal to go on with it: its events so far, a torn last line cut off.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn open(path: &Path) -> Result<(Self, Vec<(u64, RunEvent)>), RunError> {
+        let fail = |problem| RunError::file(path, problem);
+        let mut options = File::options();
+        let mut file = options.read(true).write(true).create(true).truncate(false).open(path).map_err(fail)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(fail)?;
+        let Parsed { events, good, seq, prev } = parse(path, &bytes)?;
+        file.set_len(good as u64).map_err(fail)?;
+        file.seek(SeekFrom::End(0)).map_err(fail)?;
+        Ok((Self { path: path.to_owned(), file, seq, prev }, events))
+    }
+
+    /// Appends one event.
+    ///
+    /// # Errors
+    /// A write that fails: a full disk. What was written before stays.
+    pub fn write(&mut self, time: u64, event: &RunEvent) -> Result<(), RunError> {
+        if matches!(event, RunEvent::Progress { .. }) {
+            return Ok(());
+        }
+        let line = LineOut { seq: self.seq, time, prev: self.prev, event };
+        let mut line = serde_json::to_vec(&line).expect("an event is plain data");
+        self.prev = Digest::of_bytes(&line);
+        self.seq += 1;
+        line.push(b'\n');
+        self.file.write_all(&line).map_err(|problem| RunError::file(&self.path, problem))
+    }
+
+    /// Brings the journal to the disk: at the ends of nodes and runs, not for each item.
+    pub fn flush(&mut self) -> Result<(), RunError> {
+        match self.file.sync_data() {
+            Err(problem) if problem.kind() != ErrorKind::InvalidInput => Err(RunError::file(&self.path, problem)),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::{ItemOutcome, PauseReason};
+
+    fn item(n: u32) -> RunEvent {
+        let digest = Digest::of_bytes(&n.to_le_bytes());
+        RunEvent::ItemFinished {
+            node: "rollout@1".to_owned(),
+            item: format!("train-{n}"),
+            key: digest,
+            outcome: ItemOutcome::Done { blob: digest },
+        }
+    }
+
+    fn journal() -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("journal.jsonl");
+        (directory, path)
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_progress_is_not_written() {
+        let (_directory, path) = journal();
+        let (mut writer, before) = Writer::open(&path).expect("opens");
+        assert!(before.is_empty());
+        let progress =
+            RunEvent::Progress { node: "train@1".to_owned(), done: 1, total: 2, note: "loss 0.412".to_owned() };
+        let events = [RunEvent::RunResumed { run: "a-1".to_owned() }, progress, item(1), item(2)];
+        for (time, event) in events.iter().enumerate() {
+            writer.write(time as u64, event).expect("writes");
+        }
+        let expected = vec![(0, events[0].clone()), (2, events[2].clone()), (3, events[3].clone())];
+        assert_eq!(read(&path).expect("reads"), expected);
+    }
+
+    /// Killed in the middle of any line, the journal goes on from the last whole one.
+    #[test]
+    fn a_torn_end_is_cut_off() {
+        let (_directory, path) = journal();
+        let (mut writer, _) = Writer::open(&path).expect("opens");
+        (0..3).for_each(|n| writer.write(u64::from(n), &item(n)).expect("writes"));
+        let whole = std::fs::read(&path).expect("reads");
+        let second = whole.iter().position(|byte| *byte == b'\n').expect("a line") + 1;
+        for cut in [second + 1, second + 30, whole.len() - 1] {
+            std::fs::write(&path, &whole[..cut]).expect("writes");
+            let kept = read(&path).expect("reads").len();
+            let (mut writer, events) = Writer::open(&path).expect("opens");
+            assert_eq!(events.len(), kept);
+            let paused = RunEvent::RunPaused { reason: PauseReason::Interrupt };
+            writer.write(9, &paused).expect("writes");
+            let events = read(&path).expect("the chain holds");
+            assert_eq!((events.len(), &events[kept]), (kept + 1, &(9, paused)));
+        }
+    }
+
+    #[test]
+    fn a_changed_or_lost_line_is_found() {
+        let (_directory, path) = journal();
+        let (mut writer, _) = Writer::open(&path).expect("opens");
+        (0..4).for_each(|n| writer.write(u64::from(n), &item(n)).expect("writes"));
+        let text = std::fs::read_to_string(&path).expect("reads");
+        let lines: Vec<&str> = text.lines().collect();
+        let changed = text.replace("train-1", "train-7");
+        let lost = format!("{}\n{}\n{}\n", lines[0], lines[2], lines[3]);
+        for (damaged, at) in [(changed, 3), (lost, 2)] {
+            std::fs::write(&path, damaged).expect("writes");
+            let Err(RunError::Journal { line, .. }) = read(&path) else { panic!("the damage was not seen") };
+            assert_eq!(line, at);
+        }
+    }
+}

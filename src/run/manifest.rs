@@ -1,0 +1,102 @@
+//! What a finished step leaves in the store: its items, its figures, and what other steps read of it.
+
+use crate::base::Digest;
+use crate::node::metric::Metric;
+use crate::node::spec::Verdict;
+use crate::plan::Op;
+use crate::run::ItemOutcome;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The blob that a step's record names. The same recipe gives the same bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub op: Op,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<ManifestItem>,
+    pub metrics: Vec<Metric>,
+    /// What depends on the kind: a funnel, a decision, a confusion.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub detail: Value,
+    /// What later steps read: rows (a [`RowSet`]) of rollout, judge and select; weights of train, `None` when they are
+    /// the declared ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Digest>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ManifestItem {
+    /// `train-0012/3`: task and sample.
+    pub item: String,
+    pub key: Digest,
+    #[serde(flatten)]
+    pub outcome: ItemOutcome,
+    /// Further blobs by role: `truth` of an episode.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub also: BTreeMap<String, Digest>,
+}
+
+/// Rows as they go from step to step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RowSet {
+    pub rows: Vec<RowEntry>,
+    /// Of a selection: what entered and did not stay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<RowEntry>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RowEntry {
+    pub task: String,
+    pub sample: u32,
+    /// In which it was rolled out.
+    pub iteration: u32,
+    /// A `node::trajectory::Trajectory`.
+    pub trajectory: Digest,
+    /// A `node::trajectory::TruthRecord`: for metrics and audits only.
+    pub truth: Digest,
+    /// The critic's raw reply (`node::judge::JudgeReply`), once judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<Digest>,
+    /// What was read in the reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// Why nothing could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unparsed: Option<String>,
+    /// The stage of a selection that dropped it, as the file writes it; `readable` for a verdict that could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped_by: Option<String>,
+}
+
+impl Manifest {
+    pub fn new(op: Op) -> Self {
+        Self { op, items: Vec::new(), metrics: Vec::new(), detail: Value::Null, output: None }
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a manifest is plain data")
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        self.metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value)
+    }
+
+    /// Every blob it names.
+    pub fn blobs(&self) -> Vec<Digest> {
+        let mut blobs: Vec<Digest> = self.output.into_iter().collect();
+        for item in &self.items {
+            match item.outcome {
+                ItemOutcome::Done { blob } | ItemOutcome::Unparsed { blob } => blobs.push(blob),
+                ItemOutcome::Failed { .. } | ItemOutcome::Timeout => {}
+            }
+            blobs.extend(item.also.values());
+        }
+        blobs
+    }
+}

@@ -1,0 +1,137 @@
+//! What steps work with: environments, tasks, datasets and models, opened when first needed and kept.
+//!
+//! # Invariants
+//! A run in which everything is cached opens nothing.
+
+use crate::base::{Digest, Hasher};
+use crate::env::{Env, Example, Task};
+use crate::experiment::{Dataset, DatasetId, EnvId, Experiment, ModelId};
+use crate::model::{LanguageModel, ModelError};
+use crate::plan::Identities;
+use crate::run::StepError;
+use crate::run::manifest::RowSet;
+use crate::store::Store;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub struct Resources<'a> {
+    pub experiment: &'a Experiment,
+    pub identities: &'a Identities,
+    pub store: &'a Store,
+    envs: RefCell<BTreeMap<EnvId, Arc<Env>>>,
+    tasks: RefCell<BTreeMap<(EnvId, String), Tasks>>,
+    models: RefCell<BTreeMap<ModelId, OpenModel>>,
+}
+
+type Tasks = Arc<Vec<Task>>;
+
+/// The weights over the declared ones, and the model with them.
+type OpenModel = (Option<Digest>, Arc<dyn LanguageModel>);
+
+/// One version of a model slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    pub model: ModelId,
+    /// 0 is as declared.
+    pub number: u32,
+    /// What was trained over the declared weights.
+    pub weights: Option<Digest>,
+}
+
+impl<'a> Resources<'a> {
+    pub fn new(experiment: &'a Experiment, identities: &'a Identities, store: &'a Store) -> Self {
+        Self {
+            experiment,
+            identities,
+            store,
+            envs: RefCell::default(),
+            tasks: RefCell::default(),
+            models: RefCell::default(),
+        }
+    }
+
+    pub fn env(&self, id: EnvId) -> Arc<Env> {
+        let open = || Arc::new(Env::open(&self.experiment.envs[id.0].it));
+        self.envs.borrow_mut().entry(id).or_insert_with(open).clone()
+    }
+
+    pub fn tasks(&self, id: EnvId, split: &str) -> Tasks {
+        let env = self.env(id);
+        let make = || Arc::new(env.tasks(split));
+        self.tasks.borrow_mut().entry((id, split.to_owned())).or_insert_with(make).clone()
+    }
+
+    /// One version of each slot is kept open: the last one asked for.
+    pub fn model(&self, version: &Version) -> Result<Arc<dyn LanguageModel>, StepError> {
+        if let Some((weights, model)) = self.models.borrow().get(&version.model)
+            && *weights == version.weights
+        {
+            return Ok(model.clone());
+        }
+        let weights = version.weights.map(|digest| self.store.get(&digest)).transpose()?;
+        let spec = &self.experiment.models[version.model.0].it;
+        let model =
+            crate::model::open(spec, weights.as_deref()).map_err(|problem| self.blame(version.model, problem))?;
+        self.models.borrow_mut().insert(version.model, (version.weights, model.clone()));
+        Ok(model)
+    }
+
+    /// A model's error with its name in the file.
+    pub fn blame(&self, model: ModelId, problem: ModelError) -> StepError {
+        match problem {
+            ModelError::Paused => StepError::Paused,
+            problem => StepError::Model { name: self.experiment.models[model.0].name.clone(), problem },
+        }
+    }
+
+    /// Everything that decides what a version says.
+    pub fn version_digest(&self, version: &Version) -> Digest {
+        let Version { model, number: _, weights } = version;
+        let spec = &self.experiment.models[model.0].it;
+        let mut hasher = Hasher::new("agx-version/1");
+        hasher.put(&self.identities.models[model.0]).put(&spec.context).put(&spec.dtype).put(weights);
+        hasher.finish()
+    }
+
+    pub fn examples(&self, id: DatasetId) -> Result<Vec<Example>, StepError> {
+        match &self.experiment.datasets[id.0].it {
+            Dataset::Offered { env, offer, count } => Ok(self.env(*env).examples(offer, *count)),
+            Dataset::Jsonl { path } => {
+                let fail = |problem: String| StepError::Dataset { path: path.clone(), problem };
+                let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+                let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+                lines
+                    .map(|(at, line)| {
+                        let Line { messages } =
+                            serde_json::from_str(line).map_err(|error| fail(format!("line {}: {error}", at + 1)))?;
+                        Ok(Example { messages, labelled: None })
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    /// A blob read as JSON.
+    pub fn json<T: DeserializeOwned>(&self, digest: &Digest) -> Result<T, StepError> {
+        read_json(self.store, digest)
+    }
+
+    pub fn row_set(&self, digest: Option<Digest>) -> Result<RowSet, StepError> {
+        digest.map_or_else(|| Ok(RowSet::default()), |digest| self.json(&digest))
+    }
+}
+
+/// A blob read as JSON; apart from [`Resources`] so that threads can share it.
+pub fn read_json<T: DeserializeOwned>(store: &Store, digest: &Digest) -> Result<T, StepError> {
+    let bytes = store.get(digest)?;
+    serde_json::from_slice(&bytes).map_err(|problem| StepError::Blob { blob: *digest, problem: problem.to_string() })
+}
+
+/// A row of a JSON-lines dataset; other columns are not read.
+#[derive(Deserialize)]
+struct Line {
+    messages: Vec<crate::model::Message>,
+}

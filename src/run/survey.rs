@@ -1,0 +1,131 @@
+//! Turns a plan and a store into what is already there: which steps are cached, which would run.
+//!
+//! # Invariants
+//! Nothing here runs a step or writes. A model is opened only to key the questions of a critic whose rows are there.
+
+use crate::base::Digest;
+use crate::experiment::Experiment;
+use crate::plan::{Identities, Op, Plan, StepId, Work};
+use crate::run::items::Item;
+use crate::run::resources::Resources;
+use crate::run::state::{Readiness, Standing, State};
+use crate::run::{Project, RunError, StepError, episodes, execute, steps, verdicts};
+use serde::Serialize;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SurveyStatus {
+    Cached,
+    /// The step's own record is missing, but its inputs are there and some of its items are cached.
+    Partly,
+    Run,
+    /// A gate has ended the loop before it.
+    Skipped,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NodeSurvey {
+    pub id: String,
+    pub op: Op,
+    pub iteration: u32,
+    pub key: Digest,
+    pub status: SurveyStatus,
+    pub items: SurveyItems,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SurveyItems {
+    pub cached: u64,
+    /// `None` where it is not known before its inputs exist.
+    pub total: Option<u64>,
+}
+
+/// One entry a step, in plan order.
+///
+/// # Errors
+/// A store or a model file that cannot be read.
+pub fn survey(
+    project: &Project,
+    experiment: &Experiment,
+    identities: &Identities,
+    plan: &Plan,
+) -> Result<Vec<NodeSurvey>, RunError> {
+    let resources = Resources::new(experiment, identities, &project.store);
+    let mut state = State::new(plan);
+    let mut surveys = Vec::with_capacity(plan.steps.len());
+    for (id, step) in plan.ordered() {
+        let (status, items) = match state.readiness(id) {
+            Readiness::Skipped(_) => {
+                state.set(id, Standing::Skipped);
+                (SurveyStatus::Skipped, SurveyItems { cached: 0, total: Some(0) })
+            }
+            Readiness::Waiting | Readiness::Blocked(_) => {
+                (SurveyStatus::Run, SurveyItems { cached: 0, total: known_total(&resources, &step.work) })
+            }
+            Readiness::Ready(key) => match execute::recorded(&project.store, &key)? {
+                Some(recorded) => {
+                    let manifest = steps::decide(experiment, &state, id).unwrap_or(recorded);
+                    let count = manifest.items.len().max(1) as u64;
+                    state.set(id, Standing::Done(manifest));
+                    (SurveyStatus::Cached, SurveyItems { cached: count, total: Some(count) })
+                }
+                None => {
+                    let items = items(&resources, &state, id).map_err(RunError::Step)?;
+                    let mut cached = 0;
+                    for item in &items {
+                        cached += u64::from(project.store.lookup(&item.key)?.is_some());
+                    }
+                    let total = if items.is_empty() { 1 } else { items.len() as u64 };
+                    let status = if cached > 0 { SurveyStatus::Partly } else { SurveyStatus::Run };
+                    (status, SurveyItems { cached, total: Some(total) })
+                }
+            },
+        };
+        surveys.push(NodeSurvey {
+            id: step.id.clone(),
+            op: step.op,
+            iteration: step.iteration,
+            key: step.key,
+            status,
+            items,
+        });
+    }
+    project.store.take_damage();
+    Ok(surveys)
+}
+
+/// The items of a step whose inputs are there; none for steps without.
+fn items(resources: &Resources<'_>, state: &State<'_>, id: StepId) -> Result<Vec<Item>, StepError> {
+    let step = state.plan.step(id);
+    Ok(match &step.work {
+        Work::Rollout(asked) | Work::Evaluate(asked) => {
+            let version = state.version(&asked.version);
+            episodes::prepare(resources, asked, &version, step.op, step.iteration).items
+        }
+        Work::Judge { rows, critic } => {
+            let set = steps::rows(resources, state, rows)?;
+            verdicts::about_rows(resources, state, rows, &set, *critic)?.items
+        }
+        Work::Calibrate { critic, dataset } => {
+            let examples = verdicts::labelled(resources, *dataset)?;
+            verdicts::about_examples(resources, *critic, &examples)?.items
+        }
+        Work::Select { .. } | Work::Audit { .. } | Work::Train { .. } | Work::Gate { .. } | Work::Pick { .. } => {
+            Vec::new()
+        }
+    })
+}
+
+/// How many items there will be, where the file alone says so.
+fn known_total(resources: &Resources<'_>, work: &Work) -> Option<u64> {
+    match work {
+        Work::Rollout(asked) | Work::Evaluate(asked) => {
+            let splits = &resources.experiment.envs[asked.env.0].it.splits;
+            let split = splits.iter().find(|split| split.name == asked.split)?;
+            Some(u64::from(split.size) * u64::from(asked.samples))
+        }
+        Work::Judge { .. } => None,
+        Work::Calibrate { .. } => None,
+        _ => Some(1),
+    }
+}

@@ -1,0 +1,40 @@
+//! What can be wrong with a store: one clear message each.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{path} is not a directory: the store needs one of its own", path = .0.display())]
+    NotADirectory(PathBuf),
+    #[error("no permission to {doing} {path}", path = .path.display())]
+    Permission { doing: &'static str, path: PathBuf },
+    #[error("the disk is full: {path} could not be written; what was done before is kept", path = .0.display())]
+    DiskFull(PathBuf),
+    #[error("blob {0} is not in the store")]
+    Missing(crate::base::Digest),
+    #[error(transparent)]
+    Damaged(#[from] Damage),
+    #[error("cannot {doing} {path}: {problem}", path = .path.display())]
+    Io { doing: &'static str, path: PathBuf, problem: String },
+}
+
+/// A file of the store that does not hold what was written. It counts as missing; what made it is worked again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path} is damaged ({problem}): it counts as missing and is made again", path = .path.display())]
+pub struct Damage {
+    pub path: PathBuf,
+    pub problem: String,
+}
+
+impl StoreError {
+    pub(super) fn io(doing: &'static str, path: &Path, error: &std::io::Error) -> Self {
+        let path = path.to_owned();
+        match error.kind() {
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StoreError::Permission { doing, path },
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::DiskFull(path),
+            ErrorKind::NotADirectory => StoreError::NotADirectory(path),
+            _ => StoreError::Io { doing, path, problem: error.to_string() },
+        }
+    }
+}
