@@ -50,10 +50,9 @@ pub type Clock<'a> = &'a (dyn Fn() -> u64 + Sync);
 /// Who hears the events.
 pub type Sink<'a> = &'a mut (dyn FnMut(&RunEvent) + Send);
 
-/// Where results live: `.agx/` under the project's root, with the store and the runs.
+/// Where results live: `.agx/` under the project's root or anywhere else, with the store and the runs.
 #[derive(Debug)]
 pub struct Project {
-    pub root: PathBuf,
     pub store: Store,
 }
 
@@ -63,17 +62,25 @@ impl Project {
     /// # Errors
     /// Not a directory, no permission, a full disk.
     pub fn open(root: &Path) -> Result<Self, RunError> {
-        Ok(Self { root: root.to_owned(), store: Store::open(root.join(".agx"))? })
+        Self::at(&root.join(".agx"))
+    }
+
+    /// Opens (and makes, when absent) a store at any place.
+    ///
+    /// # Errors
+    /// As [`Project::open`].
+    pub fn at(store: &Path) -> Result<Self, RunError> {
+        Ok(Self { store: Store::open(store)? })
     }
 
     /// `.agx/runs/`
     pub fn runs_dir(&self) -> PathBuf {
-        self.root.join(".agx").join("runs")
+        self.store.root().join("runs")
     }
 
     /// `.agx/runs/<run>/`
     pub fn run_dir(&self, run: &str) -> PathBuf {
-        self.runs_dir().join(run)
+        self.store.run_dir(run)
     }
 
     /// The journal of a run.
