@@ -1,1 +1,88 @@
-//! (to be written)
+//! Turns the command line into an exit code.
+//!
+//! [`main`] is the whole program; one file a verb. [`load`] reads a file through syntax and checker, [`terminal`] is the one
+//! place that writes, [`draw`] shows diagnostics, [`live`] a run under way.
+//!
+//! # Invariants
+//! The only floor that prints, reads the environment, the arguments or the clock, and handles signals. Nothing here decides
+//! anything about an experiment: every verb calls one function of a floor below and shows what it gave.
+
+pub mod args;
+pub mod terminal;
+pub mod exit;
+pub mod draw;
+pub mod load;
+pub mod place;
+pub mod live;
+pub mod check;
+pub mod plan;
+pub mod graph;
+pub mod run;
+pub mod status;
+pub mod report;
+pub mod show;
+pub mod prompt;
+pub mod explain;
+pub mod export;
+
+use crate::cli::args::{Cli, Command};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::terminal::Terminal;
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Everything between the arguments and the exit code.
+pub fn main() -> ExitCode {
+    install_panic_message();
+    let code = std::panic::catch_unwind(|| {
+        let cli = match Cli::try_parse() {
+            Ok(cli) => cli,
+            Err(error) => {
+                // clap's own help and version are data; its errors are usage.
+                let _ = error.print();
+                return if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            }
+        };
+        let terminal = Terminal::new(cli.format, cli.narrate);
+        match dispatch(&cli, &terminal) {
+            Ok(exit) => exit,
+            Err(failure) => terminal.fail(&failure),
+        }
+    });
+    ExitCode::from(code.unwrap_or(Exit::Internal) as u8)
+}
+
+fn dispatch(cli: &Cli, terminal: &Terminal) -> Result<Exit, Failure> {
+    let place = place::Place::new(cli.store.as_deref());
+    match &cli.command {
+        Command::Check(args) => check::check(args, terminal),
+        Command::Plan(args) => plan::plan(args, &place, terminal),
+        Command::Graph(args) => graph::graph(args, terminal),
+        Command::Run(args) => run::start(args, &place, terminal),
+        Command::Resume(args) => run::resume(args, &place, terminal),
+        Command::Status(args) => status::status(args, &place, terminal),
+        Command::Report(args) => report::report(args, &place, terminal),
+        Command::Show(args) => show::show(args, &place, terminal),
+        Command::Explain(args) => explain::explain(args, terminal),
+        Command::Export(args) => export::export(args, &place, terminal),
+    }
+}
+
+/// A bug should read as one: what broke, that nothing is lost, where to tell. `RUST_BACKTRACE=1` adds the way there.
+fn install_panic_message() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let what = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+        terminal::complain(&format!(
+            "agx has a bug: {what}{place}\n  \
+             What was finished before is stored; `agx resume` goes on from there.\n  \
+             Please report this, with the file that led here.",
+        ));
+        let backtrace = std::backtrace::Backtrace::capture();
+        if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
+            terminal::complain(&backtrace.to_string());
+        }
+    }));
+}

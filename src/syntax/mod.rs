@@ -1,1 +1,41 @@
-//! (to be written)
+//! Turns text into a tree: [`parse`] gives a [`File`] and diagnostics, whatever the text is.
+//!
+//! [`Source`] takes bytes in at the door; [`scan`] walks once over the text for what must not wait for a grammar (brackets,
+//! strings, tabs, depth); the grammar (`grammar/agx.pest`) gives pairs that recover where they can; [`build`] makes the
+//! tree. [`similar`] is the did-you-mean of this floor and the next.
+//!
+//! # Invariants
+//! Nothing here reads a file, knows an environment or resolves a name. No text makes it panic, hang or overflow the stack:
+//! size and nesting are bounded before the grammar sees them. pest appears nowhere else.
+
+pub mod ast;
+mod build;
+pub mod codes;
+mod error;
+mod grammar;
+mod scan;
+pub mod similar;
+mod source;
+
+pub use ast::File;
+pub use source::{MAX_BYTES, Source};
+
+use crate::base::Diagnostic;
+
+/// The tree of `text` and everything wrong with its writing, in source order. Never fails: what cannot be read is in the
+/// tree as `Broken`.
+pub fn parse(text: &str) -> (File, Vec<Diagnostic>) {
+    let (file, mut errors) = if text.len() > MAX_BYTES {
+        (File::default(), vec![error::SyntaxError::TooLarge { bytes: text.len() }])
+    } else {
+        let scan = scan::scan(text);
+        if scan.fatal { (File::default(), scan.errors) } else { build::file(text, scan) }
+    };
+    errors.sort_by_key(|error| error.span());
+    (file, errors.into_iter().map(Into::into).collect())
+}
+
+/// One value alone: what the command line sets a param to.
+pub fn value(text: &str) -> Option<ast::Expr> {
+    build::value(text)
+}

@@ -40,23 +40,21 @@ const REVISION: u64 = 1;
 #[derive(Debug)]
 pub struct Desk {
     splits: Vec<Split>,
-    max_steps: u32,
 }
 
 impl Desk {
     pub fn new(spec: &EnvSpec) -> Self {
-        let EnvSpec { kind: _, splits, max_steps } = spec;
-        Self { splits: splits.clone(), max_steps: *max_steps }
+        Self { splits: spec.splits.clone() }
     }
 
+    /// Of the generator, not of the declared splits: a task has a digest of its own, and one more of them changes no other.
     pub fn digest(&self) -> Digest {
-        let mut hasher = Hasher::new("agx-desk/1");
-        hasher.u64(REVISION).put(&self.max_steps).put(&lexicon());
-        for Split { name, size, held_out } in &self.splits {
-            hasher.put(name).put(size).put(held_out);
+        let mut hasher = Hasher::new("agx-desk/2");
+        hasher.u64(REVISION).put(&lexicon());
+        for (name, held_out) in [("train", false), ("dev", false), ("test", true)] {
             // A few tasks and lessons stand for the generator: a change that was not announced shows.
-            for index in 0..8.min(*size) {
-                let task = task_of(name, *held_out, index);
+            for index in 0..8 {
+                let task = task_of(name, held_out, index);
                 let actions = expert(&task);
                 hasher.put(&task).str(&format!("{actions:?}"));
             }

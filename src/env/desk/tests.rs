@@ -302,21 +302,15 @@ fn errors_name_what_is_wrong_and_leave_the_task_solvable() {
 }
 
 #[test]
-fn the_digest_follows_the_declaration() {
+fn the_digest_is_of_the_generator_not_of_the_declaration() {
     let digest = |change: fn(&mut EnvSpec)| {
         let mut spec = spec(6);
         change(&mut spec);
         Desk::new(&spec).digest()
     };
     let same = digest(|_| {});
-    assert_eq!(same, digest(|_| {}));
-    let others: [fn(&mut EnvSpec); 4] = [
-        |spec| spec.max_steps = 7,
-        |spec| spec.splits[0].size = 401,
-        |spec| spec.splits[1].held_out = true,
-        |spec| spec.splits[2].name.push('x'),
-    ];
-    assert!(others.into_iter().all(|change| digest(change) != same));
+    assert_eq!(digest(|spec| spec.splits[0].size = 401), same);
+    assert_eq!(digest(|spec| spec.max_steps = 7), same);
 }
 
 #[test]

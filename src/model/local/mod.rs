@@ -1,49 +1,91 @@
-//! Real transformers on candle.
+//! Turns declared local models into [`LanguageModel`]s: real transformers, on candle's tensors and our own kernels.
+//!
+//! [`LocalModel`] answers; [`train()`] makes new versions; [`export()`] writes one in Hugging Face's layout.
+//!
+//! # Invariants
+//! candle, tokenizers and safetensors are named nowhere outside this folder.
 
-use super::*;
-use std::path::Path;
+mod chat;
+mod checkpoint;
+mod config;
+mod decoder;
+mod export;
+mod fresh;
+mod generate;
+pub mod kernels;
+mod lora;
+pub mod ops;
+pub mod optim;
+mod prefix;
+mod sample;
+mod source;
+pub mod tokenizer;
+mod train;
+mod weights;
+#[cfg(test)]
+mod tests;
 
-pub struct LocalModel {}
+pub use export::export;
+pub use source::identity;
+pub use train::train;
+
+use super::{GenReply, GenRequest, LanguageModel, Message, ModelError, ModelSpec, TokenId, TrainRow};
+use chat::Chat;
+use decoder::{Decoder, Parameters};
+use generate::{Generator, Sampled};
+use tokenizer::Tokenizer;
+
+/// One version of a transformer that can be asked.
+pub struct LocalModel {
+    tokenizer: Tokenizer,
+    chat: Chat,
+    generator: Generator,
+}
 
 impl LocalModel {
-    pub fn open(_spec: &ModelSpec, _version: Option<&[u8]>) -> Result<Self, ModelError> {
-        todo!()
+    /// See [`open`](super::open).
+    pub fn open(spec: &ModelSpec, version: Option<&[u8]>) -> Result<Self, ModelError> {
+        let declared = source::declared(spec)?;
+        let mut arrays = declared.weights(spec)?;
+        if let Some(bytes) = version {
+            arrays = lora::apply(&declared.shape, arrays, lora::read(bytes, spec.lora.as_ref())?)?;
+        }
+        arrays.values_mut().for_each(|array| weights::round(&mut array.data, spec.dtype));
+        let context = spec.context as usize;
+        let decoder = Decoder::new(&declared.shape, &Parameters::Frozen(&arrays), context);
+        let decoder = decoder.map_err(|error| ModelError::Engine(error.to_string()))?;
+        let generator = Generator::new(decoder, context, declared.chat.ends().clone());
+        Ok(Self { tokenizer: declared.tokenizer, chat: declared.chat, generator })
     }
 }
 
 impl LanguageModel for LocalModel {
     fn context(&self) -> usize {
-        todo!()
+        self.generator.context()
     }
-    fn encode_chat(&self, _messages: &[Message]) -> Result<Vec<TokenId>, ModelError> {
-        todo!()
-    }
-    fn continue_chat(&self, _: &[Message], _: &GenReply, _: &[Message]) -> Result<Vec<TokenId>, ModelError> {
-        todo!()
-    }
-    fn encode_row(&self, _messages: &[Message]) -> Result<TrainRow, ModelError> {
-        todo!()
-    }
-    fn generate(&self, _requests: &[GenRequest]) -> Vec<Result<GenReply, ModelError>> {
-        todo!()
-    }
-}
 
-pub fn identity(_spec: &ModelSpec) -> Result<Digest, ModelError> {
-    todo!()
-}
+    fn encode_chat(&self, messages: &[Message]) -> Result<Vec<TokenId>, ModelError> {
+        self.chat.encode_chat(&self.tokenizer, messages)
+    }
 
-pub fn train(
-    _spec: &ModelSpec,
-    _start: Option<&[u8]>,
-    _rows: &[TrainRow],
-    _config: &TrainConfig,
-    _seed: Seed,
-    _monitor: &mut dyn TrainMonitor,
-) -> Result<Trained, ModelError> {
-    todo!()
-}
+    fn continue_chat(
+        &self,
+        history: &[Message],
+        reply: &GenReply,
+        next: &[Message],
+    ) -> Result<Vec<TokenId>, ModelError> {
+        self.chat.continue_chat(&self.tokenizer, history, reply, next)
+    }
 
-pub fn export(_: &ModelSpec, _: Option<&[u8]>, _: &Path, _half: bool) -> Result<(), ModelError> {
-    todo!()
+    fn encode_row(&self, messages: &[Message]) -> Result<TrainRow, ModelError> {
+        self.chat.encode_row(&self.tokenizer, messages)
+    }
+
+    fn generate(&self, requests: &[GenRequest]) -> Vec<Result<GenReply, ModelError>> {
+        let reply = |sampled: Result<Sampled, ModelError>| {
+            let Sampled { tokens, stop, logprob } = sampled?;
+            Ok(GenReply { text: self.tokenizer.decode(&tokens)?, tokens, stop, logprob })
+        };
+        self.generator.generate(requests).into_iter().map(reply).collect()
+    }
 }

@@ -1,0 +1,245 @@
+//! Turns arguments into one typed command.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0 ok   1 the file is wrong   2 bad usage, or nothing to work on   3 a node failed
+  4 paused: go on with `agx resume`   70 a bug in agx
+
+Environment:
+  AGX_STORE            where results live (as --store)
+  RAYON_NUM_THREADS    threads (as --jobs); results do not depend on it
+  AGX_ISA              instruction set of the kernels; results do not depend on it
+  NO_COLOR             no colours
+  NO_GRAPHICS          diagnostics in sentences (as --narrate)";
+
+/// Train language-model agents by a critic's verdicts, from one file that says everything.
+#[derive(Debug, Parser)]
+#[command(name = "agx", version, propagate_version = true, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    /// Human words, or JSON for programs.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+    /// Diagnostics in sentences instead of drawings, for screen readers.
+    #[arg(long, global = true)]
+    pub narrate: bool,
+    /// Where results live; without it the nearest `.agx` above this directory, else `.agx` here.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Human,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Find every mistake in a file, before a token is spent.
+    #[command(
+        after_help = "Examples:\n  agx check experiments/quickstart.agx\n  agx check experiments/*.agx --format json"
+    )]
+    Check(CheckArgs),
+    /// Show what would run: what is cached, what would be worked, how many items.
+    #[command(
+        after_help = "Examples:\n  agx plan experiments/quickstart.agx\n  agx plan experiments/quickstart.agx --set threshold=4 --json"
+    )]
+    Plan(PlanArgs),
+    /// Draw the plan as a graph.
+    #[command(
+        after_help = "Examples:\n  agx graph experiments/quickstart.agx --mermaid\n  agx graph experiments/quickstart.agx --dot | dot -Tsvg > plan.svg"
+    )]
+    Graph(GraphArgs),
+    /// Run an experiment; what is cached is not worked again.
+    #[command(
+        after_help = "Examples:\n  agx run experiments/quickstart.agx\n  agx run experiments/quickstart.agx --set seed=8 --set rounds=4\n\nCtrl-C pauses after what is in flight; a second Ctrl-C ends at once, and loses only that."
+    )]
+    Run(RunArgs),
+    /// Go on with a paused, failed or killed run, from its own frozen source.
+    #[command(after_help = "Examples:\n  agx resume\n  agx resume quickstart-3 --jobs 1")]
+    Resume(ResumeArgs),
+    /// Show where each node of a run stands, also while it runs.
+    #[command(after_help = "Examples:\n  agx status\n  agx status quickstart-3 --format json")]
+    Status(StatusArgs),
+    /// Show what a run found.
+    #[command(
+        after_help = "Examples:\n  agx report\n  agx report quickstart-3 --html report.html\n  agx report --md >> notes.md\n  agx report --json | jq .metrics"
+    )]
+    Report(ReportArgs),
+    /// Show one object: a node, a trajectory, a prompt as sent, a record, a blob.
+    #[command(
+        after_help = "Examples:\n  agx show rollout@1                      a node: figures, items, files\n  agx show rollout@1 --task train-0012    its trajectories of one task\n  agx show judge@1 --item 3               one item\n  agx show prompt grade --task train-0012 the bytes a critic gets\n  agx show 3f9a0c12                       a record or blob, by the start of its digest"
+    )]
+    Show(ShowArgs),
+    /// Explain a diagnostic's code.
+    #[command(after_help = "Examples:\n  agx explain E0201\n  agx explain --all")]
+    Explain(ExplainArgs),
+    /// Write what a run made in a form that other programs read.
+    #[command(
+        after_help = "Examples:\n  agx export --as hf --to policy-best --model policy@best\n  agx export base_policy-1 --as hf --to experiments/base/policy --model policy@1"
+    )]
+    Export(ExportArgs),
+}
+
+/// `--set name=value`, as often as wanted.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Sets {
+    /// Give a `param` another value.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = set)]
+    pub sets: Vec<(String, String)>,
+}
+
+fn set(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() && !value.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err("write NAME=VALUE, like `--set seed=8`".to_owned()),
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub sets: Sets,
+}
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub sets: Sets,
+    /// One JSON object (as `--format json`).
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "form", multiple = false)]
+pub struct GraphForm {
+    /// Graphviz.
+    #[arg(long, group = "form")]
+    pub dot: bool,
+    /// Mermaid's flowchart, as GitHub draws it (the default).
+    #[arg(long, group = "form")]
+    pub mermaid: bool,
+    /// Nodes and edges as JSON.
+    #[arg(long, group = "form")]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct GraphArgs {
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub sets: Sets,
+    #[command(flatten)]
+    pub form: GraphForm,
+}
+
+#[derive(Debug, Args)]
+pub struct Work {
+    /// Threads; results do not depend on it.
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+    /// After a failure, still run what does not depend on it.
+    #[arg(long)]
+    pub keep_going: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub sets: Sets,
+    #[command(flatten)]
+    pub work: Work,
+}
+
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// Without it, the newest.
+    pub run: Option<String>,
+    #[command(flatten)]
+    pub work: Work,
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Without it, the newest.
+    pub run: Option<String>,
+    /// All runs of the store, a line each.
+    #[arg(long, conflicts_with = "run")]
+    pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Without it, the newest.
+    pub run: Option<String>,
+    /// Write one self-contained page.
+    #[arg(long, value_name = "PATH")]
+    pub html: Option<PathBuf>,
+    /// Markdown.
+    #[arg(long, conflicts_with = "json")]
+    pub md: bool,
+    /// One JSON object (as `--format json`).
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// A node's id, `prompt NAME`, or the start of a digest.
+    #[arg(required = true, num_args = 1..=2, value_name = "OBJ")]
+    pub object: Vec<String>,
+    /// The run to look in; without it, the newest.
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+    /// Only what belongs to this task.
+    #[arg(long, value_name = "TASK")]
+    pub task: Option<String>,
+    /// Only this item, counted from 0.
+    #[arg(long, value_name = "N", conflicts_with = "task")]
+    pub item: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    #[arg(required_unless_present = "all")]
+    pub code: Option<String>,
+    /// Every code with its title.
+    #[arg(long, conflicts_with = "code")]
+    pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Without it, the newest.
+    pub run: Option<String>,
+    #[arg(long = "as", value_enum)]
+    pub form: ExportForm,
+    /// The directory to write; made when absent.
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+    /// Which version: `policy@2`, `policy@best` (what the run picked), or `policy` for the newest.
+    #[arg(long, value_name = "MODEL[@VERSION]")]
+    pub model: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportForm {
+    /// A Hugging Face directory: config, bf16 weights, tokenizer, chat template.
+    Hf,
+}

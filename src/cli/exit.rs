@@ -1,0 +1,65 @@
+//! What the program ends with.
+
+use crate::run::RunError;
+
+/// The documented exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    Ok = 0,
+    /// The file, or something it names, is wrong.
+    Diagnostics = 1,
+    /// The command line is wrong, or there is nothing to work on: no such run, a store that cannot be used.
+    Usage = 2,
+    /// A node failed.
+    NodeFailed = 3,
+    /// Interrupted or out of budget; `agx resume` goes on.
+    Paused = 4,
+    /// A bug.
+    Internal = 70,
+}
+
+/// Why a verb ended early.
+#[derive(Debug)]
+pub enum Failure {
+    /// Said already, by diagnostics or a report.
+    Told(Exit),
+    Message {
+        exit: Exit,
+        message: String,
+        help: Option<String>,
+    },
+}
+
+impl Failure {
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self::Message { exit, message: message.into(), help: None }
+    }
+
+    #[must_use]
+    pub fn help(self, text: impl Into<String>) -> Self {
+        match self {
+            Self::Told(exit) => Self::Told(exit),
+            Self::Message { exit, message, .. } => Self::Message { exit, message, help: Some(text.into()) },
+        }
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        let message = error.to_string();
+        match error {
+            RunError::NoRun => Self::new(Exit::Usage, message)
+                .help("start one with `agx run FILE`, or name a store with `--store DIR`"),
+            RunError::UnknownRun(_) => {
+                Self::new(Exit::Usage, message).help("`agx status` without a name shows the newest")
+            }
+            RunError::Locked { .. } => Self::new(Exit::Usage, message).help("`agx status` follows it"),
+            RunError::Changed { .. } => {
+                Self::new(Exit::Usage, message).help("`agx run` starts anew; what did not change is still cached")
+            }
+            RunError::Model { .. } | RunError::Plan(_) => Self::new(Exit::Diagnostics, message),
+            _ => Self::new(Exit::Usage, message),
+        }
+    }
+}

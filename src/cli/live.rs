@@ -1,0 +1,156 @@
+//! Turns events into the live view: a bar a node under way where there is a terminal, else a line a node when it ends.
+//!
+//! # Invariants
+//! The view decides nothing: it draws what [`Live`] folded.
+
+use crate::cli::terminal::Terminal;
+use crate::report::human::mark;
+use crate::report::live::{Line, Live};
+use crate::report::text::{count, duration, painted, plain};
+use crate::run::{NodeStatus, RunEvent};
+use anstyle::Style;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// Without a terminal, a node that takes longer says so this often.
+const SIGN_OF_LIFE: f64 = 60.0;
+/// Drawing oftener than this costs more than it shows.
+const REDRAW: f64 = 0.1;
+
+pub struct View {
+    terminal: Terminal,
+    live: Live,
+    begun: Instant,
+    /// `None` without a terminal.
+    bars: Option<Bars>,
+    /// When a line was last drawn or said.
+    told: BTreeMap<String, f64>,
+}
+
+struct Bars {
+    all: MultiProgress,
+    nodes: BTreeMap<String, ProgressBar>,
+    style: ProgressStyle,
+}
+
+impl View {
+    #[expect(clippy::disallowed_methods, reason = "the edge reads the clock")]
+    pub fn new(terminal: Terminal) -> Self {
+        let bars = terminal.is_live().then(|| Bars {
+            all: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)),
+            nodes: BTreeMap::new(),
+            style: ProgressStyle::with_template("  {spinner} {prefix:18} {bar:24.cyan/dim} {msg}")
+                .expect("the template is well-formed")
+                .progress_chars("━━─"),
+        });
+        Self { terminal, live: Live::default(), begun: Instant::now(), bars, told: BTreeMap::new() }
+    }
+
+    pub fn show(&mut self, event: &RunEvent) {
+        let now = self.begun.elapsed().as_secs_f64();
+        match event {
+            RunEvent::RunStarted { run, experiment, nodes, .. } => {
+                self.line(&format!("{} · run {} · {} nodes", plain(experiment), plain(run), nodes.len()));
+            }
+            RunEvent::RunResumed { run } => self.line(&format!("run {} goes on", plain(run))),
+            RunEvent::DamageFound { what } => self.line(&plain(what)),
+            _ => {}
+        }
+        let Some(index) = self.live.apply(event, now) else { return };
+        let line = self.live.lines[index].clone();
+        if line.is_over() {
+            self.end(&line, now);
+        } else if self.is_due(&line, now) {
+            self.draw(&line, now);
+        }
+    }
+
+    /// Says a word without breaking the bars.
+    pub fn line(&self, text: &str) {
+        match &self.bars {
+            Some(bars) => bars.all.suspend(|| self.terminal.say(text)),
+            None => self.terminal.say(text),
+        }
+    }
+
+    fn is_due(&mut self, line: &Line, now: f64) -> bool {
+        let gap = if self.bars.is_some() { REDRAW } else { SIGN_OF_LIFE };
+        let last = self.told.entry(line.node.clone()).or_insert(if self.bars.is_some() { -gap } else { now });
+        let due = now - *last >= gap;
+        if due {
+            *last = now;
+        }
+        due
+    }
+
+    fn draw(&mut self, line: &Line, now: f64) {
+        let Some(bars) = &mut self.bars else {
+            self.terminal.say(&format!("    {:18} {}", plain(&line.node), under_way(line, now)));
+            return;
+        };
+        let bar = bars.nodes.entry(line.node.clone()).or_insert_with(|| {
+            let bar = bars.all.add(ProgressBar::new(line.total).with_style(bars.style.clone()));
+            bar.set_prefix(plain(&line.node));
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        });
+        bar.set_length(line.total);
+        bar.set_position(line.done);
+        bar.set_message(under_way(line, now));
+    }
+
+    fn end(&mut self, line: &Line, now: f64) {
+        if let Some(bars) = &mut self.bars
+            && let Some(bar) = bars.nodes.remove(&line.node)
+        {
+            bar.finish_and_clear();
+            bars.all.remove(&bar);
+        }
+        let (sign, style) = mark(line.status);
+        let sign = painted(sign, style);
+        self.line(&format!("  {sign} {:18} {}", plain(&line.node), result(line, now)));
+    }
+}
+
+/// `412/768 · 18.2/s · 20 s left · success 0.41`
+fn under_way(line: &Line, now: f64) -> String {
+    let mut parts = vec![format!("{}/{}", count(line.done), count(line.total))];
+    if let Some(rate) = line.rate() {
+        parts.push(if rate >= 10.0 { format!("{rate:.0}/s") } else { format!("{rate:.1}/s") });
+    }
+    if let Some(left) = line.eta(now) {
+        parts.push(format!("{} left", duration(left)));
+    }
+    if line.failed > 0 {
+        parts.push(format!("{} failed", count(line.failed)));
+    }
+    parts.push(plain(&line.note));
+    parts.retain(|part| !part.is_empty());
+    parts.join(" · ")
+}
+
+/// `768 items · 42 s · success 0.41`
+fn result(line: &Line, now: f64) -> String {
+    let mut parts = Vec::new();
+    match line.status {
+        NodeStatus::Cached => parts.push("cached".to_owned()),
+        NodeStatus::Done => {
+            if line.total > 1 {
+                parts.push(format!("{} items", count(line.total)));
+            }
+            if line.cached > 0 {
+                parts.push(format!("{} cached", count(line.cached)));
+            }
+            parts.push(duration(line.elapsed(now)));
+        }
+        status => parts.push(crate::report::status_word(status).to_owned()),
+    }
+    if line.failed > 0 {
+        parts.push(format!("{} failed", count(line.failed)));
+    }
+    if !line.note.is_empty() {
+        parts.push(painted(&plain(&line.note), Style::new().dimmed()));
+    }
+    parts.join(" · ")
+}

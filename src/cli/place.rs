@@ -1,0 +1,69 @@
+//! Turns the command line and the environment into the place where results live, and the clock.
+
+use crate::cli::exit::Failure;
+use crate::cli::terminal::variable;
+use crate::run::{self, Project};
+use std::fs::TryLockError;
+use std::path::{Path, PathBuf};
+
+/// Where the store is, or will be.
+#[derive(Clone, Debug)]
+pub struct Place {
+    store: PathBuf,
+}
+
+impl Place {
+    /// `--store`, else `AGX_STORE`, else the nearest `.agx` from here upwards, else `.agx` here.
+    pub fn new(asked: Option<&Path>) -> Self {
+        let store = asked.map(Path::to_owned).or_else(|| variable("AGX_STORE").map(PathBuf::from));
+        Self { store: store.unwrap_or_else(nearest) }
+    }
+
+    /// Made when it is not there: for verbs that work.
+    pub fn make(&self) -> Result<Project, Failure> {
+        Ok(Project::at(&self.store)?)
+    }
+
+    /// For verbs that look: nothing is made.
+    pub fn open(&self) -> Result<Project, Failure> {
+        if self.exists() { self.make() } else { Err(run::RunError::NoRun.into()) }
+    }
+
+    pub fn exists(&self) -> bool {
+        self.store.exists()
+    }
+
+    /// Whether a process holds the run: asked of the lock, which the system frees however its holder ended.
+    pub fn is_held(project: &Project, run: &str) -> bool {
+        let lock = project.run_dir(run).join("lock");
+        std::fs::File::open(lock).is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
+    /// The run that is named, else the newest.
+    pub fn run(&self, project: &Project, named: Option<&str>) -> Result<String, Failure> {
+        match named {
+            Some(run) => {
+                if run::list(project)?.iter().any(|it| it == run) {
+                    Ok(run.to_owned())
+                } else {
+                    Err(run::RunError::UnknownRun(run.to_owned()).into())
+                }
+            }
+            None => Ok(run::newest(project)?.ok_or(run::RunError::NoRun)?),
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge knows where it stands")]
+fn nearest() -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    let found = here.ancestors().map(|above| above.join(".agx")).find(|store| store.is_dir());
+    found.unwrap_or_else(|| PathBuf::from(".agx"))
+}
+
+/// Milliseconds since the Unix epoch.
+#[expect(clippy::disallowed_methods, reason = "the edge reads the clock")]
+pub fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,74 @@
+//! `agx plan`: what is cached and what would run.
+
+use crate::cli::args::PlanArgs;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::load;
+use crate::cli::place::Place;
+use crate::cli::terminal::Terminal;
+use crate::report::text::{Cell, Table, count};
+use crate::run::{NodeSurvey, Project, SurveyStatus, survey};
+use serde_json::{Value, json};
+
+pub fn plan(args: &PlanArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
+    let loaded = load::load(&args.file, &args.sets, terminal)?;
+    let planned = load::plan(&loaded.experiment)?;
+    // Where there is no store yet, an empty one answers, and goes again.
+    let empty = tempfile::tempdir().map_err(|problem| Failure::new(Exit::Usage, problem.to_string()))?;
+    let project = if place.exists() { place.open()? } else { Project::at(empty.path()).map_err(Failure::from)? };
+    let nodes = survey(&project, &loaded.experiment, &planned.identities, &planned.plan)?;
+    if args.json || terminal.json() {
+        terminal.value(&json!({
+            "experiment": loaded.experiment.name,
+            "plan": planned.plan.digest,
+            "nodes": nodes.iter().map(json).collect::<Vec<_>>(),
+        }));
+        return Ok(Exit::Ok);
+    }
+    let mut table = Table::with_head([
+        Cell::left("node"),
+        Cell::left("status"),
+        Cell::right("items"),
+        Cell::right("cached"),
+        Cell::left("key"),
+    ]);
+    for node in &nodes {
+        table.push(row(node));
+    }
+    terminal.data(&table.text());
+    let with = |status| nodes.iter().filter(|node| node.status == status).count();
+    terminal.say(&format!(
+        "{} nodes: {} cached, {} partly, {} to run; plan {}",
+        nodes.len(),
+        with(SurveyStatus::Cached) + with(SurveyStatus::Skipped),
+        with(SurveyStatus::Partly),
+        with(SurveyStatus::Run),
+        planned.plan.digest.short(),
+    ));
+    Ok(Exit::Ok)
+}
+
+/// A node that a recorded decision leaves out has nothing left to run: `cached`, and marked.
+fn json(node: &NodeSurvey) -> Value {
+    let mut value = json!(node);
+    if node.status == SurveyStatus::Skipped {
+        value["status"] = json!(SurveyStatus::Cached);
+        value["skipped"] = json!(true);
+    }
+    value
+}
+
+fn row(node: &NodeSurvey) -> [Cell; 5] {
+    let status = match node.status {
+        SurveyStatus::Cached => "cached",
+        SurveyStatus::Partly => "partly",
+        SurveyStatus::Run => "run",
+        SurveyStatus::Skipped => "skipped",
+    };
+    [
+        Cell::left(&node.id),
+        Cell::left(status),
+        Cell::right(node.items.total.map_or_else(|| "?".to_owned(), count)),
+        Cell::right(count(node.items.cached)),
+        Cell::left(node.key.short()),
+    ]
+}

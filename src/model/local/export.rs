@@ -1,0 +1,34 @@
+//! Turns one version of a model into a directory that transformers loads.
+//!
+//! # Invariants
+//! An adapter is merged: the directory needs nothing but itself. Nothing is written before all of it is known to be good.
+
+use super::weights::{self, serialize};
+use super::{config, lora, source};
+use crate::model::{Dtype, ModelError, ModelSpec};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// See [`crate::model::export`].
+pub fn export(spec: &ModelSpec, version: Option<&[u8]>, directory: &Path, half: bool) -> Result<(), ModelError> {
+    let declared = source::declared(spec)?;
+    let mut arrays = declared.weights(spec)?;
+    if let Some(bytes) = version {
+        arrays = lora::apply(&declared.shape, arrays, lora::read(bytes, spec.lora.as_ref())?)?;
+    }
+    arrays.values_mut().for_each(|array| weights::round(&mut array.data, spec.dtype));
+    let (dtype, name) = if half { (Dtype::Bf16, "bfloat16") } else { (Dtype::F32, "float32") };
+    let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
+    let weights = serialize(&arrays, &metadata, dtype);
+    let config = config::render(&declared.shape, declared.bos, &declared.eos, name);
+    let write = || {
+        std::fs::create_dir_all(directory)?;
+        std::fs::write(directory.join("config.json"), config)?;
+        declared.write_tokenizer(directory)?;
+        std::fs::write(directory.join("model.safetensors"), weights)
+    };
+    write().map_err(|error: std::io::Error| ModelError::File {
+        path: directory.display().to_string(),
+        problem: format!("cannot be written: {error}"),
+    })
+}

@@ -1,0 +1,242 @@
+//! Turns prompts into replies: continuous batching over the decoder, with shared prefixes computed once.
+//!
+//! Up to [`COMPANY`] sequences go forward together. Each leaves when it is done and the next enters; a prompt is prefilled
+//! in the same pass in which others decode. A sequence starts from the cache that shares most of its first tokens:
+//! another sequence's of this call, or one kept from an earlier call.
+//!
+//! # Determinism
+//! A reply depends on the weights, the prompt, the sampling and the seed alone: every row's bits are independent of its
+//! company and of where its prefix was computed, and draw `i` is the seed's number at position `i`.
+//!
+//! # Invariants
+//! Nothing here knows text or templates.
+
+use super::decoder::{Decoder, Sight};
+use super::ops::{KvCache, Segments};
+use super::prefix::{PrefixStore, shared};
+use super::sample::{Draw, draw};
+use crate::model::{GenRequest, ModelError, StopReason, TokenId};
+use rayon::prelude::*;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Sequences that go forward together.
+const COMPANY: usize = 64;
+/// Rows of one forward pass beyond which no further prompt rows enter.
+const ROWS: usize = 1024;
+/// Tokens that must be shared before waiting for another sequence's prefill pays.
+const WORTH_WAITING: usize = 8;
+/// Bytes of keys and values kept between calls.
+const KEPT_BYTES: usize = 512 << 20;
+
+pub struct Generator {
+    decoder: Decoder,
+    context: usize,
+    ends: BTreeSet<TokenId>,
+    kept: Mutex<PrefixStore>,
+}
+
+/// A reply in token ids.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampled {
+    pub tokens: Vec<TokenId>,
+    pub stop: StopReason,
+    pub logprob: f64,
+}
+
+/// A sequence on its way.
+struct Sequence<'a> {
+    request: &'a GenRequest,
+    index: usize,
+    /// Prompt and reply so far.
+    tokens: Vec<TokenId>,
+    caches: Vec<KvCache>,
+    /// Tokens whose keys and values are in the caches.
+    cached: usize,
+    logprob: f64,
+}
+
+impl Sequence<'_> {
+    fn prompt(&self) -> usize {
+        self.request.prompt.len()
+    }
+}
+
+fn engine(error: candle_core::Error) -> ModelError {
+    ModelError::Engine(error.to_string())
+}
+
+impl Generator {
+    pub fn new(decoder: Decoder, context: usize, ends: BTreeSet<TokenId>) -> Self {
+        let shape = decoder.shape();
+        let row_bytes = 2 * shape.layers * shape.kv_width() * size_of::<f32>();
+        Self { decoder, context, ends, kept: Mutex::new(PrefixStore::new(KEPT_BYTES / row_bytes)) }
+    }
+
+    pub fn context(&self) -> usize {
+        self.context
+    }
+
+    /// Replies in the order of the requests.
+    pub fn generate(&self, requests: &[GenRequest]) -> Vec<Result<Sampled, ModelError>> {
+        let mut results: Vec<Option<Result<Sampled, ModelError>>> = requests.iter().map(|r| self.refuse(r)).collect();
+        // Neighbours in this order share the longest prefixes there are.
+        let mut waiting: Vec<usize> = (0..requests.len()).filter(|index| results[*index].is_none()).collect();
+        waiting.sort_by(|a, b| requests[*b].prompt.cmp(&requests[*a].prompt).then(b.cmp(a)));
+        let mut running = Vec::new();
+        loop {
+            self.admit(requests, &mut waiting, &mut running);
+            if running.is_empty() {
+                break;
+            }
+            if let Err(error) = self.step(&mut running) {
+                let lost = running.iter().map(|sequence| sequence.index).chain(waiting.iter().copied());
+                lost.for_each(|index| results[index] = Some(Err(ModelError::Engine(error.to_string()))));
+                break;
+            }
+            let mut index = 0;
+            while index < running.len() {
+                match self.finished(&running[index]) {
+                    Some(stop) => {
+                        let sequence = running.remove(index);
+                        let index = sequence.index;
+                        results[index] = Some(Ok(self.retire(sequence, stop)));
+                    }
+                    None => index += 1,
+                }
+            }
+        }
+        let missing = || Err(ModelError::Engine("a request was lost".to_owned()));
+        results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
+    }
+
+    /// The answer to a request that cannot be run.
+    fn refuse(&self, request: &GenRequest) -> Option<Result<Sampled, ModelError>> {
+        let prompt = &request.prompt;
+        let empty = |stop| Some(Ok(Sampled { tokens: Vec::new(), stop, logprob: 0.0 }));
+        if prompt.is_empty() {
+            return Some(Err(ModelError::Engine("an empty prompt".to_owned())));
+        }
+        if let Some(id) = prompt.iter().find(|id| **id as usize >= self.decoder.shape().vocab) {
+            return Some(Err(ModelError::Engine(format!("token {id} is outside the vocabulary"))));
+        }
+        if prompt.len() > self.context {
+            return Some(Err(ModelError::TooLong { tokens: prompt.len(), context: self.context }));
+        }
+        if prompt.len() == self.context {
+            return empty(StopReason::ContextFull);
+        }
+        if request.sampling.max_tokens == 0 {
+            return empty(StopReason::MaxTokens);
+        }
+        None
+    }
+
+    fn finished(&self, sequence: &Sequence) -> Option<StopReason> {
+        let reply = &sequence.tokens[sequence.prompt()..];
+        let last = reply.last()?;
+        if self.ends.contains(last) {
+            return Some(StopReason::EndOfTurn);
+        }
+        if reply.len() >= sequence.request.sampling.max_tokens as usize {
+            return Some(StopReason::MaxTokens);
+        }
+        (sequence.tokens.len() >= self.context).then_some(StopReason::ContextFull)
+    }
+
+    /// Lets waiting requests in while there is room, except one that would compute what a neighbour is just computing.
+    fn admit<'a>(&self, requests: &'a [GenRequest], waiting: &mut Vec<usize>, running: &mut Vec<Sequence<'a>>) {
+        let mut rows: usize = running.iter().map(|sequence| sequence.tokens.len() - sequence.cached).sum();
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut place = waiting.len();
+        let mut patience = 4 * COMPANY;
+        while place > 0 && patience > 0 && running.len() < COMPANY && rows < ROWS {
+            place -= 1;
+            patience -= 1;
+            let request = &requests[waiting[place]];
+            let prompt = &request.prompt;
+            // The last token's row is always computed: its hidden state is what the first draw is made from.
+            let most = prompt.len() - 1;
+            let source = running
+                .iter()
+                .enumerate()
+                .map(|(at, other)| (shared(&other.tokens[..other.cached], prompt).min(most), at))
+                .max_by_key(|(length, at)| (*length, usize::MAX - at));
+            let (from_running, at) = source.unwrap_or((0, 0));
+            let coming = running.iter().map(|other| shared(&other.tokens, prompt).min(most)).max().unwrap_or(0);
+            let from_kept = kept.longest(prompt).min(most);
+            let known = from_running.max(from_kept);
+            if coming > known + WORTH_WAITING {
+                continue;
+            }
+            let mut caches = match known {
+                0 => self.decoder.caches(),
+                _ if from_kept >= from_running => kept.fetch(prompt),
+                _ => running[at].caches.clone(),
+            };
+            caches.iter_mut().for_each(|cache| cache.truncate(known));
+            rows += prompt.len() - known;
+            let index = waiting.remove(place);
+            running.push(Sequence { request, index, tokens: prompt.clone(), caches, cached: known, logprob: 0.0 });
+        }
+    }
+
+    /// One forward pass: every sequence's rows that are not cached yet (long prompts in parts), then a draw for each whose
+    /// last row was among them.
+    fn step(&self, running: &mut [Sequence]) -> Result<(), ModelError> {
+        let mut room = ROWS.max(running.len());
+        let mut ids = Vec::new();
+        let mut positions = Vec::new();
+        let mut lengths = Vec::new();
+        let others = running.len();
+        for (place, sequence) in running.iter().enumerate() {
+            let due = sequence.tokens.len() - sequence.cached;
+            // One row stays free for each sequence behind.
+            let take = due.min(room - (others - place - 1)).max(1);
+            room -= take;
+            let range = sequence.cached..sequence.cached + take;
+            ids.extend(&sequence.tokens[range.clone()]);
+            positions.extend(range.map(|position| position as u32));
+            lengths.push(take);
+        }
+        let segments = Segments::from_lengths(lengths.iter().copied());
+        let mut caches: Vec<&mut Vec<KvCache>> = running.iter_mut().map(|sequence| &mut sequence.caches).collect();
+        let sight = Sight::Cached(&segments, &mut caches);
+        let hidden = self.decoder.hidden(&ids, &Arc::from(positions), sight, None).map_err(engine)?;
+        let mut due = Vec::new();
+        for (place, (sequence, take)) in running.iter_mut().zip(&lengths).enumerate() {
+            sequence.cached += take;
+            if sequence.cached == sequence.tokens.len() {
+                due.push((sequence, segments.range(place).end - 1));
+            }
+        }
+        if due.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<usize> = due.iter().map(|(_, row)| *row).collect();
+        let logits = self.decoder.logits(&hidden, &rows).and_then(|logits| logits.flatten_all()?.to_vec1::<f32>());
+        let logits = logits.map_err(engine)?;
+        let vocab = self.decoder.shape().vocab;
+        let draws: Vec<Draw> = due
+            .par_iter()
+            .zip(logits.par_chunks_exact(vocab))
+            .map(|((sequence, _), logits)| {
+                let position = (sequence.tokens.len() - sequence.prompt()) as u64;
+                draw(logits, &sequence.request.sampling, sequence.request.seed.uniform(position))
+            })
+            .collect();
+        for ((sequence, _), Draw { token, logprob }) in due.into_iter().zip(draws) {
+            sequence.tokens.push(token);
+            sequence.logprob += logprob;
+        }
+        Ok(())
+    }
+
+    fn retire(&self, sequence: Sequence, stop: StopReason) -> Sampled {
+        let reply = sequence.tokens[sequence.prompt()..].to_vec();
+        let mut tokens = sequence.tokens;
+        tokens.truncate(sequence.cached);
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(tokens, sequence.caches);
+        Sampled { tokens: reply, stop, logprob: sequence.logprob }
+    }
+}

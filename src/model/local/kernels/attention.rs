@@ -1,0 +1,357 @@
+//! Turns queries, keys and values into causal attention, and its gradient.
+//!
+//! One path serves training and decoding: keys and values lie in a [`HeadCache`], queries come in blocks. For the gradient,
+//! probabilities are computed again, a block of queries at a time, so memory grows with the length and not with its square.
+//!
+//! # Invariants
+//! Query i of a sequence sees keys 0 ..= i. Scores are chains over the head's width, outputs chains over keys in order, so
+//! neither block size, company nor the point where a cached sequence was continued can be seen in the bits.
+
+use super::matmul::{Target, matmul_block};
+use super::pack::{Lane, Packed, Panels, View, pack_panel};
+use super::parallel::{Shared, each, tasks_for};
+use super::rows::{softmax, softmax_back};
+use super::simd::{Isa, LANES};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Queries handled at a time: whole tiles of rows for every instruction set but one.
+const BLOCK: usize = 56;
+
+/// Head counts of grouped-query attention; `heads` is a multiple of `kv_heads`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heads {
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub head_dim: usize,
+}
+
+impl Heads {
+    pub fn query_width(self) -> usize {
+        self.heads * self.head_dim
+    }
+
+    pub fn kv_width(self) -> usize {
+        self.kv_heads * self.head_dim
+    }
+
+    fn group(self) -> usize {
+        self.heads / self.kv_heads
+    }
+
+    fn scale(self) -> f32 {
+        1.0 / (self.head_dim as f32).sqrt()
+    }
+
+    /// One key/value head's columns of the given rows.
+    fn kv<'a>(self, data: &'a [f32], rows: &Range<usize>, head: usize) -> View<'a> {
+        let from = rows.start * self.kv_width() + head * self.head_dim;
+        View::strided(data.get(from..).unwrap_or(&[]), rows.len(), self.head_dim, self.kv_width())
+    }
+
+    /// One query head's columns of the given rows.
+    fn query<'a>(self, data: &'a [f32], rows: &Range<usize>, head: usize) -> View<'a> {
+        let from = rows.start * self.query_width() + head * self.head_dim;
+        View::strided(&data[from..], rows.len(), self.head_dim, self.query_width())
+    }
+
+    fn check(self, q: &[f32], k: &[f32], v: &[f32], segments: &[Range<usize>]) {
+        let rows = segments.last().map_or(0, |last| last.end);
+        assert!(self.kv_heads > 0 && self.heads.is_multiple_of(self.kv_heads), "heads do not divide into groups");
+        assert!(segments.windows(2).all(|w| w[0].end <= w[1].start), "segments overlap");
+        assert_eq!(q.len(), rows * self.query_width(), "queries have another size");
+        assert!(k.len() == rows * self.kv_width() && v.len() == k.len(), "keys or values have another size");
+    }
+
+    /// Multiply-adds of one key/value head over segments that already hold `before` rows.
+    fn work(self, segments: &[Range<usize>]) -> usize {
+        segments.iter().map(|s| s.len() * s.len()).sum::<usize>() * self.query_width()
+    }
+}
+
+/// One head's keys and values, in the panels that products read.
+#[derive(Clone, Default)]
+pub struct HeadCache {
+    /// Sixteen keys a panel: element d of key t is lane `t % 16` of `keys[t / 16 · head_dim + d]`.
+    keys: Vec<Lane>,
+    /// Value t is the lanes `values[t · lanes_of_a_value ..]`, zero past its width.
+    values: Vec<Lane>,
+    len: usize,
+}
+
+impl HeadCache {
+    /// Appends rows `[n, head_dim]`.
+    fn append(&mut self, isa: Isa, keys: View<'_>, values: View<'_>) {
+        let (rows, width) = (keys.height(), keys.width());
+        let len = self.len + rows;
+        self.keys.resize(len.div_ceil(LANES) * width, Lane::ZERO);
+        let lanes = width.div_ceil(LANES);
+        self.values.resize(len * lanes, Lane::ZERO);
+        let mut row = 0;
+        while row < rows {
+            let at = self.len + row;
+            let panel = &mut self.keys[at / LANES * width..][..width];
+            let count = (LANES - at % LANES).min(rows - row);
+            let block = keys.rows(row..row + count);
+            if count == LANES {
+                pack_panel(isa, block.transposed(), panel);
+            } else {
+                for t in 0..count {
+                    let key = block.rows(t..t + 1);
+                    let key = key.only_row().expect("rows of a head are contiguous");
+                    for (lane, &x) in panel.iter_mut().zip(key) {
+                        lane.0[at % LANES + t] = x;
+                    }
+                }
+            }
+            row += count;
+        }
+        for (row, lanes) in self.values[self.len * lanes..].chunks_mut(lanes).enumerate() {
+            let value = values.rows(row..row + 1);
+            let value = value.only_row().expect("rows of a head are contiguous");
+            for (lane, part) in lanes.iter_mut().zip(value.chunks(LANES)) {
+                lane.0[..part.len()].copy_from_slice(part);
+            }
+        }
+        self.len = len;
+    }
+
+    fn truncate(&mut self, len: usize, width: usize) {
+        self.len = self.len.min(len);
+        self.keys.truncate(self.len.div_ceil(LANES) * width);
+        self.values.truncate(self.len * width.div_ceil(LANES));
+    }
+
+    /// Right side of the scores: `[width, keys]`.
+    fn keys(&self, keys: usize, width: usize) -> Panels<'_> {
+        Panels::new(&self.keys, width, keys, width, 1)
+    }
+
+    /// Right side of the outputs: `[keys, width]`.
+    fn values(&self, keys: usize, width: usize) -> Panels<'_> {
+        Panels::new(&self.values, keys, width, 1, width.div_ceil(LANES))
+    }
+}
+
+/// Keys and values of one sequence in one layer, in the order the kernels read them. A clone shares nothing, so a prefix can
+/// be computed once and continued many times.
+#[derive(Clone)]
+pub struct KvCache {
+    heads: Heads,
+    by_head: Vec<HeadCache>,
+}
+
+impl KvCache {
+    pub fn new(heads: Heads) -> Self {
+        Self { heads, by_head: vec![HeadCache::default(); heads.kv_heads] }
+    }
+
+    pub fn heads(&self) -> Heads {
+        self.heads
+    }
+
+    /// Rows held.
+    pub fn len(&self) -> usize {
+        self.by_head[0].len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets all rows from `len` on.
+    pub fn truncate(&mut self, len: usize) {
+        for head in &mut self.by_head {
+            head.truncate(len, self.heads.head_dim);
+        }
+    }
+}
+
+/// Attention inside each segment, from packed rows alone.
+pub fn forward(isa: Isa, heads: Heads, q: &[f32], k: &[f32], v: &[f32], segments: &[Range<usize>]) -> Vec<f32> {
+    heads.check(q, k, v, segments);
+    let mut out = vec![0.0; q.len()];
+    let shared = Shared::new(&mut out);
+    each(segments.len() * heads.kv_heads, heads.work(segments), |task| {
+        let (rows, head) = (&segments[task / heads.kv_heads], task % heads.kv_heads);
+        let mut cache = HeadCache::default();
+        cache.append(isa, heads.kv(k, rows, head), heads.kv(v, rows, head));
+        // SAFETY: every task writes the columns of its own heads in the rows of its own segment.
+        unsafe { attend(isa, heads, q, rows, head, &cache, &shared) }
+    });
+    out
+}
+
+/// Appends the rows of segment s to `caches[s]`, then lets them attend to all it holds.
+pub fn cached(
+    isa: Isa,
+    heads: Heads,
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    segments: &[Range<usize>],
+    caches: &mut [&mut KvCache],
+) -> Vec<f32> {
+    heads.check(q, k, v, segments);
+    assert_eq!(segments.len(), caches.len(), "a cache for every segment");
+    assert!(caches.iter().all(|cache| cache.heads == heads), "a cache of other heads");
+    let held: usize = segments.iter().zip(caches.iter()).map(|(s, cache)| s.len() * (s.len() + cache.len())).sum();
+    let mut out = vec![0.0; q.len()];
+    let shared = Shared::new(&mut out);
+    let mut tasks: Vec<_> = segments
+        .iter()
+        .zip(caches)
+        .flat_map(|(rows, cache)| cache.by_head.iter_mut().enumerate().map(move |(head, cache)| (rows, head, cache)))
+        .collect();
+    let run = |(rows, head, cache): &mut (&Range<usize>, usize, &mut HeadCache)| {
+        cache.append(isa, heads.kv(k, rows, *head), heads.kv(v, rows, *head));
+        // SAFETY: every task writes the columns of its own heads in the rows of its own segment.
+        unsafe { attend(isa, heads, q, rows, *head, cache, &shared) }
+    };
+    if tasks_for(held * heads.query_width()) > 1 {
+        tasks.par_iter_mut().with_max_len(1).for_each(run);
+    } else {
+        tasks.iter_mut().for_each(run);
+    }
+    out
+}
+
+/// The queries of one segment (the last rows that `cache` holds) in the group of one key/value head.
+///
+/// # Safety
+/// No other thread touches the group's columns in these rows of `out`.
+unsafe fn attend(
+    isa: Isa,
+    heads: Heads,
+    q: &[f32],
+    rows: &Range<usize>,
+    head: usize,
+    cache: &HeadCache,
+    out: &Shared<'_>,
+) {
+    let (width, stride, group) = (heads.head_dim, heads.query_width(), heads.group());
+    let mut scores = Vec::new();
+    let mut block = |queries: View<'_>, seen: &dyn Fn(usize) -> usize, target: Target<'_>| {
+        let keys = seen(queries.height() - 1);
+        probabilities(isa, queries, cache.keys(keys, width), seen, heads.scale(), &mut scores);
+        let weights = View::strided(&scores, queries.height(), keys, keys.next_multiple_of(LANES));
+        let values = cache.values(keys, width);
+        // SAFETY: the caller's promise.
+        unsafe { matmul_block(isa, weights, values, 0..values.count(), target, false) }
+    };
+    if rows.len() == 1 {
+        // A decoding step: the group's heads are the rows of one product.
+        let from = rows.start * stride + head * group * width;
+        let queries = View::new(&q[from..from + group * width], group, width);
+        block(queries, &|_| cache.len, Target { out, start: from, stride: width });
+        return;
+    }
+    for head in head * group..(head + 1) * group {
+        for first in rows.clone().step_by(BLOCK) {
+            let queries = first..rows.end.min(first + BLOCK);
+            let seen = |i: usize| cache.len + first + i + 1 - rows.end;
+            let start = first * stride + head * width;
+            block(heads.query(q, &queries, head), &seen, Target { out, start, stride });
+        }
+    }
+}
+
+/// Softmax of scaled scores, row after row, each row as long as the last rounded up to whole lanes; what a query does not see
+/// is zero.
+fn probabilities(
+    isa: Isa,
+    queries: View<'_>,
+    keys: Panels<'_>,
+    seen: &dyn Fn(usize) -> usize,
+    scale: f32,
+    out: &mut Vec<f32>,
+) {
+    let stride = keys.width().next_multiple_of(LANES);
+    product(isa, queries, keys, stride, out);
+    for (i, row) in out.chunks_mut(stride).enumerate() {
+        let (seen, unseen) = row.split_at_mut(seen(i));
+        softmax(isa, seen, scale);
+        unseen.fill(0.0);
+    }
+}
+
+/// A product into a buffer of this thread's own.
+fn product(isa: Isa, left: View<'_>, right: Panels<'_>, stride: usize, out: &mut Vec<f32>) {
+    out.resize(left.height() * stride, 0.0);
+    let shared = Shared::new(out);
+    let target = Target { out: &shared, start: 0, stride };
+    // SAFETY: `out` is borrowed here alone.
+    unsafe { matmul_block(isa, left, right, 0..right.count(), target, false) }
+}
+
+/// Gradients of [`forward`] to queries, keys and values.
+pub fn backward(
+    isa: Isa,
+    heads: Heads,
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    grad: &[f32],
+    segments: &[Range<usize>],
+) -> [Vec<f32>; 3] {
+    heads.check(q, k, v, segments);
+    assert_eq!(grad.len(), q.len(), "the gradient has another size");
+    let (mut dq, mut dk, mut dv) = (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]);
+    let shared = [Shared::new(&mut dq), Shared::new(&mut dk), Shared::new(&mut dv)];
+    each(segments.len() * heads.kv_heads, heads.work(segments) * 3, |task| {
+        let (rows, head) = (&segments[task / heads.kv_heads], task % heads.kv_heads);
+        if !rows.is_empty() {
+            // SAFETY: every task writes the columns of its own heads in the rows of its own segment.
+            unsafe { attend_back(isa, heads, [q, k, v, grad], rows, head, &shared) }
+        }
+    });
+    [dq, dk, dv]
+}
+
+/// With probabilities P, outputs O = P V and G the gradient to O: `dV = Pᵀ G`, `dP = G Vᵀ`,
+/// `dS = P ∘ (dP − rowsum(P ∘ dP)) · scale`, `dQ = dS K`, `dK = dSᵀ Q`. Keys and values collect over the heads of the group
+/// and then over queries, in order.
+///
+/// # Safety
+/// No other thread touches this group's columns in these rows of `[dq, dk, dv]`.
+unsafe fn attend_back(
+    isa: Isa,
+    heads: Heads,
+    [q, k, v, grad]: [&[f32]; 4],
+    rows: &Range<usize>,
+    head: usize,
+    [dq, dk, dv]: &[Shared<'_>; 3],
+) {
+    let (width, group) = (heads.head_dim, heads.group());
+    let keys_down = Packed::new(isa, heads.kv(k, rows, head).transposed());
+    let values_down = Packed::new(isa, heads.kv(v, rows, head).transposed());
+    let keys = Packed::new(isa, heads.kv(k, rows, head));
+    let (mut scores, mut dscores) = (Vec::new(), Vec::new());
+    let kv_start = rows.start * heads.kv_width() + head * width;
+    let [dk, dv] = [dk, dv].map(|out| Target { out, start: kv_start, stride: heads.kv_width() });
+    let panels = 0..width.div_ceil(LANES);
+    for head in head * group..(head + 1) * group {
+        for first in rows.clone().step_by(BLOCK) {
+            let block = first..rows.end.min(first + BLOCK);
+            let seen = block.end - rows.start;
+            let stride = seen.next_multiple_of(LANES);
+            let (queries, grads) = (heads.query(q, &block, head), heads.query(grad, &block, head));
+            let visible = |i: usize| first - rows.start + i + 1;
+            probabilities(isa, queries, keys_down.panels().left(seen), &visible, heads.scale(), &mut scores);
+            product(isa, grads, values_down.panels().left(seen), stride, &mut dscores);
+            let view = View::strided(&scores, block.len(), seen, stride);
+            let grads = Packed::new(isa, grads);
+            // SAFETY: the caller's promise, here and below.
+            unsafe { matmul_block(isa, view.transposed(), grads.panels(), panels.clone(), dv, true) }
+            for (i, (p, dp)) in scores.chunks_mut(stride).zip(dscores.chunks(stride)).enumerate() {
+                softmax_back(isa, &mut p[..visible(i)], &dp[..visible(i)], heads.scale());
+            }
+            let view = View::strided(&scores, block.len(), seen, stride);
+            let start = first * heads.query_width() + head * width;
+            let dq = Target { out: dq, start, stride: heads.query_width() };
+            unsafe { matmul_block(isa, view, keys.panels().top(seen), panels.clone(), dq, false) }
+            let queries = Packed::new(isa, queries);
+            unsafe { matmul_block(isa, view.transposed(), queries.panels(), panels.clone(), dk, true) }
+        }
+    }
+}

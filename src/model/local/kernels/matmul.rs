@@ -1,0 +1,147 @@
+//! Turns two matrices into their product.
+//!
+//! # Invariants
+//! Every element is one chain over k in order, from zero or, with `carry`, from what the place holds. Nothing is summed
+//! across blocks: a block of k goes on where the block before stopped.
+
+use super::pack::{Lane, Panels, View, pack_panel};
+use super::parallel::{Shared, each, tasks_for};
+use super::simd::{Isa, LANES};
+use super::tile::{Left, most_panels, most_rows, tile};
+use std::cell::RefCell;
+use std::ops::Range;
+
+pub use super::tile::Target;
+
+/// Terms of a chain done at a time: two panels of this depth and a tile of rows fit the first-level cache.
+const DEPTH: usize = 256;
+
+/// Rows packed at a time: with the panels they meet they fit the second-level cache.
+const HEIGHT: usize = 168;
+
+/// `out = a · b`, row-major and contiguous; with `carry`, chains go on from what `out` holds.
+pub fn matmul(isa: Isa, a: View<'_>, b: Panels<'_>, out: &mut [f32], carry: bool) {
+    let (rows, width) = (a.height(), b.width());
+    assert_eq!(out.len(), rows * width, "the product has another size");
+    let stride = width;
+    let shared = Shared::new(out);
+    let target = Target { out: &shared, start: 0, stride };
+    let work = rows * width * a.width();
+    let wanted = tasks_for(work);
+    let tile_rows = most_rows(isa);
+    if rows >= wanted * tile_rows || rows >= b.count() {
+        let height = rows.div_ceil(wanted).next_multiple_of(tile_rows).min(HEIGHT);
+        each(rows.div_ceil(height).max(1), work, |task| {
+            let range = task * height..rows.min((task + 1) * height);
+            let target = Target { start: range.start * stride, ..target };
+            // SAFETY: tasks have rows of their own.
+            unsafe { matmul_block(isa, a.rows(range), b, 0..b.count(), target, carry) }
+        });
+    } else {
+        let panels = b.count().div_ceil(wanted).next_multiple_of(most_panels(isa, rows.min(tile_rows), 8));
+        each(b.count().div_ceil(panels), work, |task| {
+            let range = task * panels..b.count().min((task + 1) * panels);
+            // SAFETY: tasks have columns of their own.
+            unsafe { matmul_block(isa, a, b, range, target, carry) }
+        });
+    }
+}
+
+thread_local! {
+    /// Packed rows of the left side, kept between calls.
+    static PACKED: RefCell<Vec<Lane>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The part of `a · b` in the columns of `panels`, on this thread. Element (i, j) goes to
+/// `target.start + i · target.stride + j`.
+///
+/// # Safety
+/// No other thread touches these elements meanwhile.
+pub unsafe fn matmul_block(
+    isa: Isa,
+    a: View<'_>,
+    b: Panels<'_>,
+    panels: Range<usize>,
+    target: Target<'_>,
+    carry: bool,
+) {
+    assert!(a.width() == b.depth && panels.end <= b.count(), "left and right sides do not meet");
+    assert!(a.height() <= 1 || target.stride >= b.width(), "rows of the product overlap");
+    if a.height() == 0 || panels.is_empty() {
+        return;
+    }
+    if b.depth == 0 && !carry {
+        for i in 0..a.height() {
+            let from = target.start + i * target.stride;
+            let columns = from + panels.start * LANES..from + b.width().min(panels.end * LANES);
+            // SAFETY: the caller's promise.
+            unsafe { target.out.part(columns) }.fill(0.0);
+        }
+    }
+    let tiles = balanced(a.height(), most_rows(isa));
+    PACKED.with_borrow_mut(|packed| {
+        let mut done = 0;
+        while done < b.depth {
+            // A short rest joins the block before it.
+            let rest = b.depth - done;
+            let depth = if rest <= DEPTH + DEPTH / 2 { rest } else { DEPTH };
+            let block = a.cols(done..done + depth);
+            let right = Panels { lanes: &b.lanes[done * b.step..], depth, ..b };
+            let single = block.only_row();
+            if single.is_none() {
+                packed.resize(tiles.len() * depth, Lane::ZERO);
+                for (rows, lanes) in tiles.iter().zip(packed.chunks_mut(depth)) {
+                    pack_panel(isa, block.rows(rows.clone()).transposed(), lanes);
+                }
+            }
+            let group = most_panels(isa, tiles[0].len(), 8);
+            for first in panels.clone().step_by(group) {
+                let group = first..panels.end.min(first + group);
+                for (index, rows) in tiles.iter().enumerate() {
+                    let left = match single {
+                        Some(row) => Left { data: row, step: 1 },
+                        None => Left { data: Lane::flat(&packed[index * depth..][..depth]), step: LANES },
+                    };
+                    let start = target.start + rows.start * target.stride;
+                    let target = Target { start, ..target };
+                    // SAFETY: the caller's promise; tiles are disjoint.
+                    unsafe { tiles_across(isa, rows.len(), left, right, group.clone(), target, carry || done > 0) }
+                }
+            }
+            done += depth;
+        }
+    });
+}
+
+/// One tile of rows against a group of panels.
+///
+/// # Safety
+/// As [`matmul_block`].
+unsafe fn tiles_across(
+    isa: Isa,
+    rows: usize,
+    left: Left<'_>,
+    b: Panels<'_>,
+    group: Range<usize>,
+    target: Target<'_>,
+    carry: bool,
+) {
+    let mut first = group.start;
+    while first < group.end {
+        let panels = most_panels(isa, rows, group.end - first);
+        let width = (b.width - first * LANES).min(panels * LANES);
+        let right = Panels { lanes: &b.lanes[first * b.panel..], width, ..b };
+        let target = Target { start: target.start + first * LANES, ..target };
+        // SAFETY: the caller's promise.
+        unsafe { tile(isa, rows, panels, left, right, target, carry) };
+        first += panels;
+    }
+}
+
+/// `rows` in as few tiles of at most `most` as there can be, sizes as even as there can be, the larger ones first.
+fn balanced(rows: usize, most: usize) -> Vec<Range<usize>> {
+    let tiles = rows.div_ceil(most);
+    let (size, larger) = (rows / tiles, rows % tiles);
+    let start = |tile: usize| tile * size + tile.min(larger);
+    (0..tiles).map(|tile| start(tile)..start(tile + 1)).collect()
+}

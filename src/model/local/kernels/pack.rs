@@ -1,0 +1,179 @@
+//! Turns matrices into panels of sixteen columns, the order a product reads them in.
+//!
+//! # Invariants
+//! Packing moves values and never changes one. What pads a panel is zero and is never stored to a result.
+
+use super::parallel;
+use super::simd::{Isa, LANES, for_every_isa};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Sixteen neighbours, aligned to a cache line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C, align(64))]
+pub struct Lane(pub [f32; LANES]);
+
+impl Lane {
+    pub const ZERO: Lane = Lane([0.0; LANES]);
+
+    /// The same memory as plain numbers.
+    pub fn flat(lanes: &[Lane]) -> &[f32] {
+        // SAFETY: a `Lane` is sixteen f32 without padding (64 bytes, aligned to 64).
+        unsafe { std::slice::from_raw_parts(lanes.as_ptr().cast(), lanes.len() * LANES) }
+    }
+}
+
+/// A matrix in somebody's memory: rows or columns lie contiguous, the others a stride apart.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    data: &'a [f32],
+    rows: usize,
+    cols: usize,
+    stride: usize,
+    /// Whether the contiguous axis is the rows' (an ordinary matrix) or the columns' (a transposed one).
+    by_row: bool,
+}
+
+impl<'a> View<'a> {
+    pub fn new(data: &'a [f32], rows: usize, cols: usize) -> Self {
+        Self::strided(data, rows, cols, cols)
+    }
+
+    pub fn strided(data: &'a [f32], rows: usize, cols: usize, stride: usize) -> Self {
+        let needed = if rows == 0 || cols == 0 { 0 } else { (rows - 1) * stride + cols };
+        assert!(needed <= data.len() && (rows <= 1 || cols <= stride), "view outside its data");
+        Self { data: &data[..needed], rows, cols, stride, by_row: true }
+    }
+
+    pub fn height(&self) -> usize {
+        self.rows
+    }
+
+    pub fn width(&self) -> usize {
+        self.cols
+    }
+
+    pub fn transposed(self) -> Self {
+        Self { rows: self.cols, cols: self.rows, by_row: !self.by_row, ..self }
+    }
+
+    pub fn rows(self, range: Range<usize>) -> Self {
+        assert!(range.start <= range.end && range.end <= self.rows, "rows outside the view");
+        let rows = range.len();
+        let skipped = range.start * if self.by_row { self.stride } else { 1 };
+        Self { data: self.data.get(skipped..).unwrap_or(&[]), rows, ..self }
+    }
+
+    pub fn cols(self, range: Range<usize>) -> Self {
+        self.transposed().rows(range).transposed()
+    }
+
+    /// The only row of a view of one row, when it is contiguous.
+    pub fn only_row(&self) -> Option<&'a [f32]> {
+        (self.rows == 1 && (self.by_row || self.stride == 1)).then(|| &self.data[..self.cols])
+    }
+}
+
+for_every_isa! {
+    /// `out[k] = view[k][0 ..]` for a view at most sixteen columns wide; lanes past its width are zero.
+    pub fn pack_panel(s; view: View<'_>, out: &mut [Lane]) {
+        assert!(view.cols <= LANES && out.len() == view.rows);
+        if view.by_row {
+            for (k, lane) in out.iter_mut().enumerate() {
+                let row = &view.data[k * view.stride..][..view.cols];
+                s.store(s.at(row, 0), &mut lane.0);
+            }
+            return;
+        }
+        for (block, lanes) in out.chunks_mut(LANES).enumerate() {
+            let k = block * LANES;
+            let mut rows = [s.splat(0.0); LANES];
+            for (j, row) in rows.iter_mut().enumerate().take(view.cols) {
+                *row = s.at(&view.data[j * view.stride..][..view.rows], k);
+            }
+            let columns = s.transpose(rows);
+            for (lane, column) in lanes.iter_mut().zip(columns) {
+                s.store(column, &mut lane.0);
+            }
+        }
+    }
+}
+
+/// The right side of a product, `[depth, width]`: element (k, 16·p + j) is lane j of `lanes[p · panel + k · step]`.
+#[derive(Clone, Copy)]
+pub struct Panels<'a> {
+    pub(super) lanes: &'a [Lane],
+    pub(super) depth: usize,
+    pub(super) width: usize,
+    pub(super) panel: usize,
+    pub(super) step: usize,
+}
+
+impl<'a> Panels<'a> {
+    pub fn new(lanes: &'a [Lane], depth: usize, width: usize, panel: usize, step: usize) -> Self {
+        let panels = width.div_ceil(LANES);
+        let needed = if panels == 0 || depth == 0 { 0 } else { (panels - 1) * panel + (depth - 1) * step + 1 };
+        assert!(needed <= lanes.len(), "panels outside their lanes");
+        Self { lanes, depth, width, panel, step }
+    }
+
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    pub fn count(&self) -> usize {
+        self.width.div_ceil(LANES)
+    }
+
+    /// The first `depth` terms of every chain.
+    pub fn top(self, depth: usize) -> Self {
+        assert!(depth <= self.depth, "deeper than the panels");
+        Self { depth, ..self }
+    }
+
+    /// The first `width` columns.
+    pub fn left(self, width: usize) -> Self {
+        assert!(width <= self.width, "wider than the panels");
+        Self { width, ..self }
+    }
+}
+
+/// Panels that own their memory, each contiguous.
+#[derive(Clone)]
+pub struct Packed {
+    lanes: Vec<Lane>,
+    depth: usize,
+    width: usize,
+}
+
+impl Packed {
+    /// Packs a right side `[depth, width]`.
+    pub fn new(isa: Isa, view: View<'_>) -> Self {
+        let (depth, width) = (view.height(), view.width());
+        let mut lanes = vec![Lane::ZERO; width.div_ceil(LANES) * depth];
+        let pack = |(p, panel): (usize, &mut [Lane])| {
+            pack_panel(isa, view.cols(p * LANES..width.min((p + 1) * LANES)), panel);
+        };
+        if depth > 0 && parallel::tasks_for(depth * width) > 1 {
+            lanes.par_chunks_mut(depth).enumerate().for_each(pack);
+        } else if depth > 0 {
+            lanes.chunks_mut(depth).enumerate().for_each(pack);
+        }
+        Self { lanes, depth, width }
+    }
+
+    pub fn panels(&self) -> Panels<'_> {
+        Panels::new(&self.lanes, self.depth, self.width, self.depth, 1)
+    }
+
+    /// The matrix `[depth, width]` back, row by row.
+    pub fn unpacked(&self) -> Vec<f32> {
+        let mut out = vec![0.0; self.depth * self.width];
+        for k in 0..self.depth {
+            for (p, columns) in out[k * self.width..][..self.width].chunks_mut(LANES).enumerate() {
+                columns.copy_from_slice(&self.lanes[p * self.depth + k].0[..columns.len()]);
+            }
+        }
+        out
+    }
+}

@@ -1,0 +1,272 @@
+//! Turns instruction sets into one vocabulary: sixteen lanes of f32.
+//!
+//! A value of [`Isa`] (and of the tokens behind it) exists only where its instructions do, so everything but the hop into a
+//! function compiled for them is safe code.
+//!
+//! # Invariants
+//! Every operation gives the same bits in every implementation: IEEE 754 single operations, one rounding each. Nothing
+//! here reads the environment.
+
+use std::sync::OnceLock;
+
+pub const LANES: usize = 16;
+
+/// Sixteen lanes and what can be done with them.
+pub trait Simd: Copy {
+    type V: Copy;
+
+    fn splat(self, x: f32) -> Self::V;
+    fn load(self, x: &[f32; LANES]) -> Self::V;
+    fn store(self, v: Self::V, out: &mut [f32; LANES]);
+    /// `a · b + c`, rounded once.
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a` where `a > b`, else `b`.
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a` where `a < b`, else `b`.
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sqrt(self, a: Self::V) -> Self::V;
+    /// To the nearest integer, ties to even.
+    fn round(self, a: Self::V) -> Self::V;
+    /// 2 to the power of `n`, an integer in −126 ..= 127.
+    fn exp2i(self, n: Self::V) -> Self::V;
+
+    /// Fewer than sixteen values; the other lanes are `fill`.
+    #[inline(always)]
+    fn load_part(self, x: &[f32], fill: f32) -> Self::V {
+        let mut lanes = [fill; LANES];
+        lanes[..x.len()].copy_from_slice(x);
+        self.load(&lanes)
+    }
+
+    /// The first `out.len()` lanes, fewer than sixteen.
+    #[inline(always)]
+    fn store_part(self, v: Self::V, out: &mut [f32]) {
+        let lanes = self.array(v);
+        out.copy_from_slice(&lanes[..out.len()]);
+    }
+
+    /// Rows to columns.
+    #[inline(always)]
+    fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES] {
+        let from = rows.map(|row| self.array(row));
+        std::array::from_fn(|column| self.load(&std::array::from_fn(|row| from[row][column])))
+    }
+
+    #[inline(always)]
+    fn array(self, v: Self::V) -> [f32; LANES] {
+        let mut lanes = [0.0; LANES];
+        self.store(v, &mut lanes);
+        lanes
+    }
+
+    /// The lanes at `x[at..]`; past the end they are `fill`.
+    #[inline(always)]
+    fn at_or(self, x: &[f32], at: usize, fill: f32) -> Self::V {
+        let rest = &x[at..];
+        match rest.first_chunk() {
+            Some(lanes) => self.load(lanes),
+            None => self.load_part(rest, fill),
+        }
+    }
+
+    #[inline(always)]
+    fn at(self, x: &[f32], at: usize) -> Self::V {
+        self.at_or(x, at, 0.0)
+    }
+
+    /// Stores the lanes to `out[at..]`, as many as there are places.
+    #[inline(always)]
+    fn put(self, v: Self::V, out: &mut [f32], at: usize) {
+        let rest = &mut out[at..];
+        match rest.first_chunk_mut() {
+            Some(lanes) => self.store(v, lanes),
+            None => self.store_part(v, rest),
+        }
+    }
+
+    /// The sum of all lanes, in the one order sums are folded in.
+    #[inline(always)]
+    fn sum(self, v: Self::V) -> f32 {
+        let a = self.array(v);
+        let mut b = [0.0; 8];
+        for i in 0..8 {
+            b[i] = a[i] + a[i + 8];
+        }
+        let c = [b[0] + b[4], b[1] + b[5], b[2] + b[6], b[3] + b[7]];
+        (c[0] + c[2]) + (c[1] + c[3])
+    }
+}
+
+/// Plain Rust, for every machine; the reference for the others.
+#[derive(Clone, Copy, Debug)]
+pub struct Portable;
+
+impl Simd for Portable {
+    type V = [f32; LANES];
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::V {
+        [x; LANES]
+    }
+    #[inline(always)]
+    fn load(self, x: &[f32; LANES]) -> Self::V {
+        *x
+    }
+    #[inline(always)]
+    fn store(self, v: Self::V, out: &mut [f32; LANES]) {
+        *out = v;
+    }
+    #[inline(always)]
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
+    }
+    #[inline(always)]
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] - b[i])
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] * b[i])
+    }
+    #[inline(always)]
+    fn div(self, a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] / b[i])
+    }
+    #[inline(always)]
+    fn max(self, a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    fn min(self, a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| if a[i] < b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    fn sqrt(self, a: Self::V) -> Self::V {
+        a.map(f32::sqrt)
+    }
+    #[inline(always)]
+    fn round(self, a: Self::V) -> Self::V {
+        a.map(f32::round_ties_even)
+    }
+    #[inline(always)]
+    fn exp2i(self, n: Self::V) -> Self::V {
+        n.map(|n| f32::from_bits(((n as i32 + 127) as u32) << 23))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub use x86::{Avx2, Avx512};
+#[cfg(target_arch = "x86_64")]
+#[path = "simd_x86.rs"]
+mod x86;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    Portable(Portable),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
+}
+
+/// An instruction set this machine has.
+#[derive(Clone, Copy, Debug)]
+pub struct Isa(pub(super) Kind);
+
+impl Isa {
+    pub fn portable() -> Self {
+        Isa(Kind::Portable(Portable))
+    }
+
+    /// All that this machine has, the fastest first.
+    pub fn available() -> Vec<Self> {
+        let mut all = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            all.extend(Avx512::detect().map(|token| Isa(Kind::Avx512(token))));
+            all.extend(Avx2::detect().map(|token| Isa(Kind::Avx2(token))));
+        }
+        all.push(Self::portable());
+        all
+    }
+
+    pub fn best() -> Self {
+        Self::available()[0]
+    }
+
+    /// `avx512`, `avx2` or `portable`; `None` when this machine has no such thing.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::available().into_iter().find(|isa| isa.name() == name)
+    }
+
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Kind::Portable(_) => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(_) => "avx512",
+        }
+    }
+}
+
+static CHOSEN: OnceLock<Isa> = OnceLock::new();
+
+/// The instruction set operations run on: the one set, else the best.
+pub fn isa() -> Isa {
+    *CHOSEN.get_or_init(Isa::best)
+}
+
+/// Chooses for the whole process; `false` when the choice was already made. Results do not depend on it, only speed.
+pub fn set_isa(isa: Isa) -> bool {
+    CHOSEN.set(isa).is_ok()
+}
+
+/// Defines a function over [`Simd`] once and compiles it for every instruction set. The function takes an [`Isa`] first.
+macro_rules! for_every_isa {
+    ($(
+        $(#[$meta:meta])*
+        $vis:vis fn $name:ident $(<$(const $constant:ident: usize),*>)? ($simd:ident; $($arg:ident: $ty:ty),* $(,)?) $(-> $out:ty)? $body:block
+    )*) => { $(
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments)]
+        $vis fn $name $(<$(const $constant: usize),*>)? (isa: $crate::model::local::kernels::simd::Isa, $($arg: $ty),*) $(-> $out)? {
+            use $crate::model::local::kernels::simd::{Kind, Portable, Simd};
+            #[cfg(target_arch = "x86_64")]
+            use $crate::model::local::kernels::simd::{Avx2, Avx512};
+            #[inline(always)]
+            #[allow(clippy::too_many_arguments)]
+            fn body<S: Simd, $($(const $constant: usize),*)?>($simd: S, $($arg: $ty),*) $(-> $out)? $body
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx512 $(<$(const $constant: usize),*>)? (simd: Avx512, $($arg: $ty),*) $(-> $out)? {
+                body::<Avx512, $($($constant),*)?>(simd, $($arg),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx2 $(<$(const $constant: usize),*>)? (simd: Avx2, $($arg: $ty),*) $(-> $out)? {
+                body::<Avx2, $($($constant),*)?>(simd, $($arg),*)
+            }
+            match isa.0 {
+                Kind::Portable(simd) => body::<Portable, $($($constant),*)?>(simd, $($arg),*),
+                // SAFETY: the token exists only where the processor has AVX-512F.
+                #[cfg(target_arch = "x86_64")]
+                Kind::Avx512(simd) => unsafe { avx512 $(::<$($constant),*>)? (simd, $($arg),*) },
+                // SAFETY: the token exists only where the processor has AVX2 and FMA.
+                #[cfg(target_arch = "x86_64")]
+                Kind::Avx2(simd) => unsafe { avx2 $(::<$($constant),*>)? (simd, $($arg),*) },
+            }
+        }
+    )* };
+}
+pub(super) use for_every_isa;

@@ -1,0 +1,111 @@
+//! Turns a few rows and a few panels into the elements where they meet, all accumulators in registers.
+//!
+//! # Invariants
+//! Each element is one chain of fused multiply-adds in the order of k. Nothing outside the tile is written.
+
+use super::pack::Panels;
+use super::parallel::Shared;
+use super::simd::{Isa, Kind, LANES, for_every_isa};
+
+/// Where a product goes: row `i` begins at `start + i · stride`.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    pub out: &'a Shared<'a>,
+    pub start: usize,
+    pub stride: usize,
+}
+
+/// Rows of the left side: element (i, k) is `data[k · step + i]`.
+#[derive(Clone, Copy)]
+pub struct Left<'a> {
+    pub data: &'a [f32],
+    pub step: usize,
+}
+
+/// The most rows a tile has on this instruction set: accumulators, operands and all stay in its registers.
+pub fn most_rows(isa: Isa) -> usize {
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx512(_) => 14,
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx2(_) => 6,
+        Kind::Portable(_) => 4,
+    }
+}
+
+/// How many of `left` panels a tile of `rows` rows takes: enough chains to hide a multiply-add's latency.
+pub fn most_panels(isa: Isa, rows: usize, left: usize) -> usize {
+    let most = match (isa.0, rows) {
+        #[cfg(target_arch = "x86_64")]
+        (Kind::Avx512(_), 1) => 8,
+        #[cfg(target_arch = "x86_64")]
+        (Kind::Avx512(_), 2..=6) => 4,
+        #[cfg(target_arch = "x86_64")]
+        (Kind::Avx512(_), _) => 2,
+        #[cfg(target_arch = "x86_64")]
+        (Kind::Avx2(_), 1) => 4,
+        #[cfg(target_arch = "x86_64")]
+        (Kind::Avx2(_), 2..=3) => 2,
+        _ => 1,
+    };
+    if left >= most { most } else { 1 << left.ilog2() }
+}
+
+/// `target = left · b` for `rows` rows and the `panels` panels of `b`; with `carry` the chains go on from what `target`
+/// holds.
+///
+/// # Safety
+/// No other thread touches the tile's elements meanwhile.
+pub unsafe fn tile(isa: Isa, rows: usize, panels: usize, left: Left, b: Panels, target: Target, carry: bool) {
+    macro_rules! dispatch {
+        ($($rows:literal => $($panels:literal)+),* $(,)?) => {
+            match (rows, panels) {
+                $($(($rows, $panels) => run::<$rows, $panels>(isa, left, b, target, carry),)+)*
+                _ => unreachable!("no tile of {rows} rows and {panels} panels"),
+            }
+        };
+    }
+    dispatch!(
+        1 => 1 2 4 8, 2 => 1 2 4, 3 => 1 2 4, 4 => 1 2 4, 5 => 1 2 4, 6 => 1 2 4, 7 => 1 2, 8 => 1 2, 9 => 1 2,
+        10 => 1 2, 11 => 1 2, 12 => 1 2, 13 => 1 2, 14 => 1 2,
+    );
+}
+
+for_every_isa! {
+    fn run<const ROWS: usize, const PANELS: usize>(s; left: Left<'_>, b: Panels<'_>, target: Target<'_>, carry: bool) {
+        let Panels { lanes, depth, width, panel, step } = b;
+        assert!(depth > 0 && width > (PANELS - 1) * LANES && width <= PANELS * LANES);
+        assert!((depth - 1) * left.step + ROWS <= left.data.len());
+        assert!((PANELS - 1) * panel + (depth - 1) * step < lanes.len());
+        let place = |i: usize, j: usize| {
+            let from = target.start + i * target.stride + j * LANES;
+            // SAFETY: `tile`'s caller promises that the tile's elements are this thread's alone; parts are used one by one.
+            unsafe { target.out.part(from..from + LANES.min(width - j * LANES)) }
+        };
+        let mut sums = [[s.splat(0.0); PANELS]; ROWS];
+        if carry {
+            for (i, row) in sums.iter_mut().enumerate() {
+                for (j, sum) in row.iter_mut().enumerate() {
+                    *sum = s.at(place(i, j), 0);
+                }
+            }
+        }
+        for k in 0..depth {
+            // SAFETY: the assertions above, for every k below `depth`.
+            let columns: [S::V; PANELS] =
+                std::array::from_fn(|j| s.load(unsafe { &lanes.get_unchecked(j * panel + k * step).0 }));
+            for (i, row) in sums.iter_mut().enumerate() {
+                // SAFETY: as above.
+                let x = s.splat(unsafe { *left.data.get_unchecked(k * left.step + i) });
+                for (sum, column) in row.iter_mut().zip(columns) {
+                    *sum = s.fma(x, column, *sum);
+                }
+            }
+        }
+        for (i, row) in sums.into_iter().enumerate() {
+            for (j, sum) in row.into_iter().enumerate() {
+                s.put(sum, place(i, j), 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Turns kernels into candle operations with gradients.
+//!
+//! Activations are packed rows: `[rows, width]`, contiguous f32 on the CPU, sequences one after another along the first
+//! axis. [`Segments`] says where each begins; nothing is ever padded.
+//!
+//! # Invariants
+//! No result depends on thread count, batch company or instruction set. No padding, no hidden cut of a gradient: an
+//! operation either gives every gradient asked of it or is named inference-only.
+
+mod attention;
+mod cross_entropy;
+mod elementwise;
+mod embed;
+mod linear;
+mod rope;
+
+#[cfg(test)]
+mod tests;
+
+pub use super::kernels::attention::{Heads, KvCache};
+pub use attention::{attention, cached_attention};
+pub use cross_entropy::cross_entropy;
+pub use elementwise::{add, rms_norm, swiglu};
+pub use embed::{embed, select_rows};
+pub use linear::{FrozenWeight, Weight, linear};
+pub use rope::{RopeTables, rope};
+
+use super::kernels::{self, isa};
+use candle_core::{CpuStorage, Device, Layout, Result, Storage, Tensor, bail};
+use rayon::prelude::*;
+use std::ops::{Deref, Range};
+
+/// Where sequences begin in packed rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segments {
+    ranges: Vec<Range<usize>>,
+}
+
+impl Segments {
+    pub fn from_lengths(lengths: impl IntoIterator<Item = usize>) -> Self {
+        let mut start = 0;
+        let ranges = lengths
+            .into_iter()
+            .map(|length| {
+                start += length;
+                start - length..start
+            })
+            .collect();
+        Self { ranges }
+    }
+
+    /// Number of sequences.
+    pub fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    pub fn rows(&self) -> usize {
+        self.ranges.last().map_or(0, |last| last.end)
+    }
+
+    pub fn ranges(&self) -> &[Range<usize>] {
+        &self.ranges
+    }
+
+    pub fn range(&self, segment: usize) -> Range<usize> {
+        self.ranges[segment].clone()
+    }
+
+    /// The row's place in its own sequence, for every row.
+    pub fn positions(&self) -> Vec<u32> {
+        self.ranges.iter().flat_map(|range| 0..range.len() as u32).collect()
+    }
+}
+
+/// The numbers of an operand.
+fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    match (storage, layout.contiguous_offsets()) {
+        (CpuStorage::F32(data), Some((start, end))) => Ok(&data[start..end]),
+        (CpuStorage::F32(_), None) => bail!("operands must be contiguous"),
+        _ => bail!("operands must be f32"),
+    }
+}
+
+/// The numbers of a tensor, for as long as the value lives.
+struct Floats<G> {
+    guard: G,
+    range: Range<usize>,
+}
+
+impl<G: Deref<Target = Storage>> Deref for Floats<G> {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        match &*self.guard {
+            Storage::Cpu(CpuStorage::F32(data)) => &data[self.range.clone()],
+            _ => unreachable!("checked by `floats`"),
+        }
+    }
+}
+
+pub(super) fn floats(tensor: &Tensor) -> Result<impl Deref<Target = [f32]> + '_> {
+    let (guard, layout) = tensor.storage_and_layout();
+    let range = match &*guard {
+        Storage::Cpu(storage) => {
+            slice(storage, layout)?;
+            layout.start_offset()..layout.start_offset() + layout.shape().elem_count()
+        }
+        _ => bail!("operands must be on the CPU"),
+    };
+    Ok(Floats { guard, range })
+}
+
+fn tensor(data: Vec<f32>, shape: impl Into<candle_core::Shape>) -> Result<Tensor> {
+    Tensor::from_vec(data, shape.into(), &Device::Cpu)
+}
+
+/// Rows a task works on when work goes row by row; fixed, because gradients over rows are added chunk by chunk.
+const CHUNK: usize = 32;
+
+/// Fills `out`, `width` a row, in chunks of [`CHUNK`] rows: `fill(first row, chunk)`.
+fn by_rows(out: &mut [f32], width: usize, fill: impl Fn(usize, &mut [f32]) + Sync) {
+    if width == 0 {
+        return;
+    }
+    // An elementwise pass costs about as much an element as a short chain does.
+    if kernels::parallel::tasks_for(out.len() * 8) > 1 {
+        out.par_chunks_mut(CHUNK * width).enumerate().for_each(|(i, chunk)| fill(i * CHUNK, chunk));
+    } else {
+        out.chunks_mut(CHUNK * width).enumerate().for_each(|(i, chunk)| fill(i * CHUNK, chunk));
+    }
+}
+
+/// As [`by_rows`] for two outputs of the same width.
+fn by_rows_pair(a: &mut [f32], b: &mut [f32], width: usize, fill: impl Fn(usize, &mut [f32], &mut [f32]) + Sync) {
+    if width == 0 {
+        return;
+    }
+    let size = CHUNK * width;
+    if kernels::parallel::tasks_for(a.len() * 8) > 1 {
+        let pairs = a.par_chunks_mut(size).zip(b.par_chunks_mut(size)).enumerate();
+        pairs.for_each(|(i, (a, b))| fill(i * CHUNK, a, b));
+    } else {
+        a.chunks_mut(size).zip(b.chunks_mut(size)).enumerate().for_each(|(i, (a, b))| fill(i * CHUNK, a, b));
+    }
+}

@@ -1,0 +1,81 @@
+//! Keeps the keys and values of sequences that were computed, by their tokens.
+//!
+//! # Invariants
+//! What is kept changes how long a reply takes, never what it is.
+
+use super::ops::KvCache;
+use crate::model::TokenId;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+/// How many first tokens two sequences share.
+pub fn shared(a: &[TokenId], b: &[TokenId]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+pub struct PrefixStore {
+    /// In lexicographic order, where the longest shared prefix is always a neighbour's.
+    entries: BTreeMap<Vec<TokenId>, Entry>,
+    rows: usize,
+    most_rows: usize,
+    clock: u64,
+}
+
+struct Entry {
+    caches: Vec<KvCache>,
+    /// When it was last asked for, in requests.
+    used: u64,
+}
+
+impl PrefixStore {
+    pub fn new(most_rows: usize) -> Self {
+        Self { entries: BTreeMap::new(), rows: 0, most_rows, clock: 0 }
+    }
+
+    fn nearest(&self, tokens: &[TokenId]) -> Option<(usize, &Vec<TokenId>)> {
+        let before = self.entries.range::<[TokenId], _>((Bound::Unbounded, Bound::Included(tokens))).next_back();
+        let after = self.entries.range::<[TokenId], _>((Bound::Excluded(tokens), Bound::Unbounded)).next();
+        before.into_iter().chain(after).map(|(kept, _)| (shared(kept, tokens), kept)).max_by_key(|(length, _)| *length)
+    }
+
+    /// The most first tokens of `tokens` that one entry holds.
+    pub fn longest(&self, tokens: &[TokenId]) -> usize {
+        self.nearest(tokens).map_or(0, |(length, _)| length)
+    }
+
+    /// A copy of the caches of the entry that shares most; they hold that entry's other tokens too.
+    pub fn fetch(&mut self, tokens: &[TokenId]) -> Vec<KvCache> {
+        let Some((_, key)) = self.nearest(tokens) else { return Vec::new() };
+        let key = key.clone();
+        self.clock += 1;
+        let entry = self.entries.get_mut(&key).expect("invariant: the key was just found");
+        entry.used = self.clock;
+        entry.caches.clone()
+    }
+
+    /// Keeps a sequence; entries that are its beginnings go, and the longest unused ones when there is no room.
+    pub fn insert(&mut self, tokens: Vec<TokenId>, caches: Vec<KvCache>) {
+        if tokens.len() > self.most_rows || self.longest(&tokens) == tokens.len() {
+            return;
+        }
+        while let Some((length, key)) = self.nearest(&tokens)
+            && length == key.len()
+        {
+            let key = key.clone();
+            self.remove(&key);
+        }
+        self.clock += 1;
+        self.rows += tokens.len();
+        self.entries.insert(tokens, Entry { caches, used: self.clock });
+        while self.rows > self.most_rows {
+            let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| key.clone());
+            self.remove(&oldest.expect("invariant: rows are those of entries"));
+        }
+    }
+
+    fn remove(&mut self, key: &[TokenId]) {
+        if self.entries.remove(key).is_some() {
+            self.rows -= key.len();
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Turns a declared model into what it stands for: shape, weights, tokenizer, chat template.
+//!
+//! # Invariants
+//! Nothing here trains or generates. What decides a reply is in [`identity`], and nothing else is.
+
+use super::chat::Chat;
+use super::config::{self, Config, Shape};
+use super::fresh;
+use super::tokenizer::Tokenizer;
+use super::weights::{self, Arrays, read, read_text};
+use crate::base::{Digest, Hasher, Seed};
+use crate::model::{Device, ModelError, ModelSpec, Source, TokenId};
+use serde_json::Value;
+use std::path::Path;
+
+/// What a spec declares, weights apart.
+pub struct Declared {
+    pub shape: Shape,
+    pub tokenizer: Tokenizer,
+    pub chat: Chat,
+    pub bos: Option<TokenId>,
+    pub eos: Vec<TokenId>,
+    /// Names the model in messages.
+    pub name: String,
+    texts: Texts,
+}
+
+/// The tokenizer's files as they are.
+struct Texts {
+    tokenizer: Vec<u8>,
+    config: String,
+    template: String,
+}
+
+/// # Errors
+/// A missing or foreign file, an unsupported config, a context the model was not made for, a device this build lacks.
+pub fn declared(spec: &ModelSpec) -> Result<Declared, ModelError> {
+    if let Device::Cuda | Device::Metal = spec.device {
+        return Err(ModelError::Engine(format!("this build has no {} support", spec.device.as_str())));
+    }
+    let context = spec.context as usize;
+    let (name, directory) = match &spec.source {
+        Source::Path(path) => (path.display().to_string(), path),
+        Source::Fresh(fresh) => ("fresh model".to_owned(), &fresh.tokenizer),
+        Source::Scripted(path) => return Err(ModelError::Script(path.display().to_string())),
+    };
+    let wrong = |field: &str, problem: String| ModelError::Config { path: name.clone(), field: field.into(), problem };
+    if context < 2 {
+        return Err(wrong("context", format!("is {context}: room for no reply")));
+    }
+    let (tokenizer, tokenizer_bytes) = Tokenizer::open(directory)?;
+    let texts = texts(directory, tokenizer_bytes)?;
+    let special = |field| special_token(&texts.config, field);
+    let (bos, eos) = (special("bos_token"), special("eos_token"));
+    let Config { shape, bos: bos_id, eos: mut ends } = match &spec.source {
+        Source::Path(path) => {
+            let file = path.join("config.json");
+            config::parse(&file.display().to_string(), &read_text(&file)?)?
+        }
+        Source::Fresh(fresh) => {
+            Config { shape: Shape::fresh(fresh, tokenizer.vocab(), context)?, bos: None, eos: Vec::new() }
+        }
+        Source::Scripted(_) => unreachable!("returned above"),
+    };
+    if shape.positions < context {
+        let problem = format!("is {}, less than the declared context of {context}", shape.positions);
+        return Err(wrong("max_position_embeddings", problem));
+    }
+    if tokenizer.vocab() > shape.vocab {
+        let problem = format!("is {}; the tokenizer has {} tokens", shape.vocab, tokenizer.vocab());
+        return Err(wrong("vocab_size", problem));
+    }
+    let generation = directory.join("generation_config.json");
+    if matches!(spec.source, Source::Path(_)) && generation.exists() {
+        ends.extend(generation_ends(&read_text(&generation)?));
+    }
+    ends.extend(eos.as_deref().and_then(|eos| tokenizer.id(eos)));
+    ends.sort_unstable();
+    ends.dedup();
+    let bos_id = bos_id.or_else(|| tokenizer.id(bos.as_deref()?));
+    let chat = Chat::new(&texts.template, bos, eos, &ends, &tokenizer)?;
+    Ok(Declared { shape, tokenizer, chat, bos: bos_id, eos: ends, name, texts })
+}
+
+fn texts(directory: &Path, tokenizer: Vec<u8>) -> Result<Texts, ModelError> {
+    let path = directory.join("tokenizer_config.json");
+    let wrong = |problem: String| ModelError::File { path: path.display().to_string(), problem };
+    let config = read_text(&path)?;
+    let value: Value = serde_json::from_str(&config).map_err(|error| wrong(format!("is not JSON: {error}")))?;
+    let separate = directory.join("chat_template.jinja");
+    let template = if separate.exists() {
+        read_text(&separate)?
+    } else {
+        match &value["chat_template"] {
+            Value::String(template) => template.clone(),
+            // Several by name, as some models with tools have: the default one.
+            Value::Array(list) => {
+                let default = list.iter().find(|entry| entry["name"] == "default");
+                let template = default.and_then(|entry| entry["template"].as_str());
+                template.ok_or_else(|| wrong("has no chat template named `default`".to_owned()))?.to_owned()
+            }
+            _ => return Err(wrong("has no `chat_template`, and there is no chat_template.jinja".to_owned())),
+        }
+    };
+    Ok(Texts { tokenizer, config, template })
+}
+
+/// A special token's text: a string, or an object with its `content`.
+fn special_token(config: &str, field: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(config).ok()?;
+    let token = &value[field];
+    token.as_str().or_else(|| token["content"].as_str()).map(str::to_owned)
+}
+
+fn generation_ends(text: &str) -> Vec<TokenId> {
+    let value: Value = serde_json::from_str(text).unwrap_or_default();
+    let id = |value: &Value| value.as_u64().and_then(|id| TokenId::try_from(id).ok());
+    match &value["eos_token_id"] {
+        Value::Array(list) => list.iter().filter_map(id).collect(),
+        one => id(one).into_iter().collect(),
+    }
+}
+
+impl Declared {
+    /// The declared weights, in f32 and full precision.
+    pub fn weights(&self, spec: &ModelSpec) -> Result<Arrays, ModelError> {
+        match &spec.source {
+            Source::Path(path) => weights::check(&self.name, &self.shape, weights::load(path)?),
+            Source::Fresh(fresh) => Ok(fresh::weights(&self.shape, Seed(fresh.seed))),
+            Source::Scripted(path) => Err(ModelError::Script(path.display().to_string())),
+        }
+    }
+
+    /// Writes the tokenizer's files, the chat template where transformers looks for it.
+    pub fn write_tokenizer(&self, directory: &Path) -> std::io::Result<()> {
+        let mut config: Value = serde_json::from_str(&self.texts.config).unwrap_or_default();
+        config["chat_template"] = Value::String(self.texts.template.clone());
+        std::fs::write(directory.join("tokenizer.json"), &self.texts.tokenizer)?;
+        std::fs::write(directory.join("tokenizer_config.json"), format!("{config:#}\n"))
+    }
+}
+
+/// The digest of all that decides what the model says.
+pub fn identity(spec: &ModelSpec) -> Result<Digest, ModelError> {
+    let declared = declared(spec)?;
+    let mut hasher = Hasher::new("agx-local-model/1");
+    hasher.put(&spec.context).put(&spec.dtype).bytes(&declared.texts.tokenizer).put(&declared.texts.template);
+    // Rendered, so that the order of a config's fields and what transformers notes in it do not count.
+    hasher.put(&config::render(&declared.shape, declared.bos, &declared.eos, "any"));
+    hasher.put(&special_token(&declared.texts.config, "bos_token"));
+    hasher.put(&special_token(&declared.texts.config, "eos_token"));
+    match &spec.source {
+        Source::Path(path) => {
+            hasher.str("files");
+            for file in weights::files(path)? {
+                hasher.bytes(&read(&file)?);
+            }
+        }
+        Source::Fresh(fresh) => {
+            hasher.str("fresh/1").u64(fresh.seed);
+        }
+        Source::Scripted(path) => return Err(ModelError::Script(path.display().to_string())),
+    }
+    Ok(hasher.finish())
+}

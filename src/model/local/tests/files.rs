@@ -1,0 +1,207 @@
+//! Model directories that are wrong: one clear error each, never a panic.
+
+use super::*;
+use crate::model::ModelError;
+use crate::model::local::{LocalModel, export, identity};
+use std::path::PathBuf;
+
+/// A whole model directory, exported from a fresh model.
+fn exported(half: bool) -> (TempDir, PathBuf) {
+    let directory = tokenizer();
+    let path = directory.path().join("model");
+    export(&fresh(directory.path()), None, &path, half).unwrap();
+    (directory, path)
+}
+
+fn open(path: &Path) -> Result<LocalModel, ModelError> {
+    LocalModel::open(&spec(Source::Path(path.to_owned())), None)
+}
+
+fn problem(path: &Path) -> String {
+    open(path).err().expect("a wrong directory opened").to_string()
+}
+
+#[test]
+fn an_exported_model_says_what_the_original_says() {
+    let (directory, path) = exported(false);
+    let original = LocalModel::open(&fresh(directory.path()), None).unwrap();
+    let copy = open(&path).unwrap();
+    let requests = requests(&original, 1.0);
+    assert_eq!(replies(&original, &requests), replies(&copy, &requests));
+    // In bf16 it is another model, the one that the original is when declared in bf16.
+    let (directory, path) = exported(true);
+    let copy = open(&path).unwrap();
+    let rounded = ModelSpec { dtype: Dtype::Bf16, ..fresh(directory.path()) };
+    assert_eq!(replies(&LocalModel::open(&rounded, None).unwrap(), &requests), replies(&copy, &requests));
+    assert_ne!(replies(&original, &requests), replies(&copy, &requests));
+}
+
+#[test]
+fn weights_may_lie_in_shards() {
+    let (_directory, path) = exported(false);
+    let whole = identity(&spec(Source::Path(path.clone()))).unwrap();
+    let (mut first, _) =
+        crate::model::local::weights::parse("w", &std::fs::read(path.join("model.safetensors")).unwrap()).unwrap();
+    let second = first.split_off("model.layers.1");
+    let mut map = serde_json::Map::new();
+    for (file, arrays) in [("model-1.safetensors", first), ("model-2.safetensors", second)] {
+        map.extend(arrays.keys().map(|name| (name.clone(), file.into())));
+        let bytes = crate::model::local::weights::serialize(&arrays, &Default::default(), Dtype::F32);
+        std::fs::write(path.join(file), bytes).unwrap();
+    }
+    let original = replies(&open(&path).unwrap(), &requests(&open(&path).unwrap(), 1.0));
+    std::fs::remove_file(path.join("model.safetensors")).unwrap();
+    let index = path.join("model.safetensors.index.json");
+    std::fs::write(&index, serde_json::json!({"weight_map": map}).to_string()).unwrap();
+    let sharded = open(&path).unwrap();
+    assert_eq!(replies(&sharded, &requests(&sharded, 1.0)), original);
+    assert_ne!(identity(&spec(Source::Path(path.clone()))).unwrap(), whole);
+
+    std::fs::remove_file(path.join("model-2.safetensors")).unwrap();
+    assert!(problem(&path).contains("model-2.safetensors: cannot be read"), "{}", problem(&path));
+    for (text, message) in [
+        (r#"{"weight_map": {"a": "../../etc/passwd"}}"#, "not to a file here"),
+        (r#"{"weight_map": 3}"#, "has no object `weight_map`"),
+        ("{", "is not JSON"),
+        (
+            r#"{"weight_map": {"a": "model-1.safetensors"}}"#,
+            "tensor `model.layers.1.input_layernorm.weight` is missing",
+        ),
+    ] {
+        std::fs::write(&index, text).unwrap();
+        assert!(problem(&path).contains(message), "{}", problem(&path));
+    }
+}
+
+#[test]
+fn broken_weights_name_the_file_and_the_tensor() {
+    let (_directory, path) = exported(false);
+    let file = path.join("model.safetensors");
+    let good = std::fs::read(&file).unwrap();
+    let header_end = 8 + u64::from_le_bytes(good[..8].try_into().unwrap()) as usize;
+    let header = String::from_utf8(good[8..header_end].to_vec()).unwrap();
+    let with_header = |header: &str| {
+        let padded = format!("{header:width$}", width = header.len().next_multiple_of(8));
+        [&(padded.len() as u64).to_le_bytes()[..], padded.as_bytes(), &good[header_end..]].concat()
+    };
+    let mut infinite = good.clone();
+    infinite[header_end..header_end + 4].copy_from_slice(&f32::INFINITY.to_le_bytes());
+    let norm = r#""model.norm.weight":{"data_offsets""#;
+    assert!(header.contains(norm) && header.contains("[24]"), "{header}");
+    let cases = [
+        (Vec::new(), "is not a whole safetensors file"),
+        (good[..7].to_vec(), "is not a whole safetensors file"),
+        (good[..header_end / 2].to_vec(), "is not a whole safetensors file"),
+        (good[..good.len() - 1].to_vec(), "is not a whole safetensors file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n".to_vec(), "is not a whole"),
+        ([&u64::MAX.to_le_bytes()[..], &good[8..]].concat(), "is not a whole safetensors file"),
+        (with_header("{}"), "is not a whole safetensors file"),
+        (with_header(&header.replace("[24]", "[9223372036854775807,9]")), "is not a whole safetensors file"),
+        (with_header(&header.replace("[24]", "[23]")), "is not a whole safetensors file"),
+        (
+            with_header(&header.replace("[24]", "[12,2]")),
+            "tensor `model.layers.0.input_layernorm.weight` has the shape",
+        ),
+        (with_header(&header.replace("F32", "I32")), "has the type I32"),
+        (with_header(&header.replace("model.norm", "model.gnome")), "tensor `model.norm.weight` is missing"),
+        (infinite, "tensor `model.embed_tokens.weight` holds a value that is not finite"),
+    ];
+    for (bytes, message) in cases {
+        std::fs::write(&file, bytes).unwrap();
+        let problem = problem(&path);
+        assert!(problem.contains(message), "{problem} (wanted: {message})");
+        assert!(problem.contains("model"), "{problem}");
+    }
+    let (mut arrays, _) = crate::model::local::weights::parse("w", &good).unwrap();
+    arrays.insert("model.layers.0.self_attn.q_norm.weight".into(), arrays["model.norm.weight"].clone());
+    std::fs::write(&file, crate::model::local::weights::serialize(&arrays, &Default::default(), Dtype::F32)).unwrap();
+    assert!(problem(&path).contains("q_norm.weight` has no place in this architecture"));
+    std::fs::remove_file(&file).unwrap();
+    assert!(problem(&path).contains("has neither `model.safetensors` nor"));
+    std::fs::create_dir(&file).unwrap();
+    assert!(problem(&path).contains("cannot be read"));
+}
+
+#[test]
+fn other_files_of_the_directory_are_named_too() {
+    let cases: [(&str, &[u8], &str); 8] = [
+        ("config.json", b"\xff\xfe", "is not UTF-8 text"),
+        ("config.json", b"{}", "`model_type` is missing"),
+        ("tokenizer.json", b"{}", "is not a tokenizer.json"),
+        ("tokenizer_config.json", b"[", "is not JSON"),
+        ("tokenizer_config.json", b"{}", "has no `chat_template`"),
+        ("tokenizer_config.json", br#"{"chat_template": [{"name": "rag", "template": ""}]}"#, "named `default`"),
+        (
+            "tokenizer_config.json",
+            br#"{"chat_template": "{% if %}", "eos_token": "<|end|>"}"#,
+            "the chat template failed",
+        ),
+        ("chat_template.jinja", b"{{", "the chat template failed"),
+    ];
+    for (file, bytes, message) in cases {
+        let (_directory, path) = exported(false);
+        std::fs::write(path.join(file), bytes).unwrap();
+        assert!(problem(&path).contains(message), "{}", problem(&path));
+        if file != "chat_template.jinja" {
+            std::fs::remove_file(path.join(file)).unwrap();
+            assert!(problem(&path).contains(&format!("{file}: cannot be read")), "{}", problem(&path));
+        }
+    }
+    let nowhere = Path::new("/nowhere/at/all");
+    assert!(problem(nowhere).contains("/nowhere/at/all/tokenizer.json: cannot be read"));
+}
+
+#[test]
+fn a_spec_that_asks_too_much_is_refused() {
+    let (directory, path) = exported(false);
+    let base = spec(Source::Path(path));
+    let problem = |spec: &ModelSpec| LocalModel::open(spec, None).err().unwrap().to_string();
+    assert!(problem(&ModelSpec { context: 65, ..base.clone() }).contains("`max_position_embeddings` is 64"));
+    assert!(problem(&ModelSpec { context: 0, ..base.clone() }).contains("`context` is 0"));
+    assert!(problem(&ModelSpec { device: Device::Cuda, ..base.clone() }).contains("no cuda support"));
+    let fresh = fresh(directory.path());
+    let Source::Fresh(shape) = &fresh.source else { unreachable!() };
+    for (changed, message) in [
+        (Fresh { heads: 0, ..shape.clone() }, "`num_attention_heads` is 0"),
+        (Fresh { heads: 5, ..shape.clone() }, "heads"),
+        (Fresh { heads: 24, kv_heads: 24, ..shape.clone() }, "`head_dim` is 1"),
+        (Fresh { kv_heads: 3, ..shape.clone() }, "`num_key_value_heads` is 3"),
+        (Fresh { layers: 0, ..shape.clone() }, "`num_hidden_layers` is 0"),
+    ] {
+        let problem = problem(&ModelSpec { source: Source::Fresh(changed), ..fresh.clone() });
+        assert!(problem.contains(message), "{problem}");
+    }
+}
+
+#[test]
+fn a_version_that_does_not_fit_is_refused() {
+    let directory = tokenizer();
+    let spec = fresh(directory.path());
+    let problem = |bytes: &[u8]| LocalModel::open(&spec, Some(bytes)).err().unwrap().to_string();
+    assert!(problem(b"").contains("trained weights: is not a whole safetensors file"));
+    let arrays = |names: &[(&str, &[usize])]| {
+        let array = |dims: &[usize]| super::super::weights::Array::new(dims, vec![0.5; dims.iter().product()]);
+        let all = names.iter().map(|(name, dims)| ((*name).to_owned(), array(dims))).collect();
+        super::super::weights::serialize(&all, &Default::default(), Dtype::F32)
+    };
+    let (a, b) = (
+        "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight",
+        "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight",
+    );
+    assert!(problem(&arrays(&[])).contains("tensor `lm_head.weight` is missing") || !problem(&arrays(&[])).is_empty());
+    assert!(problem(&arrays(&[(a, &[2, 24]), (b, &[24, 2])])).contains("does not say its alpha"));
+    let with = ModelSpec { lora: Some(lora()), ..spec.clone() };
+    let problem = |bytes: &[u8]| LocalModel::open(&with, Some(bytes)).err().map(|error| error.to_string());
+    assert_eq!(problem(&arrays(&[(a, &[2, 24]), (b, &[24, 2])])), None);
+    let wrong = |names: &[(&str, &[usize])]| problem(&arrays(names)).unwrap();
+    assert!(wrong(&[(a, &[2, 24])]).contains("lora_B.weight` is missing"));
+    assert!(wrong(&[(a, &[2, 25]), (b, &[24, 2])]).contains("has the shapes [2, 25] and [24, 2]"));
+    assert!(wrong(&[(a, &[2, 24]), (b, &[24, 3])]).contains("has the shapes"));
+    assert!(wrong(&[(a, &[48]), (b, &[24, 2])]).contains("is not two matrices"));
+    assert!(wrong(&[(b, &[24, 2])]).contains("lora_A.weight` is missing"));
+    assert!(
+        wrong(&[(&a.replace("layers.0", "layers.9"), &[2, 24]), (&b.replace("layers.0", "layers.9"), &[24, 2])])
+            .contains("no module `model.layers.9.self_attn.q_proj`")
+    );
+    assert!(wrong(&[(a, &[2, 24]), ("model.norm.weight", &[24])]).contains("neither LoRA's A nor its B"));
+}

@@ -1,0 +1,350 @@
+//! Turns rows of tokens into new weights: supervised fine-tuning of all weights or of a low-rank adapter.
+//!
+//! A step takes `batch` rows, packs them side by side without padding, and minimises
+//! `−Σ log p(token) / (number of trained tokens)` over the whole batch by AdamW (β₁ 0.9, β₂ 0.95, ε 1e-8). A batch of many
+//! tokens goes through in chunks of whole rows whose gradients add up to the batch's.
+//!
+//! # Determinism
+//! The order of rows, the chunks and every sum are fixed by rows, recipe and seed; not by memory, threads or clock. A
+//! training that goes on from a checkpoint ends in the same bytes as one that was never interrupted.
+//!
+//! # Invariants
+//! No row is cut, padded or skipped; no variable is left without a gradient.
+
+use super::checkpoint::{self, Checkpoint, Progress};
+use super::decoder::{Decoder, Parameters, Sight, tensor};
+use super::kernels::math::cos_sin;
+use super::lora::{self, Adapter, Version};
+use super::ops::{self, Segments};
+use super::optim::{AdamW, AdamWConfig, Gradients};
+use super::source::{self, Declared};
+use super::weights::{Array, Arrays};
+use crate::base::{Digest, Hasher, Seed};
+use crate::model::{
+    Decay, LossOn, Method, ModelError, ModelSpec, TrainConfig, TrainMonitor, TrainProgress, TrainRow, Trained,
+};
+use candle_core::{Tensor, Var};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Rows of a batch go forward together up to this many tokens.
+const CHUNK_TOKENS: usize = 2048;
+/// Arithmetic between two checkpoints, in operations: some twenty seconds of two cores.
+const CHECKPOINT_WORK: f64 = 4e12;
+/// The share of the peak at which a cosine ends.
+const COSINE_FLOOR: f64 = 0.1;
+
+fn failed(problem: impl std::fmt::Display) -> ModelError {
+    ModelError::Training(problem.to_string())
+}
+
+fn engine(error: candle_core::Error) -> ModelError {
+    ModelError::Engine(error.to_string())
+}
+
+/// See [`crate::model::train`].
+pub fn train(
+    spec: &ModelSpec,
+    start: Option<&[u8]>,
+    rows: &[TrainRow],
+    config: &TrainConfig,
+    seed: Seed,
+    monitor: &mut dyn TrainMonitor,
+) -> Result<Trained, ModelError> {
+    let declared = source::declared(spec)?;
+    check(&declared, spec, rows, config)?;
+    let training = training_digest(spec, start, rows, config, seed)?;
+    let mut run = Run::new(&declared, spec, start, config, seed)?;
+    let mut progress = Progress::default();
+    if let Some(checkpoint) = monitor.load().and_then(|bytes| checkpoint::read(training, &bytes)) {
+        progress = checkpoint.progress;
+        run.restore(checkpoint)?;
+    }
+    let per_epoch = rows.len().div_ceil(config.batch as usize) as u64;
+    let steps = per_epoch * u64::from(config.epochs);
+    let parameters: usize = run.parameters;
+    let checkpoint_tokens = (CHECKPOINT_WORK / (6.0 * parameters as f64)) as u64;
+    let mut saved_at = progress.tokens;
+    let mut epoch = (u64::MAX, Vec::new());
+    while progress.step < steps {
+        if monitor.paused() {
+            monitor.save(&checkpoint::write(training, run.checkpoint(progress)?));
+            return Err(ModelError::Paused);
+        }
+        let number = progress.step / per_epoch;
+        if epoch.0 != number {
+            epoch = (number, order(rows.len(), seed, number));
+        }
+        let from = (progress.step % per_epoch) as usize * config.batch as usize;
+        let to = rows.len().min(from + config.batch as usize);
+        let batch: Vec<&TrainRow> = epoch.1[from..to].iter().map(|index| &rows[*index]).collect();
+        let (loss, grad_norm) = run.step(&batch, progress.step, rate(config, progress.step, steps))?;
+        if progress.step == 0 {
+            progress.first_loss = loss;
+        }
+        progress.last_loss = loss;
+        progress.step += 1;
+        progress.tokens += batch.iter().map(|row| row.tokens.len() as u64).sum::<u64>();
+        let Progress { step, tokens, .. } = progress;
+        monitor.progress(TrainProgress { step, steps, loss, grad_norm, tokens });
+        if tokens - saved_at >= checkpoint_tokens && step < steps {
+            monitor.save(&checkpoint::write(training, run.checkpoint(progress)?));
+            saved_at = tokens;
+        }
+    }
+    let Progress { step, tokens, first_loss, last_loss } = progress;
+    let weights = lora::write(&run.version(&declared)?);
+    Ok(Trained { weights, steps: step, tokens, first_loss, last_loss })
+}
+
+/// Refuses rows and recipes that cannot be trained on.
+fn check(declared: &Declared, spec: &ModelSpec, rows: &[TrainRow], config: &TrainConfig) -> Result<(), ModelError> {
+    let Method::Sft { loss_on } = config.method;
+    if rows.is_empty() {
+        return Err(failed("there are no rows to learn from"));
+    }
+    if config.batch == 0 || config.epochs == 0 {
+        return Err(failed("batch and epochs must be at least 1"));
+    }
+    let sane = |value: f64| value.is_finite() && value >= 0.0;
+    let (Decay::Constant { warmup } | Decay::Cosine { warmup }) = config.decay;
+    if !sane(config.lr) || !sane(config.clip) || !sane(config.weight_decay) || !(0.0..=1.0).contains(&warmup) {
+        return Err(failed("lr, clip and weight decay must be at least 0, warm-up a share from 0 to 1"));
+    }
+    config.lora.as_ref().map_or(Ok(()), lora::check)?;
+    let most = config.max_len.unwrap_or(spec.context).min(spec.context) as usize;
+    for (index, row) in rows.iter().enumerate() {
+        let TrainRow { tokens, learn } = row;
+        if tokens.len() != learn.len() {
+            return Err(failed(format!("row {index} has {} tokens and {} marks", tokens.len(), learn.len())));
+        }
+        if tokens.len() > most {
+            return Err(failed(format!("row {index} has {} tokens; at most {most} are allowed", tokens.len())));
+        }
+        if let Some(id) = tokens.iter().find(|id| **id as usize >= declared.shape.vocab) {
+            return Err(failed(format!("row {index} holds token {id}, which is outside the vocabulary")));
+        }
+        if targets(row, loss_on).all(|(_, learn)| !learn) {
+            return Err(failed(format!("row {index} has no token to learn")));
+        }
+    }
+    Ok(())
+}
+
+/// What each position but the last is to predict, and whether it counts.
+fn targets(row: &TrainRow, loss_on: LossOn) -> impl Iterator<Item = (u32, bool)> {
+    let all = loss_on == LossOn::All;
+    row.tokens.iter().zip(&row.learn).skip(1).map(move |(token, learn)| (*token, all || *learn))
+}
+
+fn training_digest(
+    spec: &ModelSpec,
+    start: Option<&[u8]>,
+    rows: &[TrainRow],
+    config: &TrainConfig,
+    seed: Seed,
+) -> Result<Digest, ModelError> {
+    let mut hasher = Hasher::new("agx-training/1");
+    hasher.put(&source::identity(spec)?).put(&start.map(Digest::of_bytes)).put(rows).put(config).put(&seed);
+    Ok(hasher.finish())
+}
+
+/// The order of the rows in one epoch.
+fn order(rows: usize, seed: Seed, epoch: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..rows).collect();
+    seed.derive("epoch").derive(epoch).rng().shuffle(&mut order);
+    order
+}
+
+/// The learning rate of a step, counted from zero.
+fn rate(config: &TrainConfig, step: u64, steps: u64) -> f64 {
+    let (Decay::Constant { warmup } | Decay::Cosine { warmup }) = config.decay;
+    let warm = (warmup * steps as f64).ceil();
+    let step = step as f64;
+    if step < warm {
+        return config.lr * (step + 1.0) / warm;
+    }
+    match config.decay {
+        Decay::Constant { .. } => config.lr,
+        Decay::Cosine { .. } => {
+            let done = (step - warm) / (steps as f64 - warm).max(1.0);
+            let (cosine, _) = cos_sin(std::f64::consts::PI * done);
+            config.lr * (COSINE_FLOOR + (1.0 - COSINE_FLOOR) * 0.5 * (1.0 + cosine))
+        }
+    }
+}
+
+/// A training on its way.
+struct Run<'a> {
+    config: &'a TrainConfig,
+    seed: Seed,
+    decoder: Decoder,
+    optimiser: AdamW,
+    parameters: usize,
+    output: Output,
+}
+
+/// What the variables become in the end.
+enum Output {
+    Full,
+    Adapter,
+    /// An adapter over weights that are not the declared ones: merged, so that the version opens over the declared.
+    Merged(Arrays),
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        declared: &Declared,
+        spec: &ModelSpec,
+        start: Option<&[u8]>,
+        config: &'a TrainConfig,
+        seed: Seed,
+    ) -> Result<Self, ModelError> {
+        let shape = &declared.shape;
+        let base = declared.weights(spec)?;
+        let parameters = base.values().map(|array| array.data.len()).sum();
+        let start = start.map(|bytes| lora::read(bytes, spec.lora.as_ref())).transpose()?;
+        let merge = |base, start: Option<Version>| match start {
+            Some(version) => lora::apply(shape, base, version),
+            None => Ok(base),
+        };
+        let (decoder, variables, output) = match &config.lora {
+            None => {
+                let variables = variables(&merge(base, start)?)?;
+                let decoder = Decoder::new(shape, &Parameters::Full(&variables), spec.context as usize);
+                (decoder, variables, Output::Full)
+            }
+            Some(lora) => {
+                let (base, adapters, output) = match start {
+                    Some(Version::Adapter(adapter)) if lora::fits(shape, lora, &adapter) => {
+                        (base, adapter.arrays, Output::Adapter)
+                    }
+                    None => (base, lora::fresh(shape, lora, seed.derive("adapter")), Output::Adapter),
+                    other => {
+                        let base = merge(base, other)?;
+                        (base.clone(), lora::fresh(shape, lora, seed.derive("adapter")), Output::Merged(base))
+                    }
+                };
+                let variables = variables(&adapters)?;
+                let (scale, dropout) = (lora::scale(lora), lora.dropout > 0.0);
+                let parameters = Parameters::Lora { base: &base, adapters: &variables, scale, dropout };
+                (Decoder::new(shape, &parameters, spec.context as usize), variables, output)
+            }
+        };
+        let adam = AdamWConfig { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: config.weight_decay };
+        let optimiser = AdamW::new(variables, adam);
+        Ok(Self { config, seed, decoder: decoder.map_err(engine)?, optimiser, parameters, output })
+    }
+
+    /// One optimiser step; gives the loss and the norm of the gradient before clipping.
+    fn step(&mut self, batch: &[&TrainRow], step: u64, lr: f64) -> Result<(f64, f64), ModelError> {
+        let Method::Sft { loss_on } = self.config.method;
+        let counted = |row: &TrainRow| targets(row, loss_on).filter(|(_, learn)| *learn).count();
+        let total: usize = batch.iter().map(|row| counted(row)).sum();
+        let mut loss = 0.0;
+        let mut gradients: Option<Gradients> = None;
+        for (number, chunk) in chunks(batch).into_iter().enumerate() {
+            let share = chunk.iter().map(|row| counted(row)).sum::<usize>() as f64 / total as f64;
+            let seed = self.seed.derive("dropout").derive(step).derive(number);
+            let part = self.loss(&chunk, seed).and_then(|part| part.affine(share, 0.0)).map_err(engine)?;
+            loss += f64::from(part.to_scalar::<f32>().map_err(engine)?);
+            if !loss.is_finite() {
+                return Err(failed(format!("the loss of step {} is not finite; a lower lr may help", step + 1)));
+            }
+            let store = part.backward().map_err(engine)?;
+            let new = Gradients::of(self.optimiser.vars(), &store).map_err(failed)?;
+            match &mut gradients {
+                None => gradients = Some(new),
+                Some(sum) => sum.add(&new).map_err(engine)?,
+            }
+        }
+        let gradients = gradients.ok_or_else(|| failed("an empty batch"))?;
+        let norm = gradients.global_norm().map_err(engine)?;
+        if !norm.is_finite() {
+            return Err(failed(format!("the gradient of step {} is not finite; a lower lr may help", step + 1)));
+        }
+        let clip = self.config.clip;
+        let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
+        self.optimiser.step(&gradients, lr, scale).map_err(engine)?;
+        Ok((loss, norm))
+    }
+
+    /// The mean loss over the counted tokens of some rows.
+    fn loss(&self, rows: &[&TrainRow], seed: Seed) -> candle_core::Result<Tensor> {
+        let Method::Sft { loss_on } = self.config.method;
+        let inputs = |row: &&TrainRow| row.tokens.len() - 1;
+        let segments = Arc::new(Segments::from_lengths(rows.iter().map(inputs)));
+        let ids: Vec<u32> = rows.iter().flat_map(|row| row.tokens[..row.tokens.len() - 1].iter().copied()).collect();
+        let (targets, weights): (Vec<u32>, Vec<f32>) = rows
+            .iter()
+            .flat_map(|row| targets(row, loss_on))
+            .map(|(target, learn)| (target, if learn { 1.0 } else { 0.0 }))
+            .unzip();
+        let rate = self.config.lora.as_ref().map_or(0.0, |lora| lora.dropout);
+        let mask = |site: usize, rows: usize, width: usize| {
+            let (seed, kept) = (seed.derive(site), (1.0 / (1.0 - rate)) as f32);
+            let draw = |position| if seed.uniform(position) < rate { 0.0 } else { kept };
+            let mask: Vec<f32> = (0..(rows * width) as u64).map(draw).collect();
+            Tensor::from_vec(mask, (rows, width), &candle_core::Device::Cpu)
+        };
+        let positions = Arc::from(segments.positions());
+        let hidden = self.decoder.hidden(&ids, &positions, Sight::Whole(&segments), Some(&mask))?;
+        ops::cross_entropy(&hidden, self.decoder.head(), &targets, &weights)
+    }
+
+    fn arrays(&self) -> Result<Arrays, ModelError> {
+        let array = |(name, variable): (&String, &Var)| {
+            let data = variable.flatten_all()?.to_vec1::<f32>()?;
+            Ok((name.clone(), Array::new(variable.dims(), data)))
+        };
+        self.optimiser.vars().iter().map(array).collect::<candle_core::Result<_>>().map_err(engine)
+    }
+
+    fn checkpoint(&self, progress: Progress) -> Result<Checkpoint, ModelError> {
+        Ok(Checkpoint { progress, variables: self.arrays()?, optimiser: self.optimiser.state() })
+    }
+
+    fn restore(&mut self, checkpoint: Checkpoint) -> Result<(), ModelError> {
+        for (name, variable) in self.optimiser.vars() {
+            let array = checkpoint.variables.get(name);
+            let array = array.ok_or_else(|| failed(format!("the checkpoint has no `{name}`")))?;
+            tensor(array).and_then(|value| variable.set(&value)).map_err(engine)?;
+        }
+        self.optimiser.restore(checkpoint.optimiser).map_err(engine)
+    }
+
+    fn version(self, declared: &Declared) -> Result<Version, ModelError> {
+        let arrays = self.arrays()?;
+        let adapter = |arrays| {
+            let lora = self.config.lora.as_ref().expect("invariant: adapters come from a LoRA recipe");
+            Version::Adapter(Adapter { arrays, scale: lora::scale(lora) })
+        };
+        match self.output {
+            Output::Full => Ok(Version::Full(arrays)),
+            Output::Adapter => Ok(adapter(arrays)),
+            Output::Merged(base) => Ok(Version::Full(lora::apply(&declared.shape, base, adapter(arrays))?)),
+        }
+    }
+}
+
+pub(super) fn variables(arrays: &Arrays) -> Result<BTreeMap<String, Var>, ModelError> {
+    let variable = |(name, array): (&String, &Array)| Ok((name.clone(), Var::from_tensor(&tensor(array)?)?));
+    arrays.iter().map(variable).collect::<candle_core::Result<_>>().map_err(engine)
+}
+
+/// The rows of a batch in runs of at most [`CHUNK_TOKENS`] tokens, one row at least.
+fn chunks<'r>(batch: &[&'r TrainRow]) -> Vec<Vec<&'r TrainRow>> {
+    let mut chunks: Vec<Vec<&TrainRow>> = Vec::new();
+    let mut tokens = usize::MAX;
+    for row in batch {
+        tokens = tokens.saturating_add(row.tokens.len());
+        match chunks.last_mut() {
+            Some(chunk) if tokens <= CHUNK_TOKENS => chunk.push(row),
+            _ => {
+                tokens = row.tokens.len();
+                chunks.push(vec![row]);
+            }
+        }
+    }
+    chunks
+}

@@ -1,0 +1,215 @@
+//! Turns safetensors files, one or many, into named arrays of f32, and arrays into safetensors bytes.
+//!
+//! # Invariants
+//! f32, bf16 and f16 widen exactly. Equal arrays give equal bytes, wherever they were made.
+//! No file can make this panic: whatever is wrong is one error that names the file and the tensor.
+
+use super::config::Shape;
+use crate::model::{Dtype, ModelError};
+use half::{bf16, f16};
+use safetensors::{SafeTensors, tensor::TensorView};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// One tensor, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    pub shape: Vec<usize>,
+    pub data: Vec<f32>,
+}
+
+impl Array {
+    pub fn new(shape: &[usize], data: Vec<f32>) -> Self {
+        debug_assert_eq!(shape.iter().product::<usize>(), data.len());
+        Self { shape: shape.to_vec(), data }
+    }
+}
+
+pub type Arrays = BTreeMap<String, Array>;
+
+fn file_error(path: &str, problem: impl Into<String>) -> ModelError {
+    ModelError::File { path: path.to_owned(), problem: problem.into() }
+}
+
+/// Reads a file that must be there.
+pub fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
+    std::fs::read(path).map_err(|error| file_error(&path.display().to_string(), format!("cannot be read: {error}")))
+}
+
+/// Reads a text file that must be there.
+pub fn read_text(path: &Path) -> Result<String, ModelError> {
+    String::from_utf8(read(path)?).map_err(|_| file_error(&path.display().to_string(), "is not UTF-8 text"))
+}
+
+/// The weight files of a model directory, in name order.
+///
+/// # Errors
+/// Neither `model.safetensors` nor `model.safetensors.index.json`; an index that is not one, or points out of the
+/// directory.
+pub fn files(directory: &Path) -> Result<Vec<PathBuf>, ModelError> {
+    let single = directory.join("model.safetensors");
+    if single.exists() {
+        return Ok(vec![single]);
+    }
+    let index = directory.join("model.safetensors.index.json");
+    let name = index.display().to_string();
+    if !index.exists() {
+        let problem = "has neither `model.safetensors` nor `model.safetensors.index.json`";
+        return Err(file_error(&directory.display().to_string(), problem));
+    }
+    let value: Value = serde_json::from_str(&read_text(&index)?)
+        .map_err(|error| file_error(&name, format!("is not JSON: {error}")))?;
+    let map = value.get("weight_map").and_then(Value::as_object);
+    let map = map.ok_or_else(|| file_error(&name, "has no object `weight_map`"))?;
+    let mut shards = BTreeSet::new();
+    for (tensor, file) in map {
+        let plain = file.as_str().filter(|file| {
+            let mut parts = Path::new(file).components();
+            matches!(parts.next(), Some(std::path::Component::Normal(_))) && parts.next().is_none()
+        });
+        let file =
+            plain.ok_or_else(|| file_error(&name, format!("`{tensor}` points to {file}, not to a file here")))?;
+        shards.insert(directory.join(file));
+    }
+    Ok(shards.into_iter().collect())
+}
+
+/// All arrays of a model directory.
+pub fn load(directory: &Path) -> Result<Arrays, ModelError> {
+    let mut all = Arrays::new();
+    for file in files(directory)? {
+        let name = file.display().to_string();
+        for (tensor, array) in parse(&name, &read(&file)?)?.0 {
+            if all.contains_key(&tensor) {
+                return Err(file_error(&name, format!("tensor `{tensor}` is also in another shard")));
+            }
+            all.insert(tensor, array);
+        }
+    }
+    Ok(all)
+}
+
+/// The arrays and the metadata of one safetensors file, `name` for messages.
+pub fn parse(name: &str, bytes: &[u8]) -> Result<(Arrays, BTreeMap<String, String>), ModelError> {
+    let (_, header) = SafeTensors::read_metadata(bytes)
+        .map_err(|error| file_error(name, format!("is not a whole safetensors file: {error}")))?;
+    let tensors = SafeTensors::deserialize(bytes)
+        .map_err(|error| file_error(name, format!("is not a whole safetensors file: {error}")))?;
+    let metadata = header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let mut arrays = Arrays::new();
+    for (tensor, view) in tensors.iter() {
+        let data = widen(&view).map_err(|problem| file_error(name, format!("tensor `{tensor}` {problem}")))?;
+        arrays.insert(tensor.to_owned(), Array { shape: view.shape().to_vec(), data });
+    }
+    Ok((arrays, metadata))
+}
+
+fn widen(view: &TensorView) -> Result<Vec<f32>, String> {
+    let pairs = || view.data().chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    let data: Vec<f32> = match view.dtype() {
+        safetensors::Dtype::F32 => {
+            let quads = view.data().chunks_exact(4);
+            quads.map(|quad| f32::from_le_bytes([quad[0], quad[1], quad[2], quad[3]])).collect()
+        }
+        safetensors::Dtype::BF16 => pairs().map(|bits| bf16::from_bits(bits).to_f32()).collect(),
+        safetensors::Dtype::F16 => pairs().map(|bits| f16::from_bits(bits).to_f32()).collect(),
+        other => return Err(format!("has the type {other:?}; supported: F32, BF16, F16")),
+    };
+    match data.iter().all(|value| value.is_finite()) {
+        true => Ok(data),
+        false => Err("holds a value that is not finite".to_owned()),
+    }
+}
+
+/// Rounds to what `dtype` can hold, to nearest even.
+pub fn round(data: &mut [f32], dtype: Dtype) {
+    match dtype {
+        Dtype::F32 => {}
+        Dtype::Bf16 => data.iter_mut().for_each(|value| *value = bf16::from_f32(*value).to_f32()),
+        Dtype::F16 => data.iter_mut().for_each(|value| *value = f16::from_f32(*value).to_f32()),
+    }
+}
+
+/// Safetensors bytes, tensors and metadata in name order: the format's own writer sorts by type and name, but takes
+/// metadata as a hash map.
+pub fn serialize(arrays: &Arrays, metadata: &BTreeMap<String, String>, dtype: Dtype) -> Vec<u8> {
+    let (label, width) = match dtype {
+        Dtype::F32 => ("F32", 4),
+        Dtype::Bf16 => ("BF16", 2),
+        Dtype::F16 => ("F16", 2),
+    };
+    let mut header = serde_json::Map::new();
+    if !metadata.is_empty() {
+        header.insert("__metadata__".to_owned(), json!(metadata));
+    }
+    let mut offset = 0;
+    for (name, array) in arrays {
+        let end = offset + array.data.len() * width;
+        header.insert(name.clone(), json!({"dtype": label, "shape": array.shape, "data_offsets": [offset, end]}));
+        offset = end;
+    }
+    let mut text = Value::Object(header).to_string();
+    // The data begins at a multiple of eight; the format pads its header with spaces.
+    text.extend(std::iter::repeat_n(' ', text.len().next_multiple_of(8) - text.len()));
+    let mut bytes = Vec::with_capacity(8 + text.len() + offset);
+    bytes.extend((text.len() as u64).to_le_bytes());
+    bytes.extend(text.as_bytes());
+    for value in arrays.values().flat_map(|array| &array.data) {
+        match dtype {
+            Dtype::F32 => bytes.extend(value.to_le_bytes()),
+            Dtype::Bf16 => bytes.extend(bf16::from_f32(*value).to_le_bytes()),
+            Dtype::F16 => bytes.extend(f16::from_f32(*value).to_le_bytes()),
+        }
+    }
+    bytes
+}
+
+/// The name and shape of every tensor of a decoder, in name order.
+pub fn layout(shape: &Shape) -> BTreeMap<String, Vec<usize>> {
+    let Shape { width, ffn, vocab, .. } = *shape;
+    let (query, kv) = (shape.query_width(), shape.kv_width());
+    let mut all = BTreeMap::from([
+        ("model.embed_tokens.weight".to_owned(), vec![vocab, width]),
+        ("model.norm.weight".to_owned(), vec![width]),
+    ]);
+    if !shape.tied {
+        all.insert("lm_head.weight".to_owned(), vec![vocab, width]);
+    }
+    for layer in 0..shape.layers {
+        let parts = [
+            ("input_layernorm", vec![width]),
+            ("post_attention_layernorm", vec![width]),
+            ("self_attn.q_proj", vec![query, width]),
+            ("self_attn.k_proj", vec![kv, width]),
+            ("self_attn.v_proj", vec![kv, width]),
+            ("self_attn.o_proj", vec![width, query]),
+            ("mlp.gate_proj", vec![ffn, width]),
+            ("mlp.up_proj", vec![ffn, width]),
+            ("mlp.down_proj", vec![width, ffn]),
+        ];
+        all.extend(parts.map(|(part, dims)| (format!("model.layers.{layer}.{part}.weight"), dims)));
+    }
+    all
+}
+
+/// Holds the arrays against the layout: each tensor there, in its shape, and none that nobody would use.
+pub fn check(name: &str, shape: &Shape, mut arrays: Arrays) -> Result<Arrays, ModelError> {
+    let layout = layout(shape);
+    // Old exports carry the rotary table; some carry the tied head a second time.
+    arrays.retain(|tensor, _| {
+        let spare = tensor.ends_with("rotary_emb.inv_freq") || (shape.tied && tensor == "lm_head.weight");
+        !spare
+    });
+    for (tensor, dims) in &layout {
+        let array = arrays.get(tensor).ok_or_else(|| file_error(name, format!("tensor `{tensor}` is missing")))?;
+        if array.shape != *dims {
+            let problem = format!("tensor `{tensor}` has the shape {:?}; the config asks for {dims:?}", array.shape);
+            return Err(file_error(name, problem));
+        }
+    }
+    match arrays.keys().find(|tensor| !layout.contains_key(*tensor)) {
+        Some(tensor) => Err(file_error(name, format!("tensor `{tensor}` has no place in this architecture"))),
+        None => Ok(arrays),
+    }
+}

@@ -1,0 +1,230 @@
+//! Turns a [`Report`] into what is drawn: curves over the iterations, selection funnels, confusions.
+//!
+//! # Invariants
+//! Nothing here formats. A figure that the run did not give is absent, never zero.
+
+use crate::experiment::{MetricRef, ReportItem};
+use crate::report::{NodeReport, Report};
+use crate::run::{Metric, NodeStatus};
+use crate::select::FunnelStep;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A metric over the iterations; iteration 0 is what was measured before the loop.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Curve {
+    /// As the file writes it: `dev.success`.
+    pub name: String,
+    /// Ascending by iteration.
+    pub points: Vec<Point>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    pub iteration: u32,
+    pub metric: Metric,
+    pub node: String,
+}
+
+impl Curve {
+    pub fn at(&self, iteration: u32) -> Option<&Point> {
+        self.points.iter().find(|point| point.iteration == iteration)
+    }
+
+    /// Every value, with its interval, lies within 0 and 1.
+    pub fn is_ratio(&self) -> bool {
+        !self.points.is_empty() && self.points.iter().all(|point| (0.0..=1.0).contains(&point.metric.value))
+    }
+}
+
+/// What the file wants drawn; without a `report` block, every measure of an evaluation in a loop.
+pub fn wanted(report: &Report, items: &[ReportItem]) -> Vec<ReportItem> {
+    if !items.is_empty() {
+        return items.to_vec();
+    }
+    let mut metrics = Vec::new();
+    for node in report.nodes.iter().filter(|node| node.info.op == "evaluate" && node.info.iteration > 0) {
+        for metric in &node.metrics {
+            let metric = MetricRef { name: node.info.name.clone(), metric: metric.name.clone() };
+            if !metrics.contains(&metric) {
+                metrics.push(metric);
+            }
+        }
+    }
+    if metrics.is_empty() {
+        return Vec::new();
+    }
+    vec![ReportItem::Plot { metrics: metrics.clone() }, ReportItem::Table { metrics }]
+}
+
+pub fn curve(report: &Report, wanted: &MetricRef) -> Curve {
+    let named = report.nodes.iter().filter(|node| node.info.name == wanted.name);
+    let mut points: Vec<Point> = named.filter_map(|node| point(node, &wanted.metric)).collect();
+    if !points.iter().any(|point| point.iteration == 0) {
+        points.extend(baseline(report, wanted, &points));
+    }
+    points.sort_by_key(|point| point.iteration);
+    Curve { name: format!("{}.{}", wanted.name, wanted.metric), points }
+}
+
+fn point(node: &NodeReport, metric: &str) -> Option<Point> {
+    let metric = node.metric(metric)?.clone();
+    Some(Point { iteration: node.info.iteration, metric, node: node.info.id.clone() })
+}
+
+/// The measure from before the loop that a gate or a pick sets beside the curve's: `since base`, `including base`.
+fn baseline(report: &Report, wanted: &MetricRef, points: &[Point]) -> Option<Point> {
+    let on_curve: BTreeSet<&str> = points.iter().map(|point| point.node.as_str()).collect();
+    let readers = report.nodes.iter().filter(|node| matches!(node.info.op.as_str(), "gate" | "pick"));
+    let together = readers.filter(|node| node.info.inputs.iter().any(|input| on_curve.contains(input.as_str())));
+    let inputs = together.flat_map(|node| &node.info.inputs);
+    inputs
+        .filter_map(|id| report.node(id))
+        .find(|node| node.info.op == "evaluate" && node.info.iteration == 0)
+        .and_then(|node| point(node, &wanted.metric))
+}
+
+/// One selection, from what was rolled out to what was kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Funnel {
+    pub node: String,
+    pub name: String,
+    pub iteration: u32,
+    pub rolled_out: Option<u64>,
+    /// Rows with a verdict that could be read: what the rule sees.
+    pub readable: u64,
+    /// Left after the rule's opening conditions.
+    pub passed: u64,
+    pub kept: u64,
+    pub stages: Vec<FunnelStep>,
+}
+
+/// Rows that went, and at what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drop {
+    pub reason: String,
+    pub rows: u64,
+}
+
+pub const UNREADABLE: &str = "verdict could not be read";
+
+impl Funnel {
+    pub fn drops(&self) -> Vec<Drop> {
+        let unreadable = self.rolled_out.map(|all| all.saturating_sub(self.readable));
+        let first = unreadable.map(|rows| Drop { reason: UNREADABLE.to_owned(), rows });
+        let stages = self.stages.iter().map(|stage| Drop {
+            reason: stage.stage.clone(),
+            rows: stage.rows_in.saturating_sub(stage.rows_out) as u64,
+        });
+        first.into_iter().chain(stages).filter(|drop| drop.rows > 0).collect()
+    }
+}
+
+pub fn funnels(report: &Report) -> Vec<Funnel> {
+    report.nodes.iter().filter(|node| node.info.op == "select").filter_map(|node| funnel(report, node)).collect()
+}
+
+fn funnel(report: &Report, node: &NodeReport) -> Option<Funnel> {
+    let stages: Vec<FunnelStep> = Vec::deserialize(node.detail.get("funnel")?).ok()?;
+    let first = stages.first()?;
+    let passed = stages.iter().take_while(|stage| stage.stage.starts_with("where ")).last();
+    Some(Funnel {
+        node: node.info.id.clone(),
+        name: node.info.name.clone(),
+        iteration: node.info.iteration,
+        rolled_out: rolled_out(report, node),
+        readable: first.rows_in as u64,
+        passed: passed.map_or(first.rows_in, |stage| stage.rows_out) as u64,
+        kept: stages.last().map_or(first.rows_in, |stage| stage.rows_out) as u64,
+        stages: stages.clone(),
+    })
+}
+
+/// Episodes of the rollouts that a selection goes back to.
+fn rolled_out(report: &Report, node: &NodeReport) -> Option<u64> {
+    let mut waiting: Vec<&str> = node.info.inputs.iter().map(String::as_str).collect();
+    let mut rollouts = BTreeSet::new();
+    while let Some(id) = waiting.pop() {
+        let Some(input) = report.node(id) else { continue };
+        match input.info.op.as_str() {
+            "rollout" => drop(rollouts.insert(id)),
+            "judge" | "select" => waiting.extend(input.info.inputs.iter().map(String::as_str)),
+            _ => {}
+        }
+    }
+    let items = |id: &&str| report.node(id).map(|node| node.items.done + node.items.cached);
+    if rollouts.is_empty() { None } else { Some(rollouts.iter().filter_map(items).sum()) }
+}
+
+/// A critic's (or a selection's) word against the truth.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Truth {
+    pub node: String,
+    /// What was measured: a critic, or kept rows.
+    pub name: String,
+    pub op: String,
+    pub iteration: u32,
+    pub confusion: Option<Confusion>,
+    pub metrics: Vec<Metric>,
+}
+
+/// `positive`: said to be good; `true`: rightly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Confusion {
+    pub true_positive: u64,
+    pub false_positive: u64,
+    pub false_negative: u64,
+    pub true_negative: u64,
+}
+
+impl Confusion {
+    pub fn total(self) -> u64 {
+        self.true_positive + self.false_positive + self.false_negative + self.true_negative
+    }
+}
+
+pub fn truths(report: &Report) -> Vec<Truth> {
+    let nodes = report.nodes.iter().filter(|node| matches!(node.info.op.as_str(), "audit" | "calibrate"));
+    nodes
+        .filter(|node| !node.metrics.is_empty())
+        .map(|node| Truth {
+            node: node.info.id.clone(),
+            name: node.info.name.clone(),
+            op: node.info.op.clone(),
+            iteration: node.info.iteration,
+            confusion: confusion(&node.detail),
+            metrics: node.metrics.clone(),
+        })
+        .collect()
+}
+
+fn confusion(detail: &Value) -> Option<Confusion> {
+    Confusion::deserialize(detail.get("confusion")?).ok()
+}
+
+/// Iterations that have any figure, ascending.
+pub fn iterations(curves: &[Curve]) -> Vec<u32> {
+    let all: BTreeSet<u32> = curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.iteration)).collect();
+    all.into_iter().collect()
+}
+
+/// Evaluations outside of any loop, in the plan's order: what was measured before and after.
+pub fn outside(report: &Report) -> Vec<(&NodeReport, &Metric)> {
+    let nodes = report.nodes.iter().filter(|node| node.info.op == "evaluate" && node.info.iteration == 0);
+    nodes.flat_map(|node| node.metrics.iter().map(move |metric| (node, metric))).collect()
+}
+
+/// How many nodes stand where.
+pub fn standing(report: &Report) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for node in &report.nodes {
+        *counts.entry(crate::report::status_word(node.status)).or_default() += 1;
+    }
+    counts
+}
+
+/// Done, cached or skipped: nothing left to do.
+pub fn is_settled(status: NodeStatus) -> bool {
+    matches!(status, NodeStatus::Done | NodeStatus::Cached | NodeStatus::Skipped)
+}

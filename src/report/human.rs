@@ -1,0 +1,200 @@
+//! Turns a [`Report`] into text for a terminal: figures, or where each node stands.
+//!
+//! # Invariants
+//! Nothing here decides whether colours are wanted: they are always in, and the edge takes them out.
+
+use crate::experiment::{MetricRef, ReportItem};
+use crate::report::figures::{self, Curve};
+use crate::report::text::{Cell, Table, count, figure, number, painted, plain};
+use crate::report::{NodeReport, Report, RunState, label_word, status_word};
+use crate::run::NodeStatus;
+use anstyle::{AnsiColor, Style};
+use std::fmt::Write;
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+
+const fn colour(colour: AnsiColor) -> Style {
+    Style::new().fg_color(Some(anstyle::Color::Ansi(colour)))
+}
+
+/// What the run found.
+pub fn report(report: &Report, items: &[ReportItem]) -> String {
+    let mut out = heading(report);
+    for (title, table) in tables(report, items) {
+        write!(out, "\n{}\n{}", painted(&title, BOLD), table.text()).expect("writing to a string");
+    }
+    if let Some(winner) = &report.winner {
+        write!(out, "\n{} {}\n", painted("Winner", BOLD), plain(winner)).expect("writing to a string");
+    }
+    out.push_str(&damage(report));
+    for node in report.nodes.iter().filter(|node| matches!(node.status, NodeStatus::Failed)) {
+        let reason = node.reason.as_deref().unwrap_or("it did not say why");
+        let line = format!("{} failed: {}", plain(&node.info.id), plain(reason));
+        write!(out, "\n{}\n", painted(&line, colour(AnsiColor::Red))).expect("writing to a string");
+    }
+    out
+}
+
+/// Where each node stands.
+pub fn status(report: &Report) -> String {
+    let mut out = heading(report);
+    let head = ["", "node", "status", "items", "cached", "failed", ""];
+    let right = |index: usize| (3..6).contains(&index);
+    let mut table = Table::with_head(
+        head.iter().enumerate().map(|(index, text)| if right(index) { Cell::right(text) } else { Cell::left(text) }),
+    );
+    for node in &report.nodes {
+        let (mark, style) = mark(node.status);
+        let done = node.items.done + node.items.cached;
+        let items = match node.status {
+            NodeStatus::Running | NodeStatus::Paused => format!("{}/{}", count(done), count(node.total)),
+            NodeStatus::Pending | NodeStatus::Skipped | NodeStatus::Blocked => String::new(),
+            _ => count(node.total),
+        };
+        table.push([
+            Cell::left(mark).style(style),
+            Cell::left(&node.info.id),
+            Cell::left(status_word(node.status)).style(style),
+            Cell::right(items),
+            Cell::right(nonzero(node.items.cached)),
+            Cell::right(nonzero(node.items.failed)).style(colour(AnsiColor::Red)),
+            Cell::left(note(node)).at_most(72).style(DIM),
+        ]);
+    }
+    write!(out, "\n{}", table.text()).expect("writing to a string");
+    out.push_str(&damage(report));
+    out
+}
+
+fn damage(report: &Report) -> String {
+    report.damage.iter().fold(String::new(), |mut out, what| {
+        writeln!(out, "\n{}", painted(&plain(what), colour(AnsiColor::Yellow))).expect("writing to a string");
+        out
+    })
+}
+
+pub fn mark(status: NodeStatus) -> (&'static str, Style) {
+    match status {
+        NodeStatus::Done => ("✓", colour(AnsiColor::Green)),
+        NodeStatus::Cached => ("✓", colour(AnsiColor::Cyan)),
+        NodeStatus::Running => ("▸", colour(AnsiColor::Yellow)),
+        NodeStatus::Paused => ("‖", colour(AnsiColor::Yellow)),
+        NodeStatus::Failed | NodeStatus::Blocked => ("✗", colour(AnsiColor::Red)),
+        NodeStatus::Pending | NodeStatus::Skipped => ("·", DIM),
+    }
+}
+
+fn nonzero(value: u64) -> String {
+    if value == 0 { String::new() } else { count(value) }
+}
+
+/// Why, or what came out.
+fn note(node: &NodeReport) -> String {
+    if let Some(reason) = &node.reason {
+        return plain(reason);
+    }
+    let figures = node.metrics.iter().take(3).map(|metric| format!("{} {}", metric.name, number(metric.value)));
+    figures.collect::<Vec<_>>().join(" · ")
+}
+
+fn heading(report: &Report) -> String {
+    let style = match report.state {
+        RunState::Finished => colour(AnsiColor::Green),
+        RunState::Failed => colour(AnsiColor::Red),
+        RunState::Running | RunState::Paused | RunState::Interrupted => colour(AnsiColor::Yellow),
+    };
+    let mut out = format!(
+        "{} · run {} · {} · {} · plan {}\n",
+        painted(&plain(&report.experiment), BOLD),
+        plain(&report.run),
+        painted(report.state.as_str(), style),
+        label_word(report.label),
+        report.plan.short(),
+    );
+    if let Some(first) = report.title.lines().find(|line| !line.trim().is_empty()) {
+        writeln!(out, "{}", painted(&plain(first.trim()), DIM)).expect("writing to a string");
+    }
+    out
+}
+
+/// The same tables that Markdown shows: a title and its rows, empty ones left out.
+pub fn tables(report: &Report, items: &[ReportItem]) -> Vec<(String, Table)> {
+    let mut tables = Vec::new();
+    for item in figures::wanted(report, items) {
+        if let ReportItem::Table { metrics } = item {
+            tables.push(("By iteration".to_owned(), by_iteration(report, &metrics)));
+        }
+    }
+    tables.push(("Outside the loop".to_owned(), outside(report)));
+    tables.push(("Selection".to_owned(), selection(report)));
+    tables.push(("Against the truth".to_owned(), truth(report)));
+    tables.retain(|(_, table)| !table.is_empty());
+    tables
+}
+
+pub fn iteration_word(iteration: u32) -> String {
+    if iteration == 0 { "before".to_owned() } else { iteration.to_string() }
+}
+
+fn by_iteration(report: &Report, metrics: &[MetricRef]) -> Table {
+    let curves: Vec<Curve> = metrics.iter().map(|metric| figures::curve(report, metric)).collect();
+    let mut table =
+        Table::with_head(std::iter::once(Cell::left("i")).chain(curves.iter().map(|curve| Cell::right(&curve.name))));
+    for iteration in figures::iterations(&curves) {
+        let cells = curves
+            .iter()
+            .map(|curve| Cell::right(curve.at(iteration).map_or_else(String::new, |point| figure(&point.metric))));
+        table.push(std::iter::once(Cell::left(iteration_word(iteration))).chain(cells));
+    }
+    table
+}
+
+fn outside(report: &Report) -> Table {
+    let mut table = Table::with_head([Cell::left("measure"), Cell::right("value"), Cell::right("n")]);
+    for (node, metric) in figures::outside(report) {
+        let name = format!("{}.{}", node.info.name, metric.name);
+        table.push([Cell::left(name), Cell::right(figure(metric)), Cell::right(count(metric.n))]);
+    }
+    table
+}
+
+fn selection(report: &Report) -> Table {
+    let head = ["rolled out", "readable", "passed", "kept"];
+    let mut table = Table::with_head(
+        std::iter::once(Cell::left("i")).chain(head.map(Cell::right)).chain([Cell::left("dropped by")]),
+    );
+    for funnel in figures::funnels(report) {
+        let drops: Vec<String> =
+            funnel.drops().iter().map(|drop| format!("{} {}", count(drop.rows), plain(&drop.reason))).collect();
+        table.push([
+            Cell::left(funnel.iteration.to_string()),
+            Cell::right(funnel.rolled_out.map_or_else(String::new, count)),
+            Cell::right(count(funnel.readable)),
+            Cell::right(count(funnel.passed)),
+            Cell::right(count(funnel.kept)),
+            Cell::left(drops.join(" · ")).at_most(96).style(DIM),
+        ]);
+    }
+    table
+}
+
+/// One row an audit or a calibration; the columns are the metrics that any of them has.
+fn truth(report: &Report) -> Table {
+    let truths = figures::truths(report);
+    let mut names: Vec<&str> = Vec::new();
+    for metric in truths.iter().flat_map(|truth| &truth.metrics) {
+        if !names.contains(&metric.name.as_str()) && names.len() < 6 {
+            names.push(&metric.name);
+        }
+    }
+    let mut table = Table::with_head(std::iter::once(Cell::left("node")).chain(names.iter().map(Cell::right)));
+    for truth in &truths {
+        let cells = names.iter().map(|name| {
+            let metric = truth.metrics.iter().find(|metric| metric.name == **name);
+            Cell::right(metric.map_or_else(String::new, |metric| number(metric.value)))
+        });
+        table.push(std::iter::once(Cell::left(&truth.node)).chain(cells));
+    }
+    table
+}

@@ -1,0 +1,237 @@
+//! Turns figures and hostile words into plain text, and cells into aligned tables.
+//!
+//! # Invariants
+//! What leaves here holds no control character but the line ends and the colours this floor put there.
+
+use crate::run::Metric;
+use anstyle::Style;
+use std::fmt::Write;
+
+/// One line of a model's or a file's words: control characters, among them the escape that would speak to a terminal, and
+/// characters that reverse the writing direction become `·`.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if is_hostile(c) { '·' } else { c }).collect()
+}
+
+/// As [`plain`], with line ends and tabs kept.
+pub fn plain_lines(text: &str) -> String {
+    text.chars().map(|c| if is_hostile(c) && c != '\n' && c != '\t' { '·' } else { c }).collect()
+}
+
+fn is_hostile(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// At most `width` characters, the last of them `…` when something was cut.
+pub fn clip(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+/// Whole numbers as such, everything else with three decimals.
+pub fn number(value: f64) -> String {
+    if !value.is_finite() {
+        "–".to_owned()
+    } else if value.fract() == 0.0 && value.abs() > 1.0 {
+        grouped(value as i64)
+    } else if value != 0.0 && value.abs() < 0.001 {
+        format!("{value:.1e}")
+    } else {
+        format!("{value:.3}")
+    }
+}
+
+/// `0.531 ± 0.098`
+pub fn figure(metric: &Metric) -> String {
+    match metric.ci95 {
+        Some(half) => format!("{} ± {half:.3}", number(metric.value)),
+        None => number(metric.value),
+    }
+}
+
+/// `12,288`
+pub fn grouped(value: i64) -> String {
+    let digits = value.unsigned_abs().to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    if value < 0 { format!("-{out}") } else { out }
+}
+
+pub fn count(value: u64) -> String {
+    grouped(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+/// `42 s`, `3 min 05 s`, `1 h 02 min`.
+pub fn duration(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    match whole {
+        0..60 => format!("{whole} s"),
+        60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+pub fn painted(text: &str, style: Style) -> String {
+    if style == Style::new() { text.to_owned() } else { format!("{style}{text}{style:#}") }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Cell {
+    text: String,
+    style: Style,
+    right: bool,
+    /// Characters shown in a terminal; 0 shows all. Markdown always shows all.
+    most: usize,
+}
+
+impl Cell {
+    pub fn left(text: impl AsRef<str>) -> Self {
+        Self { text: plain(text.as_ref()), ..Self::default() }
+    }
+
+    pub fn right(text: impl AsRef<str>) -> Self {
+        Self { right: true, ..Self::left(text) }
+    }
+
+    #[must_use]
+    pub fn at_most(mut self, characters: usize) -> Self {
+        self.most = characters;
+        self
+    }
+
+    fn shown(&self) -> String {
+        if self.most == 0 { self.text.clone() } else { clip(&self.text, self.most) }
+    }
+
+    #[must_use]
+    pub fn style(mut self, style: Style) -> Self {
+        self.style = style;
+        self
+    }
+}
+
+/// Rows of cells; the first row is the head.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    pub rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    pub fn with_head(head: impl IntoIterator<Item = Cell>) -> Self {
+        Self { rows: vec![head.into_iter().collect()] }
+    }
+
+    pub fn push(&mut self, row: impl IntoIterator<Item = Cell>) {
+        self.rows.push(row.into_iter().collect());
+    }
+
+    /// No row below the head.
+    pub fn is_empty(&self) -> bool {
+        self.rows.len() < 2
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell: &Cell| cell.shown().chars().count()).max().unwrap_or(0)
+        };
+        (0..columns).map(width).collect()
+    }
+
+    /// Aligned by spaces, indented by two, the head dimmed.
+    pub fn text(&self) -> String {
+        let widths = self.widths();
+        let mut out = String::new();
+        for (index, row) in self.rows.iter().enumerate() {
+            let mut line = String::from(" ");
+            for (cell, width) in row.iter().zip(&widths) {
+                let style = if index == 0 { Style::new().dimmed() } else { cell.style };
+                let shown = cell.shown();
+                let gap = " ".repeat(width - shown.chars().count());
+                let text = painted(&shown, style);
+                let cell = if cell.right { format!("{gap}{text}") } else { format!("{text}{gap}") };
+                write!(line, " {cell} ").expect("writing to a string");
+            }
+            out.push_str(line.trim_end());
+            out.push('\n');
+        }
+        out
+    }
+
+    pub fn markdown(&self) -> String {
+        let mut out = String::new();
+        for (index, row) in self.rows.iter().enumerate() {
+            let cells: Vec<String> = row.iter().map(|cell| escape_markdown(&cell.text)).collect();
+            writeln!(out, "| {} |", cells.join(" | ")).expect("writing to a string");
+            if index == 0 {
+                let rule: Vec<&str> = row.iter().map(|cell| if cell.right { "---:" } else { ":---" }).collect();
+                writeln!(out, "| {} |", rule.join(" | ")).expect("writing to a string");
+            }
+        }
+        out
+    }
+}
+
+/// Text that a Markdown reader shows as it is.
+pub fn escape_markdown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in plain(text).chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '|' | '*' | '_' | '`' | '[' | ']' | '\\' | '#' | '!' | '~' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(number(12_288.0), "12,288");
+        assert_eq!(number(-1_000.0), "-1,000");
+        assert_eq!(number(1.0), "1.000");
+        assert_eq!(number(0.53125), "0.531");
+        assert_eq!(number(0.0), "0.000");
+        assert_eq!(number(1.5e-5), "1.5e-5");
+        assert_eq!(number(f64::NAN), "–");
+        assert_eq!(duration(59.4), "59 s");
+        assert_eq!(duration(185.0), "3 min 05 s");
+        assert_eq!(duration(3725.0), "1 h 02 min");
+    }
+
+    #[test]
+    fn hostile_words_cannot_speak_to_a_terminal_or_a_page() {
+        assert_eq!(plain("a\u{1b}[31mb\nc\u{202e}d"), "a·[31mb·c·d");
+        assert_eq!(plain_lines("a\u{1b}\n\tb"), "a·\n\tb");
+        assert_eq!(escape_markdown("<img> | *x*"), "&lt;img&gt; \\| \\*x\\*");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let mut table = Table::with_head([Cell::left("node"), Cell::right("n")]);
+        table.push([Cell::left("judge@1"), Cell::right("768")]);
+        table.push([Cell::left("a"), Cell::right("2")]);
+        let plain_text = anstream::adapter::strip_str(&table.text()).to_string();
+        assert_eq!(plain_text, "  node       n\n  judge@1  768\n  a          2\n");
+        assert!(table.markdown().starts_with("| node | n |\n| :--- | ---: |\n| judge@1 | 768 |\n"));
+    }
+}

@@ -1,0 +1,335 @@
+//! Rules' stages, experiments with their schedules and reports, and matrices.
+
+use super::{Builder, Parts, Rule, let_names, span, trimmed, words};
+use crate::base::Span;
+use crate::syntax::ast::*;
+use crate::syntax::codes::{STAGES, STATEMENTS};
+use crate::syntax::error::SyntaxError;
+use crate::syntax::similar::similar;
+use pest::iterators::Pair;
+
+impl Builder<'_> {
+    pub(super) fn stage(&mut self, pair: Pair<Rule>) -> Stage {
+        let place = trimmed(&pair);
+        if pair.as_rule() == Rule::broken_stage {
+            match self.unknown_word(place, STAGES) {
+                Some((span, word, near)) => self.error(SyntaxError::UnknownStage { span, word, near }),
+                None => self.broken(Rule::only_stage, place),
+            }
+            return Stage { span: place, kind: StageKind::Broken };
+        }
+        let mut parts = Parts::of(pair);
+        let stage = parts.due();
+        if parts.has(Rule::stage_tail) {
+            self.broken(Rule::only_stage, place);
+            return Stage { span: place, kind: StageKind::Broken };
+        }
+        let rule = stage.as_rule();
+        let mut parts = Parts::of(stage);
+        let kind = match rule {
+            Rule::where_stage => StageKind::Where(self.expr(parts.due())),
+            Rule::weight => StageKind::Weight(self.expr(parts.due())),
+            Rule::top => {
+                let share = self.amount(parts.due());
+                let per_task = parts.has(Rule::per_task);
+                let by = self.paths(parts.due());
+                let options = parts.next().map(|block| self.block(block));
+                StageKind::Top { share, per_task, by, options }
+            }
+            Rule::best | Rule::worst => {
+                let count = self.amount(parts.due());
+                let per_task = parts.has(Rule::per_task);
+                let by = self.paths(parts.due());
+                match rule {
+                    Rule::best => StageKind::Best { count, per_task, by },
+                    _ => StageKind::Worst { count, per_task, by },
+                }
+            }
+            Rule::sample => {
+                let count = self.amount(parts.due());
+                StageKind::Sample { count, per_task: parts.has(Rule::per_task) }
+            }
+            Rule::dedup => StageKind::Dedup { by: self.paths(parts.due()) },
+            Rule::cap => {
+                let count = self.amount(parts.due());
+                StageKind::Cap { count, tokens: parts.has(Rule::cap_tokens) }
+            }
+            Rule::balance => {
+                let by = self.paths(parts.due());
+                let max = Parts::of(parts.due()).due();
+                StageKind::Balance { by, max: self.amount(max) }
+            }
+            Rule::add_data => {
+                let dataset = self.path(parts.due());
+                StageKind::Add { dataset, options: parts.next().map(|block| self.block(block)) }
+            }
+            Rule::pair => {
+                parts.has(Rule::per_task);
+                let by = self.paths(parts.due());
+                let margin = parts.next().map(|margin| self.amount(Parts::of(margin).due()));
+                StageKind::Pair { by, margin }
+            }
+            Rule::truncate => {
+                let field = self.path(parts.due());
+                StageKind::Truncate { field, to: self.expr(parts.due()) }
+            }
+            _ => {
+                let at_least = Parts::of(parts.due()).due();
+                let at_least = self.amount(at_least);
+                let otherwise = parts.next().map(|word| self.name(Parts::of(word).due()));
+                StageKind::Require { at_least, otherwise }
+            }
+        };
+        Stage { span: place, kind }
+    }
+
+    /// The first word of a region, if it is none of `known`, and what it may have meant.
+    fn unknown_word(&self, region: Span, known: &[&'static str]) -> Option<(Span, String, Vec<String>)> {
+        let first = words(self.text, region).into_iter().next().filter(|word| word.span.start == region.start)?;
+        if known.contains(&first.value.as_str()) || self.is_blamed(region) {
+            return None;
+        }
+        let near = similar(&first.value, known.iter().copied());
+        Some((first.span, first.value, near))
+    }
+
+    pub(super) fn experiment(&mut self, name: Name, pair: Pair<Rule>) -> Experiment {
+        let body = Block { span: span(&pair), entries: Vec::new(), broken: false };
+        let mut experiment = Experiment { name, body, schedules: Vec::new(), reports: Vec::new() };
+        for part in pair.into_inner() {
+            match part.as_rule() {
+                Rule::schedule => {
+                    let statements = Parts::of(part).due();
+                    experiment.schedules.push(self.statements(statements));
+                }
+                Rule::report => {
+                    let body = Parts::of(part).due();
+                    experiment.reports.push(self.report(body));
+                }
+                _ => self.entry(part, &mut experiment.body),
+            }
+        }
+        experiment
+    }
+
+    fn report(&mut self, pair: Pair<Rule>) -> Report {
+        let mut report = Report { span: span(&pair), lines: Vec::new(), broken: false };
+        for part in pair.into_inner() {
+            let place = trimmed(&part);
+            if part.as_rule() != Rule::report_line {
+                report.broken = true;
+                if part.as_rule() != Rule::unclosed {
+                    self.broken(Rule::only_report, place);
+                }
+                continue;
+            }
+            let mut parts = Parts::of(part);
+            let form = self.name(parts.due());
+            let mut series = Vec::new();
+            while let Some(path) = parts.take(Rule::path) {
+                series.push(self.path(path));
+            }
+            let by = parts.take(Rule::report_by).map(|by| self.name(Parts::of(by).due()));
+            if parts.has(Rule::tail) {
+                report.broken = true;
+                self.broken(Rule::only_report, place);
+                continue;
+            }
+            report.lines.push(ReportLine { span: place, form, series, by });
+        }
+        report
+    }
+
+    fn statements(&mut self, pair: Pair<Rule>) -> Statements {
+        let mut statements = Statements { span: span(&pair), list: Vec::new(), broken: false };
+        for part in pair.into_inner() {
+            let place = trimmed(&part);
+            match part.as_rule() {
+                Rule::statement => {
+                    let statement = self.statement(part);
+                    if let Some(before) = statements.list.last() {
+                        self.separated(before.span, statement.span);
+                    }
+                    statements.list.push(statement);
+                }
+                Rule::unclosed => statements.broken = true,
+                _ => {
+                    let declares = let_names(&words(self.text, place));
+                    let after_let = declares.first().filter(|_| self.text[place.range()].starts_with("let "));
+                    let head = match after_let {
+                        None => place,
+                        Some(_) => {
+                            let text = &self.text[place.range()];
+                            let after = text.find('=').map_or(0, |at| at + 1);
+                            let skip = after + (text[after..].len() - text[after..].trim_start().len());
+                            Span { start: place.start + skip as u32, ..place }
+                        }
+                    };
+                    match self.unknown_word(head, STATEMENTS) {
+                        Some((span, word, near)) => self.error(SyntaxError::UnknownStatement { span, word, near }),
+                        None => self.broken(Rule::only_statement, place),
+                    }
+                    let kind = StatementKind::Broken { declares };
+                    statements.list.push(Statement { span: place, name: None, kind });
+                }
+            }
+        }
+        statements
+    }
+
+    fn statement(&mut self, pair: Pair<Rule>) -> Statement {
+        let place = trimmed(&pair);
+        let mut parts = Parts::of(pair);
+        let name = parts.take(Rule::let_head).map(|head| self.declared(Parts::of(head).due()));
+        let operation = parts.due();
+        let is_repeat = operation.as_rule() == Rule::repeat;
+        let kind = self.operation(operation);
+        if !parts.has(Rule::statement_tail) {
+            return Statement { span: place, name, kind };
+        }
+        self.broken(Rule::only_statement, place);
+        let kind = if is_repeat { kind } else { StatementKind::Broken { declares: name.iter().cloned().collect() } };
+        Statement { span: place, name, kind }
+    }
+
+    fn operation(&mut self, pair: Pair<Rule>) -> StatementKind {
+        let place = span(&pair);
+        let rule = pair.as_rule();
+        let mut parts = Parts::of(pair);
+        match rule {
+            Rule::rollout => {
+                let model = self.slot(parts.due());
+                let split = self.path(Parts::of(parts.due()).due());
+                StatementKind::Rollout { model, split, options: parts.next().map(|block| self.block(block)) }
+            }
+            Rule::judge => {
+                let rows = self.slot(parts.due());
+                let critic = self.path(Parts::of(parts.due()).due());
+                StatementKind::Judge { rows, critic, options: parts.next().map(|block| self.block(block)) }
+            }
+            Rule::select => {
+                let rows = self.slot(parts.due());
+                let mut by = Parts::of(parts.due());
+                let rule = self.path(by.due());
+                StatementKind::Select { rows, rule, arguments: by.next().map(|list| self.arguments(list)) }
+            }
+            Rule::audit => {
+                let rows = self.slot(parts.due());
+                let against = parts.next().map(|against| self.path(Parts::of(against).due()));
+                StatementKind::Audit { rows, against }
+            }
+            Rule::calibrate => {
+                let critic = self.path(parts.due());
+                StatementKind::Calibrate { critic, dataset: self.slot(Parts::of(parts.due()).due()) }
+            }
+            Rule::train => StatementKind::Train(Box::new(self.train(parts))),
+            Rule::evaluate => {
+                let model = self.slot(parts.due());
+                let split = self.slot(Parts::of(parts.due()).due());
+                StatementKind::Evaluate { model, split, options: parts.next().map(|block| self.block(block)) }
+            }
+            Rule::repeat => StatementKind::Repeat(Box::new(self.repeat(parts))),
+            Rule::pick => {
+                let model = self.path(parts.due());
+                let by = self.path(Parts::of(parts.due()).due());
+                let including = parts.next().map(|list| self.paths(list)).unwrap_or_default();
+                StatementKind::Pick { model, by, including }
+            }
+            other => unreachable!("the grammar gives no statement {other:?} at {place:?}"),
+        }
+    }
+
+    fn train(&mut self, mut parts: Parts) -> Train {
+        let model = self.path(parts.due());
+        let on = self.slot(Parts::of(parts.due()).due());
+        let mut train = Train { model, on, mixed: Vec::new(), through: None, with: None, from: None, reference: None };
+        let mut seen: Vec<(Rule, Span)> = Vec::new();
+        while let Some(clause) = parts.next() {
+            let (rule, place) = (clause.as_rule(), span(&clause));
+            if let Some((_, first)) = seen.iter().find(|(other, _)| *other == rule && rule != Rule::mixed) {
+                let what = match rule {
+                    Rule::through => "`through`",
+                    Rule::with_name => "`with`",
+                    Rule::from_version => "`from`",
+                    _ => "`reference`",
+                };
+                let first = *first;
+                self.error(SyntaxError::Twice { span: place, first, what });
+                continue;
+            }
+            seen.push((rule, place));
+            let mut inner = Parts::of(clause);
+            let first = inner.due();
+            match rule {
+                Rule::mixed => {
+                    let share = self.amount(first);
+                    train.mixed.push(Mixed { share, dataset: self.path(inner.due()) });
+                }
+                Rule::through => train.through = Some(self.path(first)),
+                Rule::with_name => train.with = Some(self.path(first)),
+                Rule::from_version => train.from = Some(self.version(first)),
+                _ => train.reference = Some(self.version(first)),
+            }
+        }
+        train
+    }
+
+    fn repeat(&mut self, mut parts: Parts) -> Repeat {
+        let head = parts.due();
+        let (times, index);
+        if head.as_rule() == Rule::repeat_head {
+            let mut head = Parts::of(head);
+            times = Some(self.expr(head.due()));
+            index = head.next().map(|name| self.declared(Parts::of(name).due()));
+        } else {
+            let place = trimmed(&head);
+            times = None;
+            // Its index keeps its name: `as i` is read even where the rest is not.
+            index = let_names(&words(self.text, place)).into_iter().next();
+            self.broken(Rule::only_head, place);
+        }
+        let body = parts.due();
+        let body = self.statements(body);
+        let until = parts.next().map(|until| self.expr(Parts::of(until).due()));
+        Repeat { times, index, body, until }
+    }
+
+    pub(super) fn matrix_parts(&mut self, pair: Pair<Rule>) -> (Vec<MatrixPart>, bool) {
+        let (mut axes, mut broken) = (Vec::new(), false);
+        for part in pair.into_inner() {
+            match part.as_rule() {
+                Rule::axis => {
+                    let (path, values) = self.axis(part);
+                    axes.push(MatrixPart::Axis { path, values });
+                }
+                Rule::except => axes.push(MatrixPart::Except(self.block(Parts::of(part).due()))),
+                Rule::zip => {
+                    let mut zipped = Vec::new();
+                    for axis in part.into_inner() {
+                        match axis.as_rule() {
+                            Rule::axis => zipped.push(self.axis(axis)),
+                            Rule::unclosed => broken = true,
+                            _ => {
+                                broken = true;
+                                self.broken(Rule::only_axis, trimmed(&axis));
+                            }
+                        }
+                    }
+                    axes.push(MatrixPart::Zip(zipped));
+                }
+                Rule::unclosed => broken = true,
+                _ => {
+                    broken = true;
+                    self.broken(Rule::only_axis, trimmed(&part));
+                }
+            }
+        }
+        (axes, broken)
+    }
+
+    fn axis(&mut self, pair: Pair<Rule>) -> (Path, Expr) {
+        let mut parts = Parts::of(pair);
+        let path = self.path(parts.due());
+        (path, self.expr(parts.due()))
+    }
+}

@@ -1,0 +1,248 @@
+//! What can be wrong with the writing of a file.
+
+use crate::base::{Diagnostic, Span};
+use crate::syntax::similar::{did_you_mean, join};
+
+#[derive(Clone, Debug)]
+pub enum SyntaxError {
+    NotUtf8 { span: Span, byte: u8 },
+    Binary,
+    Control { span: Span, character: char },
+    TooLarge { bytes: usize },
+    Unexpected { span: Span, found: String, expected: Vec<&'static str> },
+    UnclosedString { span: Span },
+    UnclosedTemplate { span: Span, closing: String },
+    Unclosed { span: Span, bracket: char, met: Option<Span> },
+    Stray { span: Span, bracket: char },
+    TooDeep { span: Span, most: usize },
+    TooLong { span: Span, most: usize },
+    Tabs { first: Span, all: Vec<Span> },
+    BadEscape { span: Span, escape: String },
+    MissingComma { span: Span, after: Span },
+    BadNumber { span: Span, why: &'static str, help: String, edit: Option<String> },
+    UnknownItem { span: Span, word: String, near: Vec<String> },
+    UnknownStatement { span: Span, word: String, near: Vec<String> },
+    UnknownStage { span: Span, word: String, near: Vec<String> },
+    Twice { span: Span, first: Span, what: &'static str },
+    NameCase { span: Span, name: String },
+    UnknownUnit { span: Span, unit: String, near: Vec<String> },
+    LeftOfMargin { span: Span, margin: usize, quotes: Span },
+    NoEnd { span: Span, what: &'static str },
+    EndWithout { span: Span },
+    BadPiece { span: Span, found: String, expected: Vec<&'static str> },
+    TooMany { span: Span, most: usize },
+}
+
+impl SyntaxError {
+    pub fn span(&self) -> Span {
+        match self {
+            Self::Binary | Self::TooLarge { .. } => Span::default(),
+            Self::Tabs { first, .. } => *first,
+            Self::NotUtf8 { span, .. }
+            | Self::Control { span, .. }
+            | Self::Unexpected { span, .. }
+            | Self::UnclosedString { span }
+            | Self::UnclosedTemplate { span, .. }
+            | Self::Unclosed { span, .. }
+            | Self::Stray { span, .. }
+            | Self::TooDeep { span, .. }
+            | Self::TooLong { span, .. }
+            | Self::BadEscape { span, .. }
+            | Self::MissingComma { span, .. }
+            | Self::BadNumber { span, .. }
+            | Self::UnknownItem { span, .. }
+            | Self::UnknownStatement { span, .. }
+            | Self::UnknownStage { span, .. }
+            | Self::Twice { span, .. }
+            | Self::NameCase { span, .. }
+            | Self::UnknownUnit { span, .. }
+            | Self::LeftOfMargin { span, .. }
+            | Self::NoEnd { span, .. }
+            | Self::EndWithout { span }
+            | Self::BadPiece { span, .. }
+            | Self::TooMany { span, .. } => *span,
+        }
+    }
+}
+
+fn partner(bracket: char) -> char {
+    match bracket {
+        '{' => '}',
+        '(' => ')',
+        '[' => ']',
+        '}' => '{',
+        ')' => '(',
+        _ => '[',
+    }
+}
+
+/// "`a`, `b` or a value"
+fn alternatives(expected: &[&str]) -> String {
+    match expected {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [rest @ .., last] => format!("{} or {last}", rest.join(", ")),
+    }
+}
+
+fn near_or(diagnostic: Diagnostic, span: Span, near: &[String], otherwise: &str) -> Diagnostic {
+    let diagnostic = match near {
+        [only] => diagnostic.edit(span, only.clone()),
+        _ => diagnostic,
+    };
+    diagnostic.help(did_you_mean(near).unwrap_or_else(|| otherwise.to_owned()))
+}
+
+impl From<SyntaxError> for Diagnostic {
+    fn from(error: SyntaxError) -> Self {
+        let span = error.span();
+        match error {
+            SyntaxError::NotUtf8 { byte, .. } => Diagnostic::error(
+                "E0003",
+                "the file is not UTF-8",
+                span,
+                format!("byte 0x{byte:02X} starts no character"),
+            )
+            .help("save the file as UTF-8"),
+            SyntaxError::Binary => {
+                Diagnostic::error("E0004", "the file is binary, not text", span, "it holds NUL bytes")
+            }
+            SyntaxError::Control { character, .. } => {
+                let label = format!("character U+{:04X}", character as u32);
+                Diagnostic::error("E0004", "a control character, which text does not hold", span, label)
+                    .help("remove it; in a string write `\\u{…}`")
+            }
+            SyntaxError::TooLarge { bytes } => {
+                let most = crate::syntax::MAX_BYTES >> 20;
+                Diagnostic::error("E0005", format!("the file has {bytes} bytes"), span, "too large")
+                    .help(format!("an `.agx` file holds at most {most} MiB; data belongs in a data set"))
+            }
+            SyntaxError::Unexpected { found, expected, .. } => {
+                let message = match expected.len() {
+                    0 | 8.. => format!("{found} does not belong here"),
+                    _ => format!("expected {}, found {found}", alternatives(&expected)),
+                };
+                let label = match expected.as_slice() {
+                    [one] => format!("{one} is missing"),
+                    _ => "cannot be read".to_owned(),
+                };
+                Diagnostic::error("E0101", message, span, label)
+            }
+            SyntaxError::UnclosedString { .. } => {
+                Diagnostic::error("E0102", "the string has no end", span, "opened here, and the line ends")
+                    .help("close it with `\"`; for text of several lines use `\"\"\"`")
+                    .edit(Span { start: span.end, end: span.end }, "\"")
+            }
+            SyntaxError::UnclosedTemplate { closing, .. } => {
+                Diagnostic::error("E0103", "the text block has no end", span, "opened here")
+                    .help(format!("close it with `{closing}` on a line of its own"))
+            }
+            SyntaxError::Unclosed { bracket, met, .. } => {
+                let message = format!("`{bracket}` is never closed");
+                let diagnostic = Diagnostic::error("E0104", message, span, "opened here");
+                let diagnostic = match met {
+                    Some(met) => diagnostic.label(met, format!("`{}` was due before this", partner(bracket))),
+                    None => diagnostic,
+                };
+                diagnostic.help(format!("add the missing `{}`", partner(bracket)))
+            }
+            SyntaxError::Stray { bracket, .. } => {
+                let message = format!("`{bracket}` closes nothing");
+                Diagnostic::error("E0105", message, span, format!("no `{}` is open here", partner(bracket)))
+                    .help("remove it, or look for a bracket closed too early above")
+            }
+            SyntaxError::TooDeep { most, .. } => {
+                Diagnostic::error("E0106", "brackets are nested too deeply", span, format!("more than {most} are open"))
+            }
+            SyntaxError::TooLong { most, .. } => {
+                Diagnostic::error("E0106", "the expression is too long", span, format!("more than {most} operators"))
+                    .help("name parts of it with `let`")
+            }
+            SyntaxError::Tabs { all, .. } => {
+                let lines = if all.len() == 1 { "one line".to_owned() } else { format!("{} lines", all.len()) };
+                let label = format!("{lines} of the file, this one first");
+                let start =
+                    Diagnostic::error("E0107", "tabs do not indent", span, label).help("use two spaces for each");
+                all.into_iter().fold(start, |diagnostic, tab| diagnostic.edit(tab, "  ".repeat(tab.len())))
+            }
+            SyntaxError::BadEscape { escape, .. } => {
+                Diagnostic::error("E0108", format!("`{escape}` is no escape"), span, "unknown")
+                    .help("a string knows `\\n`, `\\t`, `\\\"`, `\\\\` and `\\u{…}`")
+            }
+            SyntaxError::MissingComma { after, .. } => Diagnostic::error(
+                "E0109",
+                "two fields on one line need a comma between them",
+                span,
+                "this one begins here",
+            )
+            .edit(Span { start: after.end, end: after.end }, ",")
+            .help("write `,` between them, or begin a new line"),
+            SyntaxError::BadNumber { why, help, edit, .. } => {
+                let diagnostic = Diagnostic::error("E0110", "the number cannot be read", span, why).help(help);
+                match edit {
+                    Some(text) => diagnostic.edit(span, text),
+                    None => diagnostic,
+                }
+            }
+            SyntaxError::UnknownItem { word, near, .. } => {
+                let diagnostic = Diagnostic::error("E0111", format!("no item begins with `{word}`"), span, "unknown");
+                let all: Vec<&str> = crate::syntax::ast::ItemWord::ALL.iter().map(|(_, word)| *word).collect();
+                near_or(diagnostic, span, &near, &format!("an item begins with {}", join(&all, "or")))
+            }
+            SyntaxError::UnknownStatement { word, near, .. } => {
+                let diagnostic =
+                    Diagnostic::error("E0112", format!("no statement begins with `{word}`"), span, "unknown");
+                let all = join(crate::syntax::codes::STATEMENTS, "or");
+                near_or(diagnostic, span, &near, &format!("a statement begins with {all}"))
+            }
+            SyntaxError::UnknownStage { word, near, .. } => {
+                let diagnostic = Diagnostic::error("E0113", format!("`{word}` is no stage of a rule"), span, "unknown");
+                let all = join(crate::syntax::codes::STAGES, "or");
+                near_or(diagnostic, span, &near, &format!("a stage begins with {all}"))
+            }
+            SyntaxError::Twice { first, what, .. } => {
+                Diagnostic::error("E0114", format!("{what} is given twice"), span, "again here")
+                    .label(first, "first here")
+            }
+            SyntaxError::NameCase { name, .. } => {
+                let lower = name.to_ascii_lowercase();
+                Diagnostic::error("E0115", format!("`{name}` is not in lower case"), span, "declared here")
+                    .help(format!("names are `[a-z_][a-z0-9_]*`: write `{lower}`"))
+            }
+            SyntaxError::UnknownUnit { unit, near, .. } => {
+                let diagnostic = Diagnostic::error("E0301", format!("`{unit}` is no unit"), span, "unknown");
+                near_or(diagnostic, span, &near, "units are tokens, ms, s, min, h, USD, KiB, MiB and GiB")
+            }
+            SyntaxError::LeftOfMargin { margin, quotes, .. } => Diagnostic::error(
+                "E0401",
+                "text left of the margin",
+                span,
+                format!("begins before column {}", margin + 1),
+            )
+            .label(quotes, "the closing quotes set the margin")
+            .help("indent the line, or move the closing quotes to the left"),
+            SyntaxError::NoEnd { what, .. } => {
+                Diagnostic::error("E0402", format!("`{{% {what} %}}` has no `{{% end %}}`"), span, "opened here")
+            }
+            SyntaxError::EndWithout { .. } => {
+                Diagnostic::error("E0402", "`{% end %}` ends nothing", span, "no `{% for %}` or `{% if %}` is open")
+            }
+            SyntaxError::BadPiece { found, expected, .. } => {
+                let message = match expected.len() {
+                    0 | 8.. => format!("{found} does not belong into a template's hole"),
+                    _ => format!("expected {}, found {found}", alternatives(&expected)),
+                };
+                Diagnostic::error("E0403", message, span, "cannot be read").help(
+                    "a hole is `{{ path | filter }}`, `{% for x in list %}`, `{% if path is known %}` or `{% end %}`; \
+                     for braces as text put `#` before the quotes",
+                )
+            }
+            SyntaxError::TooMany { most, .. } => Diagnostic::error(
+                "E0116",
+                format!("more than {most} mistakes of writing"),
+                span,
+                "the rest is not read",
+            ),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The program from outside: an empty directory, an empty environment; stdout, stderr and exit code in one snapshot.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+/// A directory of its own for one test.
+struct Desk {
+    directory: TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> &Self {
+        std::fs::write(self.path().join(name), bytes).unwrap();
+        self
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_agx"));
+        command.args(args).current_dir(self.path()).env_clear().stdin(Stdio::null());
+        command
+    }
+
+    /// What a person or a program sees of `agx ARGS`.
+    fn agx(&self, args: &[&str]) -> String {
+        let output = self.command(args).output().unwrap();
+        let mut text = format!("$ agx {}\n", args.join(" "));
+        for (name, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
+            if !bytes.is_empty() {
+                let shown = String::from_utf8_lossy(bytes).replace(&self.path().display().to_string(), "[DIR]");
+                write!(text, "-- {name}\n{}\n", shown.trim_end()).unwrap();
+            }
+        }
+        writeln!(text, "-- exit {}", output.status.code().unwrap_or(-1)).unwrap();
+        text
+    }
+
+    fn code(&self, args: &[&str]) -> Option<i32> {
+        self.command(args).output().unwrap().status.code()
+    }
+}
+
+#[test]
+fn a_file_that_is_none_is_one_clear_message() {
+    let desk = Desk::new();
+    desk.write("binary.agx", b"\x7fELF\x02\x01\x01\x00\x00").write("latin.agx", b"agx 2026\n// caf\xe9\n");
+    std::fs::create_dir(desk.path().join("folder.agx")).unwrap();
+    for name in ["missing.agx", "folder.agx", "binary.agx", "latin.agx"] {
+        insta::assert_snapshot!(format!("cli_check_{name}"), desk.agx(&["check", name]));
+    }
+}
+
+#[test]
+fn fifty_megabytes_are_refused_at_once() {
+    let desk = Desk::new();
+    desk.write("huge.agx", vec![b'\n'; 50 << 20]);
+    insta::assert_snapshot!("cli_check_huge", desk.agx(&["check", "huge.agx"]));
+    assert_eq!(desk.code(&["check", "/dev/zero"]), Some(1), "an endless file ends");
+}
+
+#[test]
+fn no_verb_takes_a_bad_file() {
+    let desk = Desk::new();
+    desk.write("bad.agx", "agx 2026\nenv desk {\n").write("empty.agx", "");
+    for verb in ["check", "plan", "graph", "run"] {
+        assert_eq!(desk.code(&[verb, "bad.agx"]), Some(1), "{verb}");
+        assert_eq!(desk.code(&[verb, "empty.agx"]), Some(1), "{verb}");
+        assert_eq!(desk.code(&[verb, "missing.agx"]), Some(1), "{verb}");
+    }
+    assert!(!desk.path().join(".agx").exists(), "nothing was started, so nothing was made");
+}
+
+#[test]
+fn diagnostics_come_as_drawings_sentences_or_lines_of_json() {
+    let desk = Desk::new();
+    desk.write("bad.agx", "agx 2026\n\nenv desk {\n\tuse = builtin(\"desk\")\n");
+    insta::assert_snapshot!("cli_diagnostics_drawn", desk.agx(&["check", "bad.agx"]));
+    insta::assert_snapshot!("cli_diagnostics_narrated", desk.agx(&["check", "bad.agx", "--narrate"]));
+    let json = desk.command(&["check", "bad.agx", "--format", "json"]).output().unwrap();
+    let text = String::from_utf8(json.stdout).unwrap();
+    assert!(!text.is_empty());
+    for line in text.lines() {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        for key in ["code", "severity", "message", "labels", "help", "edits", "file", "line", "column"] {
+            assert!(value.get(key).is_some(), "{key} is missing in {line}");
+        }
+    }
+}
+
+#[test]
+fn bad_usage_is_told_with_a_way_out() {
+    let desk = Desk::new();
+    let cases: [(&str, &[&str]); 6] = [
+        ("none", &[]),
+        ("unknown_verb", &["chek", "a.agx"]),
+        ("no_file", &["run"]),
+        ("bad_set", &["check", "a.agx", "--set", "seed"]),
+        ("twice_set", &["check", "a.agx", "--set", "seed=1", "--set", "seed=2"]),
+        ("two_forms", &["report", "--md", "--json"]),
+    ];
+    for (name, args) in cases {
+        assert_eq!(desk.code(args), Some(2), "{name}");
+        if name != "none" {
+            insta::assert_snapshot!(format!("cli_usage_{name}"), desk.agx(args));
+        }
+    }
+}
+
+#[test]
+fn help_shows_examples_and_exit_codes() {
+    let desk = Desk::new();
+    insta::assert_snapshot!("cli_help", desk.agx(&["--help"]));
+    for verb in ["check", "plan", "graph", "run", "resume", "status", "report", "show", "explain", "export"] {
+        let help = desk.agx(&[verb, "--help"]);
+        assert!(help.contains("Examples:\n  agx "), "{verb} has no example");
+        assert!(help.ends_with("-- exit 0\n"), "{verb}");
+    }
+}
+
+#[test]
+fn without_a_run_the_reading_verbs_say_so_and_make_nothing() {
+    let desk = Desk::new();
+    let verbs: [&[&str]; 6] = [
+        &["status"],
+        &["report"],
+        &["resume"],
+        &["show", "rollout@1"],
+        &["export", "--as", "hf", "--to", "out"],
+        &["status", "--all"],
+    ];
+    for args in verbs {
+        let said = desk.agx(args);
+        assert!(said.contains("there is no run here yet"), "{said}");
+        assert!(said.ends_with("-- exit 2\n"), "{said}");
+    }
+    assert_eq!(std::fs::read_dir(desk.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_store_that_cannot_be_used_is_one_clear_message() {
+    let desk = Desk::new();
+    desk.write("store", "a file");
+    insta::assert_snapshot!("cli_store_is_a_file", desk.agx(&["status", "--store", "store"]));
+}
