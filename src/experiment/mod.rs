@@ -47,7 +47,7 @@ pub struct World<'a> {
 }
 
 /// Checks a file. `overrides` are the `--set name=value` of the command line. There is an experiment if and only if no
-/// diagnostic is an error.
+/// diagnostic is an error, of these or of the writing.
 pub fn check(file: &File, overrides: &[(String, String)], world: World) -> (Option<Experiment>, Vec<Diagnostic>) {
     let mut checker = Checker {
         world,
@@ -75,7 +75,7 @@ pub fn check(file: &File, overrides: &[(String, String)], world: World) -> (Opti
         }
     }
     seen.sort_by_key(|diagnostic| (diagnostic.primary(), diagnostic.code));
-    let sound = !seen.iter().any(Diagnostic::is_error);
+    let sound = file.sound && !seen.iter().any(Diagnostic::is_error);
     (experiment.filter(|_| sound), seen)
 }
 
@@ -178,7 +178,7 @@ impl Checker<'_> {
         }
         let broken =
             file.items.iter().any(|item| matches!(&item.kind, ItemKind::Broken { word: Some(ast::ItemWord::Agx), .. }));
-        if first.is_none() && !broken {
+        if first.is_none() && !broken && !file.cut {
             let at = file.items.first().map_or(0, |item| item.span.start as usize);
             self.error(CheckError::NoEdition { span: Span::new(at, at) });
         }
@@ -219,7 +219,7 @@ impl Checker<'_> {
 
     fn experiments(&mut self, file: &File) -> Option<Experiment> {
         let mut found: Option<(Span, Option<Experiment>)> = None;
-        let mut broken = false;
+        let mut broken = file.cut;
         for item in &file.items {
             match &item.kind {
                 ItemKind::Experiment(experiment) => match &found {
@@ -255,7 +255,8 @@ impl Checker<'_> {
 
     /// Declarations that nothing names.
     fn unused(&mut self, file: &File) {
-        let opaque = file.items.iter().any(|item| item.unreliable || matches!(item.kind, ItemKind::Broken { .. }));
+        let opaque =
+            file.cut || file.items.iter().any(|item| item.unreliable || matches!(item.kind, ItemKind::Broken { .. }));
         if self.symbols.everything_used || opaque {
             return;
         }

@@ -357,7 +357,10 @@ impl Checker<'_> {
                     return self.no_column(path, names(&known));
                 }
                 if !self.has_oracle() {
-                    self.error(CheckError::NeedsOracle { span: path.span, what: format!("`{}`", path.text()) });
+                    self.error(CheckError::NeedsOracle {
+                        span: path.span,
+                        what: format!("`{}` is ground truth", path.text()),
+                    });
                     return None;
                 }
                 Some((Column::Truth((*metric).to_owned()), ColumnType::Number))
@@ -482,15 +485,18 @@ impl Checker<'_> {
             Operator::Divide => BinaryOp::Div,
         };
         let (a, b) = (self.column_expr(left, table), self.column_expr(right, table));
-        let (a, b) = (a?, b?);
         let (operands, result) = match op {
             BinaryOp::Or | BinaryOp::And => (ColumnType::Bool, ColumnType::Bool),
-            BinaryOp::Eq | BinaryOp::Ne => (a.1, ColumnType::Bool),
+            BinaryOp::Eq | BinaryOp::Ne => (a.as_ref().map_or(ColumnType::Number, |a| a.1), ColumnType::Bool),
             BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge => (ColumnType::Number, ColumnType::Bool),
             BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div => (ColumnType::Number, ColumnType::Number),
         };
-        let a = self.is(a, operands, left.span, &of);
-        let b = self.is(b, operands, right.span, &of);
+        let equality = matches!(op, BinaryOp::Eq | BinaryOp::Ne);
+        if equality && a.is_none() {
+            return None;
+        }
+        let a = a.and_then(|a| self.is(a, operands, left.span, &of));
+        let b = b.and_then(|b| self.is(b, operands, right.span, &of));
         Some((Expr::Binary { op, left: Box::new(a?), right: Box::new(b?) }, result))
     }
 
@@ -519,6 +525,10 @@ fn explain(condition: &Expr, known: &Known) -> String {
     collect(condition, &mut columns);
     let one = |column: &&Column| {
         let interval = known.get(*column)?;
+        let flag = matches!(column, Column::Traj(_)) && interval.low >= 0.0 && interval.high <= 1.0;
+        if flag && interval.low != interval.high {
+            return None;
+        }
         let name = match column {
             Column::Answer(name) => name.clone(),
             Column::Traj(name) => format!("traj.{name}"),

@@ -89,7 +89,7 @@ pub struct Symbols {
 
 impl Symbols {
     pub fn of(file: &File) -> Self {
-        let mut symbols = Self::default();
+        let mut symbols = Self { anything_nameless: file.cut, ..Self::default() };
         let mut counts: BTreeMap<Kind, usize> = BTreeMap::new();
         for item in &file.items {
             let (kind, name) = match &item.kind {

@@ -25,8 +25,9 @@ const MOST_ERRORS: usize = 300;
 
 pub fn file(text: &str, scan: Scan) -> (File, Vec<SyntaxError>) {
     let blamed = scan.errors.iter().map(SyntaxError::span).chain(scan.unpaired.iter().copied()).collect();
+    let mended = scan.mend(text);
     let mut builder = Builder { text, errors: scan.errors, blamed, unpaired: scan.unpaired, full: false };
-    let items = match Grammar::parse(Rule::file, text) {
+    let items = match Grammar::parse(Rule::file, &mended) {
         Ok(mut pairs) => builder.items(pairs.next().expect("the grammar gives a file")),
         Err(error) => {
             let at = match error.location {
@@ -36,7 +37,7 @@ pub fn file(text: &str, scan: Scan) -> (File, Vec<SyntaxError>) {
             Vec::new()
         }
     };
-    let mut file = File { items, doc: String::new(), comments: scan.comments };
+    let mut file = File { items, comments: scan.comments, cut: scan.cut || builder.full, ..File::default() };
     builder.attach_docs(&mut file);
     (file, builder.errors)
 }
@@ -88,6 +89,12 @@ impl<'t> Parts<'t> {
     }
 }
 
+/// What stands between two brackets.
+fn inside(pair: Pair<Rule>) -> impl Iterator<Item = Pair<Rule>> {
+    let closes = |rule| matches!(rule, Rule::close_round | Rule::close_square | Rule::close_brace);
+    pair.into_inner().filter(move |part| !closes(part.as_rule()))
+}
+
 fn span(pair: &Pair<Rule>) -> Span {
     let place = pair.as_span();
     Span::new(place.start(), place.end())
@@ -136,6 +143,17 @@ impl Builder<'_> {
             Some(miss) => self.unexpected(miss),
             None => self.unexpected(grammar::Miss { at: region.start as usize, expected: Vec::new() }),
         }
+    }
+
+    /// As [`Self::broken`], where something complete is followed by `tail`: unless a part of the tail would have been right,
+    /// none of it belongs there.
+    fn broken_tail(&mut self, rule: Rule, region: Span, tail: Span) {
+        if self.is_blamed(region) || self.full {
+            return;
+        }
+        let miss = grammar::miss(rule, &self.text[region.range()], region.start as usize);
+        let inside = miss.filter(|miss| miss.at > tail.start as usize);
+        self.unexpected(inside.unwrap_or(grammar::Miss { at: tail.start as usize, expected: Vec::new() }));
     }
 
     fn name(&mut self, pair: Pair<Rule>) -> Name {
@@ -246,7 +264,9 @@ impl Builder<'_> {
         });
         let mut declares: Vec<(Option<ItemWord>, Name)> = Vec::new();
         let words = words(self.text, region);
-        if let [_, name, ..] = words.as_slice() {
+        if let [first, name, ..] = words.as_slice()
+            && self.text[first.span.end as usize..name.span.start as usize].trim_matches([' ', '\t']).is_empty()
+        {
             declares.push((meant, name.clone()));
         }
         declares.extend(let_names(&words).into_iter().map(|name| (None, name)));
