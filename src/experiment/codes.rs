@@ -1,1 +1,290 @@
-//! (to be written)
+//! Turns a diagnostic's code into its title and explanation: what `agx explain` and the book print.
+
+pub use crate::syntax::codes::Explanation;
+
+/// The explanation of a code, of this floor or of the one below.
+pub fn explain(code: &str) -> Option<&'static Explanation> {
+    all().find(|explanation| explanation.code.eq_ignore_ascii_case(code))
+}
+
+/// Every code there is, floor by floor.
+pub fn all() -> impl Iterator<Item = &'static Explanation> {
+    crate::syntax::codes::ALL.iter().chain(ALL)
+}
+
+const fn code(code: &'static str, title: &'static str, text: &'static str) -> Explanation {
+    Explanation { code, title, text }
+}
+
+const ALL: &[Explanation] = &[
+    code(
+        "E0006",
+        "no edition",
+        "The first item of a file is its edition, `agx 2026`: it says by which rules the file is read, for good.",
+    ),
+    code("E0007", "an unknown edition", "This program reads edition 2026."),
+    code("E0008", "the edition stands in the wrong place", "The edition is the first item, and there is one."),
+    code(
+        "E0009",
+        "not built yet",
+        "The language has it, so the file is not wrong; this version of the program cannot run it. Nothing is guessed in its \
+         place.",
+    ),
+    code(
+        "E0010",
+        "an unknown unstable feature",
+        "`agx 2026 unstable(oracle)` allows ground truth to select and to train. There is no other feature.",
+    ),
+    code("E0011", "a path to nothing", "The file or directory that the file names does not exist."),
+    code(
+        "E0012",
+        "no experiment",
+        "A file that is checked or run holds an `experiment`: the seed, the schedule, the report.",
+    ),
+    code(
+        "E0201",
+        "an unknown name",
+        "Nothing of the kind that is due here has this name. Names that may have been meant are of the same kind and at most \
+         a third of their letters away.",
+    ),
+    code(
+        "E0202",
+        "a name declared twice",
+        "A name means one thing in a file, whatever its kind, also within a schedule.",
+    ),
+    code(
+        "E0203",
+        "a name of the wrong kind",
+        "A critic is not the model it asks, and an evaluation has no rows: the message says what the name is and what is due.",
+    ),
+    code(
+        "E0204",
+        "an unknown field",
+        "Each block has its own fields. A field that nobody reads would be a wish nobody hears.",
+    ),
+    code(
+        "E0205",
+        "a missing field",
+        "What changes the science has no default: a seed, a critic's `on_unparsed`, a trainer's `lr`, `epochs` and `batch`.",
+    ),
+    code("E0206", "a field given twice", "Which of the two would count?"),
+    code(
+        "E0207",
+        "an unknown split",
+        "The environment's `splits { … }` declares them: `train = 192, test = 128 held_out`.",
+    ),
+    code("E0208", "an unknown word", "The field takes one of a few words."),
+    code(
+        "E0209",
+        "a dataset that the environment does not offer",
+        "Environments offer data by name: `desk.dialogues(512)`.",
+    ),
+    code("E0210", "`--set` of a param that the file does not have", "Only a `param` can be set from outside."),
+    code("E0211", "`--set` to a value that does not fit", "The value has the param's type and lies in its range."),
+    code("E0212", "written in another form", "Some fields are `name = value`, some `name { … }`, some `name: type`."),
+    code("E0213", "arguments that do not fit", "The help shows what is expected in the parentheses or braces."),
+    code(
+        "E0214",
+        "no source of data",
+        "A dataset comes from an environment, `desk.dialogues(512)`, or from `jsonl(\"…\")`.",
+    ),
+    code("E0215", "two sources of one model", "A model has `weights` or is `scripted`."),
+    code("E0216", "a name is due", "The field takes the name of a declaration, not a value."),
+    code("E0217", "no split", "A split is named by its environment: `desk.dev`."),
+    code(
+        "E0302",
+        "a number without its unit",
+        "Tokens, times, money and memory are types of their own: `context = 512 tokens`. A bare number could be anything.",
+    ),
+    code("E0303", "a value of the wrong type", "Quantities are never turned into each other."),
+    code("E0304", "a value out of range", "Ranges include both ends. A param's range is part of its type."),
+    code(
+        "E0305",
+        "an unknown type",
+        "Params have int, float, ratio, text, bool, tokens, duration, money or memory; answers int, bool or text.",
+    ),
+    code("E0306", "an empty range", "A range goes from the smaller to the larger number: `1..5`."),
+    code(
+        "E0307",
+        "no value before the run",
+        "Numbers, text, params, `let`s and arithmetic on them are known when a file is checked.",
+    ),
+    code("E0308", "no such amount", "Times are whole milliseconds, memory whole bytes, tokens whole tokens."),
+    code(
+        "E0309",
+        "iterations without a value",
+        "`{ 1 => 1e-6, _ => 5e-7 }`: `_` is all iterations that no other case names.",
+    ),
+    code(
+        "E0310",
+        "a shape that does not divide",
+        "Attention heads share the width evenly, and key-value heads the heads.",
+    ),
+    code("E0311", "a list is due", "Write `[a, b]`."),
+    code("E0312", "a case that is no iteration", "Iterations count from 1, and each has one value."),
+    code(
+        "E0313",
+        "an answer without a scale",
+        "`score: int in 1..5` is what the critic is told, what is parsed, and the type that rules see.",
+    ),
+    code("E0314", "a critic without an answer", "`answer { … }` has at least one field."),
+    code(
+        "E0404",
+        "a name that the prompt is not given",
+        "A prompt sees its parameters, the variables of its loops and, if it asks a critic, `answer`. Nothing else.",
+    ),
+    code(
+        "E0405",
+        "ground truth in a prompt or a rule",
+        "A field that is `visible to none` is ground truth. It reaches metrics and audits, and nothing that decides or trains: \
+         so the compiler proves that an experiment works without definitive feedback.",
+    ),
+    code(
+        "E0406",
+        "no text",
+        "A list, a record or a trajectory is not text. A filter makes text of it: `lines`, `json`, `transcript`.",
+    ),
+    code("E0407", "an unknown filter", "Filters are `transcript`, `json`, `lines`, `bullets` and `truncate`."),
+    code(
+        "E0408",
+        "a filter that does not fit",
+        "Each filter takes one kind of value; `transcript` takes a trajectory.",
+    ),
+    code(
+        "E0409",
+        "an optional field used as known",
+        "It may be absent, and then there is nothing to print: put `{% if … is known %}` around it.",
+    ),
+    code("E0410", "no list to go through", "`{% for x in … %}` goes through a list."),
+    code(
+        "E0411",
+        "a prompt that does not fit its reader",
+        "An agent's prompt shows a task. A critic's prompt shows a trajectory, too, and may say how to answer. Both show \
+         tasks of the environment they are used with.",
+    ),
+    code("E0412", "a late system message", "Chat templates put the system message first, or drop it."),
+    code(
+        "E0413",
+        "a path to nothing",
+        "The environment's schema says which fields a task has; a trajectory has `traj.steps` and others.",
+    ),
+    code("E0414", "an empty prompt", "A prompt has at least one message."),
+    code(
+        "E0501",
+        "an unknown column",
+        "Rows have `task.*`, `traj.*`, `iteration` and, once judged, the critic's answer fields.",
+    ),
+    code("E0502", "an expression of the wrong type in a rule", "Conditions are true or false, orders need numbers."),
+    code(
+        "E0503",
+        "no row can pass",
+        "From the scale of the critic, the steps of the environment and the stages before, the condition is always false.",
+    ),
+    code("E0504", "`require` can never hold", "Fewer rows than it asks for can reach it, whatever happens."),
+    code(
+        "E0505",
+        "ground truth decides",
+        "Selecting or training by ground truth is what this language is there to do without. An experiment that does it, to \
+         pre-train a critic or as an upper bound, says so: `agx 2026 unstable(oracle)`.",
+    ),
+    code(
+        "E0506",
+        "labelled data without its critic, or rows with one",
+        "`train M on verdicts through grader` renders labelled trajectories by the critic's prompt and teaches the true answer.",
+    ),
+    code(
+        "E0507",
+        "a dataset without labels",
+        "`calibrate`, and `train … through`, need labelled data, such as `desk.verdicts(n)`.",
+    ),
+    code(
+        "E0508",
+        "a missing clause of `train`",
+        "Where a round starts changes the science, so it has no default: `from @prev`, `from @start` or `from @0`.",
+    ),
+    code(
+        "E0509",
+        "training on rows that may be none",
+        "A rule that can drop everything ends with `require at least N`, which says what happens then.",
+    ),
+    code("E0510", "training on a held-out split", "What is held out measures the end result, once."),
+    code("E0511", "a held-out split decides", "Stopping or picking by a held-out split makes its figure too good."),
+    code(
+        "E0512",
+        "no such version",
+        "`@0` is what is declared, `@prev` and `@last` the newest, `@start` what a loop began with, \
+        `@best(m)` the best by a metric. Rows have `@all`.",
+    ),
+    code(
+        "E0513",
+        "used outside its loop",
+        "Each iteration makes it anew: `kept@all` is what all iterations have made.",
+    ),
+    code("E0514", "equal samples", "At temperature 0 every sample of a task is the same reply."),
+    code("E0515", "a result without a name", "What is rolled out, judged, selected or picked is used by its name."),
+    code(
+        "E0516",
+        "a name for nothing",
+        "`train`, `audit`, `calibrate` and `repeat` give metrics and versions, which have names already.",
+    ),
+    code(
+        "E0517",
+        "no prompt",
+        "A rollout names its prompt. An evaluation uses the one that its model is rolled out with, if there is one.",
+    ),
+    code("E0518", "decoding said twice", "Either `decode = …` or `temperature`, `top_p` and `top_k`."),
+    code("E0519", "nothing to audit", "An audit compares a critic's verdicts, or a selection, with the truth."),
+    code("E0520", "an unknown metric", "What each statement measures is known: the message lists it."),
+    code(
+        "E0521",
+        "not measured in the loop",
+        "What ends a loop, or is shown by iteration, changes with the iteration.",
+    ),
+    code(
+        "E0522",
+        "`until` on time or spend",
+        "A loop that read a clock would end otherwise on another machine. A budget pauses instead.",
+    ),
+    code(
+        "E0523",
+        "no condition to end a loop",
+        "Compare a metric with a number, or write `stalls N by X`; join by `and` and `or`.",
+    ),
+    code(
+        "E0524",
+        "a stall that cannot be seen",
+        "To see N iterations without progress, the loop must have more than N.",
+    ),
+    code("E0525", "an evaluation of another model", "Versions of a model are compared by evaluations of that model."),
+    code("E0526", "an unknown index", "`by i` names the index of a `repeat … as i`."),
+    code("W0201", "an unused declaration", "Nothing names it. Begin its name with `_` to keep it."),
+    code("W0202", "unused rows", "They are made, at a cost, and nothing reads them."),
+    code(
+        "W0203",
+        "an unused unstable feature",
+        "Without `unstable(oracle)` the compiler proves that ground truth trains nothing.",
+    ),
+    code("W0401", "a condition that always holds", "The field is never absent."),
+    code("W0501", "a stage that every row passes", "From what is known before the run, the condition is always true."),
+    code("W0502", "a stage without effect", "At most as many rows reach it as it keeps."),
+    code("W0503", "evaluating on training tasks", "The figure also measures what was memorised."),
+    code("W0504", "a model that judges itself", "A critic with the weights of the policy shares its mistakes."),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_in_order() {
+        for list in [crate::syntax::codes::ALL, ALL] {
+            assert!(list.windows(2).all(|pair| pair[0].code < pair[1].code));
+        }
+        let mut codes: Vec<&str> = all().map(|explanation| explanation.code).collect();
+        let count = codes.len();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), count);
+        assert_eq!(explain("e0503").map(|found| found.code), Some("E0503"));
+    }
+}

@@ -14,6 +14,10 @@ pub struct File {
     pub comments: Vec<Comment>,
     /// Lines of `//!`.
     pub doc: String,
+    /// Part of the text was not read at all: what is absent may stand there.
+    pub cut: bool,
+    /// Nothing is wrong with the writing. A tree that is not sound gives no experiment.
+    pub sound: bool,
 }
 
 /// Comments are not in the tree: they lie beside it in source order, and the formatter puts them back.

@@ -225,6 +225,7 @@ fn words(rule: Rule) -> Option<&'static str> {
         | Rule::only_stage
         | Rule::only_statement
         | Rule::only_head
-        | Rule::only_piece => return None,
+        | Rule::only_piece
+        | Rule::only_value => return None,
     })
 }

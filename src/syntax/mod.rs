@@ -25,12 +25,18 @@ use crate::base::Diagnostic;
 /// The tree of `text` and everything wrong with its writing, in source order. Never fails: what cannot be read is in the
 /// tree as `Broken`.
 pub fn parse(text: &str) -> (File, Vec<Diagnostic>) {
-    let (file, mut errors) = if text.len() > MAX_BYTES {
-        (File::default(), vec![error::SyntaxError::TooLarge { bytes: text.len() }])
+    let (mut file, mut errors) = if text.len() > MAX_BYTES {
+        (File { cut: true, ..File::default() }, vec![error::SyntaxError::TooLarge { bytes: text.len() }])
     } else {
         let scan = scan::scan(text);
-        if scan.fatal { (File::default(), scan.errors) } else { build::file(text, scan) }
+        if scan.fatal { (File { cut: true, ..File::default() }, scan.errors) } else { build::file(text, scan) }
     };
     errors.sort_by_key(|error| error.span());
+    file.sound = errors.is_empty();
     (file, errors.into_iter().map(Into::into).collect())
+}
+
+/// One value alone: what the command line sets a param to.
+pub fn value(text: &str) -> Option<ast::Expr> {
+    build::value(text)
 }

@@ -17,8 +17,27 @@ pub struct Scan {
     pub errors: Vec<SyntaxError>,
     /// The text must not be parsed.
     pub fatal: bool,
-    /// Places of brackets without a partner.
+    /// Places of brackets without a partner, for which no place could be guessed.
     pub unpaired: Vec<Span>,
+    /// What the grammar is to read instead, byte for byte as long: strings without an end blanked, a forgotten `}` put where
+    /// the indentation says.
+    pub mended: Vec<(usize, String)>,
+    /// The rest of the text belongs to a text block without an end.
+    pub cut: bool,
+}
+
+impl Scan {
+    /// The text that the grammar reads.
+    pub fn mend<'t>(&self, text: &'t str) -> std::borrow::Cow<'t, str> {
+        if self.mended.is_empty() {
+            return text.into();
+        }
+        let mut mended = text.to_owned();
+        for (at, instead) in &self.mended {
+            mended.replace_range(*at..*at + instead.len(), instead);
+        }
+        mended.into()
+    }
 }
 
 struct Open {
@@ -34,6 +53,10 @@ struct Scanner<'a> {
     line: usize,
     line_start: usize,
     open: Vec<Open>,
+    /// Lines outside text blocks since the last item began: where their text begins, and how far in.
+    lines: Vec<(usize, usize)>,
+    /// The line of a string without an end: brackets opened on it may have been closed in it.
+    forgiven: Option<usize>,
     /// An opening bracket whose closing one stood in another column.
     suspect: Option<usize>,
     scan: Scan,
@@ -46,6 +69,8 @@ pub fn scan(text: &str) -> Scan {
         line: 0,
         line_start: 0,
         open: Vec::new(),
+        lines: Vec::new(),
+        forgiven: None,
         suspect: None,
         scan: Scan::default(),
     };
@@ -106,10 +131,14 @@ impl Scanner<'_> {
         if line[..indent].contains('\t') {
             tabs.push(Span::new(self.at, self.at + indent));
         }
-        if indent == 0 && !self.open.is_empty() && opens_item(line) {
+        if indent == 0 && opens_item(line) {
             self.unclosed(self.at);
+            self.lines.clear();
         }
         self.at += indent;
+        if !self.rest().starts_with(['\n', '\r']) && !self.rest().starts_with("//") {
+            self.lines.push((self.at, indent));
+        }
     }
 
     fn comment(&mut self) {
@@ -146,7 +175,9 @@ impl Scanner<'_> {
             None => {
                 let span = Span::new(start, body);
                 self.scan.errors.push(SyntaxError::UnclosedTemplate { span, closing });
+                self.scan.cut = true;
                 self.open.clear();
+                self.blank(start, self.text.len());
                 self.go_to(self.text.len());
             }
         }
@@ -165,23 +196,32 @@ impl Scanner<'_> {
         let start = self.at;
         let mut escaped = false;
         for (offset, next) in self.text[start + 1..].char_indices() {
-            let end = start + 1 + offset;
             match next {
-                '\n' => {
-                    let line = self.text[start..end].trim_end();
-                    self.scan.errors.push(SyntaxError::UnclosedString { span: Span::new(start, start + line.len()) });
-                    self.at = end;
-                    return;
-                }
+                '\n' => break,
                 '"' if !escaped => {
-                    self.at = end + 1;
+                    self.at = start + 1 + offset + 1;
                     return;
                 }
                 _ => escaped = next == '\\' && !escaped,
             }
         }
-        self.scan.errors.push(SyntaxError::UnclosedString { span: Span::new(start, self.text.len()) });
-        self.at = self.text.len();
+        let text = self.text;
+        let line = text[start..].lines().next().unwrap_or("");
+        let line = line.split(" //").next().unwrap_or("").trim_end();
+        let span = Span::new(start, start + line.len());
+        self.scan.errors.push(SyntaxError::UnclosedString { span });
+        // Brackets at the end of the line were probably meant to stand behind the string.
+        let inside = line.trim_end_matches([')', ']', '}', ',', ' ', '\t']).len().max(1);
+        self.blank(start, start + inside);
+        self.forgiven = Some(self.line);
+        self.at = start + inside;
+    }
+
+    /// Leaves the first character, a quote or a hash, and lines.
+    fn blank(&mut self, from: usize, to: usize) {
+        let blank = |byte: &u8| if matches!(byte, b'\n' | b'\r') { char::from(*byte) } else { ' ' };
+        let instead = self.text.as_bytes()[from + 1..to].iter().map(blank).collect();
+        self.scan.mended.push((from + 1, instead));
     }
 
     fn indent(&self) -> usize {
@@ -212,17 +252,21 @@ impl Scanner<'_> {
         while let Some(open) = self.open.pop() {
             if partner(&open) {
                 if open.line != self.line && open.indent != self.indent() {
-                    self.suspect = Some(open.at);
+                    self.suspect.get_or_insert(open.at);
+                }
+                if self.open.is_empty() {
+                    self.suspect = None;
                 }
                 return;
             }
-            self.never_closed(open.at, Some(span));
+            if self.forgiven != Some(open.line) {
+                self.never_closed(open.at, Some(span));
+            }
         }
     }
 
     fn never_closed(&mut self, at: usize, met: Option<Span>) {
         let span = Span::new(at, at + 1);
-        self.scan.unpaired.push(span);
         let bracket = self.text[at..].chars().next().expect("a bracket was here");
         self.scan.errors.push(SyntaxError::Unclosed { span, bracket, met });
     }
@@ -230,18 +274,31 @@ impl Scanner<'_> {
     /// Everything still open at `end` has no partner; the one that was probably forgotten is told.
     fn unclosed(&mut self, end: usize) {
         let suspect = self.suspect.take();
-        let Some(first) = self.open.first() else { return };
-        let blamed = suspect.filter(|at| *at > first.at).unwrap_or_else(|| self.open.last().map_or(0, |open| open.at));
+        let open = std::mem::take(&mut self.open);
+        let Some(last) = open.last() else { return };
+        let blamed = suspect.unwrap_or(last.at);
         let met = (end < self.text.len()).then(|| Span::new(end, end + self.text[end..].find(' ').unwrap_or(1)));
         self.never_closed(blamed, met);
-        let first = first_span(&self.open);
-        self.scan.unpaired.push(first);
-        self.open.clear();
+        let one_brace = open.len() == 1 && self.text[blamed..].starts_with('{');
+        match self.due_close(blamed).filter(|_| one_brace) {
+            Some(at) => {
+                self.scan.mended.push((at, "}\n".to_owned()));
+            }
+            None => {
+                let places = open.iter().map(|open| open.at).chain([blamed]);
+                self.scan.unpaired.extend(places.map(|at| Span::new(at, at + 1)));
+            }
+        }
     }
-}
 
-fn first_span(open: &[Open]) -> Span {
-    open.first().map_or(Span::default(), |open| Span::new(open.at, open.at + 1))
+    /// Where a forgotten `}` was due by the indentation: in the two spaces before the first line that is no further in
+    /// than the line of its `{`.
+    fn due_close(&self, brace: usize) -> Option<usize> {
+        let line = self.text[..brace].rfind('\n').map_or(0, |end| end + 1);
+        let own = self.text[line..].len() - self.text[line..].trim_start_matches([' ', '\t']).len();
+        let (at, indent) = *self.lines.iter().find(|(at, indent)| *at > brace && *indent <= own)?;
+        (indent > 1 && self.text[..at].ends_with("  ")).then(|| at - 2)
+    }
 }
 
 /// A line that can only be the head of an item: `model name {`, `rule name =`, `import "`.

@@ -1,1 +1,183 @@
+//! Bad files: every planted mistake is one diagnostic with its code on its line, and nothing else is told.
+//!
+//! A mistake is planted by `//~ CODE` behind its line, or `//~^ CODE` below it, with a `^` for each line between. A first
+//! line `//~ --set name=value` is the command line's part.
 
+use agx::base::{Diagnostic, Severity};
+use agx::experiment::{self, World, codes};
+use agx::syntax::{self, Source};
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Codes that only a file's bytes, or the file system, can give; the tests of `syntax::source` and of `cli` have them.
+const OF_BYTES: [&str; 5] = ["E0001", "E0002", "E0003", "E0004", "E0005"];
+
+/// Codes that no built-in environment can give yet: nothing of the desk is optional.
+const OF_SCHEMAS: [&str; 1] = ["E0409"];
+
+fn files() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/diagnostics");
+    let entries = std::fs::read_dir(folder).expect("the folder of bad files");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a file").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "agx"));
+    files.sort();
+    files
+}
+
+fn diagnose(text: &str) -> Vec<Diagnostic> {
+    let (file, mut diagnostics) = syntax::parse(text);
+    let set = text.lines().next().and_then(|line| line.strip_prefix("//~ --set "));
+    let set: Vec<(String, String)> = set
+        .into_iter()
+        .flat_map(|sets| sets.split(" --set "))
+        .filter_map(|set| set.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let world = World { root: Path::new("project"), exists: &|path| !path.to_string_lossy().contains("missing") };
+    let (experiment, found) = experiment::check(&file, &set, world);
+    diagnostics.extend(found);
+    diagnostics.sort_by_key(|diagnostic| diagnostic.primary());
+    let sound = !diagnostics.iter().any(Diagnostic::is_error);
+    assert_eq!(experiment.is_some(), sound, "an experiment if and only if there is no error");
+    diagnostics
+}
+
+/// (line, code) of what a file says it has.
+fn planted(text: &str) -> Vec<(usize, String)> {
+    let mut planted = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let Some((_, mark)) = line.split_once("//~") else { continue };
+        let above = mark.len() - mark.trim_start_matches('^').len();
+        let codes = mark.split_whitespace().filter(|word| word.len() == 5 && word.starts_with(['E', 'W']));
+        planted.extend(codes.map(|code| (at + 1 - above, code.to_owned())));
+    }
+    planted.sort();
+    planted
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    text[..at.min(text.len())].matches('\n').count() + 1
+}
+
+#[test]
+fn every_planted_mistake_is_one_diagnostic() {
+    let mut wrong = String::new();
+    for path in files() {
+        let text = std::fs::read_to_string(&path).expect("text");
+        let diagnostics = diagnose(&text);
+        let mut found: Vec<(usize, String)> = diagnostics
+            .iter()
+            .map(|diagnostic| (line_of(&text, diagnostic.primary().start as usize), diagnostic.code.to_owned()))
+            .collect();
+        found.sort();
+        let planted = planted(&text);
+        let name = path.file_stem().expect("a name").to_string_lossy();
+        assert!(!planted.is_empty(), "{name} plants nothing");
+        if found != planted {
+            let drawn: String = diagnostics.iter().map(|diagnostic| draw(&name, &text, diagnostic)).collect();
+            wrong += &format!("── {name}\nplanted {planted:?}\nfound   {found:?}\n{drawn}\n");
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+#[test]
+fn every_message_reads_well() {
+    for path in files() {
+        let text = std::fs::read_to_string(&path).expect("text");
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let drawn: String = diagnose(&text).iter().map(|diagnostic| draw(&name, &text, diagnostic)).collect();
+        let mut settings = insta::Settings::clone_current();
+        settings.set_snapshot_path("diagnostics/snapshots");
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        settings.bind(|| insta::assert_snapshot!(name, drawn));
+    }
+}
+
+#[test]
+fn every_code_is_planted_somewhere_and_explained() {
+    let planted: BTreeSet<String> = files()
+        .iter()
+        .flat_map(|path| planted(&std::fs::read_to_string(path).expect("text")))
+        .map(|(_, code)| code)
+        .collect();
+    let known: BTreeSet<String> = codes::all().map(|explanation| explanation.code.to_owned()).collect();
+    let missing: Vec<&String> = known
+        .iter()
+        .filter(|code| {
+            !planted.contains(*code) && !OF_BYTES.contains(&code.as_str()) && !OF_SCHEMAS.contains(&code.as_str())
+        })
+        .collect();
+    assert!(missing.is_empty(), "no bad file has {missing:?}");
+    let unexplained: Vec<&String> = planted.iter().filter(|code| !known.contains(*code)).collect();
+    assert!(unexplained.is_empty(), "not explained: {unexplained:?}");
+}
+
+#[test]
+fn edits_mend_what_they_promise() {
+    for path in files() {
+        let text = std::fs::read_to_string(&path).expect("text");
+        for diagnostic in diagnose(&text).iter().filter(|diagnostic| !diagnostic.edits.is_empty()) {
+            let mut mended = text.clone();
+            let mut edits = diagnostic.edits.clone();
+            edits.sort_by_key(|edit| std::cmp::Reverse(edit.span));
+            for edit in edits {
+                mended.replace_range(edit.span.range(), &edit.text);
+            }
+            let before = diagnose(&text).iter().filter(|other| other.code == diagnostic.code).count();
+            let after = diagnose(&mended).iter().filter(|other| other.code == diagnostic.code).count();
+            assert!(after < before, "{}: {} is not mended:\n{mended}", path.display(), diagnostic.message);
+        }
+    }
+}
+
+fn draw(name: &str, text: &str, diagnostic: &Diagnostic) -> String {
+    let labels = diagnostic.labels.iter().enumerate().map(|(index, label)| {
+        let place = (label.span.start as usize, label.span.len());
+        let words = Some(label.text.clone());
+        if index == 0 {
+            LabeledSpan::new_primary_with_span(words, place)
+        } else {
+            LabeledSpan::new_with_span(words, place)
+        }
+    });
+    let mut shown = MietteDiagnostic::new(diagnostic.message.clone())
+        .with_code(diagnostic.code)
+        .with_severity(match diagnostic.severity {
+            Severity::Error => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+        })
+        .with_labels(labels.collect::<Vec<_>>());
+    if let Some(help) = &diagnostic.help {
+        shown = shown.with_help(help.clone());
+    }
+    let report = miette::Report::from(shown).with_source_code(NamedSource::new(format!("{name}.agx"), text.to_owned()));
+    let mut out = String::new();
+    GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
+        .with_width(100)
+        .with_links(false)
+        .render_report(&mut out, report.as_ref())
+        .expect("drawing into a string");
+    for edit in &diagnostic.edits {
+        let line = line_of(text, edit.span.start as usize);
+        out += &format!("  edit: line {line}: {:?} → {:?}\n", &text[edit.span.range()], edit.text);
+    }
+    out + "\n"
+}
+
+#[test]
+fn hostile_bytes_are_one_clear_message() {
+    let code = |bytes: Vec<u8>| {
+        let (source, problem) = Source::from_bytes("a.agx", bytes);
+        let found = problem.into_iter().chain(syntax::parse(&source.text).1).next();
+        found.map(|diagnostic| diagnostic.code)
+    };
+    assert_eq!(code(vec![0; 1000]), Some("E0004"));
+    assert_eq!(code(b"agx 2026\n\x1b[31m".to_vec()), Some("E0004"));
+    assert_eq!(code(vec![b'{'; 50 << 20]), Some("E0005"));
+    assert_eq!(code(vec![b'{'; 10_000]), Some("E0106"));
+    assert_eq!(code(b"env x { a = ".iter().copied().chain(vec![b'('; 10_000]).collect()), Some("E0106"));
+    assert_eq!(code(b"\xef\xbb\xbfagx 2026\r\n".to_vec()), None, "a byte order mark and CRLF are fine");
+}

@@ -70,7 +70,8 @@ impl Builder<'_> {
     /// Two neighbours need a comma or a line's end between them.
     pub(super) fn separated(&mut self, before: Span, after: Span) {
         let between = &self.text[before.end.min(after.start) as usize..after.start as usize];
-        if !between.contains([',', '\n']) {
+        // After a `}` that was put where it was due, the line's end stands only in what the grammar has read.
+        if !between.contains([',', '\n']) && !self.text[..before.end as usize].ends_with(' ') {
             self.error(SyntaxError::MissingComma { span: after, after: before });
         }
     }

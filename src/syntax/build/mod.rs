@@ -25,8 +25,9 @@ const MOST_ERRORS: usize = 300;
 
 pub fn file(text: &str, scan: Scan) -> (File, Vec<SyntaxError>) {
     let blamed = scan.errors.iter().map(SyntaxError::span).chain(scan.unpaired.iter().copied()).collect();
+    let mended = scan.mend(text);
     let mut builder = Builder { text, errors: scan.errors, blamed, unpaired: scan.unpaired, full: false };
-    let items = match Grammar::parse(Rule::file, text) {
+    let items = match Grammar::parse(Rule::file, &mended) {
         Ok(mut pairs) => builder.items(pairs.next().expect("the grammar gives a file")),
         Err(error) => {
             let at = match error.location {
@@ -36,9 +37,21 @@ pub fn file(text: &str, scan: Scan) -> (File, Vec<SyntaxError>) {
             Vec::new()
         }
     };
-    let mut file = File { items, doc: String::new(), comments: scan.comments };
+    let mut file = File { items, comments: scan.comments, cut: scan.cut || builder.full, ..File::default() };
     builder.attach_docs(&mut file);
     (file, builder.errors)
+}
+
+/// An expression and nothing else; `None` if the text is not one.
+pub fn value(text: &str) -> Option<ast::Expr> {
+    let scan = crate::syntax::scan::scan(text);
+    if !scan.errors.is_empty() {
+        return None;
+    }
+    let pair = Grammar::parse(Rule::only_value, text).ok()?.next()?;
+    let mut builder = Builder { text, errors: Vec::new(), blamed: Vec::new(), unpaired: Vec::new(), full: false };
+    let value = builder.expr(pair.into_inner().next()?);
+    builder.errors.is_empty().then_some(value)
 }
 
 struct Builder<'t> {
@@ -234,7 +247,9 @@ impl Builder<'_> {
         });
         let mut declares: Vec<(Option<ItemWord>, Name)> = Vec::new();
         let words = words(self.text, region);
-        if let [_, name, ..] = words.as_slice() {
+        if let [first, name, ..] = words.as_slice()
+            && self.text[first.span.end as usize..name.span.start as usize].trim_matches([' ', '\t']).is_empty()
+        {
             declares.push((meant, name.clone()));
         }
         declares.extend(let_names(&words).into_iter().map(|name| (None, name)));

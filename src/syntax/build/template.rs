@@ -15,6 +15,17 @@ struct Open {
     outer: Vec<Piece>,
 }
 
+impl Open {
+    /// The pieces around the block, with the block and what is inside it at their end.
+    fn close(mut self, inside: Vec<Piece>) -> Vec<Piece> {
+        if let Piece::For { body, .. } | Piece::If { body, .. } = &mut self.piece {
+            *body = inside;
+        }
+        self.outer.push(self.piece);
+        self.outer
+    }
+}
+
 /// `{% for %}` within `{% for %}`: the tree is as deep.
 const MOST_OPEN: usize = 16;
 
@@ -52,11 +63,10 @@ impl Builder<'_> {
                 _ => {}
             }
         }
-        while let Some(Open { span, what, mut outer, .. }) = open.pop() {
+        while let Some(block) = open.pop() {
             template.broken = true;
-            self.error(SyntaxError::NoEnd { span, what });
-            outer.append(&mut pieces);
-            pieces = outer;
+            self.error(SyntaxError::NoEnd { span: block.span, what: block.what });
+            pieces = block.close(pieces);
         }
         template.pieces = pieces;
         template
@@ -140,16 +150,13 @@ impl Builder<'_> {
                 Piece::If { span: place, path, negated: parts.has(Rule::absent), body: Vec::new() }
             }
             _ => {
-                let Some(Open { mut piece, outer, .. }) = open.pop() else {
-                    *broken = true;
-                    self.error(SyntaxError::EndWithout { span: place });
-                    return;
-                };
-                let inside = std::mem::replace(pieces, outer);
-                if let Piece::For { body, .. } | Piece::If { body, .. } = &mut piece {
-                    *body = inside;
+                match open.pop() {
+                    Some(block) => *pieces = block.close(std::mem::take(pieces)),
+                    None => {
+                        *broken = true;
+                        self.error(SyntaxError::EndWithout { span: place });
+                    }
                 }
-                pieces.push(piece);
                 return;
             }
         };

@@ -1,0 +1,291 @@
+//! What can be wrong with the meaning of a file.
+
+use super::scope::Kind;
+use super::value::number_text;
+use crate::base::{Diagnostic, Span};
+use crate::syntax::similar::{did_you_mean, join};
+
+type Words = &'static [&'static str];
+
+#[derive(Clone, Debug)]
+pub enum CheckError {
+    // The file.
+    NoEdition { span: Span },
+    UnknownEdition { span: Span, edition: String },
+    EditionTwice { span: Span, first: Span },
+    EditionLate { span: Span },
+    NotBuilt { span: Span, what: String },
+    UnknownFeature { span: Span, feature: String },
+    UnusedFeature { span: Span, feature: String },
+    NoFile { span: Span, path: String },
+    NoExperiment { span: Span },
+    // Names.
+    Unknown { span: Span, name: String, what: String, near: Vec<String> },
+    Duplicate { span: Span, name: String, first: Span },
+    WrongKind { span: Span, name: String, found: Kind, wanted: Kind, declared: Span },
+    WrongBinding { span: Span, name: String, found: &'static str, wanted: &'static str, declared: Span },
+    UnknownField { span: Span, name: String, owner: &'static str, near: Vec<String>, known: Vec<&'static str> },
+    MissingField { span: Span, name: &'static str, owner: &'static str },
+    FieldTwice { span: Span, name: String, first: Span },
+    UnknownSplit { span: Span, name: String, env: String, near: Vec<String>, known: Vec<String> },
+    UnknownWord { span: Span, of: String, found: Option<String>, near: Vec<String>, known: Vec<&'static str> },
+    UnknownOffer { span: Span, name: String, env: String, near: Vec<String>, known: Vec<&'static str> },
+    SetUnknown { span: Span, name: String, near: Vec<String>, known: Vec<String> },
+    SetValue { span: Span, name: String, given: String, why: String },
+    WrongForm { span: Span, name: String, wanted: String },
+    Arguments { span: Span, wanted: String, name: String },
+    NotSource { span: Span },
+    OneSource { span: Span },
+    NotName { span: Span, what: &'static str },
+    NotSplit { span: Span },
+    Unused { span: Span, name: String, what: &'static str },
+    UnusedRows { span: Span, name: String },
+    // Types and units.
+    Mismatch { span: Span, found: &'static str, wanted: &'static str, of: String },
+    MissingUnit { span: Span, of: String, unit: &'static str, edit: String },
+    Range { span: Span, of: String, value: f64, low: f64, high: f64, declared: Option<Span> },
+    UnknownType { span: Span, name: String, near: Vec<String>, known: Words },
+    EmptyRange { span: Span, low: f64, high: f64 },
+    NoValue { span: Span },
+    Fraction { span: Span, unit: String },
+    Shape { span: Span, of: &'static str, whole: u32, name: &'static str, part: u32 },
+    NotList { span: Span, of: &'static str },
+    BadCase { span: Span },
+    CaseTwice { span: Span },
+    NoOtherwise { span: Span },
+    NoScale { span: Span, name: String },
+    NoAnswer { span: Span },
+    // Prompts.
+    NotProvided { span: Span, name: String, prompt: String, near: Vec<String>, known: Vec<String> },
+    NoPath { span: Span, name: String, path: String, near: Vec<String>, known: Vec<String> },
+    Hidden { span: Span, path: String, env: &'static str },
+    HiddenFrom { span: Span, field: String, reader: &'static str, used: Span },
+    NotText { span: Span, path: String, found: &'static str, suggestion: &'static str },
+    UnknownFilter { span: Span, name: String, near: Vec<String>, known: Words },
+    FilterMisfit { span: Span, name: String, wanted: &'static str, path: String, found: &'static str },
+    MayBeAbsent { span: Span, path: String },
+    AlwaysKnown { span: Span, path: String },
+    NotIterable { span: Span, path: String, found: &'static str },
+    PromptMisfit { span: Span, name: String, why: &'static str, help: &'static str },
+    SystemLate { span: Span },
+    EmptyPrompt { span: Span, name: String },
+    // Rules and schedule.
+    UnknownColumn { span: Span, name: String, near: Vec<String>, known: Vec<String> },
+    NotJudged { span: Span, name: String },
+    NotCondition { span: Span, found: &'static str },
+    Operand { span: Span, found: &'static str, wanted: &'static str, of: String },
+    NoOrder { span: Span, name: String },
+    NeverPasses { span: Span, why: String },
+    AlwaysPasses { span: Span, why: String },
+    NeverEnough { span: Span, count: u32, most: u64 },
+    NoEffect { span: Span, most: u64 },
+    NeedsOracle { span: Span, what: String },
+    NeedsThrough { span: Span, name: String },
+    ThroughRows { span: Span },
+    NotLabelled { span: Span, name: String },
+    MissingClause { span: Span, end: Span, clause: &'static str, help: &'static str, edit: Option<&'static str> },
+    MayBeEmpty { span: Span, name: String, declared: Option<Span> },
+    TrainsHeldOut { span: Span, split: String },
+    HeldOutDecides { span: Span, path: String, use_: &'static str, declared: Span },
+    EvaluatesTraining { span: Span, split: String },
+    JudgesItself { span: Span, name: String },
+    NoVersion { span: Span, help: String },
+    OnlyInLoop { span: Span, name: String, declared: Span },
+    NeedsName { span: Span, word: &'static str },
+    NameForNothing { span: Span, word: &'static str },
+    NeedsPrompt { span: Span, word: &'static str },
+    DecodeTwice { span: Span, name: &'static str },
+    SameSamples { span: Span, samples: u32 },
+    NothingToAudit { span: Span, name: String },
+    UnknownMetric { span: Span, name: String, of: String, near: Vec<String>, known: Vec<String> },
+    NotAudited { span: Span, name: String, metric: String },
+    NotCalibrated { span: Span, name: String, metric: String },
+    NotInLoop { span: Span, path: String, declared: Span, stop: bool },
+    UntilCost { span: Span, name: String },
+    NotUntil { span: Span },
+    NeverStalls { span: Span, rounds: u32, times: u32 },
+    MeasuresOther { span: Span, name: String, model: String, measured: Option<String>, declared: Span },
+    UnknownIndex { span: Span, name: String, near: Vec<String>, known: Vec<String> },
+}
+
+/// Adds the names that may have been meant, as an edit where there is one; or else what there is.
+fn meant(diagnostic: Diagnostic, span: Span, near: &[String], known: &[impl AsRef<str>], all: &str) -> Diagnostic {
+    let diagnostic = match near {
+        [only] => diagnostic.edit(span, only.clone()),
+        _ => diagnostic,
+    };
+    match did_you_mean(near) {
+        Some(help) => diagnostic.help(help),
+        None if known.is_empty() => diagnostic,
+        None => diagnostic.help(format!("{all} {}", join(known, "and"))),
+    }
+}
+
+const NOTHING: [&str; 0] = [];
+
+impl From<CheckError> for Diagnostic {
+    fn from(error: CheckError) -> Self {
+        match error {
+            error @ (CheckError::NoEdition { .. }
+            | CheckError::UnknownEdition { .. }
+            | CheckError::EditionTwice { .. }
+            | CheckError::EditionLate { .. }
+            | CheckError::NotBuilt { .. }
+            | CheckError::UnknownFeature { .. }
+            | CheckError::UnusedFeature { .. }
+            | CheckError::NoFile { .. }
+            | CheckError::NoExperiment { .. }) => file(error),
+            CheckError::Unknown { span, name, what, near } => {
+                let diagnostic =
+                    Diagnostic::error("E0201", format!("no {what} is called `{name}`"), span, "not declared");
+                meant(diagnostic, span, &near, &NOTHING, "")
+            }
+            CheckError::Duplicate { span, name, first } => {
+                Diagnostic::error("E0202", format!("`{name}` is declared twice"), span, "again here")
+                    .label(first, "first here")
+                    .help("a name means one thing in a file: rename one of them")
+            }
+            CheckError::WrongKind { span, name, found, wanted, declared } => {
+                let message = format!("`{name}` is {}, not {}", found.words(), wanted.words());
+                Diagnostic::error("E0203", message, span, format!("{} is due here", wanted.words()))
+                    .label(declared, format!("declared as {} here", found.words()))
+            }
+            CheckError::WrongBinding { span, name, found, wanted, declared } => {
+                let message = format!("`{name}` is {found}, not {wanted}");
+                let label =
+                    if wanted == "rows" { "rows are due here".to_owned() } else { format!("{wanted} is due here") };
+                Diagnostic::error("E0203", message, span, label).label(declared, "declared here")
+            }
+            CheckError::UnknownField { span, name, owner, near, known } => {
+                let diagnostic =
+                    Diagnostic::error("E0204", format!("{owner} has no field `{name}`"), span, "unknown field");
+                meant(diagnostic, span, &near, &known, "its fields are")
+            }
+            CheckError::MissingField { span, name, owner } => {
+                let open = Span { start: span.start, end: span.start + 1 };
+                Diagnostic::error(
+                    "E0205",
+                    format!("{owner} needs `{name}`"),
+                    open,
+                    format!("`{name}` is missing in this block"),
+                )
+            }
+            CheckError::FieldTwice { span, name, first } => {
+                Diagnostic::error("E0206", format!("`{name}` is given twice"), span, "again here")
+                    .label(first, "first here")
+            }
+            CheckError::UnknownSplit { span, name, env, near, known } => {
+                let diagnostic =
+                    Diagnostic::error("E0207", format!("`{env}` has no split `{name}`"), span, "unknown split");
+                meant(diagnostic, span, &near, &known, "its splits are")
+            }
+            CheckError::UnknownWord { span, of, found, near, known } => {
+                let message = match found {
+                    Some(found) => format!("`{found}` is nothing that {of} knows"),
+                    None => format!("{of} wants one of a few words here"),
+                };
+                let diagnostic = Diagnostic::error("E0208", message, span, "unknown");
+                meant(diagnostic, span, &near, &known, "there are")
+            }
+            CheckError::UnknownOffer { span, name, env, near, known } => {
+                let message = format!("`{env}` offers no dataset `{name}`");
+                let diagnostic = Diagnostic::error("E0209", message, span, "not offered");
+                meant(diagnostic, span, &near, &known, "it offers")
+            }
+            CheckError::SetUnknown { span, name, near, known } => {
+                let diagnostic =
+                    Diagnostic::error("E0210", format!("--set {name}: the file has no such param"), span, "this file");
+                match did_you_mean(&near) {
+                    Some(help) => diagnostic.help(help),
+                    None if known.is_empty() => diagnostic.help("the file has no params"),
+                    None => diagnostic.help(format!("its params are {}", join(&known, "and"))),
+                }
+            }
+            CheckError::SetValue { span, name, given, why } => {
+                Diagnostic::error("E0211", format!("--set {name}={given}: {why}"), span, "the param is declared here")
+            }
+            CheckError::WrongForm { span, name, wanted } => {
+                Diagnostic::error("E0212", format!("`{name}` is not written like this"), span, "in another form")
+                    .help(format!("write `{wanted}`"))
+            }
+            CheckError::Arguments { span, wanted, name } => {
+                Diagnostic::error("E0213", format!("`{name}` wants other arguments"), span, "does not fit")
+                    .help(format!("write `{wanted}`"))
+            }
+            CheckError::NotSource { span } => {
+                Diagnostic::error("E0214", "this is no source of data", span, "cannot be read from")
+                    .help("write what an environment offers, `desk.dialogues(512)`, or `jsonl(\"file.jsonl\")`")
+            }
+            CheckError::OneSource { span } => {
+                Diagnostic::error("E0215", "a model has one source", span, "a second one")
+                    .help("keep one of `weights` and `scripted`")
+            }
+            CheckError::NotName { span, what } => {
+                Diagnostic::error("E0216", format!("the name of {what} is due here"), span, "no name")
+            }
+            CheckError::NotSplit { span } => {
+                Diagnostic::error("E0217", "a split is named by its environment", span, "no `ENV.SPLIT`")
+                    .help("write the environment before it: `desk.dev`")
+            }
+            CheckError::Unused { span, name, what } => {
+                Diagnostic::warning("W0201", format!("nothing uses the {what} `{name}`"), span, "declared here")
+                    .help("remove it, or begin its name with `_`")
+            }
+            CheckError::UnusedRows { span, name } => {
+                Diagnostic::warning("W0202", format!("nothing uses the rows `{name}`"), span, "made here, at a cost")
+            }
+            other => super::error_detail::detail(other),
+        }
+    }
+}
+
+fn file(error: CheckError) -> Diagnostic {
+    match error {
+        CheckError::NoEdition { span } => {
+            Diagnostic::error("E0006", "the file does not name its edition", span, "due before this")
+                .help("begin the file with `agx 2026`")
+                .edit(Span { start: 0, end: 0 }, "agx 2026\n")
+        }
+        CheckError::UnknownEdition { span, edition } => {
+            Diagnostic::error("E0007", format!("there is no edition {edition}"), span, "unknown")
+                .help("this program reads edition 2026")
+                .edit(span, "2026")
+        }
+        CheckError::EditionTwice { span, first } => {
+            Diagnostic::error("E0008", "the edition is named twice", span, "again here").label(first, "first here")
+        }
+        CheckError::EditionLate { span } => {
+            Diagnostic::error("E0008", "the edition is the first item of a file", span, "other items stand before it")
+        }
+        CheckError::NotBuilt { span, what } => Diagnostic::error(
+            "E0009",
+            format!("{what} is part of the language, but not built yet"),
+            span,
+            "not in this version",
+        ),
+        CheckError::UnknownFeature { span, feature } => {
+            Diagnostic::error("E0010", format!("there is no unstable feature `{feature}`"), span, "unknown")
+                .help("there is `oracle`: ground truth may select and train")
+        }
+        CheckError::UnusedFeature { span, feature } => {
+            let message = format!("the file allows `{feature}` and does not need it");
+            Diagnostic::warning("W0203", message, span, "remove it: without it, ground truth cannot reach training")
+        }
+        CheckError::NoFile { span, path } => {
+            Diagnostic::error("E0011", format!("{path} does not exist"), span, "names it")
+        }
+        CheckError::NoExperiment { span } => {
+            Diagnostic::error("E0012", "the file holds no experiment", span, "the file ends here")
+                .help("add `experiment name { seed = 7, schedule { … } }`")
+        }
+        other => unreachable!("told elsewhere: {other:?}"),
+    }
+}
+
+/// `low to high`, or what one bound says.
+pub(super) fn bounds(low: f64, high: f64) -> String {
+    if high >= f64::from(u32::MAX) {
+        return format!("at least {}", number_text(low));
+    }
+    format!("{} to {}", number_text(low), number_text(high))
+}

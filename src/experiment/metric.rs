@@ -1,0 +1,345 @@
+//! Turns `dev.success` into a metric that something really produces, and conditions over metrics into [`Until`].
+
+use super::Checker;
+use super::error::CheckError;
+use super::model::{MetricRef, ReportItem, Until};
+use super::rule::{Answers, Form};
+use super::schedule::{Flow, Made};
+use super::scope::Kind;
+use crate::node::spec::AnswerKind;
+use crate::syntax::ast::{Apply, Expr, ExprKind, Operator, Path, ReportLine};
+use crate::syntax::similar::similar;
+
+/// What a metric is for: what may be shown may not always decide.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// In a report.
+    Shown,
+    /// In a report, by iteration.
+    Curve,
+    /// It ends the loop that is being checked.
+    Stop,
+    /// It picks a version.
+    Choice,
+}
+
+const ROLLED: [&str; 6] = ["count", "ended", "truncated", "error", "steps", "tokens"];
+const CALIBRATED: [&str; 5] = ["accuracy", "kappa", "parsed", "precision", "recall"];
+const AUDITED: [&str; 6] = ["precision", "recall", "accuracy", "score", "truth", "gap"];
+/// What a budget bounds; a loop that read it would end otherwise on another machine.
+const COSTS: [&str; 8] = ["time", "wall", "elapsed", "spend", "cost", "budget", "tokens", "price"];
+
+impl Checker<'_> {
+    pub(super) fn metric(&mut self, path: &Path, flow: &mut Flow, wanted: Wanted) -> Option<MetricRef> {
+        let (first, rest) = path.parts.split_first().expect("a path has a first part");
+        let metric = rest.iter().map(|part| part.value.as_str()).collect::<Vec<_>>().join(".");
+        let reference = MetricRef { name: first.value.clone(), metric };
+        let Some(binding) = flow.names.get_mut(&first.value) else {
+            return self.critic_metric(path, reference, flow, wanted);
+        };
+        binding.used = true;
+        let (in_loop, audited, declared) = (binding.in_loop, binding.audited, binding.span);
+        let (known, held_out, what): (Vec<String>, bool, String) = match &binding.made {
+            Made::Poisoned => return None,
+            Made::Picked { .. } => (Vec::new(), false, "a picked model".to_owned()),
+            Made::Evaluation { env, held_out, .. } => {
+                let schema = self.envs[env.0].it.as_ref()?.schema;
+                let what = format!("the evaluation `{}`", first.value);
+                (schema.metrics.iter().map(|name| (*name).to_owned()).collect(), *held_out, what)
+            }
+            Made::Rows(rows) => {
+                let mut known: Vec<String> = match rows.form {
+                    Form::Rolled => ROLLED.map(str::to_owned).into(),
+                    Form::Judged => vec!["count".to_owned(), "parsed".to_owned()],
+                    Form::Selected => vec!["count".to_owned()],
+                };
+                if rows.form == Form::Judged {
+                    match &rows.answer {
+                        Answers::Schema(schema) => known.extend(
+                            schema
+                                .fields
+                                .iter()
+                                .filter(|field| field.kind != AnswerKind::Text)
+                                .map(|field| format!("{}.mean", field.name)),
+                        ),
+                        Answers::Unknown => return None,
+                        Answers::NotJudged => {}
+                    }
+                }
+                if audited {
+                    known.extend(AUDITED.map(str::to_owned));
+                }
+                (known, false, format!("the rows `{}`", first.value))
+            }
+        };
+        if !known.contains(&reference.metric) {
+            let span = rest.first().map_or(first.span, |part| part.span.to(path.span));
+            if !audited && AUDITED.contains(&reference.metric.as_str()) {
+                self.error(CheckError::NotAudited { span, name: reference.name, metric: reference.metric });
+                return None;
+            }
+            let near = similar(&reference.metric, known.iter().map(String::as_str));
+            self.error(CheckError::UnknownMetric { span, name: reference.metric, of: what, near, known });
+            return None;
+        }
+        if held_out && matches!(wanted, Wanted::Stop | Wanted::Choice) {
+            let use_ = if wanted == Wanted::Stop { "end the loop" } else { "pick a version" };
+            self.error(CheckError::HeldOutDecides { span: path.span, path: path.text(), use_, declared });
+            return None;
+        }
+        if !in_loop && matches!(wanted, Wanted::Stop | Wanted::Curve) {
+            self.error(CheckError::NotInLoop {
+                span: path.span,
+                path: path.text(),
+                declared,
+                stop: wanted == Wanted::Stop,
+            });
+            return None;
+        }
+        Some(reference)
+    }
+
+    fn critic_metric(
+        &mut self,
+        path: &Path,
+        reference: MetricRef,
+        flow: &mut Flow,
+        wanted: Wanted,
+    ) -> Option<MetricRef> {
+        let first = &path.parts[0];
+        match self.symbols.find(&first.value) {
+            Some((Some(Kind::Critic), declared)) => {
+                self.symbols.mark(&first.value);
+                if !flow.calibrated.contains(&first.value) {
+                    let (span, name, metric) = (path.span, first.value.clone(), reference.metric);
+                    self.error(CheckError::NotCalibrated { span, name, metric });
+                    return None;
+                }
+                if !CALIBRATED.contains(&reference.metric.as_str()) {
+                    let near = similar(&reference.metric, CALIBRATED);
+                    let known = CALIBRATED.map(str::to_owned).into();
+                    let of = format!("the calibration of `{}`", first.value);
+                    self.error(CheckError::UnknownMetric { span: path.span, name: reference.metric, of, near, known });
+                    return None;
+                }
+                if wanted != Wanted::Shown {
+                    let (span, path, stop) = (path.span, path.text(), wanted == Wanted::Stop);
+                    self.error(CheckError::NotInLoop { span, path, declared, stop });
+                    return None;
+                }
+                Some(reference)
+            }
+            Some((None, _)) => None,
+            Some((Some(found), declared)) => {
+                self.symbols.mark(&first.value);
+                let (span, name, found) = (first.span, first.value.clone(), found.words());
+                self.error(CheckError::WrongBinding { span, name, found, wanted: "something measured", declared });
+                None
+            }
+            None if flow.lost => None,
+            None if wanted == Wanted::Stop && COSTS.contains(&first.value.as_str()) => {
+                self.error(CheckError::UntilCost { span: path.span, name: path.text() });
+                None
+            }
+            None => {
+                let near = similar(&first.value, flow.names.keys().map(String::as_str));
+                for near in &near {
+                    flow.names.get_mut(near).expect("it was just found").used = true;
+                }
+                let (span, name, what) = (first.span, first.value.clone(), "measured name".to_owned());
+                self.error(CheckError::Unknown { span, name, what, near });
+                None
+            }
+        }
+    }
+
+    /// The condition that ends a loop early. `negated`: under an odd number of `not`.
+    pub(super) fn until(&mut self, expr: &Expr, flow: &mut Flow, negated: bool) -> Option<Until> {
+        match &expr.kind {
+            ExprKind::Not(inner) => self.until(inner, flow, !negated),
+            ExprKind::Binary { operator, left, right } if matches!(operator.value, Operator::And | Operator::Or) => {
+                let parts = (self.until(left, flow, negated), self.until(right, flow, negated));
+                let parts = vec![parts.0?, parts.1?];
+                let all = (operator.value == Operator::And) != negated;
+                Some(if all { Until::All(parts) } else { Until::Any(parts) })
+            }
+            ExprKind::Binary { operator, left, right } => {
+                let (path, bound, operator) = match (path_of(left), path_of(right)) {
+                    (Some(path), _) if !self.constants.contains_key(&path.text()) => (path, &**right, operator.value),
+                    (_, Some(path)) => (path, &**left, mirrored(operator.value)),
+                    _ => return self.not_until(expr),
+                };
+                let metric = self.metric(path, flow, Wanted::Stop);
+                let bound = self.real(bound, "the bound", f64::MIN, f64::MAX);
+                let (metric, bound) = (metric?, bound?);
+                let operator = if negated { inverted(operator) } else { operator };
+                match operator {
+                    Operator::GreaterOrEqual => Some(Until::Reaches { metric, at_least: bound }),
+                    Operator::Greater => Some(Until::Reaches { metric, at_least: bound.next_up() }),
+                    Operator::LessOrEqual => Some(Until::Falls { metric, at_most: bound }),
+                    Operator::Less => Some(Until::Falls { metric, at_most: bound.next_down() }),
+                    _ => self.not_until(expr),
+                }
+            }
+            ExprKind::Stalls { of, times, margin, since } => {
+                let Some(path) = path_of(of) else { return self.not_until(expr) };
+                let metric = self.metric(path, flow, Wanted::Stop);
+                let rounds = self.small(times, "the rounds of `stalls`", 1..=1000);
+                let by = margin
+                    .as_ref()
+                    .map_or(Some(0.0), |margin| self.real(margin, "the margin of `stalls`", 0.0, f64::MAX));
+                let since = match (since, &metric) {
+                    (None, _) => Some(None),
+                    (Some(path), Some(metric)) => self.including(path, &metric.metric, None, flow).map(Some),
+                    (Some(_), None) => None,
+                };
+                if let (Some(rounds), Some(within)) = (rounds, &flow.within)
+                    && rounds > within.times
+                {
+                    let times = within.times;
+                    self.error(CheckError::NeverStalls { span: expr.span, rounds, times });
+                    return None;
+                }
+                if negated {
+                    self.later(expr.span, "`not … stalls`");
+                    return None;
+                }
+                Some(Until::Stalls { metric: metric?, rounds: rounds?, by: by?, since: since? })
+            }
+            ExprKind::Broken => None,
+            // `until wall` and the like: tell what is meant before what is written.
+            ExprKind::Apply(Apply { path, .. }) => {
+                let known = self.metric(path, flow, Wanted::Stop);
+                known.and_then(|_| self.not_until(expr))
+            }
+            _ => self.not_until(expr),
+        }
+    }
+
+    fn not_until(&mut self, expr: &Expr) -> Option<Until> {
+        self.error(CheckError::NotUntil { span: expr.span });
+        None
+    }
+
+    /// An evaluation outside the loop that measured the same metric.
+    pub(super) fn including(
+        &mut self,
+        path: &Path,
+        metric: &str,
+        model: Option<usize>,
+        flow: &mut Flow,
+    ) -> Option<String> {
+        let name = path.text();
+        let Some(binding) = flow.names.get_mut(&name) else {
+            if !flow.lost && !self.symbols.is_poisoned(&name) {
+                let near = similar(&name, flow.names.keys().map(String::as_str));
+                self.error(CheckError::Unknown { span: path.span, name, what: "evaluation".to_owned(), near });
+            }
+            return None;
+        };
+        binding.used = true;
+        let declared = binding.span;
+        match &binding.made {
+            Made::Poisoned => None,
+            Made::Evaluation { env, held_out, .. } => {
+                let held_out = *held_out;
+                let metrics = &self.envs[env.0].it.as_ref()?.schema.metrics;
+                if !metrics.contains(&metric) {
+                    let known: Vec<String> = metrics.iter().map(|name| (*name).to_owned()).collect();
+                    let of = format!("the evaluation `{name}`");
+                    let near = Vec::new();
+                    self.error(CheckError::UnknownMetric { span: path.span, name: metric.to_owned(), of, near, known });
+                    return None;
+                }
+                if held_out {
+                    self.error(CheckError::HeldOutDecides { span: path.span, path: name, use_: "decide", declared });
+                    return None;
+                }
+                if let Some(model) = model
+                    && !self.measures(&name, model, path.span, flow)
+                {
+                    return None;
+                }
+                Some(name)
+            }
+            other => {
+                let found = other.words();
+                self.error(CheckError::WrongBinding {
+                    span: path.span,
+                    name,
+                    found,
+                    wanted: "an evaluation",
+                    declared,
+                });
+                None
+            }
+        }
+    }
+
+    /// Whether `name` measured versions of `model`.
+    pub(super) fn measures(&mut self, name: &str, model: usize, span: crate::base::Span, flow: &Flow) -> bool {
+        let Some(binding) = flow.names.get(name) else { return true };
+        match &binding.made {
+            Made::Evaluation { model: measured, .. } if measured.0 == model => true,
+            Made::Poisoned => false,
+            made => {
+                let measured = match made {
+                    Made::Evaluation { model, .. } => Some(self.models[model.0].name.clone()),
+                    _ => None,
+                };
+                let model = self.models[model].name.clone();
+                let (name, declared) = (name.to_owned(), binding.span);
+                self.error(CheckError::MeasuresOther { span, name, model, measured, declared });
+                false
+            }
+        }
+    }
+
+    pub(super) fn report_line(&mut self, line: &ReportLine, flow: &mut Flow) -> Option<ReportItem> {
+        let wanted = if line.by.is_some() { Wanted::Curve } else { Wanted::Shown };
+        let mut fits = true;
+        if let Some(by) = &line.by
+            && !flow.indices.contains(&by.value)
+            && !flow.lost
+        {
+            let near = similar(&by.value, flow.indices.iter().map(String::as_str));
+            let known = flow.indices.clone();
+            self.error(CheckError::UnknownIndex { span: by.span, name: by.value.clone(), near, known });
+            fits = false;
+        }
+        let metrics: Vec<Option<MetricRef>> = line.series.iter().map(|path| self.metric(path, flow, wanted)).collect();
+        let metrics = metrics.into_iter().collect::<Option<Vec<_>>>()?;
+        let item = match line.form.value.as_str() {
+            "plot" => ReportItem::Plot { metrics },
+            _ => ReportItem::Table { metrics },
+        };
+        fits.then_some(item)
+    }
+}
+
+fn path_of(expr: &Expr) -> Option<&Path> {
+    match &expr.kind {
+        ExprKind::Apply(Apply { path, version: None, arguments: None, block: None }) => Some(path),
+        _ => None,
+    }
+}
+
+fn mirrored(operator: Operator) -> Operator {
+    match operator {
+        Operator::Less => Operator::Greater,
+        Operator::LessOrEqual => Operator::GreaterOrEqual,
+        Operator::Greater => Operator::Less,
+        Operator::GreaterOrEqual => Operator::LessOrEqual,
+        other => other,
+    }
+}
+
+fn inverted(operator: Operator) -> Operator {
+    match operator {
+        Operator::Less => Operator::GreaterOrEqual,
+        Operator::LessOrEqual => Operator::Greater,
+        Operator::Greater => Operator::LessOrEqual,
+        Operator::GreaterOrEqual => Operator::Less,
+        other => other,
+    }
+}

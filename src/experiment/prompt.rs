@@ -1,0 +1,441 @@
+//! Turns a prompt into a typed template: every path exists, every filter fits, and it is known who may read it.
+//!
+//! # Invariants
+//! A field that is `visible to none` never gets through. A path that may be absent is used only where it is known.
+
+use super::Checker;
+use super::error::CheckError;
+use super::model::EnvId;
+use super::scope::Kind;
+use crate::base::Span;
+use crate::env::{FieldType, Schema};
+use crate::model::Role;
+use crate::node::template::{Filter, Piece, Template, TemplateMessage};
+use crate::select::TRAJ_COLUMNS;
+use crate::syntax::ast;
+use crate::syntax::similar::similar;
+
+pub struct PromptInfo {
+    pub template: Template,
+    /// Whose tasks it shows.
+    pub env: Option<EnvId>,
+    pub trajectory: bool,
+    /// Where it first names `answer`.
+    pub answer: Option<Span>,
+    /// Fields that only one of agent and critic may see.
+    pub seen: Vec<Seen>,
+}
+
+pub struct Seen {
+    pub span: Span,
+    pub field: String,
+    pub agent: bool,
+    pub critic: bool,
+}
+
+/// What a parameter is.
+#[derive(Clone, Copy)]
+enum Root {
+    Task(&'static Schema),
+    Trajectory,
+    /// Its type is broken: nothing that names it is blamed.
+    Poisoned,
+}
+
+/// The type of a path in a template.
+#[derive(Clone, Debug, PartialEq)]
+enum Shape {
+    Text,
+    Scalar,
+    List(Box<Shape>),
+    Trajectory,
+    Record,
+}
+
+struct Reading<'p> {
+    prompt: &'p ast::Prompt,
+    roots: Vec<(String, Root)>,
+    variables: Vec<(String, Shape)>,
+    /// Paths that an `if` around says are known.
+    known: Vec<String>,
+    env: Option<EnvId>,
+    answer: Option<Span>,
+    seen: Vec<Seen>,
+    broken: bool,
+}
+
+const FILTERS: [&str; 5] = ["transcript", "json", "lines", "bullets", "truncate"];
+
+impl Checker<'_> {
+    pub(super) fn prompt(&mut self, prompt: &ast::Prompt) -> Option<PromptInfo> {
+        let mut reading = Reading {
+            prompt,
+            roots: Vec::new(),
+            variables: Vec::new(),
+            known: Vec::new(),
+            env: None,
+            answer: None,
+            seen: Vec::new(),
+            broken: prompt.broken,
+        };
+        for parameter in &prompt.parameters {
+            let root = self.parameter(&parameter.ty, &mut reading.env);
+            reading.broken |= matches!(root, Root::Poisoned);
+            reading.roots.push((parameter.name.value.clone(), root));
+        }
+        let mut messages = Vec::new();
+        for message in &prompt.messages {
+            let roles = ["system", "user", "assistant"];
+            let role = match message.role.value.as_str() {
+                "system" => Role::System,
+                "user" => Role::User,
+                "assistant" => Role::Assistant,
+                other => {
+                    let near = similar(other, roles);
+                    let (span, found) = (message.role.span, Some(other.to_owned()));
+                    let of = "a message's role".to_owned();
+                    self.error(CheckError::UnknownWord { span, of, found, near, known: roles.to_vec() });
+                    reading.broken = true;
+                    Role::User
+                }
+            };
+            if role == Role::System && !messages.is_empty() {
+                self.error(CheckError::SystemLate { span: message.role.span });
+            }
+            reading.broken |= message.template.broken;
+            let pieces = self.pieces(&message.template.pieces, &mut reading);
+            messages.push(TemplateMessage { role, pieces });
+        }
+        if messages.is_empty() && !prompt.broken {
+            self.error(CheckError::EmptyPrompt { span: prompt.name.span, name: prompt.name.value.clone() });
+            return None;
+        }
+        let trajectory = reading.roots.iter().any(|(_, root)| matches!(root, Root::Trajectory));
+        let Reading { env, answer, seen, broken, .. } = reading;
+        (!broken).then_some(PromptInfo { template: Template { messages }, env, trajectory, answer, seen })
+    }
+
+    fn parameter(&mut self, ty: &ast::Type, env: &mut Option<EnvId>) -> Root {
+        match ty.name.path.parts.as_slice() {
+            [name] if name.value == "Trajectory" => Root::Trajectory,
+            [owner, name] if name.value == "Task" => {
+                let Some(id) = self.reference(owner, Kind::Env) else { return Root::Poisoned };
+                let Some(info) = &self.envs[id].it else { return Root::Poisoned };
+                *env = Some(EnvId(id));
+                Root::Task(info.schema)
+            }
+            _ => {
+                let (span, name) = (ty.name.span, ty.name.path.text());
+                let near = similar(&name, ["Trajectory"]);
+                self.error(CheckError::UnknownType { span, name, near, known: &["ENV.Task", "Trajectory"] });
+                Root::Poisoned
+            }
+        }
+    }
+
+    fn pieces(&mut self, pieces: &[ast::Piece], reading: &mut Reading) -> Vec<Piece> {
+        pieces.iter().filter_map(|piece| self.piece(piece, reading)).collect()
+    }
+
+    fn piece(&mut self, piece: &ast::Piece, reading: &mut Reading) -> Option<Piece> {
+        match piece {
+            ast::Piece::Text(text) => Some(Piece::Text(text.clone())),
+            ast::Piece::Value { path, filters, .. } => {
+                let value = self.hole(path, filters, reading);
+                reading.broken |= value.is_none();
+                value
+            }
+            ast::Piece::For { name, list, body, .. } => {
+                let found = self.place(list, reading, true);
+                let item = match found {
+                    Some((_, Shape::List(ref item))) => (**item).clone(),
+                    Some((_, other)) => {
+                        self.error(CheckError::NotIterable {
+                            span: list.span,
+                            path: list.text(),
+                            found: words(&other),
+                        });
+                        reading.broken = true;
+                        return None;
+                    }
+                    None => {
+                        reading.broken = true;
+                        return None;
+                    }
+                };
+                reading.variables.push((name.value.clone(), item));
+                let body = self.pieces(body, reading);
+                reading.variables.pop();
+                Some(Piece::For { variable: name.value.clone(), path: found?.0, body })
+            }
+            ast::Piece::If { path, negated, body, span } => {
+                let Some((optional, _)) = self.optional(path, reading) else {
+                    reading.broken = true;
+                    return None;
+                };
+                if !optional {
+                    self.error(CheckError::AlwaysKnown { span: path.span, path: path.text() });
+                }
+                if *negated {
+                    self.later(*span, "`is not known`");
+                    reading.broken = true;
+                    return None;
+                }
+                reading.known.push(path.text());
+                let body = self.pieces(body, reading);
+                reading.known.pop();
+                let path = self.place(path, reading, false)?.0;
+                Some(Piece::IfKnown { path, body })
+            }
+        }
+    }
+
+    fn hole(&mut self, path: &ast::Path, filters: &[ast::Filter], reading: &mut Reading) -> Option<Piece> {
+        let (place, mut shape) = self.place(path, reading, true)?;
+        let mut typed = Vec::new();
+        for filter in filters {
+            let (filter, result) = self.filter(filter, &shape, path)?;
+            typed.push(filter);
+            shape = result;
+        }
+        match shape {
+            Shape::Text | Shape::Scalar => Some(Piece::Value { path: place, filters: typed }),
+            other => {
+                let suggestion = match other {
+                    Shape::List(_) => "lines",
+                    Shape::Trajectory => "transcript",
+                    _ => "json",
+                };
+                let (span, path) = (path.span, path.text());
+                self.error(CheckError::NotText { span, path, found: words(&other), suggestion });
+                None
+            }
+        }
+    }
+
+    fn filter(&mut self, filter: &ast::Filter, on: &Shape, path: &ast::Path) -> Option<(Filter, Shape)> {
+        let name = filter.name.value.as_str();
+        if !FILTERS.contains(&name) {
+            let near = similar(name, FILTERS);
+            self.error(CheckError::UnknownFilter {
+                span: filter.name.span,
+                name: name.to_owned(),
+                near,
+                known: &FILTERS,
+            });
+            return None;
+        }
+        let is_texts = matches!(on, Shape::List(item) if matches!(**item, Shape::Text | Shape::Scalar));
+        let fits = match name {
+            "transcript" => *on == Shape::Trajectory,
+            "lines" | "bullets" => is_texts,
+            "truncate" => *on == Shape::Text,
+            _ => *on != Shape::Trajectory,
+        };
+        if !fits {
+            let (span, name) = (filter.name.span, name.to_owned());
+            let wanted = match name.as_str() {
+                "transcript" => "a trajectory",
+                "lines" | "bullets" => "a list of texts",
+                "truncate" => "text",
+                _ => "plain data",
+            };
+            let found = words(on);
+            self.error(CheckError::FilterMisfit { span, name, wanted, path: path.text(), found });
+            return None;
+        }
+        let takes_max = matches!(name, "transcript" | "truncate");
+        let mut max = None;
+        for argument in &filter.arguments {
+            let named = argument.name.as_ref().map(|name| name.value.as_str());
+            if !takes_max || named != Some("max") || max.is_some() {
+                let wanted = if takes_max { format!("{name}(max = 400 tokens)") } else { name.to_owned() };
+                self.error(CheckError::Arguments { span: argument.value.span, wanted, name: name.to_owned() });
+                return None;
+            }
+            max = Some(self.tokens(&argument.value, "`max`")?);
+        }
+        let filter = match (name, max) {
+            ("transcript", max_tokens) => Filter::Transcript { max_tokens },
+            ("truncate", Some(max_tokens)) => Filter::Truncate { max_tokens },
+            ("truncate", None) => {
+                let wanted = "truncate(max = 100 tokens)".to_owned();
+                self.error(CheckError::Arguments { span: filter.name.span, wanted, name: name.to_owned() });
+                return None;
+            }
+            ("json", _) => Filter::Json,
+            ("lines", _) => Filter::Lines,
+            _ => Filter::Bullets,
+        };
+        Some((filter, Shape::Text))
+    }
+
+    /// Whether a path may be absent, and its shape.
+    fn optional(&mut self, path: &ast::Path, reading: &mut Reading) -> Option<(bool, Shape)> {
+        let (_, shape) = self.place(path, reading, false)?;
+        let optional = match (path.parts.as_slice(), self.root(path, reading)) {
+            ([_, field], Some(Root::Task(schema))) => {
+                schema.task.iter().any(|known| known.name == field.value && known.optional)
+            }
+            _ => false,
+        };
+        Some((optional, shape))
+    }
+
+    fn root(&self, path: &ast::Path, reading: &Reading) -> Option<Root> {
+        let first = &path.parts[0].value;
+        reading.roots.iter().find(|(name, _)| name == first).map(|(_, root)| *root)
+    }
+
+    /// Where a path leads, in the template's own names, and what is there. `must_be_known`: it is about to be printed.
+    fn place(&mut self, path: &ast::Path, reading: &mut Reading, must_be_known: bool) -> Option<(Vec<String>, Shape)> {
+        let (first, rest) = path.parts.split_first().expect("a path has a first part");
+        if let Some((_, shape)) = reading.variables.iter().rev().find(|(name, _)| *name == first.value) {
+            let shape = shape.clone();
+            return match rest {
+                [] => Some((vec![first.value.clone()], shape)),
+                [field, ..] => {
+                    self.no_field(field, path, &[]);
+                    None
+                }
+            };
+        }
+        if first.value == "answer" {
+            reading.answer.get_or_insert(path.span);
+            return match rest {
+                [field] if field.value == "format" => {
+                    Some((vec!["answer".to_owned(), "format".to_owned()], Shape::Text))
+                }
+                _ => {
+                    self.no_field(rest.first().unwrap_or(first), path, &["format"]);
+                    None
+                }
+            };
+        }
+        let Some(root) = self.root(path, reading) else {
+            let names = reading.roots.iter().map(|(name, _)| name.as_str()).chain(["answer"]);
+            let near = similar(&first.value, names.clone());
+            let known = names.map(str::to_owned).collect();
+            let (span, name, prompt) = (first.span, first.value.clone(), reading.prompt.name.value.clone());
+            self.error(CheckError::NotProvided { span, name, prompt, near, known });
+            return None;
+        };
+        match (root, rest) {
+            (Root::Poisoned, _) => None,
+            (Root::Trajectory, []) => Some((vec!["traj".to_owned()], Shape::Trajectory)),
+            (Root::Task(_), []) => Some((vec!["task".to_owned()], Shape::Record)),
+            (Root::Trajectory, [field]) => {
+                let columns: Vec<&str> = TRAJ_COLUMNS.iter().map(|(name, _)| *name).collect();
+                if columns.contains(&field.value.as_str()) {
+                    return Some((vec!["traj".to_owned(), field.value.clone()], Shape::Scalar));
+                }
+                self.no_field(field, path, &columns);
+                None
+            }
+            (Root::Task(schema), [field]) => {
+                let Some(known) = schema.task.iter().find(|known| known.name == field.value) else {
+                    let visible: Vec<&str> = schema
+                        .task
+                        .iter()
+                        .filter(|field| field.visible.agent || field.visible.critic)
+                        .map(|field| field.name)
+                        .collect();
+                    self.no_field(field, path, &visible);
+                    return None;
+                };
+                if !known.visible.agent && !known.visible.critic {
+                    self.error(CheckError::Hidden { span: path.span, path: path.text(), env: schema.name });
+                    return None;
+                }
+                if known.optional && must_be_known && !reading.known.contains(&path.text()) {
+                    self.error(CheckError::MayBeAbsent { span: path.span, path: path.text() });
+                    return None;
+                }
+                let (agent, critic) = (known.visible.agent, known.visible.critic);
+                if !(agent && critic) {
+                    reading.seen.push(Seen { span: path.span, field: path.text(), agent, critic });
+                }
+                Some((vec!["task".to_owned(), field.value.clone()], shape(&known.ty)))
+            }
+            (_, [_, deeper, ..]) => {
+                self.no_field(deeper, path, &[]);
+                None
+            }
+        }
+    }
+
+    fn no_field(&mut self, field: &ast::Name, path: &ast::Path, known: &[&str]) {
+        let near = similar(&field.value, known.iter().copied());
+        let known = known.iter().map(|name| (*name).to_owned()).collect();
+        let (span, name) = (field.span, field.value.clone());
+        self.error(CheckError::NoPath { span, name, path: path.text(), near, known });
+    }
+
+    /// Whether a prompt can ask a critic: it shows a trajectory, and only what a critic may see.
+    pub(super) fn critic_prompt(&mut self, id: usize, used: Span) -> bool {
+        let name = self.prompts[id].name.clone();
+        let Some(info) = &self.prompts[id].it else { return false };
+        let hidden: Vec<(Span, String)> =
+            info.seen.iter().filter(|seen| !seen.critic).map(|seen| (seen.span, seen.field.clone())).collect();
+        let trajectory = info.trajectory;
+        if !trajectory {
+            self.error(CheckError::PromptMisfit {
+                span: used,
+                name,
+                why: "it shows no trajectory, so the critic would judge blindly",
+                help: "give it a parameter `traj: Trajectory` and print `{{ traj | transcript }}`",
+            });
+        }
+        for (span, field) in &hidden {
+            self.error(CheckError::HiddenFrom { span: *span, field: field.clone(), reader: "critic", used });
+        }
+        trajectory && hidden.is_empty()
+    }
+
+    /// Whether a prompt can ask an agent about a task of `env`.
+    pub(super) fn agent_prompt(&mut self, id: usize, env: EnvId, used: Span) -> bool {
+        let name = self.prompts[id].name.clone();
+        let Some(info) = &self.prompts[id].it else { return false };
+        let hidden: Vec<(Span, String)> =
+            info.seen.iter().filter(|seen| !seen.agent).map(|seen| (seen.span, seen.field.clone())).collect();
+        let (trajectory, answer, of) = (info.trajectory, info.answer, info.env);
+        for (span, field) in &hidden {
+            self.error(CheckError::HiddenFrom { span: *span, field: field.clone(), reader: "agent", used });
+        }
+        let misfit = if trajectory {
+            Some((
+                "it shows a trajectory, which does not exist before the agent has acted",
+                "use a prompt without `Trajectory`",
+            ))
+        } else if answer.is_some() {
+            Some(("it names `answer`, which only a critic has", "remove `{{ answer.format }}`, or use another prompt"))
+        } else if of.is_some_and(|of| of != env) {
+            Some(("it shows tasks of another environment", "use a prompt whose parameter is of this environment"))
+        } else {
+            None
+        };
+        if let Some((why, help)) = misfit {
+            self.error(CheckError::PromptMisfit { span: used, name, why, help });
+        }
+        misfit.is_none() && hidden.is_empty()
+    }
+}
+
+fn shape(ty: &FieldType) -> Shape {
+    match ty {
+        FieldType::Text => Shape::Text,
+        FieldType::Int | FieldType::Ratio | FieldType::Bool => Shape::Scalar,
+        FieldType::List(item) => Shape::List(Box::new(shape(item))),
+        FieldType::Opaque => Shape::Record,
+    }
+}
+
+fn words(shape: &Shape) -> &'static str {
+    match shape {
+        Shape::Text => "text",
+        Shape::Scalar => "a single value",
+        Shape::List(_) => "a list",
+        Shape::Trajectory => "a trajectory",
+        Shape::Record => "a record",
+    }
+}

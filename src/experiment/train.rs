@@ -1,0 +1,129 @@
+//! Turns a `train` statement into its typed form: what may be learned from, and where a round starts.
+//!
+//! # Invariants
+//! Where a training starts is always written. Labelled data and held-out tasks train nothing, but for labelled data under
+//! `unstable(oracle)`.
+
+use super::Checker;
+use super::error::CheckError;
+use super::model::{CriticId, DatasetId, Mixed, ModelId, Statement, TrainData};
+use super::schedule::Flow;
+use super::scope::Kind;
+use crate::base::Span;
+use crate::syntax::ast::{Path, Slot, Train};
+
+impl Checker<'_> {
+    pub(super) fn train(&mut self, train: &Train, span: Span, flow: &mut Flow) -> Option<Statement> {
+        let model = self.reference_path(&train.model, Kind::Model);
+        let on = self.train_data(&train.on, train.through.as_ref(), flow);
+        let mixed: Vec<Option<Mixed>> = train.mixed.iter().map(|mixed| self.mixed(mixed)).collect();
+        if let [_, second, ..] = train.mixed.as_slice() {
+            self.later(second.dataset.span, "`mixed with` twice");
+            return None;
+        }
+        if let Some(reference) = &train.reference {
+            self.later(reference.span, "a reference model");
+        }
+        let end = Span { start: span.end, end: span.end };
+        let mut missing = |clause, help, edit| self.error(CheckError::MissingClause { span, end, clause, help, edit });
+        if train.with.is_none() {
+            missing("with", "name the recipe: `with sft`", None);
+        }
+        if train.from.is_none() {
+            let help = "`from @prev` goes on from the newest version, `from @start` from before the loop, `from @0` from what \
+                        is declared";
+            missing("from", help, Some(" from @prev"));
+        }
+        let trainer = train.with.as_ref().and_then(|path| self.trainer_id(path));
+        let from = train.from.as_ref().and_then(|version| self.version(version, flow));
+        let mixed = match mixed.into_iter().next() {
+            None => None,
+            Some(mixed) => Some(mixed?),
+        };
+        if train.reference.is_some() {
+            return None;
+        }
+        Some(Statement::Train { model: ModelId(model?), on: on?, mixed, trainer: trainer?, from: from? })
+    }
+
+    fn train_data(&mut self, on: &Slot, through: Option<&Path>, flow: &mut Flow) -> Option<TrainData> {
+        let name = on.path.text();
+        let is_dataset = matches!(self.symbols.find(&name), Some((Some(Kind::Dataset), _)));
+        if !flow.names.contains_key(&name) && (is_dataset || through.is_some()) {
+            return self.train_dataset(on, through);
+        }
+        if let Some(through) = through {
+            self.error(CheckError::ThroughRows { span: through.span });
+            return None;
+        }
+        let (reference, rows) = self.rows(on, flow)?;
+        if rows.held_out {
+            self.error(CheckError::TrainsHeldOut { span: on.span, split: rows.split });
+            return None;
+        }
+        flow.trained.push((rows.env, rows.split.clone()));
+        if rows.low == 0 {
+            let declared = flow.names.get(&reference.name).map(|binding| binding.span);
+            self.error(CheckError::MayBeEmpty { span: on.span, name: reference.name, declared });
+            return None;
+        }
+        Some(TrainData::Rows(reference))
+    }
+
+    fn train_dataset(&mut self, on: &Slot, through: Option<&Path>) -> Option<TrainData> {
+        if let Some(version) = &on.version {
+            self.error(CheckError::NoVersion { span: version.span, help: "a dataset has no versions".to_owned() });
+            return None;
+        }
+        let dataset = self.reference_path(&on.path, Kind::Dataset);
+        let critic = through.map(|path| self.reference_path(path, Kind::Critic));
+        let dataset = dataset?;
+        let labelled = self.datasets[dataset].it.as_ref()?.labelled;
+        if labelled && !self.has_oracle() {
+            let what = format!("training on `{}`, whose labels are ground truth,", on.path.text());
+            self.error(CheckError::NeedsOracle { span: on.span, what });
+            return None;
+        }
+        match critic {
+            None if labelled => {
+                self.error(CheckError::NeedsThrough { span: on.span, name: on.path.text() });
+                None
+            }
+            None => Some(TrainData::Dataset(DatasetId(dataset))),
+            Some(_) if !labelled => {
+                self.error(CheckError::NotLabelled { span: on.span, name: on.path.text() });
+                None
+            }
+            Some(critic) => Some(TrainData::Through { dataset: DatasetId(dataset), critic: CriticId(critic?) }),
+        }
+    }
+
+    fn mixed(&mut self, mixed: &crate::syntax::ast::Mixed) -> Option<Mixed> {
+        let share = self.share(&mixed.share, "the share of `mixed with`");
+        let dataset = self.reference_path(&mixed.dataset, Kind::Dataset)?;
+        if self.datasets[dataset].it.as_ref()?.labelled {
+            // Even an oracle's run needs a critic's prompt around a label.
+            let what = format!("training on `{}`, whose labels are ground truth,", mixed.dataset.text());
+            if self.has_oracle() {
+                self.error(CheckError::NeedsThrough { span: mixed.dataset.span, name: mixed.dataset.text() });
+            } else {
+                self.error(CheckError::NeedsOracle { span: mixed.dataset.span, what });
+            }
+            return None;
+        }
+        let share = share?;
+        if share >= 1.0 {
+            let of = "the share of `mixed with`, in percent,".to_owned();
+            self.error(CheckError::Range {
+                span: mixed.share.span,
+                of,
+                value: 100.0,
+                low: 0.0,
+                high: 99.0,
+                declared: None,
+            });
+            return None;
+        }
+        Some(Mixed { share, dataset: DatasetId(dataset) })
+    }
+}
