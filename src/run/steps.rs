@@ -3,6 +3,7 @@
 use crate::base::{Digest, Seed};
 use crate::experiment::{Experiment, MetricRef, Until};
 use crate::node::audit::{self, AuditRow};
+use crate::node::calibrate::Confusion;
 use crate::node::metric::Metric;
 use crate::node::trajectory::{Trajectory, TruthRecord};
 use crate::node::{answer, gate, labels, pick, rows as node_rows};
@@ -195,6 +196,8 @@ fn audit_rows(bench: &Bench<'_, '_>, from: &RowsFrom, metric: &str) -> Result<Ma
     let observed: Vec<AuditRow> = rows.into_par_iter().map(observe).collect::<Result<_, _>>()?;
     let mut manifest = Manifest::new(Op::Audit);
     manifest.metrics = audit::metrics(&observed);
+    let pairs: Vec<(Option<bool>, bool)> = observed.iter().map(|row| (row.passes, row.solved)).collect();
+    manifest.detail = serde_json::json!({ "confusion": Confusion::of(&pairs) });
     Ok(manifest)
 }
 
