@@ -136,11 +136,23 @@ pub fn schema() -> &'static Schema {
             metrics: vec!["success", "progress"],
             offers: vec![
                 offer("lessons", false, "Conversations that teach language, format, copying and single calls."),
-                offer("hasty_lessons", false, "The same by hands that mostly forget all parts of a request but the first."),
+                offer(
+                    "hasty_lessons",
+                    false,
+                    "The same by hands that mostly forget all parts of a request but the first.",
+                ),
                 offer("dialogues", false, "Ordinary office talk and single calls, against forgetting."),
                 offer("demos", false, "An expert's episodes on tasks like those of train."),
-                offer("verdicts", true, "Trajectories of an agent that makes mistakes, with the truth: to measure a critic."),
-                offer("verdict_lessons", true, "Others of the same kind: to teach a critic, apart from what measures it."),
+                offer(
+                    "verdicts",
+                    true,
+                    "Trajectories of an agent that makes mistakes, with the truth: to measure a critic.",
+                ),
+                offer(
+                    "verdict_lessons",
+                    true,
+                    "Others of the same kind: to teach a critic, apart from what measures it.",
+                ),
             ],
             doc: "An office desk with contacts, mail, calendar, rooms, expenses, notes, reminders and search.",
         }
