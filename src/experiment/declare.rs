@@ -52,8 +52,10 @@ impl Checker<'_> {
             _ => {
                 let known = vec!["desk", "api-bank"];
                 let near = similar(&name, known.iter().copied());
+                let near = near.into_iter().map(|name| format!("\"{name}\"")).collect();
+                let span = apply.arguments.as_ref().map_or(value.span, |list| list[0].value.span);
                 let of = "`builtin`".to_owned();
-                self.error(CheckError::UnknownWord { span: value.span, of, found: Some(name), near, known });
+                self.error(CheckError::UnknownWord { span, of, found: Some(name), near, known });
                 None
             }
         }

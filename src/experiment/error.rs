@@ -93,7 +93,7 @@ pub enum CheckError {
     OnlyInLoop { span: Span, name: String, declared: Span },
     NeedsName { span: Span, word: &'static str },
     NameForNothing { span: Span, word: &'static str },
-    NeedsPrompt { span: Span, word: &'static str },
+    NeedsPrompt { span: Span, word: &'static str, several: bool },
     DecodeTwice { span: Span, name: &'static str },
     SameSamples { span: Span, samples: u32 },
     NothingToAudit { span: Span, name: String },
@@ -181,8 +181,8 @@ impl From<CheckError> for Diagnostic {
             }
             CheckError::UnknownWord { span, of, found, near, known } => {
                 let message = match found {
-                    Some(found) => format!("`{found}` is nothing that {of} knows"),
-                    None => format!("{of} wants one of a few words here"),
+                    Some(found) => format!("{of} cannot be `{found}`"),
+                    None => format!("{of} is one of a few words"),
                 };
                 let diagnostic = Diagnostic::error("E0208", message, span, "unknown");
                 meant(diagnostic, span, &near, &known, "there are")
@@ -193,17 +193,24 @@ impl From<CheckError> for Diagnostic {
                 meant(diagnostic, span, &near, &known, "it offers")
             }
             CheckError::SetUnknown { span, name, near, known } => {
-                let diagnostic =
-                    Diagnostic::error("E0210", format!("--set {name}: the file has no such param"), span, "this file");
+                let diagnostic = Diagnostic::error(
+                    "E0210",
+                    format!("`--set {name}=…`: the file has no such param"),
+                    span,
+                    "this file",
+                );
                 match did_you_mean(&near) {
                     Some(help) => diagnostic.help(help),
                     None if known.is_empty() => diagnostic.help("the file has no params"),
                     None => diagnostic.help(format!("its params are {}", join(&known, "and"))),
                 }
             }
-            CheckError::SetValue { span, name, given, why } => {
-                Diagnostic::error("E0211", format!("--set {name}={given}: {why}"), span, "the param is declared here")
-            }
+            CheckError::SetValue { span, name, given, why } => Diagnostic::error(
+                "E0211",
+                format!("`--set {name}={given}` does not fit: it {why}"),
+                span,
+                "the param is declared here",
+            ),
             CheckError::WrongForm { span, name, wanted } => {
                 Diagnostic::error("E0212", format!("`{name}` is not written like this"), span, "in another form")
                     .help(format!("write `{wanted}`"))

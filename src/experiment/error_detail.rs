@@ -23,7 +23,7 @@ pub(super) fn detail(error: CheckError) -> Diagnostic {
             Diagnostic::error("E0303", format!("{of} wants {wanted}, not {found}"), span, format!("this is {found}"))
         }
         CheckError::MissingUnit { span, of, unit, edit } => {
-            Diagnostic::error("E0302", format!("{of} is {unit}, and a bare number has no unit"), span, "no unit")
+            Diagnostic::error("E0302", format!("{of} is {unit}, which a bare number is not"), span, "has no unit")
                 .help(format!("write `{edit}`"))
                 .edit(span, edit)
         }
@@ -289,8 +289,7 @@ fn metric(error: CheckError) -> Diagnostic {
 fn schedule(error: CheckError) -> Diagnostic {
     match error {
         CheckError::NeedsOracle { span, what } => {
-            let message = format!("{what} is ground truth");
-            Diagnostic::error("E0505", message, span, "only metrics and audits may read it")
+            Diagnostic::error("E0505", what, span, "only metrics and audits may read it")
                 .help("an experiment with definitive feedback says so in its first line: `agx 2026 unstable(oracle)`")
         }
         CheckError::NeedsThrough { span, name } => Diagnostic::error(
@@ -373,11 +372,11 @@ fn schedule(error: CheckError) -> Diagnostic {
             "a name for nothing",
         )
         .help("leave `let … =` out"),
-        CheckError::NeedsPrompt { span, word } => Diagnostic::error(
+        CheckError::NeedsPrompt { span, word, several } => Diagnostic::error(
             "E0517",
             format!("which prompt does `{word}` use?"),
             span,
-            "more than one would do, or none",
+            if several { "several would do" } else { "none is named" },
         )
         .help(format!("name it: `{word} … {{ prompt = act }}`")),
         CheckError::DecodeTwice { span, name } => {

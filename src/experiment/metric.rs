@@ -73,7 +73,13 @@ impl Checker<'_> {
             }
         };
         if !known.contains(&reference.metric) {
-            let span = rest.first().map_or(first.span, |part| part.span.to(path.span));
+            let span = rest.iter().map(|part| part.span).reduce(crate::base::Span::to).unwrap_or(first.span);
+            let mean = format!("{}.mean", reference.metric);
+            if known.contains(&mean) {
+                let near = vec![mean];
+                self.error(CheckError::UnknownMetric { span, name: reference.metric, of: what, near, known });
+                return None;
+            }
             if !audited && AUDITED.contains(&reference.metric.as_str()) {
                 self.error(CheckError::NotAudited { span, name: reference.name, metric: reference.metric });
                 return None;

@@ -126,7 +126,8 @@ impl Checker<'_> {
             }
             _ => {
                 let (span, name) = (ty.name.span, ty.name.path.text());
-                let near = similar(&name, ["Trajectory"]);
+                let task = ty.name.path.parts.first().map(|owner| format!("{}.Task", owner.value));
+                let near = similar(&name, ["Trajectory"].into_iter().chain(task.as_deref()));
                 self.error(CheckError::UnknownType { span, name, near, known: &["ENV.Task", "Trajectory"] });
                 Root::Poisoned
             }
@@ -323,7 +324,17 @@ impl Checker<'_> {
         match (root, rest) {
             (Root::Poisoned, _) => None,
             (Root::Trajectory, []) => Some((vec!["traj".to_owned()], Shape::Trajectory)),
-            (Root::Task(_), []) => Some((vec!["task".to_owned()], Shape::Record)),
+            (Root::Task(schema), []) => {
+                // The whole record shows each of its fields.
+                let partly = schema.task.iter().filter(|field| field.visible.agent != field.visible.critic);
+                reading.seen.extend(partly.map(|field| Seen {
+                    span: path.span,
+                    field: format!("{}.{}", first.value, field.name),
+                    agent: field.visible.agent,
+                    critic: field.visible.critic,
+                }));
+                Some((vec!["task".to_owned()], Shape::Record))
+            }
             (Root::Trajectory, [field]) => {
                 let columns: Vec<&str> = TRAJ_COLUMNS.iter().map(|(name, _)| *name).collect();
                 if columns.contains(&field.value.as_str()) {

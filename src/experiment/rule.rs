@@ -357,7 +357,10 @@ impl Checker<'_> {
                     return self.no_column(path, names(&known));
                 }
                 if !self.has_oracle() {
-                    self.error(CheckError::NeedsOracle { span: path.span, what: format!("`{}`", path.text()) });
+                    self.error(CheckError::NeedsOracle {
+                        span: path.span,
+                        what: format!("`{}` is ground truth", path.text()),
+                    });
                     return None;
                 }
                 Some((Column::Truth((*metric).to_owned()), ColumnType::Number))
@@ -522,6 +525,10 @@ fn explain(condition: &Expr, known: &Known) -> String {
     collect(condition, &mut columns);
     let one = |column: &&Column| {
         let interval = known.get(*column)?;
+        let flag = matches!(column, Column::Traj(_)) && interval.low >= 0.0 && interval.high <= 1.0;
+        if flag && interval.low != interval.high {
+            return None;
+        }
         let name = match column {
             Column::Answer(name) => name.clone(),
             Column::Traj(name) => format!("traj.{name}"),

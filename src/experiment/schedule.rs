@@ -388,7 +388,7 @@ impl Checker<'_> {
         let model = self.model_slot(model, flow);
         let place = self.split(split);
         let Some(block) = options else {
-            self.error(CheckError::NeedsPrompt { span, word: "rollout" });
+            self.error(CheckError::NeedsPrompt { span, word: "rollout", several: false });
             return None;
         };
         let known = [
@@ -680,14 +680,18 @@ impl Checker<'_> {
                     [only] => *only,
                     _ => {
                         if !flow.lost {
-                            self.error(CheckError::NeedsPrompt { span, word: "evaluate" });
+                            self.error(CheckError::NeedsPrompt {
+                                span,
+                                word: "evaluate",
+                                several: for_agents.len() > 1,
+                            });
                         }
                         return None;
                     }
                 }
             }
             _ => {
-                self.error(CheckError::NeedsPrompt { span, word: "evaluate" });
+                self.error(CheckError::NeedsPrompt { span, word: "evaluate", several: true });
                 return None;
             }
         };

@@ -80,7 +80,7 @@ impl Checker<'_> {
         let dataset = dataset?;
         let labelled = self.datasets[dataset].it.as_ref()?.labelled;
         if labelled && !self.has_oracle() {
-            let what = format!("training on `{}`, whose labels are ground truth,", on.path.text());
+            let what = format!("`{}` is labelled by ground truth", on.path.text());
             self.error(CheckError::NeedsOracle { span: on.span, what });
             return None;
         }
@@ -103,7 +103,7 @@ impl Checker<'_> {
         let dataset = self.reference_path(&mixed.dataset, Kind::Dataset)?;
         if self.datasets[dataset].it.as_ref()?.labelled {
             // Even an oracle's run needs a critic's prompt around a label.
-            let what = format!("training on `{}`, whose labels are ground truth,", mixed.dataset.text());
+            let what = format!("`{}` is labelled by ground truth", mixed.dataset.text());
             if self.has_oracle() {
                 self.error(CheckError::NeedsThrough { span: mixed.dataset.span, name: mixed.dataset.text() });
             } else {

@@ -32,7 +32,7 @@ impl Value {
     pub fn words(&self) -> &'static str {
         match self {
             Value::Int(_) => "a whole number",
-            Value::Real(_) => "a number",
+            Value::Real(_) => "a number with a fraction",
             Value::Percent(_) => "a percentage",
             Value::Tokens(_) => "a number of tokens",
             Value::Time(_) => "a time",
@@ -437,7 +437,12 @@ impl Checker<'_> {
             }
             Value::Int(number) => {
                 let edit = format!("{number} tokens");
-                self.error(CheckError::MissingUnit { span: expr.span, of: of.to_owned(), unit: "tokens", edit });
+                self.error(CheckError::MissingUnit {
+                    span: expr.span,
+                    of: of.to_owned(),
+                    unit: "a number of tokens",
+                    edit,
+                });
                 None
             }
             other => {
@@ -495,5 +500,8 @@ pub fn number_text(number: f64) -> String {
     if number.is_infinite() {
         return if number > 0.0 { "any size".to_owned() } else { "any size below zero".to_owned() };
     }
-    format!("{number}")
+    match number.abs() {
+        0.0 | 1e-4..1e15 => format!("{number}"),
+        _ => format!("{number:e}"),
+    }
 }

@@ -69,8 +69,10 @@ impl Scripted {
     /// # Errors
     /// A file that cannot be read or is not a script; a version that no training of a script made.
     pub fn open(path: &Path, spec: &ModelSpec, version: Option<&[u8]>) -> Result<Self, ModelError> {
-        let script: Script =
-            serde_json::from_slice(&read(path)?).map_err(|error| wrong(path, &format!("is not a script: {error}")))?;
+        // By way of an object: a list would be read as the fields in order.
+        let script: Script = serde_json::from_slice(&read(path)?)
+            .and_then(|fields| serde_json::from_value(serde_json::Value::Object(fields)))
+            .map_err(|error| wrong(path, &format!("is not a script: {error}")))?;
         if let Some(reply) = script.replies.iter().find(|reply| reply.say.is_empty()) {
             return Err(wrong(path, &format!("the reply to `{}` has nothing to say", reply.when)));
         }
@@ -230,4 +232,179 @@ fn last_told(prompt: &[TokenId]) -> String {
     let rest = &prompt[start..];
     let end = rest.iter().position(|id| *id == END).unwrap_or(rest.len());
     decode(&rest[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Write;
+
+    fn spec(path: &Path, context: u32) -> ModelSpec {
+        ModelSpec {
+            source: Source::Scripted(path.to_owned()),
+            context,
+            dtype: Dtype::F32,
+            device: Device::Cpu,
+            lora: None,
+            tool_format: ToolFormat::Lines,
+        }
+    }
+
+    fn script(json: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(json.as_bytes()).unwrap();
+        file
+    }
+
+    fn open(json: &str, version: Option<&[u8]>) -> Scripted {
+        let file = script(json);
+        Scripted::open(file.path(), &spec(file.path(), 200), version).unwrap()
+    }
+
+    const SCRIPT: &str = r#"{
+        "replies": [
+            { "when": "room: Oak", "say": ["call book_room"] },
+            { "when": "Book", "skill": 1, "say": ["well done"] },
+            { "when": "Book", "say": ["a", "b", "c"] }
+        ],
+        "default": ["pardon?"]
+    }"#;
+
+    fn ask(
+        model: &Scripted,
+        messages: &[Message],
+        temperature: f64,
+        seed: u64,
+        max_tokens: u32,
+    ) -> Result<GenReply, ModelError> {
+        let sampling = Sampling { temperature, ..Sampling::greedy(max_tokens) };
+        let request = GenRequest { prompt: model.encode_chat(messages).unwrap(), seed: Seed(seed), sampling };
+        model.generate(&[request]).remove(0)
+    }
+
+    fn user(text: &str) -> Vec<Message> {
+        vec![Message::new(Role::System, "Book"), Message::new(Role::User, text)]
+    }
+
+    #[test]
+    fn the_last_thing_told_decides() {
+        let model = open(SCRIPT, None);
+        let mut messages = user("Book a room.");
+        assert_eq!(ask(&model, &messages, 0.0, 1, 9).unwrap().text, "a");
+        messages.extend([Message::new(Role::Assistant, "Book"), Message::new(Role::Tool, "room: Oak")]);
+        let reply = ask(&model, &messages, 0.0, 1, 99).unwrap();
+        assert_eq!((reply.text.as_str(), reply.stop), ("call book_room", StopReason::EndOfTurn));
+        assert_eq!(ask(&model, &user("Hello"), 0.0, 1, 9).unwrap().text, "pardon?");
+        let mute = open(r#"{ "replies": [] }"#, None);
+        assert!(matches!(ask(&mute, &user("Hello"), 0.0, 1, 9), Err(ModelError::Script(told)) if told == "Hello"));
+    }
+
+    #[test]
+    fn the_seed_chooses_unless_greedy_and_cuts_are_said() {
+        let model = open(SCRIPT, None);
+        let said = |seed| ask(&model, &user("Book"), 1.0, seed, 9).unwrap().text;
+        let all: std::collections::BTreeSet<String> = (0..40).map(said).collect();
+        assert_eq!(all.len(), 3);
+        assert_eq!(said(5), said(5));
+        let cut = ask(&model, &user("room: Oak"), 0.0, 1, 2).unwrap();
+        assert_eq!((cut.text.as_str(), cut.tokens.len(), cut.stop), ("call ", 2, StopReason::MaxTokens));
+        let file = script(SCRIPT);
+        let small = Scripted::open(file.path(), &spec(file.path(), 12), None).unwrap();
+        assert_eq!(ask(&small, &user("room: Oak"), 0.0, 1, 99).unwrap().stop, StopReason::ContextFull);
+        assert!(matches!(ask(&small, &user(&"x".repeat(99)), 0.0, 1, 9), Err(ModelError::TooLong { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn ids_are_the_text(text: String) {
+            let ids = encode(&text);
+            prop_assert_eq!(decode(&ids), text);
+            prop_assert!(ids.iter().all(|id| *id > 4), "no text is a mark");
+        }
+    }
+
+    #[test]
+    fn a_conversation_that_goes_on_is_the_conversation_as_a_whole() {
+        let model = open(SCRIPT, None);
+        let before = user("Book a room.");
+        let told = Message::new(Role::Tool, "ok");
+        for max_tokens in [99, 1] {
+            let reply = ask(&model, &user("room: Oak"), 0.0, 1, max_tokens).unwrap();
+            let mut ids = model.encode_chat(&before).unwrap();
+            ids.extend(&reply.tokens);
+            ids.extend(model.continue_chat(&before, &reply, std::slice::from_ref(&told)).unwrap());
+            let whole =
+                [before.clone(), vec![Message::new(Role::Assistant, reply.text.clone()), told.clone()]].concat();
+            assert_eq!(ids, model.encode_chat(&whole).unwrap());
+        }
+        let row = model.encode_row(&[before, vec![Message::new(Role::Assistant, "abc")]].concat()).unwrap();
+        assert_eq!(row.tokens.len(), row.learn.len());
+        let learned: Vec<TokenId> =
+            row.tokens.iter().zip(&row.learn).filter(|(_, learn)| **learn).map(|(id, _)| *id).collect();
+        assert_eq!((decode(&learned).as_str(), learned.last()), ("abc", Some(&END)));
+    }
+
+    struct Quiet(bool);
+
+    impl TrainMonitor for Quiet {
+        fn progress(&mut self, _: TrainProgress) {}
+        fn paused(&mut self) -> bool {
+            self.0
+        }
+        fn load(&mut self) -> Option<Vec<u8>> {
+            None
+        }
+        fn save(&mut self, _: &[u8]) {}
+    }
+
+    #[test]
+    fn training_counts_and_its_bytes_follow_from_what_went_in() {
+        let config = TrainConfig {
+            method: Method::Sft { loss_on: LossOn::Agent },
+            lr: 1e-3,
+            decay: Decay::Constant { warmup: 0.0 },
+            epochs: 2,
+            batch: 2,
+            max_len: None,
+            clip: 0.0,
+            weight_decay: 0.0,
+            lora: None,
+        };
+        let rows = vec![TrainRow { tokens: vec![1, 2], learn: vec![false, true] }; 3];
+        let train = |start: Option<&[u8]>, rows: &[TrainRow], seed| {
+            super::train(start, rows, &config, Seed(seed), &mut Quiet(false)).map(|trained| trained.weights)
+        };
+        let once = train(None, &rows, 1).unwrap();
+        assert_eq!(once, train(None, &rows, 1).unwrap());
+        assert_ne!(once, train(None, &rows[..2], 1).unwrap());
+        assert_ne!(once, train(None, &rows, 2).unwrap());
+        let twice = train(Some(&once), &rows, 1).unwrap();
+        assert_ne!(once, twice);
+        let say = |version: Option<&[u8]>| ask(&open(SCRIPT, version), &user("Book"), 0.0, 1, 9).unwrap().text;
+        assert_eq!(
+            (say(None), say(Some(&once)), say(Some(&twice))),
+            ("a".to_owned(), "well done".to_owned(), "well done".to_owned())
+        );
+        assert!(train(Some(b"weights of another kind"), &rows, 1).is_err() && train(None, &[], 1).is_err());
+        assert!(matches!(super::train(None, &rows, &config, Seed(1), &mut Quiet(true)), Err(ModelError::Paused)));
+    }
+
+    #[test]
+    fn a_file_that_is_no_script_says_so() {
+        for json in ["", "[]", r#"{ "reply": [] }"#, r#"{ "replies": [{ "when": "x", "say": [] }] }"#] {
+            let file = script(json);
+            let Err(ModelError::File { path, problem }) = Scripted::open(file.path(), &spec(file.path(), 9), None)
+            else {
+                panic!("{json} was taken")
+            };
+            assert!(
+                path == file.path().display().to_string() && problem.contains("say") | problem.contains("script"),
+                "{problem}"
+            );
+        }
+        assert!(identity(Path::new("/nowhere/s.json")).is_err());
+        let (one, two) = (script("{}"), script("{ }"));
+        assert_ne!(identity(one.path()).unwrap(), identity(two.path()).unwrap());
+    }
 }

@@ -11,6 +11,7 @@ use super::template::{Scope, Template, render};
 use crate::base::Seed;
 use crate::model::{GenRequest, LanguageModel, Message, ModelError, Sampling, StopReason};
 use crate::node::metric::Metric;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// One question to a critic.
@@ -45,17 +46,21 @@ pub fn run_group(
     items: &[JudgeItem],
     on_done: &mut dyn FnMut(usize, JudgeReply),
 ) -> Vec<Result<(), ModelError>> {
-    let mut results: Vec<Result<(), ModelError>> = Vec::with_capacity(items.len());
+    let encode = |JudgeItem { messages, seed }: &JudgeItem| {
+        let prompt = model.encode_chat(messages)?;
+        let (tokens, context) = (prompt.len(), model.context());
+        if tokens >= context {
+            return Err(ModelError::TooLong { tokens, context });
+        }
+        Ok(GenRequest { prompt, seed: *seed, sampling: sampling.clone() })
+    };
+    let encoded: Vec<Result<GenRequest, ModelError>> = items.par_iter().map(encode).collect();
     let (mut asked, mut requests) = (Vec::new(), Vec::new());
-    for (index, JudgeItem { messages, seed }) in items.iter().enumerate() {
-        results.push(model.encode_chat(messages).and_then(|prompt| {
-            let (tokens, context) = (prompt.len(), model.context());
-            if tokens >= context {
-                return Err(ModelError::TooLong { tokens, context });
-            }
+    let mut results: Vec<Result<(), ModelError>> = Vec::with_capacity(items.len());
+    for (index, request) in encoded.into_iter().enumerate() {
+        results.push(request.map(|request| {
             asked.push(index);
-            requests.push(GenRequest { prompt, seed: *seed, sampling: sampling.clone() });
-            Ok(())
+            requests.push(request);
         }));
     }
     let replies = model.generate(&requests);
@@ -104,3 +109,6 @@ pub fn metrics(verdicts: &[Option<Verdict>], schema: &AnswerSchema) -> Vec<Metri
     }
     metrics
 }
+
+#[cfg(test)]
+mod tests;

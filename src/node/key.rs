@@ -101,3 +101,173 @@ recipe!(
 pub fn item_seed(root: Seed, stream: &str, iteration: u32, task: &Task, sample: u32) -> Seed {
     root.derive(stream).derive(iteration).derive(task.id.as_str()).derive(sample)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Decay, LossOn, Method};
+    use crate::node::spec::{AnswerField, AnswerKind};
+    use std::collections::BTreeSet;
+
+    fn digest(name: &str) -> Digest {
+        Digest::of_bytes(name.as_bytes())
+    }
+
+    /// Every change gives a key of its own, and none gives the first one's.
+    fn all_differ<T: Clone>(first: &T, key: impl Fn(&T) -> Digest, changes: &[fn(&mut T)]) {
+        let mut keys = BTreeSet::from([key(first)]);
+        for (at, change) in changes.iter().enumerate() {
+            let mut changed = first.clone();
+            change(&mut changed);
+            assert!(keys.insert(key(&changed)), "change {at} is not in the key");
+        }
+        assert_eq!(key(first), key(&first.clone()));
+    }
+
+    fn rollout() -> RolloutKey {
+        RolloutKey {
+            env: digest("env"),
+            task: digest("task"),
+            prompt: digest("prompt"),
+            model: digest("model"),
+            tool_format: ToolFormat::Lines,
+            sampling: Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, max_tokens: 64 },
+            max_steps: 6,
+            stream: "rollout".to_owned(),
+            iteration: 1,
+            sample: 0,
+            seed: Seed(7),
+        }
+    }
+
+    /// The two traps of every such cache are among them: samples of one prompt collapsing into one, and sampling settings
+    /// that are missing from the key.
+    #[test]
+    fn everything_that_decides_an_episode_is_in_its_key() {
+        all_differ(
+            &rollout(),
+            RolloutKey::key,
+            &[
+                |it| it.env = digest("other"),
+                |it| it.task = digest("other"),
+                |it| it.prompt = digest("other"),
+                |it| it.model = digest("other"),
+                |it| it.tool_format = ToolFormat::Json,
+                |it| it.sampling.temperature = 0.9,
+                |it| it.sampling.top_p = 0.9,
+                |it| it.sampling.top_k = 40,
+                |it| it.sampling.max_tokens = 65,
+                |it| it.max_steps = 7,
+                |it| it.stream = "again".to_owned(),
+                |it| it.iteration = 2,
+                |it| it.sample = 1,
+                |it| it.seed = Seed(8),
+            ],
+        );
+    }
+
+    #[test]
+    fn everything_that_decides_an_evaluation_is_in_its_key() {
+        let RolloutKey { env, task, prompt, model, tool_format, sampling, max_steps, sample, seed, .. } = rollout();
+        let first = EvaluateKey { env, task, prompt, model, tool_format, sampling, max_steps, sample, seed };
+        assert_ne!(first.key(), rollout().key());
+        all_differ(
+            &first,
+            EvaluateKey::key,
+            &[
+                |it| it.env = digest("other"),
+                |it| it.task = digest("other"),
+                |it| it.prompt = digest("other"),
+                |it| it.model = digest("other"),
+                |it| it.tool_format = ToolFormat::Json,
+                |it| it.sampling.temperature = 0.0,
+                |it| it.sampling.max_tokens = 65,
+                |it| it.max_steps = 7,
+                |it| it.sample = 1,
+                |it| it.seed = Seed(8),
+            ],
+        );
+    }
+
+    #[test]
+    fn everything_that_decides_a_reply_is_in_its_key() {
+        let field = AnswerField { name: "score".to_owned(), kind: AnswerKind::Int { min: 0, max: 4 } };
+        let first = JudgeKey {
+            model: digest("model"),
+            sampling: Sampling::greedy(8),
+            messages: digest("messages"),
+            answer: AnswerSchema { fields: vec![field] },
+            vote: 0,
+            seed: Seed(7),
+        };
+        all_differ(
+            &first,
+            JudgeKey::key,
+            &[
+                |it| it.model = digest("other"),
+                |it| it.sampling.temperature = 0.7,
+                |it| it.sampling.top_p = 0.5,
+                |it| it.sampling.top_k = 1,
+                |it| it.sampling.max_tokens = 9,
+                |it| it.messages = digest("other"),
+                |it| it.answer.fields[0].kind = AnswerKind::Bool,
+                |it| it.answer.fields[0].name = "mark".to_owned(),
+                |it| it.vote = 1,
+                |it| it.seed = Seed(8),
+            ],
+        );
+    }
+
+    #[test]
+    fn everything_that_decides_a_training_is_in_its_key() {
+        let config = TrainConfig {
+            method: Method::Sft { loss_on: LossOn::Agent },
+            lr: 1e-3,
+            decay: Decay::Cosine { warmup: 0.1 },
+            epochs: 3,
+            batch: 32,
+            max_len: None,
+            clip: 1.0,
+            weight_decay: 0.0,
+            lora: None,
+        };
+        let first = TrainKey { model: digest("model"), start: None, rows: digest("rows"), config, seed: Seed(7) };
+        all_differ(
+            &first,
+            TrainKey::key,
+            &[
+                |it| it.model = digest("other"),
+                |it| it.start = Some(digest("start")),
+                |it| it.rows = digest("other"),
+                |it| it.config.lr = 2e-3,
+                |it| it.config.epochs = 4,
+                |it| it.config.batch = 16,
+                |it| it.config.decay = Decay::Constant { warmup: 0.1 },
+                |it| it.config.max_len = Some(512),
+                |it| it.config.method = Method::Sft { loss_on: LossOn::All },
+                |it| it.seed = Seed(8),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_seed_is_of_stream_iteration_task_and_sample() {
+        let task =
+            |id: &str| Task { id: id.to_owned(), fields: serde_json::Map::new(), hidden: serde_json::Value::Null };
+        let first = item_seed(Seed(7), "rollout", 1, &task("a"), 0);
+        let others = [
+            item_seed(Seed(8), "rollout", 1, &task("a"), 0),
+            item_seed(Seed(7), "judge", 1, &task("a"), 0),
+            item_seed(Seed(7), "rollout", 2, &task("a"), 0),
+            item_seed(Seed(7), "rollout", 1, &task("b"), 0),
+            item_seed(Seed(7), "rollout", 1, &task("a"), 1),
+        ];
+        assert!(others.iter().all(|other| *other != first));
+    }
+
+    /// The written contract: this changes only together with a raised `REV`.
+    #[test]
+    fn a_key_is_what_it_was() {
+        assert_eq!(rollout().key().short(), "0fbf73c659d4");
+    }
+}

@@ -77,17 +77,12 @@ pub fn mean(values: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
-    fn close(a: f64, b: f64) -> bool {
-        (a - b).abs() < 1e-6
-    }
-
-    /// Reference values: statsmodels 0.14, `proportion_confint(hits, n, method="wilson")`, half the difference.
+    /// R. Newcombe (1998), table I, method 3: 81/263 gives 0.2553 to 0.3662, 0/20 gives 0 to 0.1611.
     #[test]
     fn wilson_fits_published_values() {
-        // Newcombe (1998), table I, method 3: 81/263 gives 0.2553 to 0.3662; 0/20 gives 0 to 0.1611.
         assert!((wilson(81, 263) * 2.0 - (0.3662 - 0.2553)).abs() < 1e-4);
         assert!((wilson(0, 20) * 2.0 - 0.1611).abs() < 1e-4);
-        assert!(close(wilson(1, 2), wilson(1, 2)) && wilson(20, 20) == wilson(0, 20));
+        assert_eq!(wilson(20, 20), wilson(0, 20));
     }
 
     #[test]

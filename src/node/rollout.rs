@@ -200,3 +200,6 @@ impl Rollout<'_> {
         Ok(Goes::On)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,3 +57,60 @@ pub fn row(
         .collect();
     Row { task: task.id.clone(), sample: *sample, iteration, cells }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::TrainRow;
+    use crate::select::TRAJ_COLUMNS;
+    use serde_json::json;
+
+    #[test]
+    fn a_row_has_what_a_rule_may_name_and_no_truth_unless_given() {
+        let Value::Object(fields) = json!({ "kind": "mail", "urgent": true, "size": 2, "tools": ["x"], "note": null })
+        else {
+            unreachable!()
+        };
+        let task = Task { id: "a".to_owned(), fields, hidden: json!({ "goal": 1 }) };
+        let trajectory = Trajectory {
+            task: "a".to_owned(),
+            sample: 3,
+            messages: Vec::new(),
+            prompt_len: 0,
+            row: TrainRow { tokens: vec![5; 9], learn: vec![false; 9] },
+            steps: 4,
+            calls: 3,
+            actions: "x()".to_owned(),
+            ended: true,
+            truncated: false,
+            error: true,
+            logprob: -1.0,
+        };
+        let verdict = Verdict::from([
+            ("score".to_owned(), AnswerValue::Int(3)),
+            ("iteration".to_owned(), AnswerValue::Bool(true)),
+        ]);
+        let row = super::row(&task, &trajectory, Some(&verdict), None, 2);
+        assert_eq!((row.task.as_str(), row.sample, row.iteration), ("a", 3, 2));
+        for (name, ty) in TRAJ_COLUMNS {
+            let cell = &row.cells[&Column::Traj(name.to_owned())];
+            let fits = matches!(
+                (cell, ty),
+                (CellValue::Number(_), crate::select::ColumnType::Number)
+                    | (CellValue::Bool(_), crate::select::ColumnType::Bool)
+                    | (CellValue::Text(_), crate::select::ColumnType::Text)
+            );
+            assert!(fits, "{name}: {cell:?} is not {ty:?}");
+        }
+        assert_eq!(row.cells[&Column::Traj("tokens".to_owned())], CellValue::Number(9.0));
+        assert_eq!(row.cells[&Column::Answer("score".to_owned())], CellValue::Number(3.0));
+        assert_eq!(row.cells[&Column::Iteration], CellValue::Number(2.0), "not the answer's field of that name");
+        let tasks = row.cells.keys().filter(|column| matches!(column, Column::Task(_))).count();
+        assert_eq!(tasks, 4, "id, kind, urgent, size");
+        assert!(!row.cells.keys().any(|column| matches!(column, Column::Truth(_))));
+        let truth = Truth::from([("success".to_owned(), 1.0)]);
+        let oracle = super::row(&task, &trajectory, None, Some(&truth), 2);
+        assert_eq!(oracle.cells[&Column::Truth("success".to_owned())], CellValue::Number(1.0));
+        assert!(!oracle.cells.keys().any(|column| matches!(column, Column::Answer(_))));
+    }
+}

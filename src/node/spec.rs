@@ -25,6 +25,15 @@ pub enum AnswerKind {
     Text,
 }
 
+impl Canonical for OnUnparsed {
+    fn feed(&self, hasher: &mut Hasher) {
+        hasher.str(match self {
+            OnUnparsed::Drop => "drop",
+            OnUnparsed::Fail => "fail",
+        });
+    }
+}
+
 impl Canonical for AnswerSchema {
     fn feed(&self, hasher: &mut Hasher) {
         hasher.str(&serde_json::to_string(self).expect("an answer schema is plain data"));

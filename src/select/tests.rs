@@ -30,7 +30,7 @@ fn row(task: u32, sample: u32, score: Option<i32>, tokens: u32, actions: &str) -
     let mut cells = BTreeMap::from([
         (column("traj.tokens"), CellValue::Number(f64::from(tokens))),
         (column("traj.actions"), CellValue::Text(actions.to_owned())),
-        (column("traj.ended"), CellValue::Bool(tokens % 2 == 0)),
+        (column("traj.ended"), CellValue::Bool(tokens.is_multiple_of(2))),
     ]);
     cells.extend(score.map(|score| (column("score"), CellValue::Number(f64::from(score)))));
     Row { task: format!("t{task}"), sample, iteration: 1, cells }

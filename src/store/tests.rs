@@ -154,7 +154,8 @@ fn many_writers_agree_on_one_winner_and_no_file_is_torn() {
                 scope.spawn(move || {
                     let work = |item: usize| {
                         // Even items are the same from every writer, odd ones differ.
-                        let bytes = if item % 2 == 0 { format!("{item}") } else { format!("{item} of {writer}") };
+                        let bytes =
+                            if item.is_multiple_of(2) { format!("{item}") } else { format!("{item} of {writer}") };
                         let record = finished(store, &format!("item {item}"), bytes.as_bytes());
                         let diverged = store.record(&record).unwrap().is_some();
                         assert!(store.load(&record.key).unwrap().is_some());

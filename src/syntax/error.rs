@@ -154,10 +154,13 @@ impl From<SyntaxError> for Diagnostic {
             SyntaxError::TooDeep { most, .. } => {
                 Diagnostic::error("E0106", "brackets are nested too deeply", span, format!("more than {most} are open"))
             }
-            SyntaxError::TooLong { most, .. } => {
-                Diagnostic::error("E0106", "the expression is too long", span, format!("more than {most} operators"))
-                    .help("name parts of it with `let`")
-            }
+            SyntaxError::TooLong { most, .. } => Diagnostic::error(
+                "E0106",
+                "the expression is too long",
+                span,
+                format!("more than {most} operators follow"),
+            )
+            .help("name parts of it with `let`"),
             SyntaxError::Tabs { all, .. } => {
                 let lines = if all.len() == 1 { "one line".to_owned() } else { format!("{} lines", all.len()) };
                 let label = format!("{lines} of the file, this one first");

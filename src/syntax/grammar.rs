@@ -38,7 +38,8 @@ const OPTIONAL: &[&str] = &["an operator", "the end", "`@VERSION`"];
 
 /// What stands at `at`, in words, and its span.
 pub fn found(text: &str, at: usize) -> (String, Span) {
-    let rest = &text[at..];
+    let spaces = text[at..].len() - text[at..].trim_start_matches([' ', '\t']).len();
+    let (at, rest) = (at + spaces, &text[at + spaces..]);
     let Some(first) = rest.chars().next() else {
         return ("the end of the file".to_owned(), Span::new(at, at));
     };
@@ -72,6 +73,13 @@ fn words(rule: Rule) -> Option<&'static str> {
         | Rule::group
         | Rule::list
         | Rule::cases => "a value",
+        Rule::close_round => "`)`",
+        Rule::close_square => "`]`",
+        Rule::close_brace => "`}`",
+        Rule::arrow => "`=>`",
+        Rule::close_hole => "`}}`",
+        Rule::close_directive => "`%}`",
+        Rule::pipe => "`|`",
         Rule::case | Rule::otherwise => "a case",
         Rule::not | Rule::negative => return None,
         Rule::or
@@ -167,6 +175,7 @@ fn words(rule: Rule) -> Option<&'static str> {
         Rule::from_version => "`from @VERSION`",
         Rule::reference => "`reference @VERSION`",
         Rule::repeat_head | Rule::broken_head => "`repeat N times`",
+        Rule::times => "`times`",
         Rule::repeat_as => "`as NAME`",
         Rule::until => "`until CONDITION`",
         Rule::pick_by => "`best by METRIC`",

@@ -277,10 +277,12 @@ impl Scanner<'_> {
         let open = std::mem::take(&mut self.open);
         let Some(last) = open.last() else { return };
         let blamed = suspect.unwrap_or(last.at);
-        let met = (end < self.text.len()).then(|| Span::new(end, end + self.text[end..].find(' ').unwrap_or(1)));
+        let due = self.due_close(blamed).filter(|_| self.text[blamed..].starts_with('{'));
+        let before = due.map_or(end, |due| due + 2);
+        let met = self.text[before..].split([' ', '\n']).next().filter(|word| !word.is_empty());
+        let met = met.map(|word| Span::new(before, before + word.len()));
         self.never_closed(blamed, met);
-        let one_brace = open.len() == 1 && self.text[blamed..].starts_with('{');
-        match self.due_close(blamed).filter(|_| one_brace) {
+        match due.filter(|_| open.len() == 1) {
             Some(at) => {
                 self.scan.mended.push((at, "}\n".to_owned()));
             }

@@ -10,8 +10,9 @@ use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnost
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Codes that only a file's bytes, or the file system, can give; the tests of `syntax::source` and of `cli` have them.
-const OF_BYTES: [&str; 5] = ["E0001", "E0002", "E0003", "E0004", "E0005"];
+/// Codes that only a file's bytes, its length or the file system can give; tests here, of `syntax::source` and of `cli` have
+/// them.
+const OF_BYTES: [&str; 6] = ["E0001", "E0002", "E0003", "E0004", "E0005", "E0116"];
 
 /// Codes that no built-in environment can give yet: nothing of the desk is optional.
 const OF_SCHEMAS: [&str; 1] = ["E0409"];
@@ -180,4 +181,12 @@ fn hostile_bytes_are_one_clear_message() {
     assert_eq!(code(vec![b'{'; 10_000]), Some("E0106"));
     assert_eq!(code(b"env x { a = ".iter().copied().chain(vec![b'('; 10_000]).collect()), Some("E0106"));
     assert_eq!(code(b"\xef\xbb\xbfagx 2026\r\n".to_vec()), None, "a byte order mark and CRLF are fine");
+}
+
+#[test]
+fn a_flood_of_mistakes_is_cut_short() {
+    let flood: String = (0..1000).map(|line| format!("oops {line}\n")).collect();
+    let (_, diagnostics) = syntax::parse(&flood);
+    assert_eq!(diagnostics.len(), 301);
+    assert_eq!(diagnostics.last().map(|diagnostic| diagnostic.code), Some("E0116"));
 }

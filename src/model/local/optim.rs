@@ -203,3 +203,98 @@ impl InplaceOp2 for Update<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    fn variables() -> BTreeMap<String, Var> {
+        let var = |data: &[f32], shape: &[usize]| {
+            Var::from_tensor(&Tensor::from_slice(data, shape, &Device::Cpu).expect("a tensor")).expect("a variable")
+        };
+        BTreeMap::from([
+            ("bias".to_owned(), var(&[0.5, -1.0], &[2])),
+            ("weight".to_owned(), var(&[1.0, 2.0, -3.0, 4.0], &[2, 2])),
+        ])
+    }
+
+    /// Gradients of `Σ (w·x)²`-like losses: `weight` gets itself, `bias` three times itself.
+    fn gradients(vars: &BTreeMap<String, Var>) -> Gradients {
+        let loss = |name: &str| vars[name].as_tensor().sqr().and_then(|t| t.sum_all()).expect("a sum");
+        let loss = ((loss("weight") * 0.5).expect("half") + (loss("bias") * 1.5).expect("more")).expect("a sum");
+        Gradients::of(vars, &loss.backward().expect("gradients")).expect("all there")
+    }
+
+    fn all(vars: &BTreeMap<String, Var>) -> Vec<f32> {
+        vars.values().flat_map(|v| v.flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("f32")).collect()
+    }
+
+    #[test]
+    fn steps_follow_the_formula() {
+        let vars = variables();
+        let config = AdamWConfig { weight_decay: 0.1, ..AdamWConfig::default() };
+        let mut optimiser = AdamW::new(vars.clone(), config);
+        let mut wanted: Vec<f64> = all(&vars).into_iter().map(f64::from).collect();
+        let (mut m, mut v) = (vec![0.0; 6], vec![0.0; 6]);
+        for t in 1..=5 {
+            optimiser.step(&gradients(&vars), 0.01, 0.5).expect("a step");
+            for i in 0..6 {
+                // The bias comes first by name and does not decay.
+                let (slope, decay) = if i < 2 { (3.0, 0.0) } else { (1.0, 0.1) };
+                let g = wanted[i] * slope * 0.5;
+                m[i] = 0.9 * m[i] + 0.1 * g;
+                v[i] = 0.999 * v[i] + 0.001 * g * g;
+                let (m, v) = (m[i] / (1.0 - 0.9f64.powi(t)), v[i] / (1.0 - 0.999f64.powi(t)));
+                wanted[i] -= 0.01 * (decay * wanted[i] + m / (v.sqrt() + 1e-8));
+            }
+        }
+        for (got, wanted) in all(&vars).iter().zip(wanted) {
+            assert!((f64::from(*got) - wanted).abs() < 1e-5, "{got} for {wanted}");
+        }
+    }
+
+    #[test]
+    fn a_missing_gradient_is_named() {
+        let vars = variables();
+        let loss = vars["bias"].as_tensor().sum_all().expect("a sum");
+        let error = Gradients::of(&vars, &loss.backward().expect("gradients")).err().expect("an error");
+        assert!(error.to_string().contains("`weight`"), "{error}");
+        let only = BTreeMap::from([("bias".to_owned(), vars["bias"].clone())]);
+        let few = Gradients::of(&only, &loss.backward().expect("gradients")).expect("there");
+        let before = all(&vars);
+        assert!(AdamW::new(vars.clone(), AdamWConfig::default()).step(&few, 0.1, 1.0).is_err());
+        assert_eq!(all(&vars), before);
+    }
+
+    #[test]
+    fn norms_and_sums() {
+        let vars = variables();
+        let mut grads = gradients(&vars);
+        let wanted = (1.5f64.powi(2) + 9.0 + 1.0 + 4.0 + 9.0 + 16.0).sqrt();
+        assert!((grads.global_norm().expect("a norm") - wanted).abs() < 1e-6);
+        grads.add(&gradients(&vars)).expect("the same variables");
+        assert!((grads.global_norm().expect("a norm") - 2.0 * wanted).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_restored_optimiser_takes_the_same_steps() {
+        let (straight, halted) = (variables(), variables());
+        let mut first = AdamW::new(straight.clone(), AdamWConfig::default());
+        let mut second = AdamW::new(halted.clone(), AdamWConfig::default());
+        for _ in 0..3 {
+            first.step(&gradients(&straight), 0.1, 1.0).expect("a step");
+            let state = second.state();
+            second = AdamW::new(halted.clone(), AdamWConfig::default());
+            second.restore(state).expect("the same variables");
+            second.step(&gradients(&halted), 0.1, 1.0).expect("a step");
+        }
+        assert_eq!(all(&straight), all(&halted));
+        let mut state = first.state();
+        state.moments.remove("bias");
+        assert!(first.restore(state).is_err());
+        let mut state = first.state();
+        state.moments.get_mut("bias").expect("there").0.pop();
+        assert!(first.restore(state).is_err());
+    }
+}

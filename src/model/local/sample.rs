@@ -1,12 +1,13 @@
 //! Turns logits and one uniform number into a token.
 //!
 //! # Determinism
-//! All sums run in order of the token ids (of the kept tokens: in order of probability), in f64, over our own exponential.
+//! All sums run in order of the token ids (of the kept tokens: in order of probability), in f64, over our own softmax.
 //!
 //! # Invariants
 //! Nothing here draws a random number.
 
-use super::kernels::math::{exp64, ln64};
+use super::kernels::math::ln64;
+use super::kernels::{isa, rows};
 use crate::model::{Sampling, TokenId};
 use std::cmp::Ordering;
 
@@ -17,12 +18,10 @@ pub struct Draw {
     pub logprob: f64,
 }
 
-/// Below this the exponential counts as nothing: 1e-174 of the most probable token.
-const LOWEST: f64 = -400.0;
-
-fn exponential(x: f64) -> f64 {
-    if x > LOWEST { exp64(x) } else { 0.0 }
-}
+/// Probabilities below this are none: the exponential is cut where results would not be normal numbers.
+const LEAST: f32 = 1e-30;
+/// Temperatures below this make no difference that f32 could hold.
+const COLDEST: f64 = 1e-6;
 
 /// More probable first, ties by the smaller id.
 fn order(logits: &[f32]) -> impl Fn(&u32, &u32) -> Ordering {
@@ -32,15 +31,25 @@ fn order(logits: &[f32]) -> impl Fn(&u32, &u32) -> Ordering {
 /// Temperature, then the `top_k` most probable, then the smallest set of those whose mass reaches `top_p`
 /// (Holtzman et al. 2020), as transformers orders them. `uniform` in [0, 1).
 pub fn draw(logits: &[f32], sampling: &Sampling, uniform: f64) -> Draw {
-    let best = (1..logits.len()).fold(0, |best, id| if logits[id] > logits[best] { id } else { best });
-    let top = f64::from(logits[best]);
-    let mass: f64 = logits.iter().map(|logit| exponential(f64::from(*logit) - top)).sum();
-    let token = if sampling.temperature > 0.0 { choose(logits, top, sampling, uniform) } else { best as TokenId };
-    Draw { token, logprob: f64::from(logits[token as usize]) - top - ln64(mass) }
+    let mut probabilities = logits.to_vec();
+    let (greatest, mass) = rows::softmax(isa(), &mut probabilities, 1.0);
+    let token = if sampling.temperature <= 0.0 {
+        (1..logits.len()).fold(0, |best, id| if logits[id] > logits[best] { id } else { best }) as TokenId
+    } else {
+        if sampling.temperature != 1.0 {
+            probabilities.copy_from_slice(logits);
+            rows::softmax(isa(), &mut probabilities, (1.0 / sampling.temperature.max(COLDEST)) as f32);
+        }
+        choose(logits, &probabilities, sampling, uniform)
+    };
+    Draw { token, logprob: f64::from(logits[token as usize]) - f64::from(greatest) - ln64(f64::from(mass)) }
 }
 
-fn choose(logits: &[f32], top: f64, sampling: &Sampling, uniform: f64) -> TokenId {
-    let weigh = |id: &u32| exponential((f64::from(logits[*id as usize]) - top) / sampling.temperature);
+fn choose(logits: &[f32], probabilities: &[f32], sampling: &Sampling, uniform: f64) -> TokenId {
+    let weigh = |id: &u32| match probabilities[*id as usize] {
+        probability if probability > LEAST => f64::from(probability),
+        _ => 0.0,
+    };
     let mut kept: Vec<u32> = (0..logits.len() as u32).collect();
     let most = sampling.top_k as usize;
     if most > 0 && most < kept.len() {

@@ -1,6 +1,6 @@
 //! Blocks of fields, and the values in them.
 
-use super::{Builder, Parts, Rule, span, trimmed};
+use super::{Builder, Parts, Rule, inside, span, trimmed};
 use crate::base::{Span, Spanned};
 use crate::syntax::ast::*;
 use crate::syntax::error::SyntaxError;
@@ -115,7 +115,7 @@ impl Builder<'_> {
             let unit = text.to_owned();
             self.error(SyntaxError::UnknownUnit { span: tail, unit, near });
         } else {
-            self.broken(Rule::only_field, field);
+            self.broken_tail(Rule::only_field, field, tail);
         }
     }
 
@@ -150,7 +150,8 @@ impl Builder<'_> {
         let place = span(&pair);
         let operators = pair.clone().into_inner().filter(|part| is_operator(part.as_rule())).count();
         if operators > MOST_OPERATORS {
-            self.error(SyntaxError::TooLong { span: place, most: MOST_OPERATORS });
+            let span = Span { end: place.start + 1, ..place };
+            self.error(SyntaxError::TooLong { span, most: MOST_OPERATORS });
             return Expr { span: place, kind: ExprKind::Broken };
         }
         let this = std::cell::RefCell::new(self);
@@ -197,8 +198,8 @@ impl Builder<'_> {
             Rule::string => ExprKind::Text(self.string(pair)),
             Rule::template => ExprKind::Template(self.template(pair)),
             Rule::boolean => ExprKind::Bool(pair.as_str() == "true"),
-            Rule::list => ExprKind::List(pair.into_inner().map(|item| self.expr(item)).collect()),
-            Rule::cases => ExprKind::Cases(pair.into_inner().map(|case| self.case(case)).collect()),
+            Rule::list => ExprKind::List(inside(pair).map(|item| self.expr(item)).collect()),
+            Rule::cases => ExprKind::Cases(inside(pair).map(|case| self.case(case)).collect()),
             Rule::group => return Expr { span: place, ..self.expr(Parts::of(pair).due()) },
             _ => ExprKind::Apply(self.apply(pair)),
         };
@@ -209,6 +210,7 @@ impl Builder<'_> {
         let mut parts = Parts::of(pair);
         let when = parts.due();
         let when = (when.as_rule() != Rule::otherwise).then(|| self.expr(when));
+        parts.has(Rule::arrow);
         let value = parts.due();
         Case { when, value: self.expr(value) }
     }
@@ -230,7 +232,7 @@ impl Builder<'_> {
             let value = parts.due();
             Argument { name, value: self.expr(value) }
         };
-        list.into_inner().map(one).collect()
+        inside(list).map(one).collect()
     }
 
     /// A number, a name or something in parentheses: what a stage or a clause counts with.

@@ -1,6 +1,6 @@
 //! Items, and the types and parameters in their heads.
 
-use super::{Builder, Parts, Rule, span};
+use super::{Builder, Parts, Rule, inside, span};
 use crate::base::Spanned;
 use crate::syntax::ast::*;
 use pest::iterators::Pair;
@@ -13,7 +13,7 @@ impl Builder<'_> {
             Rule::edition => {
                 let year = parts.due();
                 let year = Spanned::new(year.as_str().to_owned(), span(&year));
-                let unstable = parts.next().map(|list| list.into_inner().map(|name| self.name(name)).collect());
+                let unstable = parts.next().map(|list| inside(list).map(|name| self.name(name)).collect());
                 ItemKind::Edition { year, unstable: unstable.unwrap_or_default() }
             }
             Rule::import => {
@@ -124,7 +124,7 @@ impl Builder<'_> {
             let ty = parts.due();
             Parameter { name, ty: self.type_expr(ty) }
         };
-        list.into_inner().map(one).collect()
+        inside(list).map(one).collect()
     }
 
     pub(super) fn type_expr(&mut self, pair: Pair<Rule>) -> Type {

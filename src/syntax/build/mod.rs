@@ -89,6 +89,12 @@ impl<'t> Parts<'t> {
     }
 }
 
+/// What stands between two brackets.
+fn inside(pair: Pair<Rule>) -> impl Iterator<Item = Pair<Rule>> {
+    let closes = |rule| matches!(rule, Rule::close_round | Rule::close_square | Rule::close_brace);
+    pair.into_inner().filter(move |part| !closes(part.as_rule()))
+}
+
 fn span(pair: &Pair<Rule>) -> Span {
     let place = pair.as_span();
     Span::new(place.start(), place.end())
@@ -137,6 +143,17 @@ impl Builder<'_> {
             Some(miss) => self.unexpected(miss),
             None => self.unexpected(grammar::Miss { at: region.start as usize, expected: Vec::new() }),
         }
+    }
+
+    /// As [`Self::broken`], where something complete is followed by `tail`: unless a part of the tail would have been right,
+    /// none of it belongs there.
+    fn broken_tail(&mut self, rule: Rule, region: Span, tail: Span) {
+        if self.is_blamed(region) || self.full {
+            return;
+        }
+        let miss = grammar::miss(rule, &self.text[region.range()], region.start as usize);
+        let inside = miss.filter(|miss| miss.at > tail.start as usize);
+        self.unexpected(inside.unwrap_or(grammar::Miss { at: tail.start as usize, expected: Vec::new() }));
     }
 
     fn name(&mut self, pair: Pair<Rule>) -> Name {

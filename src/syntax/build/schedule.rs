@@ -20,8 +20,8 @@ impl Builder<'_> {
         }
         let mut parts = Parts::of(pair);
         let stage = parts.due();
-        if parts.has(Rule::stage_tail) {
-            self.broken(Rule::only_stage, place);
+        if let Some(tail) = parts.take(Rule::stage_tail) {
+            self.broken_tail(Rule::only_stage, place, trimmed(&tail));
             return Stage { span: place, kind: StageKind::Broken };
         }
         let rule = stage.as_rule();
@@ -130,9 +130,9 @@ impl Builder<'_> {
                 series.push(self.path(path));
             }
             let by = parts.take(Rule::report_by).map(|by| self.name(Parts::of(by).due()));
-            if parts.has(Rule::tail) {
+            if let Some(tail) = parts.take(Rule::tail) {
                 report.broken = true;
-                self.broken(Rule::only_report, place);
+                self.broken_tail(Rule::only_report, place, trimmed(&tail));
                 continue;
             }
             report.lines.push(ReportLine { span: place, form, series, by });
@@ -184,10 +184,10 @@ impl Builder<'_> {
         let operation = parts.due();
         let is_repeat = operation.as_rule() == Rule::repeat;
         let kind = self.operation(operation);
-        if !parts.has(Rule::statement_tail) {
+        let Some(tail) = parts.take(Rule::statement_tail) else {
             return Statement { span: place, name, kind };
-        }
-        self.broken(Rule::only_statement, place);
+        };
+        self.broken_tail(Rule::only_statement, place, trimmed(&tail));
         let kind = if is_repeat { kind } else { StatementKind::Broken { declares: name.iter().cloned().collect() } };
         Statement { span: place, name, kind }
     }
@@ -280,6 +280,7 @@ impl Builder<'_> {
         if head.as_rule() == Rule::repeat_head {
             let mut head = Parts::of(head);
             times = Some(self.expr(head.due()));
+            head.has(Rule::times);
             index = head.next().map(|name| self.declared(Parts::of(name).due()));
         } else {
             let place = trimmed(&head);

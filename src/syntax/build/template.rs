@@ -127,6 +127,9 @@ impl Builder<'_> {
         let path = self.path(parts.due());
         let mut filters = Vec::new();
         while let Some(filter) = parts.next() {
+            if filter.as_rule() == Rule::pipe {
+                continue;
+            }
             let mut inner = Parts::of(filter);
             let name = self.name(inner.due());
             let arguments = inner.next().map(|list| self.arguments(list)).unwrap_or_default();

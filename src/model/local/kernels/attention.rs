@@ -46,7 +46,7 @@ impl Heads {
     /// One key/value head's columns of the given rows.
     fn kv<'a>(self, data: &'a [f32], rows: &Range<usize>, head: usize) -> View<'a> {
         let from = rows.start * self.kv_width() + head * self.head_dim;
-        View::strided(&data[from..], rows.len(), self.head_dim, self.kv_width())
+        View::strided(data.get(from..).unwrap_or(&[]), rows.len(), self.head_dim, self.kv_width())
     }
 
     /// One query head's columns of the given rows.

@@ -10,6 +10,8 @@
 //! - Transcendental functions are those of [`math`]. Nothing here calls the platform's.
 //! - So bits do not depend on threads, tiling, batch or instruction set. `unsafe` appears nowhere outside this folder.
 
+#![allow(unsafe_code)]
+
 pub mod attention;
 pub mod math;
 pub mod matmul;

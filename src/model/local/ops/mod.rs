@@ -14,6 +14,9 @@ mod embed;
 mod linear;
 mod rope;
 
+#[cfg(test)]
+mod tests;
+
 pub use super::kernels::attention::{Heads, KvCache};
 pub use attention::{attention, cached_attention};
 pub use cross_entropy::cross_entropy;

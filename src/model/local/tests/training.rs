@@ -162,27 +162,29 @@ fn an_adapter_learns_goes_on_learning_and_merges() {
     let base = fresh(tokenizer.path());
     // A base that half knows the dialogues.
     let path = tokenizer.path().join("base");
-    let half = TrainConfig { epochs: 20, ..recipe(None) };
+    let half = TrainConfig { epochs: 30, ..recipe(None) };
     export(&base, Some(&trained(&base, None, &half).weights), &path, false).unwrap();
     let spec = super::spec(Source::Path(path));
     let wide = LoraConfig { rank: 8, alpha: 16.0, dropout: 0.0, on: adapters::MODULES.map(str::to_owned).to_vec() };
-    let config = TrainConfig { epochs: 12, ..recipe(Some(wide)) };
+    let config = TrainConfig { epochs: 40, batch: 4, lr: 2e-2, ..recipe(Some(wide)) };
     let first = trained(&spec, None, &config);
-    assert!(first.last_loss < first.first_loss - 0.5, "{} {}", first.first_loss, first.last_loss);
+    assert!(first.last_loss < first.first_loss - 0.15, "{} {}", first.first_loss, first.last_loss);
     let second = trained(&spec, Some(&first.weights), &config);
-    assert!(second.first_loss < first.first_loss - 0.5);
+    assert!((second.first_loss - first.last_loss).abs() < 0.01, "{} {}", first.last_loss, second.first_loss);
     assert!(matches!(adapters::read(&second.weights, None).unwrap(), adapters::Version::Adapter(_)));
     let names = |bytes: &[u8]| super::super::weights::parse("w", bytes).unwrap().0.into_keys().collect::<Vec<_>>();
     assert_eq!(names(&first.weights)[0], "base_model.model.model.layers.0.mlp.down_proj.lora_A.weight");
     // Over other weights than the declared, an adapter alone would not open: the result is whole.
-    let full = trained(&spec, None, &recipe(None));
+    let every = TrainConfig { batch: 4, epochs: 6, ..recipe(None) };
+    let full = trained(&spec, None, &every);
     let merged = trained(&spec, Some(&full.weights), &config);
-    assert!(merged.first_loss < full.first_loss && merged.last_loss < merged.first_loss);
+    let losses = (full.first_loss, merged.first_loss, merged.last_loss);
+    assert!(losses.0 > losses.1 && losses.1 > losses.2, "{losses:?}");
     assert_eq!(names(&merged.weights), names(&full.weights));
     LocalModel::open(&spec, Some(&merged.weights)).unwrap();
     // And whole weights from an adapter.
-    let whole = trained(&spec, Some(&first.weights), &recipe(None));
-    assert!(whole.first_loss < first.first_loss - 0.5);
+    let whole = trained(&spec, Some(&first.weights), &every);
+    assert!(whole.first_loss < first.first_loss - 0.1);
     assert_eq!(names(&whole.weights), names(&full.weights));
 }
 

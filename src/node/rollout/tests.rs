@@ -1,0 +1,188 @@
+//! Episodes of a scripted agent at the desk.
+
+use super::*;
+use crate::env::{EnvKind, EnvSpec, Split};
+use crate::model::{Device, Dtype, ModelSpec, Source, TokenId, scripted::Scripted};
+use crate::node::template::{Filter, Piece, TemplateMessage};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const SAYINGS: &str = r#"{
+    "replies": [
+        { "when": "error:", "say": ["I give up.", "call notes_of_nobody\nx: 1", "call no colon\nhere"] }
+    ],
+    "default": ["call find_contact\nname: Nobody", "call find_contact\nnonsense", "Done.", "call read_mail\nname: x\nname: y"]
+}"#;
+
+fn scripted(json: &str, context: u32) -> Scripted {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(json.as_bytes()).unwrap();
+    let spec = ModelSpec {
+        source: Source::Scripted(file.path().to_owned()),
+        context,
+        dtype: Dtype::F32,
+        device: Device::Cpu,
+        lora: None,
+        tool_format: ToolFormat::Lines,
+    };
+    Scripted::open(file.path(), &spec, None).unwrap()
+}
+
+fn desk() -> Env {
+    let split = |name: &str| Split { name: name.to_owned(), size: 12, held_out: false };
+    Env::open(&EnvSpec { kind: EnvKind::Desk, splits: vec![split("train")], max_steps: 4 })
+}
+
+fn prompt() -> Template {
+    let value =
+        |name: &str, filters: Vec<Filter>| Piece::Value { path: vec!["task".to_owned(), name.to_owned()], filters };
+    let message = |role, piece| TemplateMessage { role, pieces: vec![piece] };
+    let tools = message(Role::System, value("tools", vec![Filter::Lines]));
+    Template { messages: vec![tools, message(Role::User, value("request", Vec::new()))] }
+}
+
+fn items(env: &Env, samples: u32) -> Vec<RolloutItem> {
+    let item = |(task, sample): (&Task, u32)| RolloutItem {
+        task: task.clone(),
+        sample,
+        seed: crate::node::key::item_seed(Seed(7), "rollout", 1, task, sample),
+    };
+    env.tasks("train").iter().flat_map(|task| (0..samples).map(move |sample| (task, sample))).map(item).collect()
+}
+
+type Finished = BTreeMap<usize, (Trajectory, TruthRecord)>;
+
+fn run(model: &dyn LanguageModel, items: &[RolloutItem], max_tokens: u32) -> (Finished, Vec<Result<(), ModelError>>) {
+    let (env, prompt) = (desk(), prompt());
+    let sampling = Sampling { temperature: 1.0, ..Sampling::greedy(max_tokens) };
+    let rollout = Rollout { model, env: &env, prompt: &prompt, tool_format: ToolFormat::Lines, max_steps: 4, sampling };
+    let mut finished = Finished::new();
+    let results = rollout.run(items, &|| false, &mut |index, trajectory, truth| {
+        assert!(finished.insert(index, (trajectory, truth)).is_none(), "finished twice");
+    });
+    (finished, results)
+}
+
+#[test]
+fn an_episode_does_not_depend_on_its_company() {
+    let (env, model) = (desk(), scripted(SAYINGS, 4000));
+    let items = items(&env, 4);
+    let (together, results) = run(&model, &items, 200);
+    assert!(results.iter().all(Result::is_ok) && together.len() == items.len());
+    for (index, item) in items.iter().enumerate() {
+        let (alone, _) = run(&model, std::slice::from_ref(item), 200);
+        assert_eq!(alone[&0], together[&index]);
+    }
+    let texts: std::collections::BTreeSet<String> =
+        together.values().map(|(trajectory, _)| format!("{:?}", &trajectory.messages[2..])).collect();
+    assert!(texts.len() > 10, "samples of a task differ: {}", texts.len());
+}
+
+#[test]
+fn the_ids_are_those_that_were_sampled_and_only_they_are_learned() {
+    let (env, model) = (desk(), scripted(SAYINGS, 4000));
+    let (finished, _) = run(&model, &items(&env, 4), 200);
+    for (trajectory, truth) in finished.values() {
+        let Trajectory { messages, prompt_len, row, steps, calls, ended, truncated, error, actions, .. } = trajectory;
+        assert_eq!((trajectory.task.as_str(), trajectory.sample), (truth.task.as_str(), truth.sample));
+        assert_eq!(row.tokens.len(), row.learn.len());
+        let said: Vec<&Message> = messages[*prompt_len..].iter().filter(|turn| turn.role == Role::Assistant).collect();
+        assert_eq!(said.len(), *steps as usize);
+        assert_eq!(
+            messages[*prompt_len..].iter().filter(|turn| turn.role == Role::Tool).count(),
+            said.len() - usize::from(*ended)
+        );
+        // What is learned is what the agent said, each turn with its end; the rest is what it was told.
+        let learned: Vec<TokenId> =
+            row.tokens.iter().zip(&row.learn).filter(|(_, learn)| **learn).map(|(id, _)| *id).collect();
+        let alone = |turn: &&Message| {
+            let row = model.encode_row(&[(*turn).clone()]).unwrap();
+            row.tokens[1..].to_vec()
+        };
+        assert_eq!(learned, said.iter().flat_map(alone).collect::<Vec<_>>());
+        // The row is the whole conversation as the model reads it (up to its last word).
+        let last_said = messages.iter().rposition(|turn| turn.role == Role::Assistant).unwrap();
+        assert_eq!(row.tokens, model.encode_row(&messages[..=last_said]).unwrap().tokens);
+        assert_eq!(*ended, said.last().is_some_and(|turn| !turn.content.starts_with("call ")));
+        assert!(!truncated && (*ended || *steps == 4));
+        assert_eq!(actions.lines().count(), *calls as usize);
+        assert_eq!(*error, messages.iter().any(|turn| turn.role == Role::Tool && turn.content.starts_with("error:")));
+        assert!(trajectory.logprob < 0.0);
+    }
+    let count = |of: fn(&Trajectory) -> bool| finished.values().filter(|(trajectory, _)| of(trajectory)).count();
+    assert!(
+        count(|one| one.ended) > 5 && count(|one| !one.ended) > 0 && count(|one| one.error) > 5,
+        "all ways are walked"
+    );
+}
+
+#[test]
+fn a_reply_that_is_cut_is_no_action_and_ends_the_episode() {
+    let (env, model) = (desk(), scripted(r#"{ "default": ["call find_contact\nname: Nobody"] }"#, 4000));
+    let (finished, _) = run(&model, &items(&env, 1)[..1], 3);
+    let (trajectory, _) = &finished[&0];
+    assert!(trajectory.truncated && !trajectory.ended);
+    assert_eq!((trajectory.steps, trajectory.calls, trajectory.messages.len()), (1, 0, 3));
+    assert_eq!(trajectory.row.learn.iter().filter(|learn| **learn).count(), 3);
+}
+
+#[test]
+fn a_full_context_ends_the_episode_and_a_prompt_too_long_fails_its_item_only() {
+    let env = desk();
+    let items = items(&env, 1);
+    let talk = r#"{ "default": ["call find_contact\nname: Nobody"] }"#;
+    let lengths: Vec<usize> = {
+        let (finished, _) = run(&scripted(talk, 9000), &items, 200);
+        let prompt = |trajectory: &Trajectory| trajectory.row.learn.iter().position(|learn| *learn).unwrap();
+        (0..items.len()).map(|index| prompt(&finished[&index].0)).collect()
+    };
+    let context = 20 + *lengths.iter().min().unwrap();
+    let (finished, results) = run(&scripted(talk, context as u32), &items, 200);
+    for (index, result) in results.iter().enumerate() {
+        match result {
+            Ok(()) => {
+                let (trajectory, _) = &finished[&index];
+                assert!(trajectory.truncated && !trajectory.ended && trajectory.row.tokens.len() <= context);
+                assert!(lengths[index] < context);
+            }
+            Err(ModelError::TooLong { tokens, context: limit }) => {
+                assert!(!finished.contains_key(&index) && lengths[index] == *tokens && *limit == context);
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(!finished.is_empty() && finished.len() < items.len());
+}
+
+#[test]
+fn a_model_that_has_no_reply_fails_its_episode_and_no_other() {
+    let env = desk();
+    let items = items(&env, 1);
+    let word = items[0].task.fields["request"].as_str().unwrap();
+    let script = serde_json::json!({ "replies": [{ "when": word, "say": ["Done."] }] }).to_string();
+    let (finished, results) = run(&scripted(&script, 4000), &items, 200);
+    assert!(results[0].is_ok() && finished[&0].0.ended);
+    let failed = results.iter().filter(|result| matches!(result, Err(ModelError::Script(_)))).count();
+    assert_eq!(failed + finished.len(), items.len());
+    assert!(failed > 0);
+}
+
+#[test]
+fn a_stop_pauses_what_is_under_way_and_keeps_what_is_done() {
+    let (env, prompt, model) = (desk(), prompt(), scripted(SAYINGS, 4000));
+    let items = items(&env, 4);
+    let sampling = Sampling { temperature: 1.0, ..Sampling::greedy(200) };
+    let rollout =
+        Rollout { model: &model, env: &env, prompt: &prompt, tool_format: ToolFormat::Lines, max_steps: 4, sampling };
+    let asked = AtomicU32::new(0);
+    let mut done = Finished::new();
+    let stop = || asked.fetch_add(1, Ordering::Relaxed) == 2;
+    let results = rollout.run(&items, &stop, &mut |index, trajectory, truth| {
+        done.insert(index, (trajectory, truth));
+    });
+    let paused = results.iter().filter(|result| matches!(result, Err(ModelError::Paused))).count();
+    assert!(paused > 0 && !done.is_empty() && paused + done.len() == items.len());
+    let (whole, _) = run(&model, &items, 200);
+    assert!(done.iter().all(|(index, finished)| whole[index] == *finished && finished.0.steps <= 2));
+}
