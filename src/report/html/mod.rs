@@ -246,12 +246,20 @@ fn truth(report: &Report) -> Markup {
     let truths = figures::truths(report);
     let audits = ["precision", "recall", "accuracy"].map(|metric| audit_curve(&truths, metric));
     let drawn: Vec<&Curve> = audits.iter().filter(|curve| curve.points.len() > 1 && curve.is_ratio()).collect();
+    let belief = ["score", "truth"].map(|metric| audit_curve(&truths, metric));
+    let parts = belief.iter().all(|curve| curve.points.len() > 1 && curve.is_ratio());
     html! {
         @if !truths.is_empty() {
             section {
                 h2 { "Critic against the truth" }
                 p.note { "Ground truth is known to these measures only: no prompt, rule or trainer of the run has seen it." }
                 @if !drawn.is_empty() { figure { (chart::lines(&drawn, None)) } }
+                @if parts {
+                    figure {
+                        (chart::lines(&[&belief[0], &belief[1]], None))
+                        figcaption { "The critic's mean score and the share truly solved, both from 0 to 1. When they part, the critic is being gamed." }
+                    }
+                }
                 div.matrices { @for truth in &truths { (matrix(truth)) } }
             }
         }
