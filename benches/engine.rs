@@ -1,4 +1,4 @@
-//! Tokens a second of training and decoding, for a model of the size that the quickstart trains: `cargo bench`.
+//! Tokens a second of training and decoding, for a model of the size that the quickstart trains: `cargo bench --bench engine [PART]`.
 
 use agx::base::Seed;
 use agx::model::local::tokenizer::{whole_words, whole_words_config};
@@ -23,6 +23,7 @@ impl TrainMonitor for Quiet {
 }
 
 fn main() {
+    let part = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     let directory = tempfile::tempdir().expect("a directory");
     let letter = |n: usize| char::from(b'a' + (n % 26) as u8);
     let words: Vec<String> =
@@ -51,6 +52,9 @@ fn main() {
         on: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"].map(str::to_owned).to_vec(),
     };
     for (name, lora) in [("all weights", None), ("LoRA rank 8", Some(adapter))] {
+        if !format!("train {name}").contains(&part) {
+            continue;
+        }
         let config = TrainConfig {
             method: Method::Sft { loss_on: LossOn::All },
             lr: 1e-3,
@@ -68,6 +72,9 @@ fn main() {
         println!("train {name}: {:.0} tokens/s ({} tokens)", trained.tokens as f64 / seconds, trained.tokens);
     }
     for (name, company, shared) in [("1 alone", 1, 0), ("64 strangers", 64, 0), ("256 sharing 200 of 250", 256, 200)] {
+        if !format!("decode {name}").contains(&part) {
+            continue;
+        }
         let model = model::open(&spec, None).expect("opened");
         let token = |seed: u64, i: u64| (Seed(seed).bits(i) % 1600) as u32;
         let request = |n: u64| GenRequest {

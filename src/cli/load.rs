@@ -48,7 +48,9 @@ pub fn check(path: &Path, sets: &Sets) -> Result<Checked, Failure> {
         return Ok(Checked { name, text, overrides, experiment: None, diagnostics: vec![problem] });
     }
     let (file, mut diagnostics) = syntax::parse(&text);
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Absolute, so that a run can be resumed from anywhere.
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let directory = absolute.parent().unwrap_or(Path::new("."));
     let world = World { root: directory, exists: &|path| path.exists() };
     let (experiment, found) = experiment::check(&file, &sets.sets, world);
     diagnostics.extend(found);

@@ -1,11 +1,13 @@
 //! Unrolls the schedule: `repeat N` becomes N copies, each reference the steps that may answer it.
 
 use crate::base::{Digest, Hasher};
-use crate::experiment::{Experiment, MetricRef, ModelId, ModelRef, RowsRef, Statement, TrainData, Until, Version};
+use crate::experiment::{
+    CriticId, Experiment, MetricRef, ModelId, ModelRef, RowsRef, Statement, TrainData, Until, Version,
+};
 use crate::plan::key::{Recipe, step_key};
 use crate::plan::{
-    Edge, Episodes, History, Identities, Op, Plan, PlanError, RowsFrom, Step, StepId, TrainFrom, VersionFrom, Which,
-    Work,
+    Edge, Episodes, History, Identities, Judge, Op, Plan, PlanError, RowsFrom, Step, StepId, TrainFrom, VersionFrom,
+    Which, Work,
 };
 use crate::select::{Otherwise, Stage};
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -233,10 +235,12 @@ impl<'a> Unroll<'a> {
                 let version = self.version(&model)?;
                 Work::Evaluate(Episodes { version, env, split, prompt, samples, sampling })
             }
-            Statement::Judge { name: _, rows, critic } => Work::Judge { rows: self.rows(&rows)?, critic },
+            Statement::Judge { name: _, rows, critic } => {
+                Work::Judge { rows: self.rows(&rows)?, by: self.judge(critic)? }
+            }
             Statement::Select { name: _, rows, rule } => Work::Select { rows: self.rows(&rows)?, rule },
             Statement::Audit { rows, metric } => Work::Audit { rows: self.rows(&rows)?, metric },
-            Statement::Calibrate { critic, dataset } => Work::Calibrate { critic, dataset },
+            Statement::Calibrate { critic, dataset } => Work::Calibrate { by: self.judge(critic)?, dataset },
             Statement::Train { model, on, mixed, trainer, from } => {
                 let on = match on {
                     TrainData::Rows(rows) => TrainFrom::Rows(self.rows(&rows)?),
@@ -278,6 +282,11 @@ impl<'a> Unroll<'a> {
             }
         };
         Ok(VersionFrom { model: *model, which })
+    }
+
+    fn judge(&self, critic: CriticId) -> Result<Judge, PlanError> {
+        let model = self.experiment.critics[critic.0].it.model;
+        Ok(Judge { critic, version: self.version(&ModelRef { model, version: Version::Newest })? })
     }
 
     fn rows(&self, RowsRef { name, all_iterations }: &RowsRef) -> Result<RowsFrom, PlanError> {

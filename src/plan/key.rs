@@ -8,7 +8,7 @@ use crate::env::{EnvSpec, Split};
 use crate::experiment::{Critic, CriticId, EnvId, Experiment, MetricRef, Mixed, ModelId, PromptId, Until};
 use crate::model::{ModelSpec, Sampling, TrainConfig};
 use crate::node::spec::{OnUnparsed, TrainerSpec};
-use crate::plan::{Episodes, History, Identities, Op, Step, StepId, TrainFrom, VersionFrom, Which, Work};
+use crate::plan::{Episodes, History, Identities, Judge, Op, Step, StepId, TrainFrom, VersionFrom, Which, Work};
 use crate::select;
 
 /// Bumped by hand when what an operation does with the same inputs changes.
@@ -60,8 +60,8 @@ impl Recipe<'_> {
                 self.episodes(&mut hasher, episodes);
                 hasher.put(&drawn(&episodes.sampling, seed));
             }
-            Work::Judge { rows: _, critic } => {
-                self.critic(&mut hasher, *critic);
+            Work::Judge { rows: _, by } => {
+                self.judge(&mut hasher, by);
             }
             Work::Select { rows: _, rule } => {
                 let rule = &self.experiment.rules[rule.0].it;
@@ -73,8 +73,8 @@ impl Recipe<'_> {
             Work::Audit { rows: _, metric } => {
                 hasher.put(metric);
             }
-            Work::Calibrate { critic, dataset } => {
-                self.critic(&mut hasher, *critic);
+            Work::Calibrate { by, dataset } => {
+                self.judge(&mut hasher, by);
                 hasher.put(&self.identities.datasets[dataset.0]);
             }
             Work::Train { start, on, mixed, trainer, version: _ } => {
@@ -140,6 +140,12 @@ impl Recipe<'_> {
 
     fn prompt(&self, hasher: &mut Hasher, prompt: PromptId) {
         hasher.put(&self.experiment.prompts[prompt.0].it);
+    }
+
+    fn judge(&self, hasher: &mut Hasher, by: &Judge) {
+        let Judge { critic, version } = by;
+        self.version(hasher, version);
+        self.critic(hasher, *critic);
     }
 
     fn critic(&self, hasher: &mut Hasher, critic: CriticId) {

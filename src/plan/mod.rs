@@ -18,7 +18,7 @@ mod tests;
 
 pub use build::build;
 pub use export::{to_dot, to_json, to_mermaid};
-pub use work::{Episodes, History, RowsFrom, TrainFrom, VersionFrom, Which, Work};
+pub use work::{Episodes, History, Judge, RowsFrom, TrainFrom, VersionFrom, Which, Work};
 
 use crate::base::Digest;
 use petgraph::graph::DiGraph;

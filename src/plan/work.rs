@@ -12,7 +12,7 @@ pub enum Work {
     Rollout(Episodes),
     Judge {
         rows: RowsFrom,
-        critic: CriticId,
+        by: Judge,
     },
     Select {
         rows: RowsFrom,
@@ -23,7 +23,7 @@ pub enum Work {
         metric: String,
     },
     Calibrate {
-        critic: CriticId,
+        by: Judge,
         dataset: DatasetId,
     },
     Train {
@@ -56,6 +56,13 @@ pub struct Episodes {
     pub prompt: PromptId,
     pub samples: u32,
     pub sampling: Sampling,
+}
+
+/// A critic, and the version of its model that answers: the newest, as with a bare name anywhere.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judge {
+    pub critic: CriticId,
+    pub version: VersionFrom,
 }
 
 /// Whose rows are read.
@@ -144,10 +151,9 @@ impl Work {
     pub fn reads(&self, skipped: &dyn Fn(StepId) -> bool) -> Vec<Vec<StepId>> {
         match self {
             Work::Rollout(episodes) | Work::Evaluate(episodes) => vec![episodes.version.reads(skipped)],
-            Work::Judge { rows, .. } | Work::Select { rows, .. } | Work::Audit { rows, .. } => {
-                vec![rows.resolve(skipped)]
-            }
-            Work::Calibrate { .. } => Vec::new(),
+            Work::Judge { rows, by } => vec![rows.resolve(skipped), by.version.reads(skipped)],
+            Work::Select { rows, .. } | Work::Audit { rows, .. } => vec![rows.resolve(skipped)],
+            Work::Calibrate { by, .. } => vec![by.version.reads(skipped)],
             Work::Train { start, on, .. } => {
                 let rows = match on {
                     TrainFrom::Rows(rows) => rows.resolve(skipped),

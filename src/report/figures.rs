@@ -9,7 +9,7 @@ use crate::run::{Metric, NodeStatus};
 use crate::select::FunnelStep;
 use serde::Deserialize;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// A metric over the iterations; iteration 0 is what was measured before the loop.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,24 +38,51 @@ impl Curve {
     }
 }
 
-/// What the file wants drawn; without a `report` block, every measure of an evaluation in a loop.
+/// What the file wants drawn; without a `report` block, the telling measure of each evaluation in a loop.
 pub fn wanted(report: &Report, items: &[ReportItem]) -> Vec<ReportItem> {
     if !items.is_empty() {
         return items.to_vec();
     }
     let mut metrics = Vec::new();
     for node in report.nodes.iter().filter(|node| node.info.op == "evaluate" && node.info.iteration > 0) {
-        for metric in &node.metrics {
-            let metric = MetricRef { name: node.info.name.clone(), metric: metric.name.clone() };
-            if !metrics.contains(&metric) {
-                metrics.push(metric);
-            }
+        let Some(telling) = telling(&node.metrics).first().copied() else { continue };
+        let metric = MetricRef { name: node.info.name.clone(), metric: telling.name.clone() };
+        if !metrics.contains(&metric) {
+            metrics.push(metric);
         }
     }
     if metrics.is_empty() {
         return Vec::new();
     }
     vec![ReportItem::Plot { metrics: metrics.clone() }, ReportItem::Table { metrics }]
+}
+
+/// Nodes give many figures; these say most, in this order. A node that has none of them is told by its first.
+const TELLING: [&str; 7] = ["success", "loss", "precision", "recall", "accuracy", "score.mean", "count"];
+
+/// The figures that say most, first; the others in their own order after them.
+pub fn telling(metrics: &[Metric]) -> Vec<&Metric> {
+    let rank = |metric: &Metric| TELLING.iter().position(|name| *name == metric.name).unwrap_or(TELLING.len());
+    let mut sorted: Vec<&Metric> = metrics.iter().collect();
+    sorted.sort_by_key(|metric| rank(metric));
+    sorted
+}
+
+/// The iteration of the version that won, when it was measured on a curve.
+pub fn winning_iteration(report: &Report) -> Option<u32> {
+    let winner = report.winner.as_deref()?;
+    let candidates = report.nodes.iter().filter(|node| node.info.op == "pick").filter_map(|node| {
+        let candidates = node.detail.get("candidates")?.as_array()?;
+        let won = candidates.iter().find(|it| it.get("version").and_then(Value::as_str) == Some(winner))?;
+        report.node(won.get("node")?.as_str()?)
+    });
+    candidates.last().map(|node| node.info.iteration)
+}
+
+/// Why a loop ended early: the node of its gate, and the reason it gave.
+pub fn endings(report: &Report) -> Vec<(&NodeReport, String)> {
+    let gates = report.nodes.iter().filter(|node| node.detail.get("stop") == Some(&Value::Bool(true)));
+    gates.map(|node| (node, node.detail.get("why").and_then(Value::as_str).unwrap_or_default().to_owned())).collect()
 }
 
 pub fn curve(report: &Report, wanted: &MetricRef) -> Curve {
@@ -209,19 +236,27 @@ pub fn iterations(curves: &[Curve]) -> Vec<u32> {
     all.into_iter().collect()
 }
 
-/// Evaluations outside of any loop, in the plan's order: what was measured before and after.
-pub fn outside(report: &Report) -> Vec<(&NodeReport, &Metric)> {
-    let nodes = report.nodes.iter().filter(|node| node.info.op == "evaluate" && node.info.iteration == 0);
-    nodes.flat_map(|node| node.metrics.iter().map(move |metric| (node, metric))).collect()
-}
-
-/// How many nodes stand where.
-pub fn standing(report: &Report) -> BTreeMap<&'static str, usize> {
-    let mut counts = BTreeMap::new();
-    for node in &report.nodes {
-        *counts.entry(crate::report::status_word(node.status)).or_default() += 1;
-    }
-    counts
+/// Evaluations outside of any loop, in the plan's order, by the measures that the file's report names of evaluations (or
+/// the most telling one): what was measured before and after.
+pub fn outside<'a>(report: &'a Report, items: &[ReportItem]) -> Vec<(&'a NodeReport, &'a Metric)> {
+    let evaluations = || report.nodes.iter().filter(|node| node.info.op == "evaluate");
+    let is_evaluation = |name: &str| evaluations().any(|node| node.info.name == name);
+    let named: BTreeSet<&str> = items
+        .iter()
+        .flat_map(|item| match item {
+            ReportItem::Plot { metrics } | ReportItem::Table { metrics } => metrics,
+        })
+        .filter(|metric| is_evaluation(&metric.name))
+        .map(|metric| metric.metric.as_str())
+        .collect();
+    let shown = |node: &'a NodeReport| -> Vec<(&'a NodeReport, &'a Metric)> {
+        let of_node = telling(&node.metrics);
+        let wanted: Vec<&Metric> =
+            of_node.iter().filter(|metric| named.contains(metric.name.as_str())).copied().collect();
+        let chosen = if wanted.is_empty() { of_node.into_iter().take(1).collect() } else { wanted };
+        chosen.into_iter().map(|metric| (node, metric)).collect()
+    };
+    evaluations().filter(|node| node.info.iteration == 0).flat_map(shown).collect()
 }
 
 /// Done, cached or skipped: nothing left to do.

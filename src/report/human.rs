@@ -4,7 +4,7 @@
 //! Nothing here decides whether colours are wanted: they are always in, and the edge takes them out.
 
 use crate::experiment::{MetricRef, ReportItem};
-use crate::report::figures::{self, Curve};
+use crate::report::figures::{self, Curve, Truth};
 use crate::report::text::{Cell, Table, count, figure, number, painted, plain};
 use crate::report::{NodeReport, Report, RunState, label_word, status_word};
 use crate::run::NodeStatus;
@@ -23,6 +23,10 @@ pub fn report(report: &Report, items: &[ReportItem]) -> String {
     let mut out = heading(report);
     for (title, table) in tables(report, items) {
         write!(out, "\n{}\n{}", painted(&title, BOLD), table.text()).expect("writing to a string");
+    }
+    for (node, why) in figures::endings(report) {
+        write!(out, "\nThe loop ended after iteration {}: {}\n", node.info.iteration, plain(&why))
+            .expect("writing to a string");
     }
     if let Some(winner) = &report.winner {
         write!(out, "\n{} {}\n", painted("Winner", BOLD), plain(winner)).expect("writing to a string");
@@ -94,7 +98,10 @@ fn note(node: &NodeReport) -> String {
     if let Some(reason) = &node.reason {
         return plain(reason);
     }
-    let figures = node.metrics.iter().take(3).map(|metric| format!("{} {}", metric.name, number(metric.value)));
+    let figures = figures::telling(&node.metrics)
+        .into_iter()
+        .take(3)
+        .map(|metric| format!("{} {}", metric.name, number(metric.value)));
     figures.collect::<Vec<_>>().join(" · ")
 }
 
@@ -126,9 +133,10 @@ pub fn tables(report: &Report, items: &[ReportItem]) -> Vec<(String, Table)> {
             tables.push(("By iteration".to_owned(), by_iteration(report, &metrics)));
         }
     }
-    tables.push(("Outside the loop".to_owned(), outside(report)));
+    tables.push(("Outside the loop".to_owned(), outside(report, items)));
     tables.push(("Selection".to_owned(), selection(report)));
-    tables.push(("Against the truth".to_owned(), truth(report)));
+    tables.push(("Critic against labelled verdicts".to_owned(), truth(report, "calibrate")));
+    tables.push(("Critic and selection against the truth".to_owned(), truth(report, "audit")));
     tables.retain(|(_, table)| !table.is_empty());
     tables
 }
@@ -150,9 +158,9 @@ fn by_iteration(report: &Report, metrics: &[MetricRef]) -> Table {
     table
 }
 
-fn outside(report: &Report) -> Table {
+fn outside(report: &Report, items: &[ReportItem]) -> Table {
     let mut table = Table::with_head([Cell::left("measure"), Cell::right("value"), Cell::right("n")]);
-    for (node, metric) in figures::outside(report) {
+    for (node, metric) in figures::outside(report, items) {
         let name = format!("{}.{}", node.info.name, metric.name);
         table.push([Cell::left(name), Cell::right(figure(metric)), Cell::right(count(metric.n))]);
     }
@@ -180,11 +188,11 @@ fn selection(report: &Report) -> Table {
 }
 
 /// One row an audit or a calibration; the columns are the metrics that any of them has.
-fn truth(report: &Report) -> Table {
-    let truths = figures::truths(report);
+fn truth(report: &Report, op: &str) -> Table {
+    let truths: Vec<Truth> = figures::truths(report).into_iter().filter(|truth| truth.op == op).collect();
     let mut names: Vec<&str> = Vec::new();
     for metric in truths.iter().flat_map(|truth| &truth.metrics) {
-        if !names.contains(&metric.name.as_str()) && names.len() < 6 {
+        if !names.contains(&metric.name.as_str()) && names.len() < 8 {
             names.push(&metric.name);
         }
     }

@@ -172,7 +172,10 @@ fn closing_note(metrics: &[Metric], reason: Option<&str>) -> String {
     if let Some(reason) = reason {
         return super::text::plain(reason);
     }
-    let figures = metrics.iter().take(2).map(|metric| format!("{} {}", metric.name, super::text::number(metric.value)));
+    let figures = super::figures::telling(metrics)
+        .into_iter()
+        .take(2)
+        .map(|metric| format!("{} {}", metric.name, super::text::number(metric.value)));
     figures.collect::<Vec<_>>().join(" · ")
 }
 

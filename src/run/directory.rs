@@ -13,11 +13,13 @@
 //! # Invariants
 //! The frozen files are written before the first event and never changed.
 
-use crate::experiment::Experiment;
+use crate::experiment::{Dataset, Experiment};
+use crate::model::Source;
 use crate::run::{Project, RunError, RunEvent, Subject, journal};
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A run that this process alone writes.
 #[derive(Debug)]
@@ -54,7 +56,9 @@ impl RunDirectory {
         write(&source.join(name), subject.source.as_bytes())?;
         let pretty = |value: &serde_json::Value| serde_json::to_string_pretty(value).expect("plain data");
         write(&source.join("overrides.json"), pretty(&serde_json::json!(subject.overrides)).as_bytes())?;
-        write(&source.join("experiment.json"), pretty(&serde_json::json!(subject.experiment)).as_bytes())?;
+        let mut experiment = subject.experiment.clone();
+        unroot(&mut experiment, &anchor(project));
+        write(&source.join("experiment.json"), pretty(&serde_json::json!(experiment)).as_bytes())?;
         write(&path.join("plan.json"), plan_json.as_bytes())?;
         Ok(Self { run, path, _lock: lock })
     }
@@ -89,7 +93,38 @@ pub fn experiment(project: &Project, run: &str) -> Result<Experiment, RunError> 
         }
         other => other.map_err(|problem| RunError::file(&path, problem))?,
     };
-    serde_json::from_slice(&text).map_err(|problem| RunError::file(&path, std::io::Error::other(problem)))
+    let parsed = serde_json::from_slice(&text);
+    let mut experiment: Experiment = parsed.map_err(|problem| RunError::file(&path, std::io::Error::other(problem)))?;
+    let anchor = anchor(project);
+    files(&mut experiment).into_iter().for_each(|file| *file = anchor.join(&*file));
+    Ok(experiment)
+}
+
+/// From where a frozen run names its files, so that a project can be moved.
+fn anchor(project: &Project) -> PathBuf {
+    let store = project.store.root();
+    let store = store.canonicalize().unwrap_or_else(|_| store.to_owned());
+    store.parent().map(Path::to_owned).unwrap_or_default()
+}
+
+fn unroot(experiment: &mut Experiment, anchor: &Path) {
+    for file in files(experiment) {
+        let full = file.canonicalize().unwrap_or_else(|_| file.clone());
+        *file = full.strip_prefix(anchor).map(Path::to_owned).unwrap_or(full);
+    }
+}
+
+/// Every path that an experiment names.
+fn files(experiment: &mut Experiment) -> Vec<&mut PathBuf> {
+    let models = experiment.models.iter_mut().map(|model| match &mut model.it.source {
+        Source::Path(path) | Source::Scripted(path) => path,
+        Source::Fresh(fresh) => &mut fresh.tokenizer,
+    });
+    let datasets = experiment.datasets.iter_mut().filter_map(|dataset| match &mut dataset.it {
+        Dataset::Jsonl { path } => Some(path),
+        Dataset::Offered { .. } => None,
+    });
+    models.chain(datasets).collect()
 }
 
 /// All runs by the time they were started, oldest first; a directory without a first event is not a run yet.
@@ -128,14 +163,23 @@ fn lock(run: &str, path: &Path) -> Result<File, RunError> {
     let path = path.join("lock");
     let fail = |problem| RunError::file(&path, problem);
     let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(fail)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
+    // A holder that is just ending, or a child that has not shed its copy yet, is waited for.
+    let mut tries = (0..10).map(|_| file.try_lock());
+    let held = |result: &Result<(), TryLockError>| {
+        let held = matches!(result, Err(TryLockError::WouldBlock));
+        if held {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        held
+    };
+    match tries.find(|result| !held(result)) {
+        Some(Ok(())) => {}
+        Some(Err(TryLockError::Error(problem))) => return Err(fail(problem)),
+        Some(Err(TryLockError::WouldBlock)) | None => {
             let mut holder = String::new();
             let pid = file.read_to_string(&mut holder).ok().and_then(|_| holder.trim().parse().ok()).unwrap_or(0);
             return Err(RunError::Locked { run: run.to_owned(), pid });
         }
-        Err(TryLockError::Error(problem)) => return Err(fail(problem)),
     }
     file.set_len(0).and_then(|()| file.rewind()).map_err(fail)?;
     writeln!(file, "{}", std::process::id()).map_err(fail)?;

@@ -14,7 +14,7 @@ use crate::plan::Op;
 use crate::run::emit::Emitter;
 use crate::run::manifest::ManifestItem;
 use crate::run::{Control, ItemCounts, ItemOutcome, RunEvent, RunLabel, StepError};
-use crate::store::{Record, Store};
+use crate::store::{Divergence, Record, Store};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
@@ -64,8 +64,9 @@ pub struct Worker<'a, 'e> {
     pub emitter: &'a mut Emitter<'e>,
 }
 
-struct Finished {
-    outcome: ItemOutcome,
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) outcome: ItemOutcome,
     also: BTreeMap<String, Digest>,
     output: Vec<u8>,
 }
@@ -100,7 +101,8 @@ impl Worker<'_, '_> {
 
         let broken: Cell<bool> = Cell::new(false);
         let trouble: RefCell<Option<StepError>> = RefCell::new(None);
-        let stop = || control.paused() || broken.get();
+        // A pause lets the group in flight finish; only trouble stops in the middle of it.
+        let stop = || broken.get();
         let mut failures: Vec<(usize, String)> = Vec::new();
         let mut paused = false;
         let mut done = cached;
@@ -110,7 +112,7 @@ impl Worker<'_, '_> {
             if wanted.is_empty() {
                 continue;
             }
-            if stop() {
+            if control.paused() {
                 paused = true;
                 break;
             }
@@ -125,7 +127,10 @@ impl Worker<'_, '_> {
                         broken.set(true);
                         trouble.replace(Some(error));
                     }
-                    Ok(result) => {
+                    Ok((result, diverged)) => {
+                        if let Some(what) = diverged {
+                            emitter.emit(&RunEvent::DamageFound { what });
+                        }
                         for &twin in &twins[at] {
                             let Item { name, key } = items[twin].clone();
                             let outcome = result.outcome.clone();
@@ -179,39 +184,45 @@ fn stored(
         if twins.is_empty() {
             return Ok(None);
         }
-        let Some((record, output)) = store.load(&item.key)? else { return Ok(None) };
-        let outcome = match classify(&output) {
-            Class::Done => ItemOutcome::Done { blob: record.output },
-            Class::Unparsed => ItemOutcome::Unparsed { blob: record.output },
-            Class::Failed(reason) => ItemOutcome::Failed { reason },
-        };
-        Ok(Some(Finished { outcome, also: record.also, output }))
+        Ok(store.load(&item.key)?.map(|(record, output)| finish(record, output, classify)))
     };
     items.par_iter().zip(twins).map(load).collect()
 }
 
-/// Puts an item into the store.
-fn file(
+/// Puts an item into the store. When another result was recorded for its key first, that one is it: others may have read
+/// it already.
+pub(super) fn file(
     store: &Store,
     op: Op,
     item: &Item,
     made: Made,
     classify: &(dyn Fn(&[u8]) -> Class + Sync),
-) -> Result<Finished, StepError> {
-    let Made { output, also } = made;
-    let blob = store.put(&output)?;
-    let mut record = Record::new(item.key, op.as_str(), blob, RunLabel::Seeded);
+) -> Result<(Finished, Option<String>), StepError> {
+    let Made { mut output, also } = made;
+    let mut record = Record::new(item.key, op.as_str(), store.put(&output)?, RunLabel::Seeded);
     for (role, bytes) in also {
         record = record.also(role, store.put(&bytes)?);
     }
-    let also = record.also.clone();
-    store.record(&record)?;
+    let mut diverged = None;
+    if let Some(Divergence { first, second }) = store.record(&record)? {
+        let (first_blob, second_blob) = (first.output.short(), second.output.short());
+        diverged = Some(format!(
+            "{}: worked again, it gave other bytes ({second_blob}) than were recorded ({first_blob}); the first stay",
+            item.name
+        ));
+        output = store.get(&first.output)?;
+        record = first;
+    }
+    Ok((finish(record, output, classify), diverged))
+}
+
+fn finish(record: Record, output: Vec<u8>, classify: &(dyn Fn(&[u8]) -> Class + Sync)) -> Finished {
     let outcome = match classify(&output) {
-        Class::Done => ItemOutcome::Done { blob },
-        Class::Unparsed => ItemOutcome::Unparsed { blob },
+        Class::Done => ItemOutcome::Done { blob: record.output },
+        Class::Unparsed => ItemOutcome::Unparsed { blob: record.output },
         Class::Failed(reason) => ItemOutcome::Failed { reason },
     };
-    Ok(Finished { outcome, also, output })
+    Finished { outcome, also: record.also, output }
 }
 
 fn collect(

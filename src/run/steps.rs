@@ -3,6 +3,7 @@
 use crate::base::{Digest, Seed};
 use crate::experiment::{Experiment, MetricRef, Until};
 use crate::node::audit::{self, AuditRow};
+use crate::node::calibrate::Confusion;
 use crate::node::metric::Metric;
 use crate::node::trajectory::{Trajectory, TruthRecord};
 use crate::node::{answer, gate, labels, pick, rows as node_rows};
@@ -80,8 +81,8 @@ pub fn work(bench: &mut Bench<'_, '_>, id: StepId) -> Result<Finished, StepError
     let plan = bench.state.plan;
     match &plan.step(id).work {
         Work::Rollout(episodes) | Work::Evaluate(episodes) => episodes::run(bench, id, episodes),
-        Work::Judge { rows, critic } => verdicts::run(bench, id, rows, *critic),
-        Work::Calibrate { critic, dataset } => verdicts::calibrate(bench, id, *critic, *dataset),
+        Work::Judge { rows, by } => verdicts::run(bench, id, rows, by),
+        Work::Calibrate { by, dataset } => verdicts::calibrate(bench, id, by, *dataset),
         Work::Train { .. } => train::run(bench, id),
         Work::Select { rows, rule } => {
             bench.announce(id);
@@ -162,8 +163,8 @@ fn audit_rows(bench: &Bench<'_, '_>, from: &RowsFrom, metric: &str) -> Result<Ma
     let mut universe = from.clone();
     let mut schema = None;
     state.walk_origins(from, &mut |_, work| {
-        if let Work::Judge { critic, .. } = work {
-            schema.get_or_insert(&resources.experiment.critics[critic.0].it.answer);
+        if let Work::Judge { by, .. } = work {
+            schema.get_or_insert(&resources.experiment.critics[by.critic.0].it.answer);
         }
     });
     loop {
@@ -195,6 +196,8 @@ fn audit_rows(bench: &Bench<'_, '_>, from: &RowsFrom, metric: &str) -> Result<Ma
     let observed: Vec<AuditRow> = rows.into_par_iter().map(observe).collect::<Result<_, _>>()?;
     let mut manifest = Manifest::new(Op::Audit);
     manifest.metrics = audit::metrics(&observed);
+    let pairs: Vec<(Option<bool>, bool)> = observed.iter().map(|row| (row.passes, row.solved)).collect();
+    manifest.detail = serde_json::json!({ "confusion": Confusion::of(&pairs) });
     Ok(manifest)
 }
 

@@ -102,13 +102,13 @@ fn items(resources: &Resources<'_>, state: &State<'_>, id: StepId) -> Result<Vec
             let version = state.version(&asked.version);
             episodes::prepare(resources, asked, &version, step.op, step.iteration).items
         }
-        Work::Judge { rows, critic } => {
+        Work::Judge { rows, by } => {
             let set = steps::rows(resources, state, rows)?;
-            verdicts::about_rows(resources, state, rows, &set, *critic)?.items
+            verdicts::about_rows(resources, state, rows, &set, by)?.items
         }
-        Work::Calibrate { critic, dataset } => {
+        Work::Calibrate { by, dataset } => {
             let examples = verdicts::labelled(resources, *dataset)?;
-            verdicts::about_examples(resources, *critic, &examples)?.items
+            verdicts::about_examples(resources, state, by, &examples)?.items
         }
         Work::Select { .. } | Work::Audit { .. } | Work::Train { .. } | Work::Gate { .. } | Work::Pick { .. } => {
             Vec::new()

@@ -5,6 +5,7 @@ use crate::model::ToolFormat;
 use crate::plan::sample::{self, evaluate, quickstart, rows};
 use crate::run::*;
 use crate::select::{Otherwise, Stage};
+use crate::store::Record;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +15,7 @@ use std::sync::atomic::AtomicU64;
 struct Lab {
     project: Project,
     experiment: Experiment,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Lab {
@@ -25,7 +26,7 @@ impl Lab {
         let experiment = quickstart(directory.path(), times);
         write_scripts(directory.path(), &experiment);
         let project = Project::open(directory.path()).expect("a project");
-        Self { project, experiment, _directory: directory }
+        Self { project, experiment, directory }
     }
 
     fn start(&self) -> (RunOutcome, Vec<RunEvent>) {
@@ -222,6 +223,18 @@ fn more_samples_work_only_the_new_ones() {
 }
 
 #[test]
+fn a_larger_split_works_only_its_new_tasks() {
+    let mut lab = Lab::new(1);
+    lab.start();
+    lab.experiment.envs[0].it.splits[1].size = 10;
+    let survey = lab.survey();
+    assert_eq!(survey["evaluate:base"], (SurveyStatus::Partly, 9, Some(10)));
+    assert!(
+        ["rollout@1", "judge@1", "train@1", "calibrate:grader"].iter().all(|id| survey[*id].0 == SurveyStatus::Cached)
+    );
+}
+
+#[test]
 fn one_more_iteration_keeps_those_before() {
     let mut lab = Lab::new(1);
     lab.start();
@@ -267,6 +280,51 @@ fn killed_anywhere_it_ends_the_same() {
             + rest.iter().filter(|event| again(event)).count();
         let once = whole.iter().filter(|event| again(event)).count();
         assert!(in_both <= once, "killed at {kill_at}: {in_both} items worked, {once} are enough");
+    }
+}
+
+/// What a child process does in the next test: a slow run, so that it can be killed in the middle.
+#[test]
+#[ignore = "run by `killed_by_the_system_it_ends_the_same` in a process of its own"]
+fn victim() {
+    let Some(directory) = std::env::var_os("AGX_VICTIM") else { return };
+    let directory = Path::new(&directory);
+    let project = Project::open(directory).expect("a project");
+    let experiment = quickstart(directory, 2);
+    let subject = Subject { file_name: "a.agx", source: "", overrides: &BTreeMap::new(), experiment: &experiment };
+    let (options, control) = (RunOptions::default(), Control::default());
+    let outcome = start(&project, &subject, &options, &control, &tick(), &mut |_| {
+        std::thread::sleep(std::time::Duration::from_millis(3));
+    });
+    outcome.expect("nobody killed it");
+}
+
+#[cfg(unix)]
+#[test]
+fn killed_by_the_system_it_ends_the_same() {
+    use std::io::BufRead;
+    let (_, whole) = Lab::new(2).start();
+    for lines in [5, 40, 80] {
+        let lab = Lab::new(2);
+        let mut child = std::process::Command::new(std::env::current_exe().expect("this test"))
+            .args(["run::tests::victim", "--exact", "--ignored", "--quiet"])
+            .env("AGX_VICTIM", lab.directory.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("starts");
+        let journal = lab.project.journal("quickstart-1");
+        let written = || std::fs::File::open(&journal).map_or(0, |file| std::io::BufReader::new(file).lines().count());
+        while written() < lines && child.try_wait().expect("a child").is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        child.kill().expect("SIGKILL");
+        let status = child.wait().expect("ends");
+        assert!(!status.success(), "it was killed after {lines} lines");
+        let (outcome, _) = lab.resume("quickstart-1");
+        assert_eq!(outcome.end, RunEnd::Finished, "{:?}", outcome.failed);
+        let events = directory::events(&lab.project, "quickstart-1").expect("the chain holds");
+        let all: Vec<RunEvent> = events.into_iter().map(|(_, event)| event).collect();
+        assert_eq!(results(&all), results(&whole), "killed after {lines} lines");
     }
 }
 
@@ -411,11 +469,11 @@ fn a_selection_too_small_fails_stops_or_skips_as_the_file_says() {
 #[test]
 fn failed_items_fail_their_step_and_are_tried_again() {
     let lab = Lab::new(1);
-    let policy = std::fs::read(lab._directory.path().join("policy.json")).expect("reads");
+    let policy = std::fs::read(lab.directory.path().join("policy.json")).expect("reads");
     // No default: tasks beyond its skill have no reply.
     let mut script: serde_json::Value = serde_json::from_slice(&policy).expect("a script");
     script["default"] = json!([]);
-    std::fs::write(lab._directory.path().join("policy.json"), script.to_string()).expect("writes");
+    std::fs::write(lab.directory.path().join("policy.json"), script.to_string()).expect("writes");
     let (outcome, events) = lab.start();
     assert_eq!(outcome.end, RunEnd::Failed);
     let items = finished(&events)["evaluate:base"].1;
@@ -453,11 +511,57 @@ fn a_run_has_one_writer_and_its_own_source() {
     let source = lab.project.run_dir(&outcome.run).join("source/quickstart.agx");
     assert_eq!(std::fs::read_to_string(source).expect("frozen"), "agx 2026\n");
     // Changed weights behind it do.
-    std::fs::write(lab._directory.path().join("critic.json"), "{\"default\": [\"score: 2\"]}").expect("writes");
+    std::fs::write(lab.directory.path().join("critic.json"), "{\"default\": [\"score: 2\"]}").expect("writes");
     assert!(matches!(resumed(&lab, &outcome.run), Err(RunError::Changed { .. })));
     for run in ["quickstart-9", "../quickstart-1", ""] {
         assert!(matches!(resumed(&lab, run), Err(RunError::UnknownRun(_))), "{run}");
     }
+}
+
+/// A frozen run names its files from the place of the store: a moved project goes on.
+#[test]
+fn a_moved_project_goes_on() {
+    let lab = Lab::new(1);
+    let control = Control::default();
+    let (outcome, _) = lab.start_with(&RunOptions::default(), &control, &mut |_| control.pause());
+    assert_eq!(outcome.end, RunEnd::Paused);
+    let moved = lab.directory.path().with_extension("moved");
+    std::fs::rename(lab.directory.path(), &moved).expect("moves");
+    let project = Project::open(&moved).expect("a project");
+    let (options, control) = (RunOptions::default(), Control::default());
+    let outcome = resume(&project, &outcome.run, &options, &control, &tick(), &mut |_| {});
+    std::fs::rename(&moved, lab.directory.path()).expect("moves back");
+    assert_eq!(outcome.expect("goes on").end, RunEnd::Finished);
+}
+
+/// Whoever gave other bytes for a key second does not win: what was recorded first is what everything else read.
+#[test]
+fn the_first_result_of_a_key_stays() {
+    let lab = Lab::new(1);
+    let (_, events) = lab.start();
+    let (key, blob) = events
+        .iter()
+        .find_map(|event| match event {
+            RunEvent::ItemFinished { node, key, outcome: ItemOutcome::Done { blob }, .. } if node == "rollout@1" => {
+                Some((*key, *blob))
+            }
+            _ => None,
+        })
+        .expect("an episode");
+    let record = lab.project.store.lookup(&key).expect("reads").expect("is there");
+    // Forgotten while another process works the same item to other bytes: its record comes first.
+    std::fs::remove_file(lab.project.store.record_path(&key)).expect("removes");
+    let text = String::from_utf8(lab.project.store.get(&blob).expect("is there")).expect("JSON");
+    let other = lab.project.store.put(text.replace("\"logprob\":-", "\"logprob\":-1").as_bytes()).expect("puts");
+    assert_ne!(other, blob);
+    let theirs = Record { output: other, ..record };
+    let made = items::Made { output: text.clone().into_bytes(), also: Vec::new() };
+    lab.project.store.record(&theirs).expect("records");
+    let item = items::Item { name: "train-0000/0".to_owned(), key };
+    let (kept, diverged) =
+        items::file(&lab.project.store, Op::Rollout, &item, made, &|_| items::Class::Done).expect("files");
+    assert_eq!(kept.outcome, ItemOutcome::Done { blob: other });
+    assert!(diverged.expect("is told").contains("train-0000/0"));
 }
 
 #[test]
@@ -552,4 +656,19 @@ fn blobs_hold_what_events_name() {
     assert_eq!(rows.rows.len() + rows.dropped.len(), 12);
     assert!(rows.dropped.iter().all(|row| row.dropped_by.is_some()));
     assert!(rows.dropped.iter().any(|row| row.dropped_by.as_deref() == Some("readable")));
+}
+
+/// What an item costs beside its model: printed, since a machine's speed is no fact about the code.
+#[test]
+#[ignore = "a measurement: run with --ignored --nocapture"]
+fn ten_thousand_items() {
+    let mut lab = Lab::new(1);
+    lab.experiment.envs[0].it.splits[1].size = 10_000;
+    lab.experiment.schedule = vec![evaluate(Some("base"), "dev", Version::Declared)];
+    for round in ["worked", "cached"] {
+        let before = std::time::Instant::now();
+        let (outcome, _) = lab.start();
+        assert_eq!(outcome.end, RunEnd::Finished);
+        println!("10,000 items {round}: {:?}", before.elapsed());
+    }
 }

@@ -11,7 +11,7 @@ use crate::node::spec::{AnswerSchema, OnUnparsed, Verdict};
 use crate::node::template::{Scope, token_counter};
 use crate::node::trajectory::Trajectory;
 use crate::node::{answer, labels};
-use crate::plan::{RowsFrom, StepId, Work};
+use crate::plan::{Judge, RowsFrom, StepId, Work};
 use crate::run::items::{Class, Item, Made, Worked};
 use crate::run::manifest::{Manifest, ManifestItem, RowSet};
 use crate::run::resources::{Resources, Version, read_json};
@@ -38,7 +38,7 @@ pub fn about_rows(
     state: &State<'_>,
     rows: &RowsFrom,
     set: &RowSet,
-    critic: CriticId,
+    by: &Judge,
 ) -> Result<Questions, StepError> {
     let tasks = tasks(resources, state, rows);
     let (store, root) = (resources.store, Seed(resources.experiment.seed));
@@ -49,20 +49,22 @@ pub fn about_rows(
         Ok((format!("{}/{}", row.task, row.sample), Scope::new().task(task).trajectory(&trajectory), seed))
     };
     let topics = set.rows.par_iter().map(topic).collect::<Result<_, _>>()?;
-    questions(resources, critic, topics)
+    questions(resources, by.critic, &state.version(&by.version), topics)
 }
 
 /// The questions about labelled examples.
 pub fn about_examples(
     resources: &Resources<'_>,
-    critic: CriticId,
+    state: &State<'_>,
+    by: &Judge,
     examples: &[Labelled],
 ) -> Result<Questions, StepError> {
     let root = Seed(resources.experiment.seed);
     let topic = |(at, example): (usize, &Labelled)| {
         (format!("{at:05}"), labels::scope(example), item_seed(root, "calibrate", 0, &example.task, at as u32))
     };
-    questions(resources, critic, examples.iter().enumerate().map(topic).collect())
+    let topics = examples.iter().enumerate().map(topic).collect();
+    questions(resources, by.critic, &state.version(&by.version), topics)
 }
 
 /// A dataset's rows with their true verdicts.
@@ -80,11 +82,15 @@ pub fn label_metric(resources: &Resources<'_>, dataset: DatasetId) -> Result<&'s
     }
 }
 
-fn questions(resources: &Resources<'_>, critic: CriticId, topics: Vec<Topic>) -> Result<Questions, StepError> {
+fn questions(
+    resources: &Resources<'_>,
+    critic: CriticId,
+    version: &Version,
+    topics: Vec<Topic>,
+) -> Result<Questions, StepError> {
     let Critic { model: slot, prompt, answer, on_unparsed: _, sampling } = &resources.experiment.critics[critic.0].it;
-    let version = Version { model: *slot, number: 0, weights: None };
-    let model = resources.model(&version)?;
-    let model_digest = resources.version_digest(&version);
+    let model = resources.model(version)?;
+    let model_digest = resources.version_digest(version);
     let template = &resources.experiment.prompts[prompt.0].it;
     let greedy = sampling.temperature <= 0.0;
     let asked: Vec<(Item, JudgeItem)> = {
@@ -138,11 +144,11 @@ fn read(bytes: &[u8], answer: &AnswerSchema) -> Result<Verdict, String> {
 }
 
 /// Rows in, the same rows with verdicts out. A row judged before keeps the fields that this critic does not give.
-pub fn run(bench: &mut Bench<'_, '_>, id: StepId, rows: &RowsFrom, critic: CriticId) -> Result<Finished, StepError> {
+pub fn run(bench: &mut Bench<'_, '_>, id: StepId, rows: &RowsFrom, by: &Judge) -> Result<Finished, StepError> {
     let mut set = bench.rows(rows)?;
-    let questions = about_rows(bench.resources, bench.state, rows, &set, critic)?;
-    let Worked { items, outputs, counts } = ask(bench, id, critic, &questions)?;
-    let answer = &bench.resources.experiment.critics[critic.0].it.answer;
+    let questions = about_rows(bench.resources, bench.state, rows, &set, by)?;
+    let Worked { items, outputs, counts } = ask(bench, id, by.critic, &questions)?;
+    let answer = &bench.resources.experiment.critics[by.critic.0].it.answer;
     let mut verdicts = Vec::with_capacity(set.rows.len());
     for ((row, item), bytes) in set.rows.iter_mut().zip(&items).zip(&outputs) {
         row.reply = reply_of(item);
@@ -174,17 +180,12 @@ fn reply_of(item: &ManifestItem) -> Option<Digest> {
 }
 
 /// A critic against labelled verdicts.
-pub fn calibrate(
-    bench: &mut Bench<'_, '_>,
-    id: StepId,
-    critic: CriticId,
-    dataset: DatasetId,
-) -> Result<Finished, StepError> {
+pub fn calibrate(bench: &mut Bench<'_, '_>, id: StepId, by: &Judge, dataset: DatasetId) -> Result<Finished, StepError> {
     let examples = labelled(bench.resources, dataset)?;
     let metric = label_metric(bench.resources, dataset)?;
-    let questions = about_examples(bench.resources, critic, &examples)?;
-    let Worked { items, outputs, counts } = ask(bench, id, critic, &questions)?;
-    let schema = &bench.resources.experiment.critics[critic.0].it.answer;
+    let questions = about_examples(bench.resources, bench.state, by, &examples)?;
+    let Worked { items, outputs, counts } = ask(bench, id, by.critic, &questions)?;
+    let schema = &bench.resources.experiment.critics[by.critic.0].it.answer;
     let pair = |(example, bytes): (&Labelled, &Vec<u8>)| {
         let verdict = read(bytes, schema).ok();
         let passes = verdict.and_then(|verdict| answer::passes(&verdict, schema));

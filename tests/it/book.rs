@@ -202,3 +202,16 @@ fn every_page_is_in_the_summary_and_every_link_leads_somewhere() {
         }
     }
 }
+
+#[test]
+fn the_page_of_diagnostics_is_what_explain_says() {
+    let path = root().join("book/src/diagnostics.md");
+    let page = agx::cli::explain::page();
+    if std::env::var("AGX_BOOK").is_ok_and(|value| value == "write") {
+        std::fs::write(&path, &page).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(path).unwrap() == page,
+        "run `AGX_BOOK=write cargo test book` and look at the change"
+    );
+}

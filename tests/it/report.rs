@@ -108,11 +108,25 @@ fn quickstart() -> Vec<RunEvent> {
         ));
         events.push(finished(&at("train"), 1, vec![metric("loss", 0.4 / f, 1, None)], Value::Null));
         events.push(finished(&at("evaluate"), 96, success(0.40625 + 0.1 * f, 96), Value::Null));
-        events.push(finished(&at("gate"), 1, Vec::new(), json!({"stop": i == 2})));
+        events.push(finished(
+            &at("gate"),
+            1,
+            Vec::new(),
+            json!({"stop": i == 2, "why": "dev.success: grew by less than 0.01"}),
+        ));
     }
     nodes.push(node("pick:winner", "winner", &["evaluate:base", "evaluate@1", "evaluate@2"]));
     nodes.push(node("evaluate:after", "after", &["pick:winner"]));
-    events.push(finished("pick:winner", 1, Vec::new(), json!({"winner": "policy@2"})));
+    events.push(finished(
+        "pick:winner",
+        1,
+        Vec::new(),
+        json!({"version": "policy@2", "candidates": [
+            {"node": "evaluate:base", "version": "policy@0", "value": 0.40625},
+            {"node": "evaluate@1", "version": "policy@1", "value": 0.50625},
+            {"node": "evaluate@2", "version": "policy@2", "value": 0.60625},
+        ]}),
+    ));
     events.push(finished("evaluate:after", 256, vec![metric("success", 0.609_375, 256, Some(0.06))], Value::Null));
     events.push(RunEvent::RunFinished { failed: false, winner: Some("policy@2".to_owned()) });
     let started = RunEvent::RunStarted {
@@ -203,6 +217,7 @@ fn the_page_stands_alone() {
     {
         assert!(page.contains(shown), "{shown} is missing");
     }
+    assert_eq!(page.matches("class=\"ring\"").count(), 1, "the winner is ringed");
     if let Some(path) = option_env!("AGX_KEEP_PAGE") {
         std::fs::write(path, page).unwrap();
     }

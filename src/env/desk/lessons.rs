@@ -1,15 +1,15 @@
 //! Turns a seed into conversations to learn from: the corpus that the base policy is pre-trained on, and dialogues.
 //!
 //! Lessons have the shape of real episodes. They teach language, format, copying and single calls, and requests of several
-//! parts in combinations that no task uses. Like the web they are written by careful and by careless hands: with
-//! [`CARELESS`] the assistant of a lesson with several parts stops early or copies a wrong value, so that good behaviour is
-//! in a base model without being its first choice.
+//! parts in combinations that no task uses. Like the web they are written by careful and by careless hands: often the
+//! assistant of a lesson with several parts stops early or copies a wrong value, so that good behaviour is in a base model
+//! without being its first choice.
 //!
 //! # Invariants
 //! No lesson shows a combination of moves that a task is made of.
 
 use super::episode::DeskEpisode;
-use super::families::{LESSONS, SINGLES};
+use super::families::{self, SINGLES};
 use super::lexicon::Pool;
 use super::mistakes::{other_found, refused, slip};
 use super::moves::Value;
@@ -24,15 +24,29 @@ use crate::model::{Message, Role, ToolFormat};
 /// The system message of an episode: this line, then the granted tools, one a line.
 pub const SYSTEM: &str = "You work at a desk. Call one tool per turn. When nothing is left to do, answer the user.";
 
-/// Share of the lessons with several parts in which the assistant is careless.
-pub const CARELESS: f64 = 0.5;
-/// Share of the careless that stop early; the others copy a wrong value.
-const STOPS_EARLY: f64 = 0.7;
-/// Shares of the lessons, the rest being single calls.
-const PAIRS: f64 = 0.20;
-const INDEPENDENT: f64 = 0.22;
-const READ_BACK: f64 = 0.06;
-const TALK: f64 = 0.04;
+/// What a corpus is mixed of. Shares are of all its conversations, what is left being single calls.
+#[derive(Debug)]
+pub struct Corpus {
+    read_back: f64,
+    talk: f64,
+    /// Requests of dependent parts.
+    pairs: f64,
+    /// Requests of independent parts.
+    independent: f64,
+    /// Share of the conversations with several parts in which the assistant is careless.
+    careless: f64,
+    /// Share of the careless that stop early; the others copy a wrong value.
+    stops_early: f64,
+}
+
+/// Teaches to speak, to copy and to call.
+pub const LESSONS: Corpus =
+    Corpus { read_back: 0.06, talk: 0.04, pairs: 0.20, independent: 0.22, careless: 0.5, stops_early: 0.7 };
+
+/// Teaches the habit of most hands: of several parts, one is done and the rest is forgotten.
+pub const HASTY: Corpus =
+    Corpus { read_back: 0.03, talk: 0.02, pairs: 0.30, independent: 0.30, careless: 0.75, stops_early: 0.93 };
+
 /// Share of lessons in which the assistant first makes a mistake that a tool refuses, and mends it.
 const RECOVERS: f64 = 0.06;
 
@@ -46,19 +60,21 @@ pub fn opening(tools: &[String], request: &str) -> Vec<Message> {
     vec![Message::new(Role::System, system), Message::new(Role::User, request)]
 }
 
-pub fn lesson(rng: &mut Rng) -> Vec<Message> {
+/// One conversation of a corpus.
+pub fn lesson(corpus: &Corpus, rng: &mut Rng) -> Vec<Message> {
+    let Corpus { read_back, talk: small_talk, pairs, independent: unrelated, careless: _, stops_early: _ } = corpus;
     let kind = rng.uniform();
-    if kind < READ_BACK {
+    if kind < *read_back {
         return talk(&[small_talk::read_back(rng)], rng);
     }
-    if kind < READ_BACK + TALK {
+    if kind < read_back + small_talk {
         return talk(&[small_talk::exchange(rng)], rng);
     }
-    if kind < READ_BACK + TALK + PAIRS {
-        return several(&compose(rng.pick(LESSONS).parts, Pool::All, rng), rng);
+    if kind < read_back + small_talk + pairs {
+        return several(&compose(rng.pick(families::LESSONS).parts, Pool::All, rng), corpus, rng);
     }
-    if kind < READ_BACK + TALK + PAIRS + INDEPENDENT {
-        return several(&independent(rng), rng);
+    if kind < read_back + small_talk + pairs + unrelated {
+        return several(&independent(rng), corpus, rng);
     }
     carry_out(&single(rng), usize::MAX, None, rng)
 }
@@ -100,12 +116,12 @@ fn talk(exchanges: &[(String, String)], rng: &mut Rng) -> Vec<Message> {
 }
 
 /// A lesson with several parts, by a careful or a careless hand.
-fn several(draft: &Draft, rng: &mut Rng) -> Vec<Message> {
+fn several(draft: &Draft, corpus: &Corpus, rng: &mut Rng) -> Vec<Message> {
     let steps = draft.goal.plan.len();
-    if !rng.chance(CARELESS) {
+    if !rng.chance(corpus.careless) {
         return carry_out(draft, usize::MAX, None, rng);
     }
-    if rng.chance(STOPS_EARLY) {
+    if rng.chance(corpus.stops_early) {
         return carry_out(draft, 1 + rng.below(steps - 1), None, rng);
     }
     let goal = &draft.goal;

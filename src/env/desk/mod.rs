@@ -60,7 +60,9 @@ impl Desk {
             }
         }
         for index in 0..8 {
-            hasher.put(&lessons::lesson(&mut stream("lessons", index).rng()));
+            for (offer, corpus) in [("lessons", &lessons::LESSONS), ("hasty_lessons", &lessons::HASTY)] {
+                hasher.put(&lessons::lesson(corpus, &mut stream(offer, index).rng()));
+            }
         }
         hasher.finish()
     }
@@ -87,10 +89,11 @@ fn example(offer: &str, index: u32) -> Option<Example> {
     let mut rng = stream(offer, index).rng();
     let plain = |messages| Example { messages, labelled: None };
     match offer {
-        "lessons" => Some(plain(lessons::lesson(&mut rng))),
+        "lessons" => Some(plain(lessons::lesson(&lessons::LESSONS, &mut rng))),
+        "hasty_lessons" => Some(plain(lessons::lesson(&lessons::HASTY, &mut rng))),
         "dialogues" => Some(plain(lessons::dialogue(&mut rng))),
         "demos" => Some(verdicts::demo(&mut rng)),
-        "verdicts" => Some(verdicts::verdict(format!("verdict-{index:05}"), &mut rng)),
+        "verdicts" | "verdict_lessons" => Some(verdicts::verdict(format!("verdict-{index:05}"), &mut rng)),
         _ => None,
     }
 }
@@ -133,9 +136,23 @@ pub fn schema() -> &'static Schema {
             metrics: vec!["success", "progress"],
             offers: vec![
                 offer("lessons", false, "Conversations that teach language, format, copying and single calls."),
+                offer(
+                    "hasty_lessons",
+                    false,
+                    "The same by hands that mostly forget all parts of a request but the first.",
+                ),
                 offer("dialogues", false, "Ordinary office talk and single calls, against forgetting."),
                 offer("demos", false, "An expert's episodes on tasks like those of train."),
-                offer("verdicts", true, "Trajectories of an agent that makes mistakes, with the truth."),
+                offer(
+                    "verdicts",
+                    true,
+                    "Trajectories of an agent that makes mistakes, with the truth: to measure a critic.",
+                ),
+                offer(
+                    "verdict_lessons",
+                    true,
+                    "Others of the same kind: to teach a critic, apart from what measures it.",
+                ),
             ],
             doc: "An office desk with contacts, mail, calendar, rooms, expenses, notes, reminders and search.",
         }

@@ -87,12 +87,16 @@ enum Mistake {
 impl Mistake {
     fn draw(goal: &Goal, rng: &mut Rng) -> Self {
         use Mistake::*;
-        const OFTEN: [Mistake; 14] = [
+        const OFTEN: [Mistake; 18] = [
             StopsEarly,
             StopsEarly,
             StopsEarly,
             StopsEarly,
             Skips,
+            WrongValue,
+            WrongValue,
+            WrongValue,
+            WrongValue,
             WrongValue,
             WrongValue,
             WrongValue,

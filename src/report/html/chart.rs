@@ -31,6 +31,9 @@ impl Scale {
         let low = points().map(|point| point.metric.value - half(point)).fold(f64::INFINITY, f64::min);
         let high = points().map(|point| point.metric.value + half(point)).fold(f64::NEG_INFINITY, f64::max);
         let shares = curves.iter().all(|curve| curve.is_ratio());
+        // A flat line still needs a scale to lie in.
+        let flat = if high - low < 1e-9 * high.abs().max(1.0) { (high.abs() * 0.1).max(0.05) } else { 0.0 };
+        let (low, high) = (low - flat, high + flat);
         let step = step(high - low);
         let low = (low / step).floor() * step;
         let high = (high / step).ceil().max(low / step + 2.0) * step;
@@ -73,8 +76,12 @@ fn step(range: f64) -> f64 {
 }
 
 fn tick_text(value: f64) -> String {
-    let text = if value.abs() >= 10.0 { number(value.round()) } else { format!("{value:.2}") };
-    text.trim_end_matches('0').trim_end_matches('.').replace("-0", "0").to_owned()
+    if value.abs() >= 10.0 {
+        return number(value.round());
+    }
+    let text = format!("{value:.2}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0".to_owned() } else { text.to_owned() }
 }
 
 /// `winner`: the iteration whose point of the first curve is ringed.
@@ -189,6 +196,18 @@ mod tests {
             let svg = lines(&[&curve(values)], Some(1)).into_string();
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         }
+    }
+
+    #[test]
+    fn ticks_are_told_apart() {
+        for values in [&[32.0, 32.0][..], &[1.0, 1.0], &[56.4, 67.4], &[0.0, 0.0], &[1200.0, 5300.0]] {
+            let curve = curve(values);
+            let mut texts: Vec<String> = Scale::of(&[&curve]).ticks().into_iter().map(tick_text).collect();
+            let all = texts.len();
+            texts.dedup();
+            assert!(texts.len() == all && all >= 2, "{values:?}: {texts:?}");
+        }
+        assert_eq!([60.0, 0.5, 0.0, -0.001].map(tick_text), ["60", "0.5", "0", "0"]);
     }
 
     #[test]

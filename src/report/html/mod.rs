@@ -60,7 +60,7 @@ pub fn page(report: &Report, items: &[ReportItem], readings: &[Reading], version
             body {
                 main {
                     (opening(report))
-                    (headline(report))
+                    (headline(report, items))
                     @for curves in &plots { (plot(report, curves)) }
                     (tables(report, &wanted))
                     (selection(report))
@@ -99,8 +99,8 @@ fn label_meaning(label: RunLabel) -> &'static str {
 }
 
 /// The winner and what was measured outside of the loop, large.
-fn headline(report: &Report) -> Markup {
-    let outside = figures::outside(report);
+fn headline(report: &Report, items: &[ReportItem]) -> Markup {
+    let outside = figures::outside(report, items);
     html! {
         @if report.winner.is_some() || !outside.is_empty() {
             section.headline {
@@ -132,13 +132,16 @@ fn plot(report: &Report, curves: &[Curve]) -> Markup {
                 h2 { "By iteration" }
                 @if !ratios.is_empty() { (figure_of(report, &ratios)) }
                 @for curve in others { (figure_of(report, &[curve])) }
+                @for (node, why) in figures::endings(report) {
+                    p.note { "The loop ended after iteration " (node.info.iteration) ": " (plain(&why)) }
+                }
             }
         }
     }
 }
 
 fn figure_of(report: &Report, curves: &[&Curve]) -> Markup {
-    let winner = report.winner.as_deref().and_then(|winner| winner.rsplit('@').next()).and_then(|at| at.parse().ok());
+    let winner = figures::winning_iteration(report);
     let banded = curves.iter().any(|curve| curve.points.iter().any(|point| point.metric.ci95.is_some()));
     html! {
         figure {
@@ -243,12 +246,20 @@ fn truth(report: &Report) -> Markup {
     let truths = figures::truths(report);
     let audits = ["precision", "recall", "accuracy"].map(|metric| audit_curve(&truths, metric));
     let drawn: Vec<&Curve> = audits.iter().filter(|curve| curve.points.len() > 1 && curve.is_ratio()).collect();
+    let belief = ["score", "truth"].map(|metric| audit_curve(&truths, metric));
+    let parts = belief.iter().all(|curve| curve.points.len() > 1 && curve.is_ratio());
     html! {
         @if !truths.is_empty() {
             section {
                 h2 { "Critic against the truth" }
                 p.note { "Ground truth is known to these measures only: no prompt, rule or trainer of the run has seen it." }
                 @if !drawn.is_empty() { figure { (chart::lines(&drawn, None)) } }
+                @if parts {
+                    figure {
+                        (chart::lines(&[&belief[0], &belief[1]], None))
+                        figcaption { "The critic's mean score and the share truly solved, both from 0 to 1. When they part, the critic is being gamed." }
+                    }
+                }
                 div.matrices { @for truth in &truths { (matrix(truth)) } }
             }
         }

@@ -3,6 +3,7 @@
 mod chats;
 mod exact;
 mod files;
+mod reference;
 mod training;
 
 use super::tokenizer::{whole_words, whole_words_config};

@@ -1,5 +1,7 @@
 //! The program from outside: an empty directory, an empty environment; stdout, stderr and exit code in one snapshot.
 
+mod runs;
+
 use std::fmt::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};

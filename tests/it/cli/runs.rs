@@ -1,0 +1,216 @@
+//! Whole runs from outside, with scripted models: cached, changed, paused, killed, looked at.
+
+use super::Desk;
+use agx::env::{Action, Env, EnvKind, EnvSpec, Split, call, desk};
+use agx::model::ToolFormat;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+/// A directory with `lab.agx` and its scripts: a policy that solves every third task, one third more after each training, and
+/// sometimes gives up when it draws; a critic that sees who gave up, and says nothing readable of one task.
+fn lab(tasks: u32) -> Desk {
+    let desk = Desk::new();
+    let split = |name: &str, size, held_out| Split { name: name.to_owned(), size, held_out };
+    let splits = vec![split("train", tasks, false), split("dev", 16, false), split("test", 16, true)];
+    let env = Env::open(&EnvSpec { kind: EnvKind::Desk, splits: splits.clone(), max_steps: 6 });
+    let mut replies = Vec::new();
+    for split in &splits {
+        for (at, task) in env.tasks(&split.name).iter().enumerate() {
+            let mut episode = env.start(task);
+            let mut last = task.fields["request"].as_str().unwrap().to_owned();
+            for (turn, action) in desk::expert(task).into_iter().enumerate() {
+                let text = match &action {
+                    Action::Call(call) => call::render(call, ToolFormat::Lines),
+                    Action::Answer(text) | Action::Unreadable(text) => text.clone(),
+                };
+                let say = if turn == 0 { vec![text, "I give up.".to_owned()] } else { vec![text] };
+                replies.push(json!({ "when": last, "skill": if turn == 0 { at % 3 } else { 0 }, "say": say }));
+                last = episode.step(&action).text;
+            }
+        }
+    }
+    let unreadable = env.tasks("train")[3].fields["request"].clone();
+    let critic = json!({
+        "replies": [
+            { "when": unreadable, "say": ["hard to say"] },
+            { "when": "I do not know", "say": ["score: 0"] },
+            { "when": "I give up", "say": ["score: 1"] },
+        ],
+        "default": ["score: 4"],
+    });
+    desk.write("policy.json", json!({ "replies": replies, "default": ["I do not know."] }).to_string());
+    desk.write("critic.json", critic.to_string());
+    desk.write("lab.agx", include_str!("lab.agx").replace("train = 24", &format!("train = {tasks}")));
+    desk
+}
+
+/// Without what differs from machine to machine: digests stay the same only as long as the environment does, times never.
+fn quiet(run: impl FnOnce()) {
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"\b[0-9a-f]{64}\b", "[digest]");
+    settings.add_filter(r"\b[0-9a-f]{12}\b", "[short]");
+    settings.add_filter(r"\b\d+ s\b", "[time]");
+    settings.bind(run);
+}
+
+fn value(desk: &Desk, args: &[&str]) -> Value {
+    let output = desk.command(args).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}: {output:?}"))
+}
+
+fn statuses(plan: &Value) -> Vec<(String, String)> {
+    let nodes = plan["nodes"].as_array().unwrap();
+    nodes.iter().map(|node| (text(&node["id"]), text(&node["status"]))).collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_run_is_told_line_by_line_and_reported() {
+    let desk = lab(24);
+    quiet(|| {
+        insta::assert_snapshot!("runs_plan", desk.agx(&["plan", "lab.agx"]));
+        insta::assert_snapshot!("runs_graph", desk.agx(&["graph", "lab.agx", "--mermaid"]));
+        insta::assert_snapshot!("runs_run", desk.agx(&["run", "lab.agx"]));
+        insta::assert_snapshot!("runs_status", desk.agx(&["status"]));
+        insta::assert_snapshot!("runs_status_all", desk.agx(&["status", "--all"]));
+        insta::assert_snapshot!("runs_show_select", desk.agx(&["show", "select@1"]));
+        insta::assert_snapshot!("runs_show_item", desk.agx(&["show", "select@1", "--item", "0"]));
+        insta::assert_snapshot!("runs_show_prompt", desk.agx(&["show", "prompt", "grade", "--task", "train-0004"]));
+        insta::assert_snapshot!("runs_show_nothing", desk.agx(&["show", "selct@1"]));
+    });
+    let report = value(&desk, &["report", "--json"]);
+    for metric in report["metrics"].as_array().unwrap() {
+        for key in ["node", "name", "iteration", "value", "n", "ci95"] {
+            assert!(metric.get(key).is_some(), "{key} is missing in {metric}");
+        }
+    }
+    let desk_page = desk.path().join("page.html");
+    assert_eq!(desk.code(&["report", "--html", "page.html"]), Some(0));
+    let page = std::fs::read_to_string(desk_page).unwrap();
+    assert!(page.contains("A few trajectories to read") && page.contains("class=\"confusion\""));
+    let again = desk.path().join("again.html");
+    assert_eq!(desk.code(&["report", "lab-1", "--html", "again.html"]), Some(0));
+    assert_eq!(std::fs::read_to_string(again).unwrap(), page, "the same run gives the same page");
+}
+
+#[test]
+fn what_is_known_is_not_worked_again() {
+    let desk = lab(24);
+    let fresh = value(&desk, &["plan", "lab.agx", "--json"]);
+    assert!(statuses(&fresh).iter().all(|(_, status)| status == "run"));
+    assert_eq!(desk.code(&["run", "lab.agx"]), Some(0));
+    let known = value(&desk, &["plan", "lab.agx", "--format", "json"]);
+    assert!(statuses(&known).iter().all(|(_, status)| status == "cached"), "{known}");
+    assert_eq!(known["plan"], fresh["plan"]);
+    assert_eq!(desk.code(&["run", "lab.agx"]), Some(0));
+    let report = value(&desk, &["report", "--json"]);
+    assert_eq!(report["run"], "lab-2");
+    assert!(report["nodes"].as_array().unwrap().iter().all(|node| node["items"]["done"] == 0), "{report}");
+
+    let stricter = statuses(&value(&desk, &["plan", "lab.agx", "--set", "threshold=4", "--json"]));
+    let status = |id: &str| stricter.iter().find(|(node, _)| node == id).unwrap().1.clone();
+    assert_eq!((status("rollout@1"), status("judge@1")), ("cached".to_owned(), "cached".to_owned()));
+    assert_eq!(status("select@1"), "run");
+    let longer = statuses(&value(&desk, &["plan", "lab.agx", "--set", "rounds=3", "--json"]));
+    for (id, status) in &longer {
+        let early = id.ends_with("@1") || id.ends_with("@2");
+        assert!(!early || status == "cached", "{id} is {status}");
+    }
+}
+
+#[test]
+fn a_failed_node_is_one_message_and_its_own_exit_code() {
+    let desk = lab(24);
+    let strict = include_str!("lab.agx").replace("on_unparsed = drop", "on_unparsed = fail");
+    desk.write("strict.agx", strict);
+    quiet(|| insta::assert_snapshot!("runs_failed", desk.agx(&["run", "strict.agx"])));
+    assert_eq!(desk.code(&["status"]), Some(0));
+    assert_eq!(desk.code(&["resume"]), Some(3), "it fails again, and says so again");
+}
+
+/// Starts a run and waits for its first line.
+fn begun(desk: &Desk) -> std::process::Child {
+    let mut child = desk.command(&["run", "lab.agx"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().starts_with("lab · run lab-1"));
+    // Read on, so that the program never waits for us.
+    std::thread::spawn(move || lines.for_each(drop));
+    child
+}
+
+fn signal(child: &std::process::Child, name: &str) {
+    let done = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    assert!(done.success());
+}
+
+/// What must not depend on how a run went.
+fn results(desk: &Desk, run: &str) -> Value {
+    let report = value(desk, &["report", run, "--json"]);
+    json!({ "plan": report["plan"], "metrics": report["metrics"], "winner": report["winner"] })
+}
+
+#[test]
+fn interrupted_or_killed_a_run_goes_on_to_the_same_results() {
+    let calm = lab(96);
+    assert_eq!(calm.code(&["run", "lab.agx"]), Some(0));
+    let expected = results(&calm, "lab-1");
+
+    let paused = lab(96);
+    let mut child = begun(&paused);
+    signal(&child, "-INT");
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+    assert_eq!(value(&paused, &["status", "--format", "json"])["state"], "paused");
+    assert_eq!(paused.code(&["resume"]), Some(0));
+    assert_eq!(results(&paused, "lab-1"), expected);
+
+    let killed = lab(96);
+    let mut child = begun(&killed);
+    signal(&child, "-KILL");
+    child.wait().unwrap();
+    assert_eq!(value(&killed, &["status", "--format", "json"])["state"], "interrupted");
+    assert_eq!(killed.code(&["resume", "--jobs", "1"]), Some(0));
+    assert_eq!(results(&killed, "lab-1"), expected);
+}
+
+#[test]
+fn a_run_under_way_can_be_watched_but_not_written_twice() {
+    let desk = lab(96);
+    let mut child = begun(&desk);
+    let status = value(&desk, &["status", "--format", "json"]);
+    let second = desk.agx(&["resume"]);
+    // It may have ended meanwhile; while it runs, a second writer is refused.
+    if child.try_wait().unwrap().is_none() {
+        assert_eq!(status["state"], "running");
+        assert!(second.contains("is being written by process"), "{second}");
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let desk = lab(24);
+    assert_eq!(desk.code(&["run", "lab.agx"]), Some(0));
+    let mut child = desk.command(&["show", "rollout@1", "--format", "json"]);
+    let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn a_damaged_journal_is_told_by_its_line() {
+    let desk = lab(24);
+    assert_eq!(desk.code(&["run", "lab.agx"]), Some(0));
+    let journal = desk.path().join(".agx/runs/lab-1/journal.jsonl");
+    let mut text = std::fs::read_to_string(&journal).unwrap();
+    let at = text.find("\"items\"").unwrap();
+    text.replace_range(at..at + 7, "\"itemz\"");
+    std::fs::write(&journal, text).unwrap();
+    let said = desk.agx(&["report"]);
+    assert!(said.contains("journal.jsonl, line ") && said.ends_with("-- exit 2\n"), "{said}");
+}
