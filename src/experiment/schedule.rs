@@ -6,14 +6,16 @@
 use super::error::CheckError;
 use super::fields::{later, required};
 use super::metric::Wanted;
-use super::model::{EnvId, Experiment, ModelId, ModelRef, Named, ReportItem, RowsRef, Statement, TrainerId, Version};
+use super::model::{
+    EnvId, Experiment, MetricRef, ModelId, ModelRef, Named, ReportItem, RowsRef, Statement, TrainerId, Version,
+};
 use super::rule::Rows;
 use super::scope::Kind;
 use super::{Checker, Slots};
 use crate::base::Span;
-use crate::syntax::ast::{self, Expr, Name, Path, Repeat, Slot, StatementKind, VersionKind};
+use crate::syntax::ast::{self, Name, Path, Repeat, Slot, StatementKind, VersionKind};
 use crate::syntax::similar::similar;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What a `let` of the schedule has named.
 #[derive(Debug)]
@@ -56,7 +58,11 @@ pub struct Loop {
 pub struct Flow {
     pub names: BTreeMap<String, Binding>,
     /// Critics that a `calibrate` has measured.
-    pub calibrated: BTreeSet<String>,
+    pub calibrated: BTreeMap<String, bool>,
+    /// Models that a `train` has changed; both say whether in the loop.
+    pub changed: BTreeMap<String, bool>,
+    /// Metrics of `@best(…)` that are made later in the loop: looked up once they are.
+    pub awaited: Vec<(Path, ModelId)>,
     pub within: Option<Loop>,
     /// Indices of the loops so far.
     pub indices: Vec<String>,
@@ -67,6 +73,16 @@ pub struct Flow {
     pub evaluated: Vec<(EnvId, String, Span)>,
     /// Statements whose names are not known, so an unknown name may be theirs.
     pub lost: bool,
+    /// Every name that some `let` of the schedule gives, so that one used too early is not called unknown.
+    pub given: BTreeMap<String, Span>,
+}
+
+impl Flow {
+    /// That `name`, which nothing has made so far, is made later.
+    pub fn too_early(&self, name: &str, span: Span) -> Option<CheckError> {
+        let declared = *self.given.get(name).filter(|_| !self.names.contains_key(name))?;
+        Some(CheckError::TooEarly { span, name: name.to_owned(), declared })
+    }
 }
 
 impl Checker<'_> {
@@ -75,7 +91,7 @@ impl Checker<'_> {
         let seed = fields.value("seed").and_then(|value| self.whole(value, "`seed`", 0..=u64::MAX));
         let mut flow = Flow::default();
         for statements in &experiment.schedules {
-            prompts_of(statements, &mut flow.prompts);
+            survey(statements, &mut flow);
         }
         if let [_, second, ..] = experiment.schedules.as_slice() {
             let first = experiment.schedules[0].span;
@@ -262,18 +278,24 @@ impl Checker<'_> {
                 }
             };
         }
-        if flow.lost && self.symbols.find(&name.value).is_none() {
-            return None;
+        if self.symbols.find(&name.value).is_none() {
+            if flow.lost {
+                return None;
+            }
+            if let Some(error) = flow.too_early(&name.value, name.span) {
+                self.error(error);
+                return None;
+            }
         }
         let model = ModelId(self.reference(&name, Kind::Model)?);
         let version = match &slot.version {
             None => Version::Newest,
-            Some(version) => self.version(version, flow)?,
+            Some(version) => self.version(version, model, flow)?,
         };
         Some(ModelRef { model, version })
     }
 
-    pub(super) fn version(&mut self, version: &ast::Version, flow: &mut Flow) -> Option<Version> {
+    pub(super) fn version(&mut self, version: &ast::Version, model: ModelId, flow: &mut Flow) -> Option<Version> {
         match &version.kind {
             VersionKind::Number(0) => Some(Version::Declared),
             VersionKind::Number(_) => {
@@ -283,7 +305,7 @@ impl Checker<'_> {
             VersionKind::Word { word, argument } => match (word.value.as_str(), argument) {
                 ("prev" | "last", None) => Some(Version::Newest),
                 ("start", None) => Some(Version::Start),
-                ("best", Some(metric)) => self.metric(metric, flow, Wanted::Choice).map(Version::Best),
+                ("best", Some(metric)) => self.best(metric, model, flow).map(Version::Best),
                 ("best", None) => {
                     let help = "name the metric: `@best(dev.success)`".to_owned();
                     self.error(CheckError::NoVersion { span: version.span, help });
@@ -299,6 +321,18 @@ impl Checker<'_> {
                 }
             },
         }
+    }
+
+    /// The metric of `@best(…)`: of an evaluation of this model, which may also come later in the loop.
+    fn best(&mut self, path: &Path, model: ModelId, flow: &mut Flow) -> Option<MetricRef> {
+        let first = &path.parts[0].value;
+        if flow.within.is_some() && path.parts.len() > 1 && flow.too_early(first, path.span).is_some() {
+            flow.awaited.push((path.clone(), model));
+            let metric = path.parts[1..].iter().map(|part| part.value.as_str()).collect::<Vec<_>>().join(".");
+            return Some(MetricRef { name: first.clone(), metric });
+        }
+        let metric = self.metric(path, flow, Wanted::Choice)?;
+        self.measures(&metric.name, model.0, path.span, flow).then_some(metric)
     }
 
     /// Rows that a `let` has named.
@@ -354,6 +388,10 @@ impl Checker<'_> {
                 self.error(CheckError::WrongBinding { span: path.span, name, found, wanted: "rows", declared });
             }
             None if flow.lost => {}
+            None if flow.given.contains_key(&name) => {
+                let error = flow.too_early(&name, path.span);
+                error.into_iter().for_each(|error| self.error(error));
+            }
             None => {
                 let rows = flow.names.iter().filter(|(_, binding)| !matches!(binding.made, Made::Picked { .. }));
                 let near = similar(&name, rows.map(|(name, _)| name.as_str()));
@@ -384,6 +422,14 @@ impl Checker<'_> {
         flow.lost |= repeat.body.broken;
         flow.within = Some(Loop { times: times.unwrap_or(1000) });
         let body = self.statements(&repeat.body, flow);
+        let awaited: Vec<Option<MetricRef>> = std::mem::take(&mut flow.awaited)
+            .into_iter()
+            .map(|(path, model)| {
+                flow.within = None;
+                self.best(&path, model, flow)
+            })
+            .collect();
+        flow.within = Some(Loop { times: times.unwrap_or(1000) });
         let until = repeat.until.as_ref().map(|until| self.until(until, flow, false));
         flow.within = None;
         flow.lost = outer_lost || flow.lost;
@@ -392,6 +438,9 @@ impl Checker<'_> {
             Some(until) => Some(until?),
         };
         let index = repeat.index.as_ref().map_or_else(|| "i".to_owned(), |index| index.value.clone());
+        if awaited.contains(&None) {
+            return None;
+        }
         Some(Statement::Repeat { times: times?, index, body: body?, until })
     }
 
@@ -438,21 +487,24 @@ fn all<T, U>(slots: &Slots<T>, give: impl Fn(&T) -> U) -> Option<Vec<Named<U>>> 
     slots.iter().map(one).collect()
 }
 
-/// The prompts that rollouts name, with the slot that is rolled out.
-fn prompts_of(statements: &ast::Statements, found: &mut Vec<(String, Name)>) {
+/// The names that the schedule gives, and the prompts that rollouts name, with the slot that is rolled out.
+fn survey(statements: &ast::Statements, flow: &mut Flow) {
     for statement in &statements.list {
+        if let Some(name) = &statement.name {
+            flow.given.entry(name.value.clone()).or_insert(name.span);
+        }
         match &statement.kind {
             StatementKind::Rollout { model, options: Some(block), .. } => {
                 for entry in &block.entries {
-                    if let ast::EntryKind::Value(Expr { kind: ast::ExprKind::Apply(apply), .. }) = &entry.kind
+                    if let ast::EntryKind::Value(ast::Expr { kind: ast::ExprKind::Apply(apply), .. }) = &entry.kind
                         && entry.key.text() == "prompt"
                         && let Some(name) = apply.path.single()
                     {
-                        found.push((model.path.text(), name.clone()));
+                        flow.prompts.push((model.path.text(), name.clone()));
                     }
                 }
             }
-            StatementKind::Repeat(repeat) => prompts_of(&repeat.body, found),
+            StatementKind::Repeat(repeat) => survey(&repeat.body, flow),
             _ => {}
         }
     }
