@@ -5,6 +5,10 @@ use agx::model::local::tokenizer::{whole_words, whole_words_config};
 use agx::model::{self, *};
 use std::time::Instant;
 
+/// As in the program: blocks that are given back to the system between operations cost more than the arithmetic.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 struct Quiet;
 
 impl TrainMonitor for Quiet {

@@ -1,8 +1,8 @@
 //! Turns a tree into an [`Experiment`]: names into ids, literals into quantities, or into everything that is wrong.
 //!
 //! [`check`] is the entry. It declares every name first ([`scope`]), evaluates params and `let`s ([`value`]), reads the
-//! declarations ([`declare`], [`prompt`]), and then walks the schedule ([`schedule`]), typing each rule ([`rule`],
-//! [`interval`]) where it is used, against the rows that reach it. [`model`] is what comes out.
+//! declarations ([`declare`], [`trainer`], [`critic`], [`prompt`]), and then walks the schedule ([`schedule`], [`statement`],
+//! [`train`], [`metric`]), typing each rule ([`rule`], [`interval`]) where it is used, against the rows that reach it. [`model`] is what comes out.
 //!
 //! # Invariants
 //! A file with a mistake gives no experiment. What is broken poisons its name: nothing that uses it is blamed. Ground
@@ -10,6 +10,7 @@
 //! exists is asked through [`World`].
 
 pub mod codes;
+mod critic;
 mod declare;
 mod error;
 mod error_detail;
@@ -21,7 +22,9 @@ mod prompt;
 mod rule;
 mod schedule;
 mod scope;
+mod statement;
 mod train;
+mod trainer;
 mod value;
 
 pub use model::*;

@@ -327,6 +327,7 @@ impl Checker<'_> {
                     self.no_column(path, names(&known))
                 }
             },
+            ["task", "id"] => Some((Column::Task("id".to_owned()), ColumnType::Text)),
             ["task", field] => {
                 let Some(schema) = table.schema else {
                     return Some((Column::Task((*field).to_owned()), ColumnType::Text));

@@ -9,6 +9,7 @@
 mod book;
 mod cli;
 mod diagnostics;
+mod hostile;
 mod report;
 mod stages;
 mod tidy;

@@ -36,6 +36,11 @@ pub struct Config {
 /// The largest size any field may declare: far above every model, far below what overflows a product of two.
 const LARGEST: u64 = 1 << 24;
 
+/// Beyond every model; a list of the tensors of more would itself be large.
+const MOST_LAYERS: usize = 1024;
+/// Random weights are made up to this many (4 GiB of f32).
+const MOST_FRESH_WEIGHTS: usize = 1 << 30;
+
 /// Fields that describe training or bookkeeping and do not change what an inference computes.
 const HARMLESS: &[&str] = &[
     "_name_or_path",
@@ -159,10 +164,14 @@ pub fn parse(path: &str, text: &str) -> Result<Config, ModelError> {
     if head_dim % 2 != 0 {
         return Err(fields.wrong("head_dim", format!("is {head_dim}; rotary positions need it even")));
     }
+    let layers = fields.size("num_hidden_layers")?;
+    if layers > MOST_LAYERS {
+        return Err(fields.wrong("num_hidden_layers", format!("is {layers}; at most {MOST_LAYERS} are supported")));
+    }
     let shape = Shape {
         width,
         ffn: fields.size("intermediate_size")?,
-        layers: fields.size("num_hidden_layers")?,
+        layers,
         heads,
         kv_heads,
         head_dim,
@@ -255,11 +264,26 @@ impl Shape {
             let problem = format!("is {}, which does not divide the width {}", fresh.heads, fresh.width);
             return Err(ModelError::Config { path: "fresh model".into(), field: "heads".into(), problem });
         }
+        let weights = config.shape.weights();
+        if weights > MOST_FRESH_WEIGHTS {
+            let problem = format!("is {}: {weights} weights in all; at most {MOST_FRESH_WEIGHTS}", fresh.width);
+            return Err(ModelError::Config { path: "fresh model".into(), field: "width".into(), problem });
+        }
         Ok(config.shape)
+    }
+
+    /// Numbers the model is made of; saturating, for shapes nobody checked.
+    pub fn weights(&self) -> usize {
+        let product = |a: usize, b: usize| a.saturating_mul(b);
+        let attention = product(2, product(self.width, self.query_width() + self.kv_width()));
+        let layer = attention.saturating_add(product(3, product(self.width, self.ffn))).saturating_add(2 * self.width);
+        let tables = product(if self.tied { 1 } else { 2 }, product(self.vocab, self.width));
+        product(self.layers, layer).saturating_add(tables).saturating_add(self.width)
     }
 
     /// Width of the queries of all heads together.
     pub fn query_width(&self) -> usize {
+        // Below 2^48: both sizes are at most [`LARGEST`].
         self.heads * self.head_dim
     }
 
@@ -339,6 +363,7 @@ mod tests {
             ("hidden_size", json!(1e30), "`hidden_size` is 1e+30"),
             ("vocab_size", Value::Null, "`vocab_size` is missing"),
             ("num_key_value_heads", json!(3), "`num_key_value_heads` is 3"),
+            ("num_hidden_layers", json!(1_000_000), "`num_hidden_layers` is 1000000"),
             ("head_dim", json!(3), "`head_dim` is 3"),
             ("rms_norm_eps", json!("small"), "`rms_norm_eps` is \"small\""),
             ("eos_token_id", json!([1, "x"]), "`eos_token_id` holds \"x\""),

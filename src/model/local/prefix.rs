@@ -79,3 +79,30 @@ impl PrefixStore {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_prefix_is_found_and_the_oldest_goes() {
+        let mut store = PrefixStore::new(10);
+        assert_eq!((store.longest(&[1]), store.fetch(&[1]).len()), (0, 0));
+        store.insert(vec![1, 2, 3], Vec::new());
+        store.insert(vec![1, 2, 3, 4, 5], Vec::new());
+        assert_eq!(store.rows, 5, "a beginning of a longer entry is not kept beside it");
+        store.insert(vec![1, 2], Vec::new());
+        assert_eq!(store.rows, 5, "nor added to it");
+        store.insert(vec![1, 9, 9], Vec::new());
+        assert_eq!(store.longest(&[1, 2, 3, 9]), 3);
+        assert_eq!(store.longest(&[1, 9]), 2);
+        assert_eq!(store.longest(&[0, 1]), 0);
+        assert_eq!(store.longest(&[1, 2, 3, 4, 5, 6]), 5);
+        // The entry that was asked for stays, the other goes.
+        store.fetch(&[1, 2, 3]);
+        store.insert(vec![7, 7, 7], Vec::new());
+        assert_eq!((store.rows, store.longest(&[1, 9]), store.longest(&[1, 2, 3])), (8, 1, 3));
+        store.insert(vec![0; 11], Vec::new());
+        assert_eq!((store.rows, store.longest(&[0])), (8, 0), "what is larger than the store is not kept");
+    }
+}

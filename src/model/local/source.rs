@@ -13,6 +13,9 @@ use crate::model::{Device, ModelError, ModelSpec, Source, TokenId};
 use serde_json::Value;
 use std::path::Path;
 
+/// Far above what anyone runs, and a table of rotations still fits.
+const MOST_CONTEXT: usize = 1 << 20;
+
 /// What a spec declares, weights apart.
 pub struct Declared {
     pub shape: Shape,
@@ -45,8 +48,8 @@ pub fn declared(spec: &ModelSpec) -> Result<Declared, ModelError> {
         Source::Scripted(path) => return Err(ModelError::Script(path.display().to_string())),
     };
     let wrong = |field: &str, problem: String| ModelError::Config { path: name.clone(), field: field.into(), problem };
-    if context < 2 {
-        return Err(wrong("context", format!("is {context}: room for no reply")));
+    if !(2..=MOST_CONTEXT).contains(&context) {
+        return Err(wrong("context", format!("is {context}, not from 2 to {MOST_CONTEXT}")));
     }
     let (tokenizer, tokenizer_bytes) = Tokenizer::open(directory)?;
     let texts = texts(directory, tokenizer_bytes)?;

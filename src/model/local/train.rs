@@ -62,8 +62,7 @@ pub fn train(
     }
     let per_epoch = rows.len().div_ceil(config.batch as usize) as u64;
     let steps = per_epoch * u64::from(config.epochs);
-    let parameters: usize = run.parameters;
-    let checkpoint_tokens = (CHECKPOINT_WORK / (6.0 * parameters as f64)) as u64;
+    let checkpoint_tokens = (CHECKPOINT_WORK / (6.0 * declared.shape.weights() as f64)) as u64;
     let mut saved_at = progress.tokens;
     let mut epoch = (u64::MAX, Vec::new());
     while progress.step < steps {
@@ -180,7 +179,6 @@ struct Run<'a> {
     seed: Seed,
     decoder: Decoder,
     optimiser: AdamW,
-    parameters: usize,
     output: Output,
 }
 
@@ -202,7 +200,6 @@ impl<'a> Run<'a> {
     ) -> Result<Self, ModelError> {
         let shape = &declared.shape;
         let base = declared.weights(spec)?;
-        let parameters = base.values().map(|array| array.data.len()).sum();
         let start = start.map(|bytes| lora::read(bytes, spec.lora.as_ref())).transpose()?;
         let merge = |base, start: Option<Version>| match start {
             Some(version) => lora::apply(shape, base, version),
@@ -233,7 +230,7 @@ impl<'a> Run<'a> {
         };
         let adam = AdamWConfig { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: config.weight_decay };
         let optimiser = AdamW::new(variables, adam);
-        Ok(Self { config, seed, decoder: decoder.map_err(engine)?, optimiser, parameters, output })
+        Ok(Self { config, seed, decoder: decoder.map_err(engine)?, optimiser, output })
     }
 
     /// One optimiser step; gives the loss and the norm of the gradient before clipping.

@@ -245,7 +245,8 @@ impl Builder<'_> {
             Some(Rule::group) => return Expr { span: place, ..self.expr(Parts::of(parts.due()).due()) },
             _ => {
                 let Slot { path, version, .. } = self.slot(parts.due());
-                ExprKind::Apply(Apply { path, version, arguments: None, block: None })
+                let arguments = parts.take(Rule::arguments).map(|list| self.arguments(list));
+                ExprKind::Apply(Apply { path, version, arguments, block: None })
             }
         };
         Expr { span: place, kind }

@@ -131,6 +131,28 @@ fn a_turn_that_goes_on_is_computed_as_if_from_nothing() {
 }
 
 #[test]
+fn a_prompt_longer_than_one_pass_is_read_whole() {
+    let tokenizer = tokenizer();
+    let mut spec = fresh(tokenizer.path());
+    spec.context = 2600;
+    let (declared, arrays) = parts(&spec);
+    let decoder = Decoder::new(&declared.shape, &Parameters::Frozen(&arrays), 2600).unwrap();
+    let vocab = declared.shape.vocab;
+    let prompt = |salt: usize, length| (0..length).map(|i| (i * i + salt) as u32 % vocab as u32).collect::<Vec<_>>();
+    let prompts = [prompt(1, 2500), prompt(2, 30), prompt(3, 1100), prompt(1, 2400)];
+    let request =
+        |prompt: &Vec<u32>| GenRequest { prompt: prompt.clone(), seed: Seed(1), sampling: Sampling::greedy(1) };
+    let requests: Vec<GenRequest> = prompts.iter().map(request).collect();
+    let replies = replies(&LocalModel::open(&spec, None).unwrap(), &requests);
+    for (prompt, reply) in prompts.iter().zip(replies) {
+        let logits = &whole(&decoder, &[prompt])[0][(prompt.len() - 1) * vocab..];
+        let logit = |id: usize| f32::from_bits(logits[id]);
+        let best = (1..vocab).fold(0, |best, id| if logit(id) > logit(best) { id } else { best });
+        assert_eq!(reply.tokens, [best as u32]);
+    }
+}
+
+#[test]
 fn replies_stop_where_they_must() {
     use crate::model::StopReason::*;
     let tokenizer = tokenizer();

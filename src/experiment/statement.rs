@@ -1,0 +1,348 @@
+//! Turns the statements that work on rows and models into their typed form: rollout, judge, select, audit, calibrate,
+//! evaluate.
+
+use super::Checker;
+use super::error::CheckError;
+use super::fields::{later, optional, required};
+use super::interval::Interval;
+use super::model::{CriticId, DatasetId, EnvId, ModelId, PromptId, Statement};
+use super::rule::{Answers, Form, Rows};
+use super::schedule::{Flow, Made};
+use super::scope::Kind;
+use super::value::Value;
+use crate::base::Span;
+use crate::model::Sampling;
+use crate::node::spec::{AnswerKind, OnUnparsed};
+use crate::select::Column;
+use crate::syntax::ast::{Argument, Block, Expr, Name, Path, Slot};
+use crate::syntax::similar::similar;
+
+/// Tokens an agent may say in a turn when `max_tokens` is not set.
+const TURN_TOKENS: u32 = 128;
+
+impl Checker<'_> {
+    pub(super) fn rollout(
+        &mut self,
+        name: Option<&Name>,
+        span: Span,
+        model: &Slot,
+        split: &Path,
+        options: Option<&Block>,
+        flow: &mut Flow,
+    ) -> Option<Statement> {
+        let name = self.due_name(name, span, "rollout");
+        let model = self.model_slot(model, flow);
+        let place = self.split(split);
+        let Some(block) = options else {
+            self.error(CheckError::NeedsPrompt { span, word: "rollout", several: false });
+            return None;
+        };
+        let known = [
+            required("prompt"),
+            optional("samples"),
+            optional("temperature"),
+            optional("top_p"),
+            optional("top_k"),
+            optional("max_tokens"),
+            optional("decode"),
+            later("stream"),
+        ];
+        let fields = self.fields(block, "`rollout`", &known);
+        let env = place.as_ref().map(|(env, _)| *env);
+        let prompt = fields.value("prompt").and_then(|value| self.task_prompt(value, env));
+        let samples = fields.value("samples").map_or(Some(1), |value| self.samples(value));
+        let max_tokens =
+            fields.value("max_tokens").map_or(Some(TURN_TOKENS), |value| self.tokens(value, "`max_tokens`"));
+        let sampling = if let Some(value) = fields.value("decode") {
+            for twice in ["temperature", "top_p", "top_k"] {
+                if let Some(span) = fields.span(twice) {
+                    self.error(CheckError::DecodeTwice { span, name: twice });
+                }
+            }
+            max_tokens.and_then(|max_tokens| self.decode(value, max_tokens))
+        } else {
+            let temperature =
+                fields.value("temperature").map_or(Some(1.0), |value| self.real(value, "`temperature`", 0.0, 10.0));
+            let top_p = fields.value("top_p").map_or(Some(1.0), |value| self.real(value, "`top_p`", 1e-6, 1.0));
+            let top_k = fields.value("top_k").map_or(Some(0), |value| self.small(value, "`top_k`", 1..=1_000_000));
+            match (temperature, top_p, top_k, max_tokens) {
+                (Some(temperature), Some(top_p), Some(top_k), Some(max_tokens)) => {
+                    Some(Sampling { temperature, top_p, top_k, max_tokens })
+                }
+                _ => None,
+            }
+        };
+        let at = fields.span("samples");
+        self.same_samples(samples, sampling.as_ref(), at);
+        let (env, split) = place?;
+        let model = model?;
+        let known = self.rolled(env, flow.within.as_ref().map_or(0, |within| within.times));
+        let (samples, sampling, prompt, name) = (samples?, sampling?, prompt?, name?);
+        let (tasks, per_task) = (u64::from(split.size), u64::from(samples));
+        let total = tasks * per_task;
+        let rows = Rows {
+            model: model.model,
+            env,
+            split: split.name.clone(),
+            held_out: split.held_out,
+            form: Form::Rolled,
+            answer: Answers::NotJudged,
+            tasks,
+            samples: per_task,
+            low: total,
+            high: total,
+            known,
+        };
+        self.bind(name, Made::Rows(rows), flow);
+        let (name, split) = (name.value.clone(), split.name);
+        Some(Statement::Rollout { name, model, env, split, prompt: PromptId(prompt), samples, sampling })
+    }
+
+    /// `4` or `4 per task`.
+    fn samples(&mut self, value: &Expr) -> Option<u32> {
+        match self.value(value)? {
+            Value::PerTask(count @ 1..=100_000) | Value::Int(count @ 1..=100_000) => Some(count as u32),
+            Value::PerTask(count) | Value::Int(count) => {
+                let of = "`samples`".to_owned();
+                let (low, high) = (1.0, 100_000.0);
+                self.error(CheckError::Range { span: value.span, of, value: count as f64, low, high, declared: None });
+                None
+            }
+            other => {
+                let (found, of) = (other.words(), "`samples`".to_owned());
+                self.error(CheckError::Mismatch { span: value.span, found, wanted: "a number per task", of });
+                None
+            }
+        }
+    }
+
+    fn same_samples(&mut self, samples: Option<u32>, sampling: Option<&Sampling>, at: Option<Span>) {
+        if let (Some(samples @ 2..), Some(Sampling { temperature: 0.0, .. }), Some(span)) = (samples, sampling, at) {
+            self.error(CheckError::SameSamples { span, samples });
+        }
+    }
+
+    fn task_prompt(&mut self, value: &Expr, env: Option<EnvId>) -> Option<usize> {
+        let id = self.named(value, Kind::Prompt)?;
+        self.agent_prompt(id, env?, value.span).then_some(id)
+    }
+
+    pub(super) fn judge(
+        &mut self,
+        name: Option<&Name>,
+        span: Span,
+        rows: &Slot,
+        critic: &Path,
+        flow: &mut Flow,
+    ) -> Option<Statement> {
+        let name = self.due_name(name, span, "judge");
+        let found = self.rows(rows, flow);
+        let critic_span = critic.span;
+        let critic = self.reference_path(critic, Kind::Critic)?;
+        let (reference, of) = found?;
+        if of.form != Form::Rolled || reference.all_iterations {
+            self.later(rows.span, "judging anything but the rows of one rollout");
+            return None;
+        }
+        let mut judged = Rows { form: Form::Judged, ..of };
+        match self.critic_info(CriticId(critic)).cloned() {
+            None => judged.answer = Answers::Unknown,
+            Some(info) => {
+                if info.model == judged.model {
+                    let name = self.models[info.model.0].name.clone();
+                    self.error(CheckError::JudgesItself { span: critic_span, name });
+                }
+                let shows = self.prompts[info.prompt.0].it.as_ref().and_then(|prompt| prompt.env);
+                if shows.is_some_and(|shows| shows != judged.env) {
+                    let name = self.prompts[info.prompt.0].name.clone();
+                    let why = "the critic's prompt shows tasks of another environment";
+                    let help = "judge with a critic made for this environment";
+                    self.error(CheckError::PromptMisfit { span: critic_span, name, why, help });
+                    return None;
+                }
+                if info.on_unparsed == OnUnparsed::Drop {
+                    judged.low = 0;
+                }
+                for field in &info.answer.fields {
+                    let interval = match field.kind {
+                        AnswerKind::Int { min, max } => Interval::whole(min as f64, max as f64),
+                        AnswerKind::Bool => Interval::BOOL,
+                        AnswerKind::Text => continue,
+                    };
+                    judged.known.insert(Column::Answer(field.name.clone()), interval);
+                }
+                judged.answer = Answers::Schema(info.answer);
+            }
+        }
+        let name = name?;
+        self.bind(name, Made::Rows(judged), flow);
+        Some(Statement::Judge { name: name.value.clone(), rows: reference, critic: CriticId(critic) })
+    }
+
+    pub(super) fn select(
+        &mut self,
+        name: Option<&Name>,
+        span: Span,
+        rows: &Slot,
+        rule: &Path,
+        arguments: &[Argument],
+        flow: &mut Flow,
+    ) -> Option<Statement> {
+        let name = self.due_name(name, span, "select");
+        let found = self.rows(rows, flow);
+        let id = self.reference_path(rule, Kind::Rule)?;
+        let Some((reference, of)) = found else {
+            // The rows are broken: the rule is still read.
+            let rule = self.rule_items[id].clone();
+            self.rule_alone(&rule);
+            return None;
+        };
+        if of.form == Form::Selected {
+            self.later(rows.span, "selecting from what a rule has kept");
+            return None;
+        }
+        let (rule, kept) = self.rule(id, arguments, &of, rule.span)?;
+        let name = name?;
+        self.bind(name, Made::Rows(kept), flow);
+        Some(Statement::Select { name: name.value.clone(), rows: reference, rule })
+    }
+
+    pub(super) fn audit(&mut self, rows: &Slot, against: Option<&Path>, flow: &mut Flow) -> Option<Statement> {
+        let (reference, of) = self.rows(rows, flow)?;
+        if of.form == Form::Rolled {
+            self.error(CheckError::NothingToAudit { span: rows.span, name: reference.name });
+            return None;
+        }
+        let schema = self.envs[of.env.0].it.as_ref()?.schema;
+        let metric = match against {
+            None => schema.metrics[0].to_owned(),
+            Some(path) => {
+                let name = path.text();
+                if !schema.metrics.contains(&name.as_str()) {
+                    let near = similar(&name, schema.metrics.iter().copied());
+                    let known = schema.metrics.iter().map(|name| (*name).to_owned()).collect();
+                    let of = format!("the environment `{}`", schema.name);
+                    self.error(CheckError::UnknownMetric { span: path.span, name, of, near, known });
+                    return None;
+                }
+                name
+            }
+        };
+        if let Some(binding) = flow.names.get_mut(&reference.name) {
+            binding.audited = true;
+        }
+        Some(Statement::Audit { rows: reference, metric })
+    }
+
+    pub(super) fn calibrate(&mut self, critic: &Path, dataset: &Slot, flow: &mut Flow) -> Option<Statement> {
+        let id = self.reference_path(critic, Kind::Critic);
+        let data = self.reference_path(&dataset.path, Kind::Dataset);
+        if let Some(id) = id {
+            flow.calibrated.insert(self.critics[id].name.clone());
+        }
+        let (id, data) = (id?, data?);
+        let info = self.datasets[data].it.as_ref()?;
+        let (labelled, env) = (info.labelled, info.env);
+        if !labelled {
+            self.error(CheckError::NotLabelled { span: dataset.span, name: dataset.path.text() });
+            return None;
+        }
+        let prompt = self.critic_info(CriticId(id))?.prompt;
+        let shows = self.prompts[prompt.0].it.as_ref()?.env;
+        if shows.is_some() && shows != env {
+            let name = self.prompts[prompt.0].name.clone();
+            let why = "it shows tasks of another environment than the dataset's";
+            let help = "calibrate on labelled verdicts of the critic's own environment";
+            self.error(CheckError::PromptMisfit { span: dataset.span, name, why, help });
+            return None;
+        }
+        Some(Statement::Calibrate { critic: CriticId(id), dataset: DatasetId(data) })
+    }
+
+    pub(super) fn evaluate(
+        &mut self,
+        name: Option<&Name>,
+        model: &Slot,
+        split: &Slot,
+        options: Option<&Block>,
+        flow: &mut Flow,
+    ) -> Option<Statement> {
+        let reference = self.model_slot(model, flow);
+        if let Some(version) = &split.version {
+            self.error(CheckError::NoVersion { span: version.span, help: "a split has no versions".to_owned() });
+        }
+        let place = self.split(&split.path);
+        let empty = Block { span: split.span, entries: Vec::new(), broken: false };
+        let known = [optional("prompt"), optional("decode"), optional("samples"), optional("max_tokens")];
+        let fields = self.fields(options.unwrap_or(&empty), "`evaluate`", &known);
+        let env = place.as_ref().map(|(env, _)| *env);
+        let prompt = match fields.value("prompt") {
+            Some(value) => self.task_prompt(value, env),
+            None => reference.as_ref().and_then(|reference| self.usual_prompt(reference.model, env, model.span, flow)),
+        };
+        let samples = fields.value("samples").map_or(Some(1), |value| self.samples(value));
+        let max_tokens =
+            fields.value("max_tokens").map_or(Some(TURN_TOKENS), |value| self.tokens(value, "`max_tokens`"));
+        let sampling = max_tokens.and_then(|max_tokens| match fields.value("decode") {
+            None => Some(Sampling::greedy(max_tokens)),
+            Some(value) => self.decode(value, max_tokens),
+        });
+        self.same_samples(samples, sampling.as_ref(), fields.span("samples"));
+        let (env, chosen) = place?;
+        flow.evaluated.push((env, chosen.name.clone(), split.span));
+        let reference = reference?;
+        if let Some(name) = name {
+            let made = Made::Evaluation { model: reference.model, env, held_out: chosen.held_out };
+            self.bind(name, made, flow);
+        }
+        Some(Statement::Evaluate {
+            name: name.map(|name| name.value.clone()),
+            model: reference,
+            env,
+            split: chosen.name,
+            prompt: PromptId(prompt?),
+            samples: samples?,
+            sampling: sampling?,
+        })
+    }
+
+    /// The prompt of an evaluation that names none: the one that the model is rolled out with, or the only one there is.
+    fn usual_prompt(&mut self, model: ModelId, env: Option<EnvId>, span: Span, flow: &Flow) -> Option<usize> {
+        let slot = self.models[model.0].name.clone();
+        let mut names: Vec<&str> =
+            flow.prompts.iter().filter(|(of, _)| *of == slot).map(|(_, prompt)| prompt.value.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let place = |checker: &Self, name: &str| checker.prompts.iter().position(|prompt| prompt.name == name);
+        let id = match names.as_slice() {
+            [only] => place(self, only)?,
+            [] => {
+                let for_agents: Vec<usize> = (0..self.prompts.len())
+                    .filter(|id| {
+                        self.prompts[*id].it.as_ref().is_none_or(|info| !info.trajectory && info.answer.is_none())
+                    })
+                    .collect();
+                match for_agents.as_slice() {
+                    [only] => *only,
+                    _ => {
+                        if !flow.lost {
+                            self.error(CheckError::NeedsPrompt {
+                                span,
+                                word: "evaluate",
+                                several: for_agents.len() > 1,
+                            });
+                        }
+                        return None;
+                    }
+                }
+            }
+            _ => {
+                self.error(CheckError::NeedsPrompt { span, word: "evaluate", several: true });
+                return None;
+            }
+        };
+        let name = self.prompts[id].name.clone();
+        self.symbols.mark(&name);
+        self.agent_prompt(id, env?, span).then_some(id)
+    }
+}
