@@ -1,3 +1,11 @@
+//! Whole runs with scripted models, in the process.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test may look at the clock, wait for a child it kills and print a figure"
+)]
+
 mod survival;
 
 use crate::base::Digest;
