@@ -80,6 +80,8 @@ fn choose(logits: &[f32], probabilities: &[f32], sampling: &Sampling, uniform: f
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "the platform's functions, in f64, are the reference here")]
+
     use super::*;
 
     fn sampling(temperature: f64, top_k: u32, top_p: f64) -> Sampling {

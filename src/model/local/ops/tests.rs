@@ -1,5 +1,7 @@
 //! Every operation against its formula in f64, and every gradient against central differences of that formula.
 
+#![allow(clippy::disallowed_methods, reason = "the platform's functions, in f64, are the reference here")]
+
 use super::*;
 use crate::base::Seed;
 use candle_core::{DType, Var};

@@ -1,5 +1,7 @@
 //! The decoder against Llama written out in f64, loop by loop, as transformers' `modeling_llama.py` defines it.
 
+#![allow(clippy::disallowed_methods, reason = "the platform's functions, in f64, are the reference here")]
+
 use super::*;
 use crate::model::local::config::Shape;
 use crate::model::local::decoder::{Decoder, Parameters, Sight};
