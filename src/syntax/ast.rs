@@ -58,7 +58,7 @@ pub enum ItemKind {
     },
     Param {
         name: Name,
-        ty: Type,
+        ty: Box<Type>,
         default: Expr,
     },
     Let {
@@ -165,7 +165,7 @@ pub enum EntryKind {
     /// `key { … }`
     Block(Block),
     /// `key: type`
-    Type(Type),
+    Type(Box<Type>),
     /// The key could be read, the rest not.
     Broken,
 }
