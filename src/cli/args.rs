@@ -69,7 +69,7 @@ pub enum Command {
     Status(StatusArgs),
     /// Show what a run found.
     #[command(
-        after_help = "Examples:\n  agx report\n  agx report quickstart-3 --html report.html\n  agx report --md >> notes.md\n  agx report --json | jq .metrics"
+        after_help = "Examples:\n  agx report\n  agx report quickstart-3 --html report.html\n  agx report --md >> notes.md\n  agx report quickstart-1 --with random-1 --with oracle-1 --svg curves.svg\n  agx report --json | jq .metrics"
     )]
     Report(ReportArgs),
     /// Show one object: a node, a trajectory, a prompt as sent, a record, a blob.
@@ -191,6 +191,12 @@ pub struct ReportArgs {
     /// Write one self-contained page.
     #[arg(long, value_name = "PATH")]
     pub html: Option<PathBuf>,
+    /// Draw the first plot alone, for a book or a paper.
+    #[arg(long, value_name = "PATH")]
+    pub svg: Option<PathBuf>,
+    /// Draw another run's curve beside it, as often as wanted.
+    #[arg(long = "with", value_name = "RUN", requires = "svg")]
+    pub others: Vec<String>,
     /// Markdown.
     #[arg(long, conflicts_with = "json")]
     pub md: bool,

@@ -6,6 +6,7 @@
 use crate::cli::terminal::Terminal;
 use crate::report::human::mark;
 use crate::report::live::{Line, Live};
+use crate::report::status_word;
 use crate::report::text::{count, duration, painted, plain};
 use crate::run::{NodeStatus, RunEvent};
 use anstyle::Style;
@@ -26,6 +27,8 @@ pub struct View {
     bars: Option<Bars>,
     /// When a line was last drawn or said.
     told: BTreeMap<String, f64>,
+    /// Nodes that never began, by why: told together at the end.
+    left_out: BTreeMap<&'static str, usize>,
 }
 
 struct Bars {
@@ -44,7 +47,14 @@ impl View {
                 .expect("the template is well-formed")
                 .progress_chars("━━─"),
         });
-        Self { terminal, live: Live::default(), begun: Instant::now(), bars, told: BTreeMap::new() }
+        Self {
+            terminal,
+            live: Live::default(),
+            begun: Instant::now(),
+            bars,
+            told: BTreeMap::new(),
+            left_out: BTreeMap::new(),
+        }
     }
 
     pub fn show(&mut self, event: &RunEvent) {
@@ -55,14 +65,23 @@ impl View {
             }
             RunEvent::RunResumed { run } => self.line(&format!("run {} goes on", plain(run))),
             RunEvent::DamageFound { what } => self.line(&plain(what)),
+            RunEvent::RunFinished { .. } | RunEvent::RunPaused { .. } => self.tell_left_out(),
             _ => {}
         }
         let Some(index) = self.live.apply(event, now) else { return };
         let line = self.live.lines[index].clone();
-        if line.is_over() {
+        if matches!(line.status, NodeStatus::Blocked | NodeStatus::Skipped) {
+            *self.left_out.entry(status_word(line.status)).or_default() += 1;
+        } else if line.is_over() {
             self.end(&line, now);
         } else if self.is_due(&line, now) {
             self.draw(&line, now);
+        }
+    }
+
+    fn tell_left_out(&mut self) {
+        for (status, nodes) in std::mem::take(&mut self.left_out) {
+            self.line(&format!("  · {nodes} {} {status}", if nodes == 1 { "node" } else { "nodes" }));
         }
     }
 
@@ -144,7 +163,7 @@ fn result(line: &Line, now: f64) -> String {
             }
             parts.push(duration(line.elapsed(now)));
         }
-        status => parts.push(crate::report::status_word(status).to_owned()),
+        status => parts.push(status_word(status).to_owned()),
     }
     if line.failed > 0 {
         parts.push(format!("{} failed", count(line.failed)));

@@ -2,17 +2,23 @@
 
 use crate::cli::args::ReportArgs;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::load::reason;
 use crate::cli::place::Place;
 use crate::cli::terminal::Terminal;
 use crate::experiment::ReportItem;
+use crate::report::figures::{self, Curve};
 use crate::report::{Report, RunState, html, human, markdown};
 use crate::run::{self, Project};
+use std::path::Path;
 
 pub fn report(args: &ReportArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
     let project = place.open()?;
     let run = place.run(&project, args.run.as_deref())?;
     let report = fold(&project, &run)?;
     let items = items(&project, &run);
+    if let Some(path) = &args.svg {
+        write(path, &curves(&project, &report, &items, &args.others)?, terminal)?;
+    }
     if let Some(path) = &args.html {
         let readings = super::show::readings(&project, &report);
         let page = html::page(&report, &items, &readings, env!("CARGO_PKG_VERSION"));
@@ -24,10 +30,33 @@ pub fn report(args: &ReportArgs, place: &Place, terminal: &Terminal) -> Result<E
         terminal.value(&report.json());
     } else if args.md {
         terminal.data(&markdown::markdown(&report, &items));
-    } else if args.html.is_none() {
+    } else if args.html.is_none() && args.svg.is_none() {
         terminal.data(&human::report(&report, &items));
     }
     Ok(Exit::Ok)
+}
+
+fn write(path: &Path, text: &str, terminal: &Terminal) -> Result<(), Failure> {
+    let fail =
+        |problem| Failure::new(Exit::Usage, format!("{} cannot be written: {}", path.display(), reason(&problem)));
+    std::fs::write(path, text).map_err(fail)?;
+    terminal.say(&format!("wrote {}", path.display()));
+    Ok(())
+}
+
+/// The first metric that the file plots, of this run and of the others, each under its experiment's name.
+fn curves(project: &Project, report: &Report, items: &[ReportItem], others: &[String]) -> Result<String, Failure> {
+    let plotted = figures::wanted(report, items).into_iter().find_map(|item| match item {
+        ReportItem::Plot { metrics } => metrics.into_iter().next(),
+        ReportItem::Table { .. } => None,
+    });
+    let metric = plotted.ok_or_else(|| Failure::new(Exit::Usage, "the run has nothing to plot"))?;
+    let mut curves = Vec::new();
+    for report in std::iter::once(Ok(report.clone())).chain(others.iter().map(|run| fold(project, run))) {
+        let report = report?;
+        curves.push(Curve { name: report.experiment.clone(), ..figures::curve(&report, &metric) });
+    }
+    Ok(html::chart::standalone(&curves.iter().collect::<Vec<_>>()))
 }
 
 /// At the end of `agx run`.

@@ -6,7 +6,7 @@ use crate::cli::live::View;
 use crate::cli::load;
 use crate::cli::place::{self, Place};
 use crate::cli::report;
-use crate::cli::terminal::{Terminal, complain};
+use crate::cli::terminal::{Terminal, complain, variable};
 use crate::run::{self, Control, Project, RunEnd, RunEvent, RunOptions, RunOutcome, Subject};
 use std::sync::Arc;
 
@@ -93,5 +93,18 @@ fn pause_on_interrupt(control: &Arc<Control>) {
 
 /// `AGX_ISA` picks the kernels' instruction set: for tests and for machines that clock down; results stay the same.
 fn choose_kernels() -> Result<(), Failure> {
+    let Some(name) = variable("AGX_ISA") else { return Ok(()) };
+    #[cfg(feature = "local")]
+    {
+        use crate::model::local::kernels::{Isa, set_isa};
+        let Some(isa) = Isa::named(&name) else {
+            let known: Vec<&str> = Isa::available().into_iter().map(Isa::name).collect();
+            let failure = Failure::new(Exit::Usage, format!("AGX_ISA: this machine has no `{name}`"));
+            return Err(failure.help(format!("it has {}", known.join(", "))));
+        };
+        set_isa(isa);
+    }
+    // Without local models there are no kernels, and nothing to choose.
+    let _ = name;
     Ok(())
 }

@@ -58,7 +58,7 @@ pub fn wanted(report: &Report, items: &[ReportItem]) -> Vec<ReportItem> {
 }
 
 /// Nodes give many figures; these say most, in this order. A node that has none of them is told by its first.
-const TELLING: [&str; 7] = ["success", "loss", "precision", "recall", "accuracy", "score.mean", "count"];
+const TELLING: [&str; 8] = ["success", "loss", "accuracy", "kappa", "precision", "recall", "score.mean", "count"];
 
 /// The figures that say most, first; the others in their own order after them.
 pub fn telling(metrics: &[Metric]) -> Vec<&Metric> {
@@ -71,12 +71,12 @@ pub fn telling(metrics: &[Metric]) -> Vec<&Metric> {
 /// The iteration of the version that won, when it was measured on a curve.
 pub fn winning_iteration(report: &Report) -> Option<u32> {
     let winner = report.winner.as_deref()?;
-    let candidates = report.nodes.iter().filter(|node| node.info.op == "pick").filter_map(|node| {
+    let mut candidates = report.nodes.iter().filter(|node| node.info.op == "pick").filter_map(|node| {
         let candidates = node.detail.get("candidates")?.as_array()?;
         let won = candidates.iter().find(|it| it.get("version").and_then(Value::as_str) == Some(winner))?;
         report.node(won.get("node")?.as_str()?)
     });
-    candidates.last().map(|node| node.info.iteration)
+    candidates.next_back().map(|node| node.info.iteration)
 }
 
 /// Why a loop ended early: the node of its gate, and the reason it gave.

@@ -5,6 +5,7 @@
 
 use crate::experiment::{MetricRef, ReportItem};
 use crate::report::figures::{self, Curve, Truth};
+use crate::report::live::closing_note;
 use crate::report::text::{Cell, Table, count, figure, number, painted, plain};
 use crate::report::{NodeReport, Report, RunState, label_word, status_word};
 use crate::run::NodeStatus;
@@ -93,16 +94,8 @@ fn nonzero(value: u64) -> String {
     if value == 0 { String::new() } else { count(value) }
 }
 
-/// Why, or what came out.
 fn note(node: &NodeReport) -> String {
-    if let Some(reason) = &node.reason {
-        return plain(reason);
-    }
-    let figures = figures::telling(&node.metrics)
-        .into_iter()
-        .take(3)
-        .map(|metric| format!("{} {}", metric.name, number(metric.value)));
-    figures.collect::<Vec<_>>().join(" · ")
+    closing_note(&node.metrics, &node.detail, node.reason.as_deref())
 }
 
 fn heading(report: &Report) -> String {

@@ -5,7 +5,10 @@
 //! # Invariants
 //! Nothing here reads a clock or draws.
 
+use crate::report::figures::{is_settled, telling};
+use crate::report::text::{number, plain};
 use crate::run::{ItemCounts, ItemOutcome, Metric, NodeStatus, RunEvent};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// One node that has started.
@@ -107,8 +110,8 @@ impl Live {
                 line.seen = now;
                 line.note.clone_from(note);
             }),
-            RunEvent::NodeFinished { node, status, items, metrics, reason, .. } => {
-                self.settled += usize::from(super::figures::is_settled(*status));
+            RunEvent::NodeFinished { node, status, items, metrics, reason, detail, .. } => {
+                self.settled += usize::from(is_settled(*status));
                 if !self.lines.iter().any(|line| line.node == *node) {
                     let op = self.ops.get(node).cloned().unwrap_or_default();
                     self.lines.push(Line::finished(node, op, now));
@@ -118,12 +121,17 @@ impl Live {
                     let ItemCounts { done, cached, failed } = *items;
                     line.cached = cached;
                     line.failed = failed;
-                    line.total = line.total.max(done + cached + failed);
+                    // Progress may have counted something else than items, as the steps of a training.
+                    line.total = if line.is_over() && line.status != NodeStatus::Paused {
+                        done + cached + failed
+                    } else {
+                        line.total
+                    };
                     if matches!(status, NodeStatus::Done | NodeStatus::Cached) {
                         line.done = line.total;
                     }
                     line.seen = now;
-                    line.note = closing_note(metrics, reason.as_deref());
+                    line.note = closing_note(metrics, detail, reason.as_deref());
                 })
             }
             RunEvent::RunPaused { .. } => {
@@ -167,15 +175,20 @@ impl Line {
     }
 }
 
-/// The two figures that say most, or why there are none.
-fn closing_note(metrics: &[Metric], reason: Option<&str>) -> String {
+/// Why it did not end well, or what came out: a gate's decision, a pick's version, else the two figures that say most.
+pub fn closing_note(metrics: &[Metric], detail: &Value, reason: Option<&str>) -> String {
     if let Some(reason) = reason {
-        return super::text::plain(reason);
+        return plain(reason);
     }
-    let figures = super::figures::telling(metrics)
-        .into_iter()
-        .take(2)
-        .map(|metric| format!("{} {}", metric.name, super::text::number(metric.value)));
+    if metrics.is_empty() {
+        let version = detail.get("version").and_then(Value::as_str).map(plain);
+        let stop = detail.get("stop").and_then(Value::as_bool);
+        return version
+            .or(stop.map(|stop| if stop { "ends the loop" } else { "goes on" }.to_owned()))
+            .unwrap_or_default();
+    }
+    let figures =
+        telling(metrics).into_iter().take(2).map(|metric| format!("{} {}", metric.name, number(metric.value)));
     figures.collect::<Vec<_>>().join(" · ")
 }
 

@@ -76,7 +76,7 @@ fn step(range: f64) -> f64 {
 }
 
 fn tick_text(value: f64) -> String {
-    if value.abs() >= 10.0 {
+    if value.abs() >= 10.0 && (value - value.round()).abs() < 1e-6 {
         return number(value.round());
     }
     let text = format!("{value:.2}");
@@ -116,6 +116,22 @@ pub fn lines(curves: &[&Curve], winner: Option<u32>) -> Markup {
             }
         }
     }
+}
+
+/// As a file of its own, for a book or a paper: light and dark by the reader's wish.
+pub fn standalone(curves: &[&Curve]) -> String {
+    const STYLE: &str = "\
+        svg{--paper:#fff;--soft:#666d76;--line:#e5e1d9;--c:#2b6cb0;font:12px system-ui,sans-serif}\
+        .s1{--c:#b7672a}.s2{--c:#2f855a}.s3{--c:#805ad5}.s4{--c:#b83280}.s5{--c:#5f6b7a}\
+        @media(prefers-color-scheme:dark){svg{--paper:#15171a;--soft:#9aa1aa;--line:#2d3137;--c:#71aef0}\
+        .s1{--c:#e5a067}.s2{--c:#6cc498}.s3{--c:#b79df2}.s4{--c:#ec86bd}.s5{--c:#a3aebb}}\
+        text{fill:var(--soft)}.grid line{stroke:var(--line)}polyline{fill:none;stroke:var(--c);stroke-width:2.25}\
+        circle{fill:var(--c);stroke:var(--paper);stroke-width:1.5}.band{fill:var(--c);opacity:.13}\
+        .label{fill:var(--c);font-weight:600}";
+    let drawn = lines(curves, None).into_string();
+    let namespace = format!("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\" ");
+    let (head, body) = drawn.split_once('>').unwrap_or((&drawn, ""));
+    format!("{}><style>{STYLE}</style>{body}\n", head.replacen("<svg ", &namespace, 1))
 }
 
 fn grid(scale: &Scale) -> Markup {

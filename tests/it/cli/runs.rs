@@ -45,12 +45,13 @@ fn lab(tasks: u32) -> Desk {
     desk
 }
 
-/// Without what differs from machine to machine: digests stay the same only as long as the environment does, times never.
+/// The shape without the figures, which change with the environment's tasks.
 fn quiet(run: impl FnOnce()) {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(r"\b[0-9a-f]{64}\b", "[digest]");
     settings.add_filter(r"\b[0-9a-f]{12}\b", "[short]");
     settings.add_filter(r"\b\d+ s\b", "[time]");
+    settings.add_filter(r"[0-9]", "#");
     settings.bind(run);
 }
 
@@ -78,10 +79,25 @@ fn a_run_is_told_line_by_line_and_reported() {
         insta::assert_snapshot!("runs_status", desk.agx(&["status"]));
         insta::assert_snapshot!("runs_status_all", desk.agx(&["status", "--all"]));
         insta::assert_snapshot!("runs_show_select", desk.agx(&["show", "select@1"]));
-        insta::assert_snapshot!("runs_show_item", desk.agx(&["show", "select@1", "--item", "0"]));
-        insta::assert_snapshot!("runs_show_prompt", desk.agx(&["show", "prompt", "grade", "--task", "train-0004"]));
         insta::assert_snapshot!("runs_show_nothing", desk.agx(&["show", "selct@1"]));
     });
+    let looks: [(&[&str], &[&str]); 4] = [
+        (
+            &["show", "select@1", "--item", "0"],
+            &["── user (prompt)\n", "── assistant\n", "── critic\nscore: 4", "· kept ·"],
+        ),
+        (&["show", "evaluate:base", "--item", "0"], &["task dev-0000", "in truth "]),
+        (&["show", "prompt", "grade", "--task", "train-0004"], &["── user\nRequest: ", "score: 0 to 4"]),
+        (&["show", "prompt", "act", "--task", "dev-0001"], &["── user\n"]),
+    ];
+    for (args, shown) in looks {
+        let said = desk.agx(args);
+        for part in shown {
+            assert!(said.contains(part) && said.ends_with("-- exit 0\n"), "{part}: {said}");
+        }
+    }
+    let digest = text(&value(&desk, &["show", "train@1", "--format", "json"])["output"]);
+    assert_eq!(value(&desk, &["show", &digest[..12]])["op"], "train", "an object by the start of its digest");
     let report = value(&desk, &["report", "--json"]);
     for metric in report["metrics"].as_array().unwrap() {
         for key in ["node", "name", "iteration", "value", "n", "ci95"] {
@@ -95,6 +111,9 @@ fn a_run_is_told_line_by_line_and_reported() {
     let again = desk.path().join("again.html");
     assert_eq!(desk.code(&["report", "lab-1", "--html", "again.html"]), Some(0));
     assert_eq!(std::fs::read_to_string(again).unwrap(), page, "the same run gives the same page");
+    assert_eq!(desk.code(&["report", "--with", "lab-1", "--svg", "curves.svg"]), Some(0));
+    let curves = std::fs::read_to_string(desk.path().join("curves.svg")).unwrap();
+    assert!(curves.starts_with("<svg xmlns=") && curves.matches("class=\"series").count() == 2, "{curves}");
 }
 
 #[test]
@@ -213,4 +232,37 @@ fn a_damaged_journal_is_told_by_its_line() {
     std::fs::write(&journal, text).unwrap();
     let said = desk.agx(&["report"]);
     assert!(said.contains("journal.jsonl, line ") && said.ends_with("-- exit 2\n"), "{said}");
+}
+
+#[test]
+fn a_store_with_a_file_in_a_directory_s_place_is_told() {
+    let desk = lab(24);
+    std::fs::create_dir(desk.path().join(".agx")).unwrap();
+    desk.write(".agx/cas", "not a directory");
+    insta::assert_snapshot!("runs_bad_store", desk.agx(&["run", "lab.agx"]));
+}
+
+#[test]
+fn a_model_directory_that_is_not_whole_is_one_message() {
+    let desk = lab(24);
+    let model = |weights: &str| include_str!("lab.agx").replace("scripted = \"policy.json\"", weights);
+    desk.write("missing.agx", model("weights = path(\"nowhere\")"));
+    insta::assert_snapshot!("runs_model_missing", desk.agx(&["run", "missing.agx"]));
+    #[cfg(feature = "local")]
+    {
+        let base = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/base/policy");
+        let copy = desk.path().join("model");
+        std::fs::create_dir(&copy).unwrap();
+        for entry in std::fs::read_dir(base).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
+        }
+        desk.write("model.agx", model("weights = path(\"model\")"));
+        let weights = copy.join("model.safetensors");
+        let bytes = std::fs::read(&weights).unwrap();
+        std::fs::write(&weights, &bytes[..bytes.len() / 2]).unwrap();
+        insta::assert_snapshot!("runs_model_short", desk.agx(&["run", "model.agx"]));
+        std::fs::remove_file(&weights).unwrap();
+        insta::assert_snapshot!("runs_model_without_weights", desk.agx(&["run", "model.agx"]));
+    }
 }

@@ -124,12 +124,12 @@ impl HeadCache {
 
     /// Right side of the scores: `[width, keys]`.
     fn keys(&self, keys: usize, width: usize) -> Panels<'_> {
-        Panels::new(&self.keys, width, keys, width, 1)
+        Panels::new(Lane::plain(&self.keys), width, keys, width, 1)
     }
 
     /// Right side of the outputs: `[keys, width]`.
     fn values(&self, keys: usize, width: usize) -> Panels<'_> {
-        Panels::new(&self.values, keys, width, 1, width.div_ceil(LANES))
+        Panels::new(Lane::plain(&self.values), keys, width, 1, width.div_ceil(LANES))
     }
 }
 

@@ -13,7 +13,7 @@ use std::f64::consts::{FRAC_PI_2, LN_2, LOG2_E, SQRT_2};
 /// e to the x, x clamped to −87 ..= 88, where results are normal numbers. Coefficients: Cephes `expf` (Moshier 1989).
 #[inline(always)]
 pub fn exp<S: Simd>(s: S, x: S::V) -> S::V {
-    const COEFFICIENTS: [f32; 5] = [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1];
+    const COEFFICIENTS: [f32; 5] = [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
     let x = s.min(s.max(x, s.splat(-87.0)), s.splat(88.0));
     let n = s.round(s.mul(x, s.splat(std::f32::consts::LOG2_E)));
     // ln 2 in two parts, the first exact in few bits, so that r loses nothing.

@@ -19,30 +19,51 @@ const DEPTH: usize = 256;
 /// Rows packed at a time: with the panels they meet they fit the second-level cache.
 const HEIGHT: usize = 168;
 
-/// `out = a · b`, row-major and contiguous; with `carry`, chains go on from what `out` holds.
-pub fn matmul(isa: Isa, a: View<'_>, b: Panels<'_>, out: &mut [f32], carry: bool) {
+/// `a · b`, row-major and contiguous.
+pub fn matmul(isa: Isa, a: View<'_>, b: Panels<'_>) -> Vec<f32> {
+    let len = a.height() * b.width();
+    let mut out = Vec::with_capacity(len);
+    spread(isa, a, b, &Shared::unfilled(&mut out, len), false);
+    // SAFETY: without carrying, `spread` writes every element.
+    unsafe { out.set_len(len) };
+    out
+}
+
+/// `out += a · b`: the chains go on from what `out` holds.
+pub fn matmul_onto(isa: Isa, a: View<'_>, b: Panels<'_>, out: &mut [f32]) {
+    assert_eq!(out.len(), a.height() * b.width(), "the product has another size");
+    spread(isa, a, b, &Shared::new(out), true);
+}
+
+/// The whole product, over rayon's threads. Without `carry`, `out` need not be filled.
+fn spread(isa: Isa, a: View<'_>, b: Panels<'_>, out: &Shared<'_>, carry: bool) {
     let (rows, width) = (a.height(), b.width());
-    assert_eq!(out.len(), rows * width, "the product has another size");
-    let stride = width;
-    let shared = Shared::new(out);
-    let target = Target { out: &shared, start: 0, stride };
     let work = rows * width * a.width();
     let wanted = tasks_for(work);
     let tile_rows = most_rows(isa);
-    if rows >= wanted * tile_rows || rows >= b.count() {
-        let height = rows.div_ceil(wanted).next_multiple_of(tile_rows).min(HEIGHT);
-        each(rows.div_ceil(height).max(1), work, |task| {
+    let by_row = rows >= wanted * tile_rows || rows >= b.count();
+    let clear = |rows: Range<usize>| {
+        if !carry {
+            // SAFETY: called by the only thread yet, or for a task's own rows.
+            unsafe { out.cleared(rows.start * width..rows.end * width) };
+        }
+    };
+    let target = |row: usize| Target { out, start: row * width, stride: width };
+    if by_row {
+        let height = rows.div_ceil(wanted).next_multiple_of(tile_rows).clamp(1, HEIGHT);
+        each(rows.div_ceil(height), work, |task| {
             let range = task * height..rows.min((task + 1) * height);
-            let target = Target { start: range.start * stride, ..target };
+            clear(range.clone());
             // SAFETY: tasks have rows of their own.
-            unsafe { matmul_block(isa, a.rows(range), b, 0..b.count(), target, carry) }
+            unsafe { matmul_block(isa, a.rows(range.clone()), b, 0..b.count(), target(range.start), carry) }
         });
     } else {
+        clear(0..rows);
         let panels = b.count().div_ceil(wanted).next_multiple_of(most_panels(isa, rows.min(tile_rows), 8));
         each(b.count().div_ceil(panels), work, |task| {
             let range = task * panels..b.count().min((task + 1) * panels);
             // SAFETY: tasks have columns of their own.
-            unsafe { matmul_block(isa, a, b, range, target, carry) }
+            unsafe { matmul_block(isa, a, b, range, target(0), carry) }
         });
     }
 }
@@ -53,7 +74,7 @@ thread_local! {
 }
 
 /// The part of `a · b` in the columns of `panels`, on this thread. Element (i, j) goes to
-/// `target.start + i · target.stride + j`.
+/// `target.start + i · target.stride + j`, which must be filled (a product of depth 0 leaves it as it is).
 ///
 /// # Safety
 /// No other thread touches these elements meanwhile.
@@ -70,14 +91,6 @@ pub unsafe fn matmul_block(
     if a.height() == 0 || panels.is_empty() {
         return;
     }
-    if b.depth == 0 && !carry {
-        for i in 0..a.height() {
-            let from = target.start + i * target.stride;
-            let columns = from + panels.start * LANES..from + b.width().min(panels.end * LANES);
-            // SAFETY: the caller's promise.
-            unsafe { target.out.part(columns) }.fill(0.0);
-        }
-    }
     let tiles = balanced(a.height(), most_rows(isa));
     PACKED.with_borrow_mut(|packed| {
         let mut done = 0;
@@ -88,8 +101,10 @@ pub unsafe fn matmul_block(
             let block = a.cols(done..done + depth);
             let right = Panels { lanes: &b.lanes[done * b.step..], depth, ..b };
             let single = block.only_row();
-            if single.is_none() {
-                packed.resize(tiles.len() * depth, Lane::ZERO);
+            if single.is_none() && block.by_row {
+                if packed.len() < tiles.len() * depth {
+                    packed.resize(tiles.len() * depth, Lane::ZERO);
+                }
                 for (rows, lanes) in tiles.iter().zip(packed.chunks_mut(depth)) {
                     pack_panel(isa, block.rows(rows.clone()).transposed(), lanes);
                 }
@@ -100,7 +115,11 @@ pub unsafe fn matmul_block(
                 for (index, rows) in tiles.iter().enumerate() {
                     let left = match single {
                         Some(row) => Left { data: row, step: 1 },
-                        None => Left { data: Lane::flat(&packed[index * depth..][..depth]), step: LANES },
+                        // A tile's rows lie side by side: nothing to pack.
+                        None if !block.by_row => Left { data: &block.data[rows.start..], step: block.stride },
+                        None => {
+                            Left { data: Lane::plain(&packed[index * depth..][..depth]).as_flattened(), step: LANES }
+                        }
                     };
                     let start = target.start + rows.start * target.stride;
                     let target = Target { start, ..target };

@@ -21,9 +21,9 @@ pub mod rows;
 pub mod simd;
 mod tile;
 
-pub use matmul::{matmul, matmul_block};
+pub use matmul::{matmul, matmul_onto};
 pub use pack::{Lane, Packed, Panels, View};
-pub use parallel::{Shared, each};
+pub use parallel::filled;
 pub use simd::{Isa, isa, set_isa};
 
 #[cfg(test)]

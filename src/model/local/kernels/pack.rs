@@ -3,35 +3,34 @@
 //! # Invariants
 //! Packing moves values and never changes one. What pads a panel is zero and is never stored to a result.
 
-use super::parallel;
+use super::parallel::filled;
 use super::simd::{Isa, LANES, for_every_isa};
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Sixteen neighbours, aligned to a cache line.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C, align(64))]
 pub struct Lane(pub [f32; LANES]);
 
 impl Lane {
     pub const ZERO: Lane = Lane([0.0; LANES]);
 
-    /// The same memory as plain numbers.
-    pub fn flat(lanes: &[Lane]) -> &[f32] {
-        // SAFETY: a `Lane` is sixteen f32 without padding (64 bytes, aligned to 64).
-        unsafe { std::slice::from_raw_parts(lanes.as_ptr().cast(), lanes.len() * LANES) }
+    /// The same memory without the alignment.
+    pub fn plain(lanes: &[Lane]) -> &[[f32; LANES]] {
+        // SAFETY: a `Lane` is its array and nothing else: 64 bytes, aligned to 64.
+        unsafe { std::slice::from_raw_parts(lanes.as_ptr().cast(), lanes.len()) }
     }
 }
 
 /// A matrix in somebody's memory: rows or columns lie contiguous, the others a stride apart.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    data: &'a [f32],
+    pub(super) data: &'a [f32],
     rows: usize,
     cols: usize,
-    stride: usize,
+    pub(super) stride: usize,
     /// Whether the contiguous axis is the rows' (an ordinary matrix) or the columns' (a transposed one).
-    by_row: bool,
+    pub(super) by_row: bool,
 }
 
 impl<'a> View<'a> {
@@ -102,7 +101,7 @@ for_every_isa! {
 /// The right side of a product, `[depth, width]`: element (k, 16·p + j) is lane j of `lanes[p · panel + k · step]`.
 #[derive(Clone, Copy)]
 pub struct Panels<'a> {
-    pub(super) lanes: &'a [Lane],
+    pub(super) lanes: &'a [[f32; LANES]],
     pub(super) depth: usize,
     pub(super) width: usize,
     pub(super) panel: usize,
@@ -110,11 +109,17 @@ pub struct Panels<'a> {
 }
 
 impl<'a> Panels<'a> {
-    pub fn new(lanes: &'a [Lane], depth: usize, width: usize, panel: usize, step: usize) -> Self {
+    pub fn new(lanes: &'a [[f32; LANES]], depth: usize, width: usize, panel: usize, step: usize) -> Self {
         let panels = width.div_ceil(LANES);
         let needed = if panels == 0 || depth == 0 { 0 } else { (panels - 1) * panel + (depth - 1) * step + 1 };
         assert!(needed <= lanes.len(), "panels outside their lanes");
         Self { lanes, depth, width, panel, step }
+    }
+
+    /// An ordinary matrix whose rows are whole lanes, as it lies.
+    pub fn in_place(view: View<'a>) -> Option<Self> {
+        let fits = view.by_row && view.cols.is_multiple_of(LANES) && view.stride.is_multiple_of(LANES);
+        fits.then(|| Self::new(view.data.as_chunks().0, view.rows, view.cols, 1, view.stride / LANES))
     }
 
     pub fn width(&self) -> usize {
@@ -150,20 +155,14 @@ impl Packed {
     /// Packs a right side `[depth, width]`.
     pub fn new(isa: Isa, view: View<'_>) -> Self {
         let (depth, width) = (view.height(), view.width());
-        let mut lanes = vec![Lane::ZERO; width.div_ceil(LANES) * depth];
-        let pack = |(p, panel): (usize, &mut [Lane])| {
+        let [lanes] = filled(width.div_ceil(LANES) * depth, depth, depth * width, |p, [panel]| {
             pack_panel(isa, view.cols(p * LANES..width.min((p + 1) * LANES)), panel);
-        };
-        if depth > 0 && parallel::tasks_for(depth * width) > 1 {
-            lanes.par_chunks_mut(depth).enumerate().for_each(pack);
-        } else if depth > 0 {
-            lanes.chunks_mut(depth).enumerate().for_each(pack);
-        }
+        });
         Self { lanes, depth, width }
     }
 
     pub fn panels(&self) -> Panels<'_> {
-        Panels::new(&self.lanes, self.depth, self.width, self.depth, 1)
+        Panels::new(Lane::plain(&self.lanes), self.depth, self.width, self.depth, 1)
     }
 
     /// The matrix `[depth, width]` back, row by row.

@@ -15,6 +15,9 @@ pub const LANES: usize = 16;
 pub trait Simd: Copy {
     type V: Copy;
 
+    /// Values of `V` that can be summed into at once without leaving the registers.
+    const SUMS: usize;
+
     fn splat(self, x: f32) -> Self::V;
     fn load(self, x: &[f32; LANES]) -> Self::V;
     fn store(self, v: Self::V, out: &mut [f32; LANES]);
@@ -107,6 +110,7 @@ pub struct Portable;
 
 impl Simd for Portable {
     type V = [f32; LANES];
+    const SUMS: usize = 4;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {

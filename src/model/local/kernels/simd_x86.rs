@@ -32,6 +32,7 @@ const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 // they are given.
 impl Simd for Avx512 {
     type V = __m512;
+    const SUMS: usize = 28;
 
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
@@ -142,6 +143,7 @@ macro_rules! halves {
 // SAFETY (every block below): as above.
 impl Simd for Avx2 {
     type V = [__m256; 2];
+    const SUMS: usize = 6;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {

@@ -73,6 +73,10 @@ pub unsafe fn tile(isa: Isa, rows: usize, panels: usize, left: Left, b: Panels, 
 
 for_every_isa! {
     fn run<const ROWS: usize, const PANELS: usize>(s; left: Left<'_>, b: Panels<'_>, target: Target<'_>, carry: bool) {
+        // `most_rows` and `most_panels` never ask for more; saying so spares the compiler those tiles.
+        if ROWS * PANELS > S::SUMS {
+            unreachable!("a tile of {ROWS} rows and {PANELS} panels");
+        }
         let Panels { lanes, depth, width, panel, step } = b;
         assert!(depth > 0 && width > (PANELS - 1) * LANES && width <= PANELS * LANES);
         assert!((depth - 1) * left.step + ROWS <= left.data.len());
@@ -93,7 +97,7 @@ for_every_isa! {
         for k in 0..depth {
             // SAFETY: the assertions above, for every k below `depth`.
             let columns: [S::V; PANELS] =
-                std::array::from_fn(|j| s.load(unsafe { &lanes.get_unchecked(j * panel + k * step).0 }));
+                std::array::from_fn(|j| s.load(unsafe { lanes.get_unchecked(j * panel + k * step) }));
             for (i, row) in sums.iter_mut().enumerate() {
                 // SAFETY: as above.
                 let x = s.splat(unsafe { *left.data.get_unchecked(k * left.step + i) });

@@ -4,7 +4,7 @@
 //! Logits exist for a chunk of rows at a time and never whole. Rows of weight 0 are neither multiplied nor summed. Losses are
 //! added in the order of the rows, in f64.
 
-use super::kernels::{Packed, View, isa, math, matmul, rows};
+use super::kernels::{Packed, View, isa, math, matmul, matmul_onto, rows};
 use super::{FrozenWeight, Weight, slice, tensor};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -90,20 +90,19 @@ impl Loss {
         let size = (LOGITS / vocab.max(1)).max(16);
         for chunk in self.rows.chunks(size) {
             let gathered = gather(hidden, width, chunk);
-            let mut logits = vec![0.0; chunk.len() * vocab];
-            matmul(isa(), View::new(&gathered, chunk.len(), width), layer.forward.panels(), &mut logits, false);
+            let gathered = View::new(&gathered, chunk.len(), width);
+            let mut logits = matmul(isa(), gathered, layer.forward.panels());
             sum += self.losses(chunk, &mut logits, vocab);
             let Some(backward) = layer.backward else { continue };
             // `logits` now holds the gradient to the logits.
             let dlogits = View::new(&logits, chunk.len(), vocab);
-            let mut dhidden = vec![0.0; gathered.len()];
-            matmul(isa(), dlogits, backward.panels(), &mut dhidden, false);
+            let dhidden = matmul(isa(), dlogits, backward.panels());
             for (row, d) in chunk.iter().zip(dhidden.chunks(width)) {
                 gradients.hidden[row.at * width..][..width].copy_from_slice(d);
             }
             if layer.trained {
-                let right = Packed::new(isa(), View::new(&gathered, chunk.len(), width));
-                matmul(isa(), dlogits.transposed(), right.panels(), &mut gradients.weight, true);
+                let right = Packed::new(isa(), gathered);
+                matmul_onto(isa(), dlogits.transposed(), right.panels(), &mut gradients.weight);
             }
         }
         if layer.backward.is_some() {

@@ -4,7 +4,7 @@
 //! The gradient of a norm's weight is added row by row inside chunks of fixed size, then chunk by chunk.
 
 use super::kernels::rows;
-use super::{CHUNK, by_rows, by_rows_pair, floats, isa, slice, tensor};
+use super::{CHUNK, by_rows, floats, isa, slice, tensor};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 /// `x · weight / sqrt(mean(x²) + eps)` a row; `weight` `[width]`.
@@ -45,10 +45,9 @@ impl CustomOp2 for RmsNorm {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, w: &CpuStorage, wl: &Layout) -> Result<(CpuStorage, Shape)> {
-        let width = xl.shape().dims2()?.1;
+        let (count, width) = xl.shape().dims2()?;
         let (x, w) = (slice(x, xl)?, slice(w, wl)?);
-        let mut out = vec![0.0; x.len()];
-        by_rows(&mut out, width, |first, chunk| {
+        let [out] = by_rows(count, width, |first, [chunk]| {
             for (out, x) in chunk.chunks_mut(width).zip(x[first * width..].chunks(width)) {
                 rows::rms_norm(isa(), x, w, self.eps, out);
             }
@@ -61,10 +60,8 @@ impl CustomOp2 for RmsNorm {
         let grad = grad.contiguous()?;
         let (xs, ws, grads) = (floats(x)?, floats(w)?, floats(&grad)?);
         let (xs, ws, grads) = (&*xs, &*ws, &*grads);
-        let mut dx = vec![0.0; xs.len()];
-        let mut partial = vec![0.0; count.div_ceil(CHUNK) * CHUNK * width];
-        // The first row of every chunk of `partial` collects the chunk; chunks of both outputs run in step.
-        by_rows_pair(&mut dx, &mut partial, width, |first, dx, partial| {
+        // The first row of every chunk of `partial` collects the chunk.
+        let [dx, partial] = by_rows(count, width, |first, [dx, partial]| {
             let from = first * width;
             for ((dx, x), grad) in dx.chunks_mut(width).zip(xs[from..].chunks(width)).zip(grads[from..].chunks(width)) {
                 rows::rms_norm_back(isa(), x, ws, grad, self.eps, dx, &mut partial[..width]);
@@ -86,10 +83,9 @@ impl CustomOp2 for SwiGlu {
     }
 
     fn cpu_fwd(&self, gate: &CpuStorage, gl: &Layout, up: &CpuStorage, ul: &Layout) -> Result<(CpuStorage, Shape)> {
-        let width = gl.shape().dims2()?.1;
+        let (count, width) = gl.shape().dims2()?;
         let (gate, up) = (slice(gate, gl)?, slice(up, ul)?);
-        let mut out = vec![0.0; gate.len()];
-        by_rows(&mut out, width, |first, chunk| {
+        let [out] = by_rows(count, width, |first, [chunk]| {
             let part = first * width..first * width + chunk.len();
             rows::swiglu(isa(), &gate[part.clone()], &up[part], chunk);
         });
@@ -97,12 +93,11 @@ impl CustomOp2 for SwiGlu {
     }
 
     fn bwd(&self, gate: &Tensor, up: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let width = gate.dims2()?.1;
+        let (count, width) = gate.dims2()?;
         let grad = grad.contiguous()?;
         let (gates, ups, grads) = (floats(gate)?, floats(up)?, floats(&grad)?);
         let (gates, ups, grads) = (&*gates, &*ups, &*grads);
-        let (mut dgate, mut dup) = (vec![0.0; gates.len()], vec![0.0; gates.len()]);
-        by_rows_pair(&mut dgate, &mut dup, width, |first, dgate, dup| {
+        let [dgate, dup] = by_rows(count, width, |first, [dgate, dup]| {
             let part = first * width..first * width + dgate.len();
             rows::swiglu_back(isa(), &gates[part.clone()], &ups[part.clone()], &grads[part], dgate, dup);
         });
@@ -118,10 +113,13 @@ impl CustomOp2 for Add {
     }
 
     fn cpu_fwd(&self, a: &CpuStorage, al: &Layout, b: &CpuStorage, bl: &Layout) -> Result<(CpuStorage, Shape)> {
-        let width = al.shape().dims2()?.1;
-        let b = slice(b, bl)?;
-        let mut out = slice(a, al)?.to_vec();
-        by_rows(&mut out, width, |first, chunk| rows::add(isa(), &b[first * width..][..chunk.len()], chunk));
+        let (count, width) = al.shape().dims2()?;
+        let (a, b) = (slice(a, al)?, slice(b, bl)?);
+        let [out] = by_rows(count, width, |first, [chunk]| {
+            let part = first * width..first * width + chunk.len();
+            chunk.copy_from_slice(&a[part.clone()]);
+            rows::add(isa(), &b[part], chunk);
+        });
         Ok((CpuStorage::F32(out), al.shape().clone()))
     }
 

@@ -3,7 +3,7 @@
 //! # Invariants
 //! A frozen weight gets no gradient and is packed once. Nothing is split over the summed axis.
 
-use super::kernels::{Packed, View, isa, matmul};
+use super::kernels::{Packed, Panels, View, isa, matmul, matmul_onto};
 use super::{floats, slice, tensor};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use std::sync::{Arc, OnceLock};
@@ -87,15 +87,12 @@ pub fn linear(x: &Tensor, weight: &Weight) -> Result<Tensor> {
     }
 }
 
-/// `a · b` for packed `b`.
-fn product(a: View<'_>, b: &Packed) -> Vec<f32> {
-    let mut out = vec![0.0; a.height() * b.panels().width()];
-    matmul(isa(), a, b.panels(), &mut out, false);
-    out
-}
-
-fn pack(view: View<'_>) -> Packed {
-    Packed::new(isa(), view)
+/// `a · b`; packs `b` where it cannot be read as it lies.
+fn product(a: View<'_>, b: View<'_>) -> Vec<f32> {
+    match Panels::in_place(b) {
+        Some(panels) => matmul(isa(), a, panels),
+        None => matmul(isa(), a, Packed::new(isa(), b).panels()),
+    }
 }
 
 struct Frozen(Arc<FrozenWeight>);
@@ -107,14 +104,14 @@ impl CustomOp1 for Frozen {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (rows, width) = layout.shape().dims2()?;
-        let y = product(View::new(slice(x, layout)?, rows, width), &self.0.forward);
+        let y = matmul(isa(), View::new(slice(x, layout)?, rows, width), self.0.forward.panels());
         Ok((CpuStorage::F32(y), (rows, self.0.out).into()))
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let grad = grad.contiguous()?;
         let (rows, out) = grad.dims2()?;
-        let dx = product(View::new(&floats(&grad)?, rows, out), self.0.backward());
+        let dx = matmul(isa(), View::new(&floats(&grad)?, rows, out), self.0.backward().panels());
         Ok(Some(tensor(dx, x.shape().clone())?))
     }
 }
@@ -128,8 +125,8 @@ impl CustomOp2 for Trained {
 
     fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, w: &CpuStorage, wl: &Layout) -> Result<(CpuStorage, Shape)> {
         let ((rows, width), (out, _)) = (xl.shape().dims2()?, wl.shape().dims2()?);
-        let weight = pack(View::new(slice(w, wl)?, out, width).transposed());
-        let y = product(View::new(slice(x, xl)?, rows, width), &weight);
+        let weight = View::new(slice(w, wl)?, out, width);
+        let y = product(View::new(slice(x, xl)?, rows, width), weight.transposed());
         Ok((CpuStorage::F32(y), (rows, out).into()))
     }
 
@@ -138,8 +135,8 @@ impl CustomOp2 for Trained {
         let grad = grad.contiguous()?;
         let (xs, ws, grads) = (floats(x)?, floats(w)?, floats(&grad)?);
         let grads = View::new(&grads, rows, out);
-        let dx = product(grads, &pack(View::new(&ws, out, width)));
-        let dw = product(grads.transposed(), &pack(View::new(&xs, rows, width)));
+        let dx = product(grads, View::new(&ws, out, width));
+        let dw = product(grads.transposed(), View::new(&xs, rows, width));
         Ok((Some(tensor(dx, (rows, width))?), Some(tensor(dw, (out, width))?)))
     }
 }
@@ -172,11 +169,11 @@ impl CustomOp3 for Lora {
     ) -> Result<(CpuStorage, Shape)> {
         let ((rows, width), (rank, _)) = (xl.shape().dims2()?, al.shape().dims2()?);
         let x = View::new(slice(x, xl)?, rows, width);
-        let a = pack(View::new(slice(a, al)?, rank, width).transposed());
-        let b = pack(View::new(slice(b, bl)?, self.base.out, rank).transposed());
-        let mut y = product(x, &self.base.forward);
-        let low = self.scaled(product(x, &a));
-        matmul(isa(), View::new(&low, rows, rank), b.panels(), &mut y, true);
+        let a = View::new(slice(a, al)?, rank, width);
+        let b = Packed::new(isa(), View::new(slice(b, bl)?, self.base.out, rank).transposed());
+        let mut y = matmul(isa(), x, self.base.forward.panels());
+        let low = self.scaled(product(x, a.transposed()));
+        matmul_onto(isa(), View::new(&low, rows, rank), b.panels(), &mut y);
         Ok((CpuStorage::F32(y), (rows, self.base.out).into()))
     }
 
@@ -193,13 +190,13 @@ impl CustomOp3 for Lora {
         let (xs, aas, bs, grads) = (floats(x)?, floats(a)?, floats(b)?, floats(&grad)?);
         let (xs, grads) = (View::new(&xs, rows, width), View::new(&grads, rows, out));
         let (a, b) = (View::new(&aas, rank, width), View::new(&bs, out, rank));
-        let low = self.scaled(product(xs, &pack(a.transposed())));
-        let db = product(grads.transposed(), &pack(View::new(&low, rows, rank)));
-        let dlow = self.scaled(product(grads, &pack(b)));
+        let low = self.scaled(product(xs, a.transposed()));
+        let db = product(grads.transposed(), View::new(&low, rows, rank));
+        let dlow = self.scaled(product(grads, b));
         let dlow = View::new(&dlow, rows, rank);
-        let da = product(dlow.transposed(), &pack(xs));
-        let mut dx = product(grads, self.base.backward());
-        matmul(isa(), dlow, pack(a).panels(), &mut dx, true);
+        let da = product(dlow.transposed(), xs);
+        let mut dx = matmul(isa(), grads, self.base.backward().panels());
+        matmul_onto(isa(), dlow, Packed::new(isa(), a).panels(), &mut dx);
         Ok((Some(tensor(dx, (rows, width))?), Some(tensor(da, (rank, width))?), Some(tensor(db, (out, rank))?)))
     }
 }

@@ -25,9 +25,8 @@ pub use embed::{embed, select_rows};
 pub use linear::{FrozenWeight, Weight, linear};
 pub use rope::{RopeTables, rope};
 
-use super::kernels::{self, isa};
+use super::kernels::{self, filled, isa};
 use candle_core::{CpuStorage, Device, Layout, Result, Storage, Tensor, bail};
-use rayon::prelude::*;
 use std::ops::{Deref, Range};
 
 /// Where sequences begin in packed rows.
@@ -120,29 +119,12 @@ fn tensor(data: Vec<f32>, shape: impl Into<candle_core::Shape>) -> Result<Tensor
 /// Rows a task works on when work goes row by row; fixed, because gradients over rows are added chunk by chunk.
 const CHUNK: usize = 32;
 
-/// Fills `out`, `width` a row, in chunks of [`CHUNK`] rows: `fill(first row, chunk)`.
-fn by_rows(out: &mut [f32], width: usize, fill: impl Fn(usize, &mut [f32]) + Sync) {
-    if width == 0 {
-        return;
-    }
-    // An elementwise pass costs about as much an element as a short chain does.
-    if kernels::parallel::tasks_for(out.len() * 8) > 1 {
-        out.par_chunks_mut(CHUNK * width).enumerate().for_each(|(i, chunk)| fill(i * CHUNK, chunk));
-    } else {
-        out.chunks_mut(CHUNK * width).enumerate().for_each(|(i, chunk)| fill(i * CHUNK, chunk));
-    }
-}
-
-/// As [`by_rows`] for two outputs of the same width.
-fn by_rows_pair(a: &mut [f32], b: &mut [f32], width: usize, fill: impl Fn(usize, &mut [f32], &mut [f32]) + Sync) {
-    if width == 0 {
-        return;
-    }
-    let size = CHUNK * width;
-    if kernels::parallel::tasks_for(a.len() * 8) > 1 {
-        let pairs = a.par_chunks_mut(size).zip(b.par_chunks_mut(size)).enumerate();
-        pairs.for_each(|(i, (a, b))| fill(i * CHUNK, a, b));
-    } else {
-        a.chunks_mut(size).zip(b.chunks_mut(size)).enumerate().for_each(|(i, (a, b))| fill(i * CHUNK, a, b));
-    }
+/// New rows of `width` values in N tensors, filled chunk by chunk: `fill(first row, chunk of every tensor)`.
+fn by_rows<const N: usize>(
+    rows: usize,
+    width: usize,
+    fill: impl Fn(usize, [&mut [f32]; N]) + Send + Sync,
+) -> [Vec<f32>; N] {
+    // An elementwise pass costs about as much an element as a chain of eight does.
+    filled(rows * width, CHUNK * width, rows * width * 8, |task, chunks| fill(task * CHUNK, chunks))
 }

@@ -65,9 +65,8 @@ struct Rope {
 
 impl Rope {
     fn turned(&self, x: &[f32], width: usize, turn: f32) -> Vec<f32> {
-        let mut out = vec![0.0; x.len()];
         let pairs = self.tables.pairs;
-        by_rows(&mut out, width, |first, chunk| {
+        let [out] = by_rows(self.positions.len(), width, |first, [chunk]| {
             for (i, row) in chunk.chunks_mut(width).enumerate() {
                 let at = self.positions[first + i] as usize * pairs;
                 let (cos, sin) = (&self.tables.cos[at..at + pairs], &self.tables.sin[at..at + pairs]);
