@@ -92,6 +92,11 @@ const ALL: &[Explanation] = &[
     code("E0216", "a name is due", "The field takes the name of a declaration, not a value."),
     code("E0217", "no split", "A split is named by its environment: `desk.dev`."),
     code(
+        "E0218",
+        "a constant that needs itself",
+        "A `let` may use others in any order, but not, through them, itself.",
+    ),
+    code(
         "E0302",
         "a number without its unit",
         "Tokens, times, money and memory are types of their own: `context = 512 tokens`. A bare number could be anything.",

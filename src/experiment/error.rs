@@ -38,6 +38,7 @@ pub enum CheckError {
     OneSource { span: Span },
     NotName { span: Span, what: &'static str },
     NotSplit { span: Span },
+    Circular { span: Span, name: String, declared: Span },
     Unused { span: Span, name: String, what: &'static str },
     UnusedRows { span: Span, name: String },
     // Types and units.
@@ -235,6 +236,13 @@ impl From<CheckError> for Diagnostic {
                 Diagnostic::error("E0217", "a split is named by its environment", span, "no `ENV.SPLIT`")
                     .help("write the environment before it: `desk.dev`")
             }
+            CheckError::Circular { span, name, declared } => Diagnostic::error(
+                "E0218",
+                format!("the value of `{name}` needs itself"),
+                span,
+                "goes round in a circle",
+            )
+            .label(declared, "declared here"),
             CheckError::Unused { span, name, what } => {
                 Diagnostic::warning("W0201", format!("nothing uses the {what} `{name}`"), span, "declared here")
                     .help("remove it, or begin its name with `_`")

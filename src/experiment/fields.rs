@@ -92,9 +92,13 @@ impl Checker<'_> {
                 self.unknown_field(name.span, &name.value, owner, known, broken);
                 continue;
             };
-            if let Some(first) = entries.get(name.value.as_str()) {
+            let broken = |entry: &Entry| matches!(entry.kind, EntryKind::Broken);
+            if let Some(first) = entries.get(name.value.as_str()).filter(|first| !broken(first) && !broken(entry)) {
                 let first = first.key.span;
                 self.error(CheckError::FieldTwice { span: name.span, name: name.value.clone(), first });
+                continue;
+            }
+            if entries.contains_key(name.value.as_str()) && broken(entry) {
                 continue;
             }
             entries.insert(&name.value, entry);

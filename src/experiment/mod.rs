@@ -52,32 +52,12 @@ pub struct World<'a> {
 /// Checks a file. `overrides` are the `--set name=value` of the command line. There is an experiment if and only if no
 /// diagnostic is an error, of these or of the writing.
 pub fn check(file: &File, overrides: &[(String, String)], world: World) -> (Option<Experiment>, Vec<Diagnostic>) {
-    let mut checker = Checker {
-        world,
-        errors: Vec::new(),
-        symbols: Symbols::of(file),
-        unstable: Vec::new(),
-        constants: BTreeMap::new(),
-        locals: BTreeMap::new(),
-        envs: Vec::new(),
-        datasets: Vec::new(),
-        models: Vec::new(),
-        prompts: Vec::new(),
-        critics: Vec::new(),
-        trainers: Vec::new(),
-        rule_items: Vec::new(),
-        rules: Vec::new(),
-    };
+    let mut checker = Checker::new(file, world);
     let experiment = checker.file(file, overrides);
-    let mut errors = checker.errors;
-    let mut seen: Vec<Diagnostic> = Vec::new();
-    for diagnostic in errors.drain(..).map(Diagnostic::from) {
-        // A rule that two selections use is typed twice: its mistakes are told once.
-        if !seen.contains(&diagnostic) {
-            seen.push(diagnostic);
-        }
-    }
-    seen.sort_by_key(|diagnostic| (diagnostic.primary(), diagnostic.code));
+    let mut seen: Vec<Diagnostic> = checker.errors.into_iter().map(Diagnostic::from).collect();
+    seen.sort_by(|a, b| (a.primary(), a.code, &a.message).cmp(&(b.primary(), b.code, &b.message)));
+    // A rule that two selections use is typed twice: its mistakes are told once.
+    seen.dedup();
     let sound = file.sound && !seen.iter().any(Diagnostic::is_error);
     (experiment.filter(|_| sound), seen)
 }
@@ -102,6 +82,10 @@ struct Checker<'a> {
     symbols: Symbols,
     unstable: Vec<(String, Span)>,
     constants: BTreeMap<String, Option<Value>>,
+    /// `let`s that are not evaluated yet: their order in the file means nothing.
+    pending: BTreeMap<String, ast::Expr>,
+    /// How many of them wait for each other.
+    waiting: usize,
     /// Arguments of the rule that is being typed.
     locals: BTreeMap<String, Option<Value>>,
     envs: Slots<EnvInfo>,
@@ -113,6 +97,29 @@ struct Checker<'a> {
     rule_items: Vec<ast::Rule>,
     /// One for each way a rule is used.
     rules: Vec<Named<Rule>>,
+}
+
+impl<'a> Checker<'a> {
+    fn new(file: &File, world: World<'a>) -> Self {
+        Self {
+            world,
+            errors: Vec::new(),
+            symbols: Symbols::of(file),
+            unstable: Vec::new(),
+            constants: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            waiting: 0,
+            locals: BTreeMap::new(),
+            envs: Vec::new(),
+            datasets: Vec::new(),
+            models: Vec::new(),
+            prompts: Vec::new(),
+            critics: Vec::new(),
+            trainers: Vec::new(),
+            rule_items: Vec::new(),
+            rules: Vec::new(),
+        }
+    }
 }
 
 impl Checker<'_> {
@@ -226,7 +233,10 @@ impl Checker<'_> {
         for item in &file.items {
             match &item.kind {
                 ItemKind::Experiment(experiment) => match &found {
-                    Some(_) => self.later(experiment.name.span, "a second experiment in a file"),
+                    Some(_) => {
+                        self.symbols.everything_used = true;
+                        self.later(experiment.name.span, "a second experiment in a file");
+                    }
                     None if item.unreliable => found = Some((item.span, None)),
                     None => {
                         let checked = self.experiment(experiment, &file.doc);

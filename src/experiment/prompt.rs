@@ -62,6 +62,8 @@ struct Reading<'p> {
     answer: Option<Span>,
     seen: Vec<Seen>,
     broken: bool,
+    /// Part of this message could not be read.
+    lost: bool,
 }
 
 const FILTERS: [&str; 5] = ["transcript", "json", "lines", "bullets", "truncate"];
@@ -77,6 +79,7 @@ impl Checker<'_> {
             answer: None,
             seen: Vec::new(),
             broken: prompt.broken,
+            lost: false,
         };
         for parameter in &prompt.parameters {
             let root = self.parameter(&parameter.ty, &mut reading.env);
@@ -103,6 +106,7 @@ impl Checker<'_> {
                 self.error(CheckError::SystemLate { span: message.role.span });
             }
             reading.broken |= message.template.broken;
+            reading.lost = message.template.broken;
             let pieces = self.pieces(&message.template.pieces, &mut reading);
             messages.push(TemplateMessage { role, pieces });
         }
@@ -314,6 +318,10 @@ impl Checker<'_> {
             };
         }
         let Some(root) = self.root(path, reading) else {
+            // A loop that could not be read may have named it.
+            if reading.lost {
+                return None;
+            }
             let names = reading.roots.iter().map(|(name, _)| name.as_str()).chain(["answer"]);
             let near = similar(&first.value, names.clone());
             let known = names.map(str::to_owned).collect();
@@ -448,5 +456,58 @@ fn words(shape: &Shape) -> &'static str {
         Shape::List(_) => "a list",
         Shape::Trajectory => "a trajectory",
         Shape::Record => "a record",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Diagnostic;
+    use crate::env::{Field, Visibility};
+    use crate::experiment::World;
+    use crate::syntax;
+    use std::path::Path;
+    use std::sync::LazyLock;
+
+    /// An environment with what the built-in ones lack: optional fields, and fields for one reader only.
+    fn schema() -> &'static Schema {
+        static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+            let field = |name, optional, agent, critic| {
+                let visible = Visibility { agent, critic };
+                Field { name, ty: FieldType::Text, optional, visible, doc: "" }
+            };
+            let task = vec![field("note", true, true, true), field("rubric", false, false, true)];
+            Schema { name: "test", task, metrics: vec!["success"], offers: Vec::new(), doc: "" }
+        });
+        &SCHEMA
+    }
+
+    /// The codes of a prompt with this text, read by an agent.
+    fn codes(text: &str) -> Vec<&'static str> {
+        let file = format!("prompt p(task: test.Task) {{ user \"\"\"{text}\"\"\" }}\nenv test {{}}\n");
+        let (file, diagnostics) = syntax::parse(&file);
+        assert!(diagnostics.is_empty(), "{diagnostics:?}");
+        let mut checker = Checker::new(&file, World { root: Path::new(""), exists: &|_| true });
+        let spec = crate::env::EnvSpec { kind: crate::env::EnvKind::Desk, splits: Vec::new(), max_steps: 1 };
+        let info = crate::experiment::EnvInfo { spec, schema: schema() };
+        checker.envs.push(crate::experiment::Named { name: "test".to_owned(), it: Some(info) });
+        let ast::ItemKind::Prompt(prompt) = &file.items[0].kind else { unreachable!() };
+        let it = checker.prompt(prompt);
+        checker.prompts.push(crate::experiment::Named { name: "p".to_owned(), it });
+        checker.agent_prompt(0, EnvId(0), prompt.body);
+        checker.errors.into_iter().map(|error| Diagnostic::from(error).code).collect()
+    }
+
+    #[test]
+    fn what_may_be_absent_is_used_where_it_is_known() {
+        assert_eq!(codes("{{ task.note }}"), ["E0409"]);
+        assert!(codes("{% if task.note is known %}{{ task.note }}{% end %}").is_empty());
+        assert_eq!(codes("{% if task.note is known %}x{% end %}{{ task.note }}"), ["E0409"]);
+    }
+
+    #[test]
+    fn a_field_reaches_only_the_reader_it_is_for() {
+        assert_eq!(codes("{{ task.rubric }}"), ["E0405"]);
+        assert_eq!(codes("{{ task | json }}"), ["E0405"], "a whole record shows each of its fields");
     }
 }

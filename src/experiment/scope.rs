@@ -9,6 +9,9 @@ use crate::syntax::ast::{Declared, File, Imported, ItemKind, ItemWord, Name};
 use crate::syntax::similar::similar;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// After so many unknown names nothing is proposed: each proposal reads all names.
+const MOST_MISSES: usize = 100;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Env,
@@ -83,6 +86,7 @@ pub struct Symbols {
     nameless: BTreeSet<Kind>,
     anything_nameless: bool,
     pub duplicates: Vec<(Name, Span)>,
+    misses: usize,
     pub everything_used: bool,
     pub oracle_used: bool,
 }
@@ -169,7 +173,9 @@ impl Symbols {
         if self.anything_nameless || self.nameless.contains(&kind) {
             return Ok(None);
         }
-        let near = similar(&name.value, self.names(kind));
+        self.misses += 1;
+        let names = if self.misses > MOST_MISSES { Vec::new() } else { self.names(kind).collect() };
+        let near = similar(&name.value, names);
         // What may have been meant is not unused.
         for near in &near {
             if let Some(symbol) = self.table.get_mut(near) {

@@ -61,6 +61,9 @@ impl Value {
 /// The types a param may have.
 const TYPES: [&str; 9] = ["int", "float", "ratio", "text", "bool", "tokens", "duration", "money", "memory"];
 
+/// `let`s that wait for each other; deeper is not readable, and the stack ends somewhere.
+const MOST_WAITING: usize = 100;
+
 /// The largest whole number a file may write: beyond it `f64` no longer counts by ones.
 const MOST: f64 = 9_007_199_254_740_992.0;
 
@@ -76,9 +79,16 @@ impl Checker<'_> {
         }
         for item in &file.items {
             if let ItemKind::Let { name, value } = &item.kind {
-                let value = if item.unreliable { None } else { self.value(value) };
-                self.constants.insert(name.value.clone(), value);
+                if item.unreliable {
+                    self.constants.insert(name.value.clone(), None);
+                } else {
+                    self.pending.insert(name.value.clone(), value.clone());
+                }
             }
+        }
+        while let Some((name, value)) = self.pending.pop_first() {
+            let value = self.value(&value);
+            self.constants.insert(name, value);
         }
         let place = file.items.first().map_or(Span::default(), |item| item.span);
         for (name, _) in overrides {
@@ -284,6 +294,21 @@ impl Checker<'_> {
                 }
             };
         }
+        if !self.locals.contains_key(&text)
+            && let Some(expr) = self.pending.remove(&text)
+        {
+            self.symbols.mark(&text);
+            self.waiting += 1;
+            let value = if self.waiting > MOST_WAITING {
+                self.error(CheckError::NoValue { span });
+                None
+            } else {
+                self.value(&expr)
+            };
+            self.waiting -= 1;
+            self.constants.insert(text, value.clone());
+            return value;
+        }
         if let Some(value) = self.locals.get(&text).or_else(|| self.constants.get(&text)) {
             let value = value.clone();
             self.symbols.mark(&text);
@@ -291,6 +316,10 @@ impl Checker<'_> {
         }
         match self.symbols.find(&text) {
             Some((None, _)) => None,
+            Some((Some(Kind::Constant), declared)) => {
+                self.error(CheckError::Circular { span, name: text, declared });
+                None
+            }
             Some((Some(found), declared)) => {
                 self.symbols.mark(&text);
                 let wanted = Kind::Param;
@@ -310,7 +339,11 @@ impl Checker<'_> {
 
     fn quantity(&mut self, quantity: &Quantity, span: Span) -> Option<Value> {
         let digits = &quantity.digits.value;
-        let number: f64 = digits.parse().ok().filter(|number: &f64| number.is_finite() && *number <= MOST)?;
+        let number: f64 = digits.parse().unwrap_or(f64::INFINITY);
+        if number > MOST {
+            self.out_of_range(span, "a number", number, 0.0, MOST);
+            return None;
+        }
         let whole = number.fract() == 0.0 && !digits.contains(['e', 'E']);
         if let Some(per) = &quantity.per {
             let fits = per.value == "task" && whole && !quantity.percent && quantity.unit.is_none();

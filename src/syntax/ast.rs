@@ -59,7 +59,7 @@ pub enum ItemKind {
     },
     Param {
         name: Name,
-        ty: Type,
+        ty: Box<Type>,
         default: Expr,
     },
     Let {
@@ -167,7 +167,7 @@ pub enum EntryKind {
     /// `key { … }`
     Block(Block),
     /// `key: type`
-    Type(Type),
+    Type(Box<Type>),
     /// The key could be read, the rest not.
     Broken,
 }

@@ -65,6 +65,20 @@ impl SyntaxError {
     }
 }
 
+/// What other languages write, and this one does not.
+fn habit(found: &str) -> Option<&'static str> {
+    Some(match found.trim_matches('`') {
+        "#" | "/*" => "a comment begins with `//`",
+        "'" | "\u{201c}" | "\u{201d}" | "\u{2018}" | "\u{2019}" => "a string stands between `\"` and `\"`",
+        "&&" | "&" => "write `and`",
+        "!" => "write `not`",
+        ";" => "nothing ends a line: leave `;` out",
+        "==" => "a field is given by one `=`",
+        "=" => "two values are compared by `==`",
+        _ => return None,
+    })
+}
+
 fn partner(bracket: char) -> char {
     match bracket {
         '{' => '}',
@@ -126,7 +140,11 @@ impl From<SyntaxError> for Diagnostic {
                     [one] => format!("{one} is missing"),
                     _ => "cannot be read".to_owned(),
                 };
-                Diagnostic::error("E0101", message, span, label)
+                let diagnostic = Diagnostic::error("E0101", message, span, label);
+                match habit(&found) {
+                    Some(help) => diagnostic.help(help),
+                    None => diagnostic,
+                }
             }
             SyntaxError::UnclosedString { .. } => {
                 Diagnostic::error("E0102", "the string has no end", span, "opened here, and the line ends")

@@ -27,12 +27,18 @@ pub fn miss(rule: Rule, text: &str, offset: usize) -> Option<Miss> {
     let mut expected: Vec<&'static str> = positives.into_iter().filter_map(words).collect();
     expected.sort_unstable_by_key(|words| (words.starts_with("the end"), *words));
     expected.dedup();
+    if expected.contains(&"a value") {
+        expected.retain(|words| !VALUES.contains(words));
+    }
     if expected.len() > 1 {
         // What could go on is of interest only where something must.
         expected.retain(|words| !OPTIONAL.contains(words));
     }
     Some(Miss { at: offset + at, expected })
 }
+
+/// Kinds of values.
+const VALUES: &[&str] = &["a name", "a number", "a string", "`\"\"\"`"];
 
 const OPTIONAL: &[&str] = &["an operator", "the end", "`@VERSION`"];
 
@@ -47,7 +53,14 @@ pub fn found(text: &str, at: usize) -> (String, Span) {
         return ("the end of the line".to_owned(), Span::new(at, at));
     }
     let word = |c: char| c.is_alphanumeric() || c == '_';
-    let length = if word(first) { rest.find(|c| !word(c)).unwrap_or(rest.len()) } else { first.len_utf8() };
+    let sign = |c: char| "=<>!&".contains(c);
+    let run = |same: &dyn Fn(char) -> bool| rest.find(|c| !same(c)).unwrap_or(rest.len());
+    let length = match first {
+        first if word(first) => run(&word),
+        first if sign(first) => run(&sign),
+        _ if rest.starts_with("/*") => 2,
+        first => first.len_utf8(),
+    };
     let shown: String = rest[..length].chars().take(40).collect();
     (format!("`{shown}`"), Span::new(at, at + length))
 }

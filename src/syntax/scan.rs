@@ -7,9 +7,13 @@
 use crate::base::Span;
 use crate::syntax::ast::{Comment, CommentKind};
 use crate::syntax::error::SyntaxError;
+use std::collections::BTreeSet;
 
 /// Brackets within brackets: far above any real file, far below what the stack holds.
 pub const MAX_DEPTH: usize = 48;
+
+/// More would be noise: the file is something else.
+pub const MOST_ERRORS: usize = 300;
 
 #[derive(Debug, Default)]
 pub struct Scan {
@@ -24,6 +28,8 @@ pub struct Scan {
     pub mended: Vec<(usize, String)>,
     /// The rest of the text belongs to a text block without an end.
     pub cut: bool,
+    /// Where the items begin whose brackets do not pair.
+    odd: BTreeSet<usize>,
 }
 
 impl Scan {
@@ -50,8 +56,14 @@ struct Open {
 struct Scanner<'a> {
     text: &'a str,
     at: usize,
+    /// Where the item begins that the scan is in.
+    item: usize,
+    /// Items whose brackets are known not to pair.
+    careful: BTreeSet<usize>,
     line: usize,
     line_start: usize,
+    /// Of this line.
+    indent: usize,
     open: Vec<Open>,
     /// Lines outside text blocks since the last item began: where their text begins, and how far in.
     lines: Vec<(usize, usize)>,
@@ -62,28 +74,36 @@ struct Scanner<'a> {
     scan: Scan,
 }
 
+/// Scans once; and where brackets do not pair, once more with an eye on the indentation, which knows better which of
+/// them is missing.
 pub fn scan(text: &str) -> Scan {
-    let mut scanner = Scanner {
-        text,
-        at: if text.starts_with('\u{feff}') { 3 } else { 0 },
-        line: 0,
-        line_start: 0,
-        open: Vec::new(),
-        lines: Vec::new(),
-        forgiven: None,
-        suspect: None,
-        scan: Scan::default(),
-    };
-    scanner.run();
-    scanner.scan
+    let first = Scanner::new(text, BTreeSet::new()).run();
+    if first.odd.is_empty() || first.fatal { first } else { Scanner::new(text, first.odd).run() }
 }
 
-impl Scanner<'_> {
+impl<'t> Scanner<'t> {
+    fn new(text: &'t str, careful: BTreeSet<usize>) -> Self {
+        Self {
+            text,
+            at: if text.starts_with('\u{feff}') { 3 } else { 0 },
+            item: 0,
+            careful,
+            line: 0,
+            line_start: 0,
+            indent: 0,
+            open: Vec::new(),
+            lines: Vec::new(),
+            forgiven: None,
+            suspect: None,
+            scan: Scan::default(),
+        }
+    }
+
     fn rest(&self) -> &str {
         &self.text[self.at..]
     }
 
-    fn run(&mut self) {
+    fn run(mut self) -> Scan {
         let mut tabs = Vec::new();
         let mut fresh = true;
         while let Some(next) = self.rest().chars().next() {
@@ -110,18 +130,23 @@ impl Scanner<'_> {
                     let span = Span::new(self.at, self.at + control.len_utf8());
                     self.scan.errors.push(SyntaxError::Control { span, character: control });
                     self.scan.fatal = true;
-                    return;
                 }
                 other => self.at += other.len_utf8(),
             }
+            if self.scan.errors.len() >= MOST_ERRORS {
+                let span = Span::new(self.at, self.at);
+                self.scan.errors.push(SyntaxError::TooMany { span, most: MOST_ERRORS });
+                self.scan.fatal = true;
+            }
             if self.scan.fatal {
-                return;
+                return self.scan;
             }
         }
         self.unclosed(self.text.len());
         if let Some(first) = tabs.first() {
             self.scan.errors.push(SyntaxError::Tabs { first: *first, all: tabs });
         }
+        self.scan
     }
 
     /// Notes tabs in the indentation, and closes what is open when an item begins.
@@ -134,8 +159,10 @@ impl Scanner<'_> {
         if indent == 0 && opens_item(line) {
             self.unclosed(self.at);
             self.lines.clear();
+            self.item = self.at;
         }
         self.at += indent;
+        self.indent = indent;
         if !self.rest().starts_with(['\n', '\r']) && !self.rest().starts_with("//") {
             self.lines.push((self.at, indent));
         }
@@ -170,17 +197,22 @@ impl Scanner<'_> {
         let start = self.at - hashes;
         let closing = format!("\"\"\"{}", "#".repeat(hashes));
         let body = self.at + 3;
-        match self.text[body..].find(&closing) {
-            Some(length) => self.go_to(body + length + closing.len()),
-            None => {
-                let span = Span::new(start, body);
-                self.scan.errors.push(SyntaxError::UnclosedTemplate { span, closing });
-                self.scan.cut = true;
-                self.open.clear();
-                self.blank(start, self.text.len());
-                self.go_to(self.text.len());
-            }
+        let closed = self.text[body..].find(&closing);
+        let inside = &self.text[body..closed.map_or(self.text.len(), |length| body + length)];
+        let cut = swallowed_item(inside);
+        if let (Some(length), None) = (closed, cut) {
+            self.go_to(body + length + closing.len());
+            return;
         }
+        let span = Span::new(start, body);
+        self.scan.errors.push(SyntaxError::UnclosedTemplate { span, closing });
+        self.scan.unpaired.push(span);
+        self.open.clear();
+        // Before the end of the line above, so that the item begins on a line of its own.
+        let end = cut.map_or(self.text.len(), |cut| body + cut - 1);
+        self.scan.cut |= cut.is_none();
+        self.blank(start, end);
+        self.go_to(end);
     }
 
     fn go_to(&mut self, end: usize) {
@@ -224,11 +256,6 @@ impl Scanner<'_> {
         self.scan.mended.push((from + 1, instead));
     }
 
-    fn indent(&self) -> usize {
-        let line = &self.text[self.line_start..];
-        line.len() - line.trim_start_matches([' ', '\t']).len()
-    }
-
     fn opening(&mut self, bracket: char) {
         if self.open.len() == MAX_DEPTH {
             let span = Span::new(self.at, self.at + 1);
@@ -236,7 +263,7 @@ impl Scanner<'_> {
             self.scan.fatal = true;
             return;
         }
-        self.open.push(Open { at: self.at, bracket, indent: self.indent(), line: self.line });
+        self.open.push(Open { at: self.at, bracket, indent: self.indent, line: self.line });
         self.at += 1;
     }
 
@@ -244,14 +271,19 @@ impl Scanner<'_> {
         let span = Span::new(self.at, self.at + 1);
         self.at += 1;
         let partner = |open: &Open| matches!((open.bracket, bracket), ('{', '}') | ('(', ')') | ('[', ']'));
+        if bracket == '}' && self.careful.contains(&self.item) && self.closes_none(span) {
+            return;
+        }
         if !self.open.iter().any(partner) {
-            self.scan.unpaired.push(span);
-            self.scan.errors.push(SyntaxError::Stray { span, bracket });
+            self.stray(span, bracket);
+            if bracket == '}' {
+                self.scan.unpaired.push(span);
+            }
             return;
         }
         while let Some(open) = self.open.pop() {
             if partner(&open) {
-                if open.line != self.line && open.indent != self.indent() {
+                if open.line != self.line && open.indent != self.indent {
                     self.suspect.get_or_insert(open.at);
                 }
                 if self.open.is_empty() {
@@ -265,9 +297,55 @@ impl Scanner<'_> {
         }
     }
 
+    /// Told, and not read by the grammar.
+    fn stray(&mut self, span: Span, bracket: char) {
+        self.scan.errors.push(SyntaxError::Stray { span, bracket });
+        self.scan.mended.push((span.start as usize, " ".to_owned()));
+        self.scan.odd.insert(self.item);
+    }
+
+    /// Whether a `}` that begins its line stands further in than the `{` it would close: then it is one too many, or its
+    /// own `{` is missing behind the line above that is as far in.
+    fn closes_none(&mut self, span: Span) -> bool {
+        let first = self.lines.last().is_some_and(|(at, _)| *at == span.start as usize);
+        let further_in = match self.open.last() {
+            None => true,
+            Some(open) => open.bracket == '{' && open.line != self.line && open.indent < self.indent,
+        };
+        if !first || !further_in {
+            return false;
+        }
+        let after = self.open.last().map_or(0, |open| open.at);
+        if let Some((end, next)) = self.header_above(after) {
+            let (found, expected) = ("the end of the line".to_owned(), vec!["`{`"]);
+            self.scan.errors.push(SyntaxError::Unexpected { span: Span::new(end, end), found, expected });
+            self.scan.mended.push((next - 1, "{".to_owned()));
+            self.scan.odd.insert(self.item);
+            return true;
+        }
+        if self.open.is_empty() {
+            return false;
+        }
+        self.stray(span, '}');
+        true
+    }
+
+    /// A line above without a `{`, as far in as this one, whose next line is further in: where it ends, and where the next
+    /// one begins.
+    fn header_above(&self, after: usize) -> Option<(usize, usize)> {
+        let above = self.lines.split_last()?.1;
+        let place = above.iter().rposition(|(_, indent)| *indent <= self.indent)?;
+        let ((at, indent), (next, deeper)) = (above[place], *above.get(place + 1)?);
+        let line = self.text[at..].lines().next().unwrap_or("");
+        let line = line.split("//").next().unwrap_or("").trim_end();
+        let fits = indent == self.indent && deeper > indent && at > after && !line.contains(['{', '}']);
+        fits.then(|| (at + line.len(), next))
+    }
+
     fn never_closed(&mut self, at: usize, met: Option<Span>) {
         let span = Span::new(at, at + 1);
         let bracket = self.text[at..].chars().next().expect("a bracket was here");
+        self.scan.odd.insert(self.item);
         self.scan.errors.push(SyntaxError::Unclosed { span, bracket, met });
     }
 
@@ -303,8 +381,19 @@ impl Scanner<'_> {
     }
 }
 
+/// Where in a text block a line begins that opens an item, when the block's own lines are further in: its end was forgotten.
+fn swallowed_item(inside: &str) -> Option<usize> {
+    let mut lines = inside.match_indices('\n').map(|(at, _)| at + 1);
+    let first = lines.next()?;
+    if !inside[first..].starts_with([' ', '\t']) {
+        return None;
+    }
+    lines.find(|at| opens_item(&inside[*at..]))
+}
+
 /// A line that can only be the head of an item: `model name {`, `rule name =`, `import "`.
-fn opens_item(line: &str) -> bool {
+fn opens_item(text: &str) -> bool {
+    let line = text.split('\n').next().unwrap_or("");
     let mut words = line.splitn(3, [' ', '\t']);
     let (first, second) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
     let named = second.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');

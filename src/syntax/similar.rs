@@ -1,5 +1,8 @@
 //! Turns a name nobody declared into the names that may have been meant.
 
+/// Longer names are told as they are: the table of distances grows with the square of their length.
+const LONGEST: usize = 200;
+
 /// At most three of `candidates` within a third of the name's length, nearest first, then by name.
 pub fn similar<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let most = name.chars().count().max(2) / 3 + usize::from(name.chars().count() == 2);
@@ -32,7 +35,7 @@ pub fn join(names: &[impl AsRef<str>], word: &str) -> String {
 /// number above `most` may come back.
 fn distance(a: &str, b: &str, most: usize) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    if a.len().abs_diff(b.len()) > most {
+    if a.len().abs_diff(b.len()) > most || a.len() > LONGEST {
         return most + 1;
     }
     let mut rows = [vec![0; b.len() + 1], (0..=b.len()).collect::<Vec<_>>(), vec![0; b.len() + 1]];

@@ -13,6 +13,9 @@ use std::sync::LazyLock;
 pub const UNITS: &[&str] =
     &["tokens", "ms", "s", "min", "h", "days", "USD", "KiB", "MiB", "GiB", "TiB", "KB", "MB", "GB", "TB"];
 
+/// What may follow `per`.
+const PERIODS: &[&str] = &["task", "s", "min", "h", "day", "request", "Mtok", "token", "tokens"];
+
 /// Operators in one expression. Their tree is as deep as they are many.
 const MOST_OPERATORS: usize = 200;
 
@@ -89,7 +92,7 @@ impl Builder<'_> {
             }
             Rule::colon => {
                 let ty = parts.due();
-                EntryKind::Type(self.type_expr(ty))
+                EntryKind::Type(Box::new(self.type_expr(ty)))
             }
             _ => EntryKind::Block(self.block(next)),
         };
@@ -110,7 +113,7 @@ impl Builder<'_> {
             }
             _ => false,
         };
-        if number && is_word {
+        if number && is_word && !matches!(text, "per" | "by" | "in") {
             let near = self.near_units(text);
             let unit = text.to_owned();
             self.error(SyntaxError::UnknownUnit { span: tail, unit, near });
@@ -267,7 +270,13 @@ impl Builder<'_> {
             quantity.unit = Some(self.name(unit));
         }
         if let Some(per) = parts.take(Rule::per) {
-            quantity.per = Some(self.name(Parts::of(per).due()));
+            let per = self.name(Parts::of(per).due());
+            if !PERIODS.contains(&per.value.as_str()) {
+                let near = similar(&per.value, PERIODS.iter().copied());
+                self.error(SyntaxError::UnknownUnit { span: per.span, unit: per.value, near });
+            } else {
+                quantity.per = Some(per);
+            }
         }
         quantity
     }

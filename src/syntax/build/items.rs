@@ -33,7 +33,7 @@ impl Builder<'_> {
                 let name = self.declared(name);
                 parts.has(Rule::colon);
                 let ty = parts.due();
-                let ty = self.type_expr(ty);
+                let ty = Box::new(self.type_expr(ty));
                 parts.has(Rule::assign);
                 let default = parts.due();
                 ItemKind::Param { name, ty, default: self.expr(default) }

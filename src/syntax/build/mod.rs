@@ -14,14 +14,11 @@ use crate::base::{Span, Spanned};
 use crate::syntax::ast::{self, File, Item, ItemKind, ItemWord, Name, Path, Slot, Version, VersionKind};
 use crate::syntax::error::SyntaxError;
 use crate::syntax::grammar::{self, Grammar, Rule};
-use crate::syntax::scan::Scan;
+use crate::syntax::scan::{MOST_ERRORS, Scan};
 use crate::syntax::similar::similar;
 use pest::Parser;
 use pest::iterators::{Pair, Pairs};
 use std::iter::Peekable;
-
-/// More would be noise: the file is something else.
-const MOST_ERRORS: usize = 300;
 
 pub fn file(text: &str, scan: Scan) -> (File, Vec<SyntaxError>) {
     let blamed = scan.errors.iter().map(SyntaxError::span).chain(scan.unpaired.iter().copied()).collect();
@@ -216,11 +213,13 @@ impl Builder<'_> {
         file.doc = of_kind(ast::CommentKind::File).map(line).collect::<Vec<_>>().join("\n");
         let docs: Vec<(u32, String)> =
             of_kind(ast::CommentKind::Doc).map(|comment| (comment.span.start, line(comment))).collect();
-        let mut after = 0;
+        let mut docs = docs.into_iter().peekable();
         for item in &mut file.items {
-            let own = docs.iter().filter(|(at, _)| (after..item.span.start).contains(at));
-            item.doc = own.map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n");
-            after = item.span.end;
+            let mut own: Vec<String> = Vec::new();
+            while let Some((_, text)) = docs.next_if(|(at, _)| *at < item.span.end) {
+                own.push(text);
+            }
+            item.doc = own.join("\n");
         }
     }
 
@@ -296,6 +295,9 @@ fn words(text: &str, region: Span) -> Vec<Name> {
 
 /// Every name that `let` or `as` would have given.
 fn let_names(words: &[Name]) -> Vec<Name> {
-    let pairs = words.windows(2).filter(|pair| pair[0].value == "let" || pair[0].value == "as");
-    pairs.map(|pair| pair[1].clone()).collect()
+    let gives = |pair: &&[Name]| {
+        let is_name = !pair[1].value.starts_with(|c: char| c.is_ascii_digit());
+        is_name && (pair[0].value == "let" || pair[0].value == "as")
+    };
+    words.windows(2).filter(gives).map(|pair| pair[1].clone()).collect()
 }

@@ -182,13 +182,19 @@ impl Builder<'_> {
         let mut parts = Parts::of(pair);
         let name = parts.take(Rule::let_head).map(|head| self.declared(Parts::of(head).due()));
         let operation = parts.due();
-        let is_repeat = operation.as_rule() == Rule::repeat;
         let kind = self.operation(operation);
         let Some(tail) = parts.take(Rule::statement_tail) else {
             return Statement { span: place, name, kind };
         };
         self.broken_tail(Rule::only_statement, place, trimmed(&tail));
-        let kind = if is_repeat { kind } else { StatementKind::Broken { declares: name.iter().cloned().collect() } };
+        let kind = match kind {
+            // What follows the body could not be read; the body was.
+            StatementKind::Repeat(mut repeat) => {
+                repeat.until = Some(Expr { span: place, kind: ExprKind::Broken });
+                StatementKind::Repeat(repeat)
+            }
+            _ => StatementKind::Broken { declares: name.iter().cloned().collect() },
+        };
         Statement { span: place, name, kind }
     }
 

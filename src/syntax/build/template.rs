@@ -9,7 +9,8 @@ use pest::iterators::Pair;
 
 /// A `{% for %}` or `{% if %}` that waits for its end.
 struct Open {
-    piece: Piece,
+    /// `None`: it could not be read, and what is inside stands where it stood.
+    piece: Option<Piece>,
     span: Span,
     what: &'static str,
     outer: Vec<Piece>,
@@ -18,10 +19,15 @@ struct Open {
 impl Open {
     /// The pieces around the block, with the block and what is inside it at their end.
     fn close(mut self, inside: Vec<Piece>) -> Vec<Piece> {
-        if let Piece::For { body, .. } | Piece::If { body, .. } = &mut self.piece {
-            *body = inside;
+        match self.piece {
+            None => self.outer.extend(inside),
+            Some(mut piece) => {
+                if let Piece::For { body, .. } | Piece::If { body, .. } = &mut piece {
+                    *body = inside;
+                }
+                self.outer.push(piece);
+            }
         }
-        self.outer.push(self.piece);
         self.outer
     }
 }
@@ -58,14 +64,16 @@ impl Builder<'_> {
                 Rule::directive => self.directive(part.clone(), &mut pieces, &mut open, &mut template.broken),
                 Rule::broken_piece => {
                     template.broken = true;
-                    self.broken_piece(part);
+                    self.broken_piece(part, &mut pieces, &mut open);
                 }
                 _ => {}
             }
         }
         while let Some(block) = open.pop() {
             template.broken = true;
-            self.error(SyntaxError::NoEnd { span: block.span, what: block.what });
+            if block.piece.is_some() {
+                self.error(SyntaxError::NoEnd { span: block.span, what: block.what });
+            }
             pieces = block.close(pieces);
         }
         template.pieces = pieces;
@@ -169,11 +177,20 @@ impl Builder<'_> {
             return;
         }
         let what = if rule == Rule::for_each { "for" } else { "if" };
-        open.push(Open { piece, span: place, what, outer: std::mem::take(pieces) });
+        open.push(Open { piece: Some(piece), span: place, what, outer: std::mem::take(pieces) });
     }
 
-    fn broken_piece(&mut self, pair: &Pair<Rule>) {
+    /// Tells what is wrong, and keeps the blocks in step: a broken `{% if %}` still waits for its end.
+    fn broken_piece(&mut self, pair: &Pair<Rule>, pieces: &mut Vec<Piece>, open: &mut Vec<Open>) {
         let region = span(pair);
+        let word = pair.as_str().trim_start_matches('#').strip_prefix("{%").map_or("", str::trim_start);
+        if word.starts_with("end") {
+            if let Some(block) = open.pop() {
+                *pieces = block.close(std::mem::take(pieces));
+            }
+        } else if (word.starts_with("for") || word.starts_with("if")) && open.len() < MOST_OPEN {
+            open.push(Open { piece: None, span: region, what: "if", outer: std::mem::take(pieces) });
+        }
         let hashes = pair.as_str().len() - pair.as_str().trim_start_matches('#').len();
         let start = region.start as usize + hashes;
         let text = &self.text[start..region.end as usize];
