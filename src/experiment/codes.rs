@@ -257,6 +257,11 @@ const ALL: &[Explanation] = &[
     ),
     code("E0525", "an evaluation of another model", "Versions of a model are compared by evaluations of that model."),
     code("E0526", "an unknown index", "`by i` names the index of a `repeat … as i`."),
+    code(
+        "E0527",
+        "used before it is made",
+        "Statements run in their order; what an iteration makes is not there at its beginning.",
+    ),
     code("W0201", "an unused declaration", "Nothing names it. Begin its name with `_` to keep it."),
     code("W0202", "unused rows", "They are made, at a cost, and nothing reads them."),
     code(

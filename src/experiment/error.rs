@@ -90,6 +90,7 @@ pub enum CheckError {
     EvaluatesTraining { span: Span, split: String },
     JudgesItself { span: Span, name: String },
     NoVersion { span: Span, help: String },
+    TooEarly { span: Span, name: String, declared: Span },
     OnlyInLoop { span: Span, name: String, declared: Span },
     NeedsName { span: Span, word: &'static str },
     NameForNothing { span: Span, word: &'static str },

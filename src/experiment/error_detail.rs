@@ -353,6 +353,10 @@ fn schedule(error: CheckError) -> Diagnostic {
         )
         .label(declared, "made here")
         .help(format!("`{name}@all` is what all iterations have made")),
+        CheckError::TooEarly { span, name, declared } => {
+            Diagnostic::error("E0527", format!("`{name}` is made later"), span, "used before it is made")
+                .label(declared, "made here")
+        }
         CheckError::SameSamples { span, samples } => Diagnostic::error(
             "E0514",
             "greedy decoding gives the same reply each time",

@@ -143,6 +143,11 @@ impl Checker<'_> {
                 None
             }
             None if flow.lost => None,
+            None if flow.given.contains_key(&first.value) => {
+                let error = flow.too_early(&first.value, first.span);
+                error.into_iter().for_each(|error| self.error(error));
+                None
+            }
             None if wanted == Wanted::Stop && COSTS.contains(&first.value.as_str()) => {
                 self.error(CheckError::UntilCost { span: path.span, name: path.text() });
                 None
@@ -237,7 +242,9 @@ impl Checker<'_> {
     ) -> Option<String> {
         let name = path.text();
         let Some(binding) = flow.names.get_mut(&name) else {
-            if !flow.lost && !self.symbols.is_poisoned(&name) {
+            if let Some(error) = flow.too_early(&name, path.span) {
+                self.error(error);
+            } else if !flow.lost && !self.symbols.is_poisoned(&name) {
                 let near = similar(&name, flow.names.keys().map(String::as_str));
                 self.error(CheckError::Unknown { span: path.span, name, what: "evaluation".to_owned(), near });
             }

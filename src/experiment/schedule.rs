@@ -11,7 +11,7 @@ use super::rule::Rows;
 use super::scope::Kind;
 use super::{Checker, Slots};
 use crate::base::Span;
-use crate::syntax::ast::{self, Expr, Name, Path, Repeat, Slot, StatementKind, VersionKind};
+use crate::syntax::ast::{self, Name, Path, Repeat, Slot, StatementKind, VersionKind};
 use crate::syntax::similar::similar;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,6 +67,16 @@ pub struct Flow {
     pub evaluated: Vec<(EnvId, String, Span)>,
     /// Statements whose names are not known, so an unknown name may be theirs.
     pub lost: bool,
+    /// Every name that some `let` of the schedule gives, so that one used too early is not called unknown.
+    pub given: BTreeMap<String, Span>,
+}
+
+impl Flow {
+    /// That `name`, which nothing has made so far, is made later.
+    pub fn too_early(&self, name: &str, span: Span) -> Option<CheckError> {
+        let declared = *self.given.get(name).filter(|_| !self.names.contains_key(name))?;
+        Some(CheckError::TooEarly { span, name: name.to_owned(), declared })
+    }
 }
 
 impl Checker<'_> {
@@ -75,7 +85,7 @@ impl Checker<'_> {
         let seed = fields.value("seed").and_then(|value| self.whole(value, "`seed`", 0..=u64::MAX));
         let mut flow = Flow::default();
         for statements in &experiment.schedules {
-            prompts_of(statements, &mut flow.prompts);
+            survey(statements, &mut flow);
         }
         if let [_, second, ..] = experiment.schedules.as_slice() {
             let first = experiment.schedules[0].span;
@@ -262,8 +272,14 @@ impl Checker<'_> {
                 }
             };
         }
-        if flow.lost && self.symbols.find(&name.value).is_none() {
-            return None;
+        if self.symbols.find(&name.value).is_none() {
+            if flow.lost {
+                return None;
+            }
+            if let Some(error) = flow.too_early(&name.value, name.span) {
+                self.error(error);
+                return None;
+            }
         }
         let model = ModelId(self.reference(&name, Kind::Model)?);
         let version = match &slot.version {
@@ -354,6 +370,10 @@ impl Checker<'_> {
                 self.error(CheckError::WrongBinding { span: path.span, name, found, wanted: "rows", declared });
             }
             None if flow.lost => {}
+            None if flow.given.contains_key(&name) => {
+                let error = flow.too_early(&name, path.span);
+                error.into_iter().for_each(|error| self.error(error));
+            }
             None => {
                 let rows = flow.names.iter().filter(|(_, binding)| !matches!(binding.made, Made::Picked { .. }));
                 let near = similar(&name, rows.map(|(name, _)| name.as_str()));
@@ -438,21 +458,24 @@ fn all<T, U>(slots: &Slots<T>, give: impl Fn(&T) -> U) -> Option<Vec<Named<U>>> 
     slots.iter().map(one).collect()
 }
 
-/// The prompts that rollouts name, with the slot that is rolled out.
-fn prompts_of(statements: &ast::Statements, found: &mut Vec<(String, Name)>) {
+/// The names that the schedule gives, and the prompts that rollouts name, with the slot that is rolled out.
+fn survey(statements: &ast::Statements, flow: &mut Flow) {
     for statement in &statements.list {
+        if let Some(name) = &statement.name {
+            flow.given.entry(name.value.clone()).or_insert(name.span);
+        }
         match &statement.kind {
             StatementKind::Rollout { model, options: Some(block), .. } => {
                 for entry in &block.entries {
-                    if let ast::EntryKind::Value(Expr { kind: ast::ExprKind::Apply(apply), .. }) = &entry.kind
+                    if let ast::EntryKind::Value(ast::Expr { kind: ast::ExprKind::Apply(apply), .. }) = &entry.kind
                         && entry.key.text() == "prompt"
                         && let Some(name) = apply.path.single()
                     {
-                        found.push((model.path.text(), name.clone()));
+                        flow.prompts.push((model.path.text(), name.clone()));
                     }
                 }
             }
-            StatementKind::Repeat(repeat) => prompts_of(&repeat.body, found),
+            StatementKind::Repeat(repeat) => survey(&repeat.body, flow),
             _ => {}
         }
     }
