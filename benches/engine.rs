@@ -1,5 +1,7 @@
 //! Tokens a second of training and decoding, for a model of the size that the quickstart trains: `cargo bench --bench engine [PART]`.
 
+#![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark reads the clock and prints")]
+
 use agx::base::Seed;
 use agx::model::local::tokenizer::{whole_words, whole_words_config};
 use agx::model::{self, *};
@@ -13,7 +15,7 @@ struct Quiet;
 
 impl TrainMonitor for Quiet {
     fn progress(&mut self, progress: TrainProgress) {
-        if progress.step % 4 == 0 {
+        if progress.step.is_multiple_of(4) {
             println!("  step {} loss {:.3}", progress.step, progress.loss);
         }
     }

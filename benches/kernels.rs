@@ -1,6 +1,8 @@
 //! Where a training step's time goes: products, attention, loss, and a whole step of a model of the quickstart's size.
 //! `cargo bench --bench kernels -- [avx512|avx2|portable] [training]`.
 
+#![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark reads the clock and prints")]
+
 use agx::model::local::kernels::{Isa, Packed, View, matmul, set_isa};
 use agx::model::local::ops::*;
 use agx::model::local::optim::{AdamW, AdamWConfig, Gradients};

@@ -100,7 +100,7 @@ pub enum CheckError {
     NothingToAudit { span: Span, name: String },
     UnknownMetric { span: Span, name: String, of: String, near: Vec<String>, known: Vec<String> },
     NotAudited { span: Span, name: String, metric: String },
-    NotCalibrated { span: Span, name: String, metric: String },
+    NotMeasured { span: Span, name: String, metric: String, critic: bool },
     NotInLoop { span: Span, path: String, declared: Span, stop: bool },
     UntilCost { span: Span, name: String },
     NotUntil { span: Span },

@@ -106,7 +106,7 @@ pub(super) fn detail(error: CheckError) -> Diagnostic {
         | CheckError::NoEffect { .. }) => rule(error),
         error @ (CheckError::UnknownMetric { .. }
         | CheckError::NotAudited { .. }
-        | CheckError::NotCalibrated { .. }
+        | CheckError::NotMeasured { .. }
         | CheckError::NotInLoop { .. }
         | CheckError::UntilCost { .. }
         | CheckError::NotUntil { .. }
@@ -238,9 +238,13 @@ fn metric(error: CheckError) -> Diagnostic {
             let message = format!("`{name}.{metric}` compares with the truth, and nothing audits `{name}`");
             Diagnostic::error("E0520", message, span, "not measured").help(format!("add `audit {name}`"))
         }
-        CheckError::NotCalibrated { span, name, metric } => {
-            let message = format!("`{name}.{metric}` is measured by a calibration, and there is none");
-            Diagnostic::error("E0520", message, span, "not measured").help(format!("add `calibrate {name} on …`"))
+        CheckError::NotMeasured { span, name, metric, critic } => {
+            let (work, help) = match critic {
+                true => ("a calibration", format!("add `calibrate {name} on …`")),
+                false => ("a training", format!("there is no `train {name}` before")),
+            };
+            let message = format!("`{name}.{metric}` is measured by {work}, and there is none");
+            Diagnostic::error("E0520", message, span, "not measured").help(help)
         }
         CheckError::NotInLoop { span, path, declared, stop } => {
             let message = format!("`{path}` is not made in the loop, so it is the same in every iteration");

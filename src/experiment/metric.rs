@@ -6,6 +6,7 @@ use super::model::{MetricRef, ReportItem, Until};
 use super::rule::{Answers, Form};
 use super::schedule::{Flow, Made};
 use super::scope::Kind;
+use crate::base::Span;
 use crate::node::spec::AnswerKind;
 use crate::syntax::ast::{Apply, Expr, ExprKind, Operator, Path, ReportLine};
 use crate::syntax::similar::similar;
@@ -25,6 +26,7 @@ pub enum Wanted {
 
 const ROLLED: [&str; 6] = ["count", "ended", "truncated", "error", "steps", "tokens"];
 const CALIBRATED: [&str; 5] = ["accuracy", "kappa", "parsed", "precision", "recall"];
+const TRAINED: [&str; 5] = ["loss", "loss.first", "rows", "tokens", "steps"];
 const AUDITED: [&str; 6] = ["precision", "recall", "accuracy", "score", "truth", "gap"];
 /// What a budget bounds; a loop that read it would end otherwise on another machine.
 const COSTS: [&str; 8] = ["time", "wall", "elapsed", "spend", "cost", "budget", "tokens", "price"];
@@ -35,7 +37,7 @@ impl Checker<'_> {
         let metric = rest.iter().map(|part| part.value.as_str()).collect::<Vec<_>>().join(".");
         let reference = MetricRef { name: first.value.clone(), metric };
         let Some(binding) = flow.names.get_mut(&first.value) else {
-            return self.critic_metric(path, reference, flow, wanted);
+            return self.declared_metric(path, reference, flow, wanted);
         };
         binding.used = true;
         let (in_loop, audited, declared) = (binding.in_loop, binding.audited, binding.span);
@@ -45,7 +47,8 @@ impl Checker<'_> {
             Made::Evaluation { env, held_out, .. } => {
                 let schema = self.envs[env.0].it.as_ref()?.schema;
                 let what = format!("the evaluation `{}`", first.value);
-                (schema.metrics.iter().map(|name| (*name).to_owned()).collect(), *held_out, what)
+                let known = schema.metrics.iter().chain(&ROLLED).map(|name| (*name).to_owned());
+                (known.collect(), *held_out, what)
             }
             Made::Rows(rows) => {
                 let mut known: Vec<String> = match rows.form {
@@ -73,7 +76,7 @@ impl Checker<'_> {
             }
         };
         if !known.contains(&reference.metric) {
-            let span = rest.iter().map(|part| part.span).reduce(crate::base::Span::to).unwrap_or(first.span);
+            let span = rest.iter().map(|part| part.span).reduce(Span::to).unwrap_or(first.span);
             let mean = format!("{}.mean", reference.metric);
             if known.contains(&mean) {
                 let near = vec![mean];
@@ -105,7 +108,7 @@ impl Checker<'_> {
         Some(reference)
     }
 
-    fn critic_metric(
+    fn declared_metric(
         &mut self,
         path: &Path,
         reference: MetricRef,
@@ -114,22 +117,26 @@ impl Checker<'_> {
     ) -> Option<MetricRef> {
         let first = &path.parts[0];
         match self.symbols.find(&first.value) {
-            Some((Some(Kind::Critic), declared)) => {
+            Some((Some(kind @ (Kind::Critic | Kind::Model)), declared)) => {
                 self.symbols.mark(&first.value);
-                if !flow.calibrated.contains(&first.value) {
+                let critic = kind == Kind::Critic;
+                let made = if critic { &flow.calibrated } else { &flow.changed };
+                let Some(in_loop) = made.get(&first.value).copied() else {
                     let (span, name, metric) = (path.span, first.value.clone(), reference.metric);
-                    self.error(CheckError::NotCalibrated { span, name, metric });
+                    self.error(CheckError::NotMeasured { span, name, metric, critic });
+                    return None;
+                };
+                let known: &[&str] = if critic { &CALIBRATED } else { &TRAINED };
+                if !known.contains(&reference.metric.as_str()) {
+                    let near = similar(&reference.metric, known.iter().copied());
+                    let known = known.iter().map(|name| (*name).to_owned()).collect();
+                    let of = format!("the {} of `{}`", if critic { "calibration" } else { "training" }, first.value);
+                    let span = path.parts[1..].iter().map(|part| part.span).reduce(Span::to).unwrap_or(path.span);
+                    self.error(CheckError::UnknownMetric { span, name: reference.metric, of, near, known });
                     return None;
                 }
-                if !CALIBRATED.contains(&reference.metric.as_str()) {
-                    let near = similar(&reference.metric, CALIBRATED);
-                    let known = CALIBRATED.map(str::to_owned).into();
-                    let of = format!("the calibration of `{}`", first.value);
-                    self.error(CheckError::UnknownMetric { span: path.span, name: reference.metric, of, near, known });
-                    return None;
-                }
-                if wanted != Wanted::Shown {
-                    let (span, path, stop) = (path.span, path.text(), wanted == Wanted::Stop);
+                if wanted == Wanted::Choice || !in_loop && wanted != Wanted::Shown {
+                    let (span, path, stop) = (path.span, path.text(), wanted != Wanted::Curve);
                     self.error(CheckError::NotInLoop { span, path, declared, stop });
                     return None;
                 }
@@ -257,7 +264,7 @@ impl Checker<'_> {
             Made::Evaluation { env, held_out, .. } => {
                 let held_out = *held_out;
                 let metrics = &self.envs[env.0].it.as_ref()?.schema.metrics;
-                if !metrics.contains(&metric) {
+                if !metrics.contains(&metric) && !ROLLED.contains(&metric) {
                     let known: Vec<String> = metrics.iter().map(|name| (*name).to_owned()).collect();
                     let of = format!("the evaluation `{name}`");
                     let near = Vec::new();
@@ -290,7 +297,7 @@ impl Checker<'_> {
     }
 
     /// Whether `name` measured versions of `model`.
-    pub(super) fn measures(&mut self, name: &str, model: usize, span: crate::base::Span, flow: &Flow) -> bool {
+    pub(super) fn measures(&mut self, name: &str, model: usize, span: Span, flow: &Flow) -> bool {
         let Some(binding) = flow.names.get(name) else { return true };
         match &binding.made {
             Made::Evaluation { model: measured, .. } if measured.0 == model => true,

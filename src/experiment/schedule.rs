@@ -6,14 +6,16 @@
 use super::error::CheckError;
 use super::fields::{later, required};
 use super::metric::Wanted;
-use super::model::{EnvId, Experiment, ModelId, ModelRef, Named, ReportItem, RowsRef, Statement, TrainerId, Version};
+use super::model::{
+    EnvId, Experiment, MetricRef, ModelId, ModelRef, Named, ReportItem, RowsRef, Statement, TrainerId, Version,
+};
 use super::rule::Rows;
 use super::scope::Kind;
 use super::{Checker, Slots};
 use crate::base::Span;
 use crate::syntax::ast::{self, Name, Path, Repeat, Slot, StatementKind, VersionKind};
 use crate::syntax::similar::similar;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What a `let` of the schedule has named.
 #[derive(Debug)]
@@ -56,7 +58,11 @@ pub struct Loop {
 pub struct Flow {
     pub names: BTreeMap<String, Binding>,
     /// Critics that a `calibrate` has measured.
-    pub calibrated: BTreeSet<String>,
+    pub calibrated: BTreeMap<String, bool>,
+    /// Models that a `train` has changed; both say whether in the loop.
+    pub changed: BTreeMap<String, bool>,
+    /// Metrics of `@best(…)` that are made later in the loop: looked up once they are.
+    pub awaited: Vec<(Path, ModelId)>,
     pub within: Option<Loop>,
     /// Indices of the loops so far.
     pub indices: Vec<String>,
@@ -284,12 +290,12 @@ impl Checker<'_> {
         let model = ModelId(self.reference(&name, Kind::Model)?);
         let version = match &slot.version {
             None => Version::Newest,
-            Some(version) => self.version(version, flow)?,
+            Some(version) => self.version(version, model, flow)?,
         };
         Some(ModelRef { model, version })
     }
 
-    pub(super) fn version(&mut self, version: &ast::Version, flow: &mut Flow) -> Option<Version> {
+    pub(super) fn version(&mut self, version: &ast::Version, model: ModelId, flow: &mut Flow) -> Option<Version> {
         match &version.kind {
             VersionKind::Number(0) => Some(Version::Declared),
             VersionKind::Number(_) => {
@@ -299,7 +305,7 @@ impl Checker<'_> {
             VersionKind::Word { word, argument } => match (word.value.as_str(), argument) {
                 ("prev" | "last", None) => Some(Version::Newest),
                 ("start", None) => Some(Version::Start),
-                ("best", Some(metric)) => self.metric(metric, flow, Wanted::Choice).map(Version::Best),
+                ("best", Some(metric)) => self.best(metric, model, flow).map(Version::Best),
                 ("best", None) => {
                     let help = "name the metric: `@best(dev.success)`".to_owned();
                     self.error(CheckError::NoVersion { span: version.span, help });
@@ -315,6 +321,18 @@ impl Checker<'_> {
                 }
             },
         }
+    }
+
+    /// The metric of `@best(…)`: of an evaluation of this model, which may also come later in the loop.
+    fn best(&mut self, path: &Path, model: ModelId, flow: &mut Flow) -> Option<MetricRef> {
+        let first = &path.parts[0].value;
+        if flow.within.is_some() && path.parts.len() > 1 && flow.too_early(first, path.span).is_some() {
+            flow.awaited.push((path.clone(), model));
+            let metric = path.parts[1..].iter().map(|part| part.value.as_str()).collect::<Vec<_>>().join(".");
+            return Some(MetricRef { name: first.clone(), metric });
+        }
+        let metric = self.metric(path, flow, Wanted::Choice)?;
+        self.measures(&metric.name, model.0, path.span, flow).then_some(metric)
     }
 
     /// Rows that a `let` has named.
@@ -404,6 +422,14 @@ impl Checker<'_> {
         flow.lost |= repeat.body.broken;
         flow.within = Some(Loop { times: times.unwrap_or(1000) });
         let body = self.statements(&repeat.body, flow);
+        let awaited: Vec<Option<MetricRef>> = std::mem::take(&mut flow.awaited)
+            .into_iter()
+            .map(|(path, model)| {
+                flow.within = None;
+                self.best(&path, model, flow)
+            })
+            .collect();
+        flow.within = Some(Loop { times: times.unwrap_or(1000) });
         let until = repeat.until.as_ref().map(|until| self.until(until, flow, false));
         flow.within = None;
         flow.lost = outer_lost || flow.lost;
@@ -412,6 +438,9 @@ impl Checker<'_> {
             Some(until) => Some(until?),
         };
         let index = repeat.index.as_ref().map_or_else(|| "i".to_owned(), |index| index.value.clone());
+        if awaited.contains(&None) {
+            return None;
+        }
         Some(Statement::Repeat { times: times?, index, body: body?, until })
     }
 

@@ -238,7 +238,7 @@ impl Checker<'_> {
         let id = self.reference_path(critic, Kind::Critic);
         let data = self.reference_path(&dataset.path, Kind::Dataset);
         if let Some(id) = id {
-            flow.calibrated.insert(self.critics[id].name.clone());
+            flow.calibrated.insert(self.critics[id].name.clone(), flow.within.is_some());
         }
         let (id, data) = (id?, data?);
         let info = self.datasets[data].it.as_ref()?;

@@ -35,7 +35,13 @@ impl Checker<'_> {
             missing("from", help, Some(" from @prev"));
         }
         let trainer = train.with.as_ref().and_then(|path| self.trainer_id(path));
-        let from = train.from.as_ref().and_then(|version| self.version(version, flow));
+        let from = match (&train.from, model) {
+            (Some(version), Some(model)) => self.version(version, ModelId(model), flow),
+            _ => None,
+        };
+        if let Some(model) = model {
+            flow.changed.insert(self.models[model].name.clone(), flow.within.is_some());
+        }
         let mixed = match mixed.into_iter().next() {
             None => None,
             Some(mixed) => Some(mixed?),

@@ -72,12 +72,12 @@ pub fn telling(metrics: &[Metric]) -> Vec<&Metric> {
 /// The iteration of the version that won, when it was measured on a curve.
 pub fn winning_iteration(report: &Report) -> Option<u32> {
     let winner = report.winner.as_deref()?;
-    let candidates = report.nodes.iter().filter(|node| node.info.op == "pick").filter_map(|node| {
+    let mut candidates = report.nodes.iter().filter(|node| node.info.op == "pick").filter_map(|node| {
         let candidates = node.detail.get("candidates")?.as_array()?;
         let won = candidates.iter().find(|it| it.get("version").and_then(Value::as_str) == Some(winner))?;
         report.node(won.get("node")?.as_str()?)
     });
-    candidates.last().map(|node| node.info.iteration)
+    candidates.next_back().map(|node| node.info.iteration)
 }
 
 /// Why a loop ended early: the node of its gate, and the reason it gave.

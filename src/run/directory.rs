@@ -168,6 +168,7 @@ fn lock(run: &str, path: &Path) -> Result<File, RunError> {
     let held = |result: &Result<(), TryLockError>| {
         let held = matches!(result, Err(TryLockError::WouldBlock));
         if held {
+            #[allow(clippy::disallowed_methods, reason = "the system tells nobody that a lock came free")]
             std::thread::sleep(Duration::from_millis(20));
         }
         held

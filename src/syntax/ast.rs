@@ -47,6 +47,7 @@ pub struct Item {
 }
 
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a file has few items; boxes would cost every reader")]
 pub enum ItemKind {
     Edition {
         year: Spanned<String>,
@@ -159,6 +160,7 @@ pub struct Entry {
 }
 
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "most entries are values")]
 pub enum EntryKind {
     /// `key = value`
     Value(Expr),

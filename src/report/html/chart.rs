@@ -76,7 +76,7 @@ fn step(range: f64) -> f64 {
 }
 
 fn tick_text(value: f64) -> String {
-    if value.abs() >= 10.0 {
+    if value.abs() >= 10.0 && (value - value.round()).abs() < 1e-6 {
         return number(value.round());
     }
     let text = format!("{value:.2}");

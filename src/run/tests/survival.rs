@@ -1,0 +1,239 @@
+//! Killed, paused, damaged, moved, run twice at once: the same results.
+
+use super::*;
+
+/// Killed after any event, and resumed: everything as in an undisturbed run. A sink that panics is as sudden as a kill for
+/// all that the run itself holds.
+#[test]
+fn killed_anywhere_it_ends_the_same() {
+    let undisturbed = Lab::new(2);
+    let (_, whole) = undisturbed.start();
+    let expected = results(&whole);
+    let total = whole.len();
+    for kill_at in (0..total).step_by(11).chain([1, 2, total - 1]) {
+        let lab = Lab::new(2);
+        // Paths are in no key, so two labs agree.
+        let mut seen = 0;
+        let crash = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            lab.start_with(&RunOptions::default(), &Control::default(), &mut |_| {
+                seen += 1;
+                if seen > kill_at {
+                    std::panic::resume_unwind(Box::new("killed"));
+                }
+            })
+        }));
+        assert!(crash.is_err(), "killed at {kill_at}");
+        let (outcome, rest) = lab.resume("quickstart-1");
+        assert_eq!(outcome.end, RunEnd::Finished);
+        assert_eq!(outcome.winner.as_deref(), Some("policy@2"));
+        let journal = directory::events(&lab.project, "quickstart-1").expect("the chain holds");
+        let all: Vec<RunEvent> = journal.into_iter().map(|(_, event)| event).collect();
+        assert_eq!(results(&all), expected, "killed at {kill_at}");
+        let again = |event: &RunEvent| matches!(event, RunEvent::ItemFinished { .. });
+        let in_both = whole.iter().take(kill_at.saturating_sub(1)).filter(|event| again(event)).count()
+            + rest.iter().filter(|event| again(event)).count();
+        let once = whole.iter().filter(|event| again(event)).count();
+        assert!(in_both <= once, "killed at {kill_at}: {in_both} items worked, {once} are enough");
+    }
+}
+
+/// What a child process does in the next test: a slow run, so that it can be killed in the middle.
+#[test]
+#[ignore = "run by `killed_by_the_system_it_ends_the_same` in a process of its own"]
+fn victim() {
+    let Some(directory) = std::env::var_os("AGX_VICTIM") else { return };
+    let directory = Path::new(&directory);
+    let project = Project::open(directory).expect("a project");
+    let experiment = quickstart(directory, 2);
+    let subject = Subject { file_name: "a.agx", source: "", overrides: &BTreeMap::new(), experiment: &experiment };
+    let (options, control) = (RunOptions::default(), Control::default());
+    let outcome = start(&project, &subject, &options, &control, &tick(), &mut |_| {
+        std::thread::sleep(std::time::Duration::from_millis(3));
+    });
+    outcome.expect("nobody killed it");
+}
+
+#[cfg(unix)]
+#[test]
+fn killed_by_the_system_it_ends_the_same() {
+    use std::io::BufRead;
+    let (_, whole) = Lab::new(2).start();
+    for lines in [5, 40, 80] {
+        let lab = Lab::new(2);
+        let mut child = std::process::Command::new(std::env::current_exe().expect("this test"))
+            .args(["run::tests::victim", "--exact", "--ignored", "--quiet"])
+            .env("AGX_VICTIM", lab.directory.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("starts");
+        let journal = lab.project.journal("quickstart-1");
+        let written = || std::fs::File::open(&journal).map_or(0, |file| std::io::BufReader::new(file).lines().count());
+        while written() < lines && child.try_wait().expect("a child").is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        child.kill().expect("SIGKILL");
+        let status = child.wait().expect("ends");
+        assert!(!status.success(), "it was killed after {lines} lines");
+        let (outcome, _) = lab.resume("quickstart-1");
+        assert_eq!(outcome.end, RunEnd::Finished, "{:?}", outcome.failed);
+        let events = directory::events(&lab.project, "quickstart-1").expect("the chain holds");
+        let all: Vec<RunEvent> = events.into_iter().map(|(_, event)| event).collect();
+        assert_eq!(results(&all), results(&whole), "killed after {lines} lines");
+    }
+}
+
+#[test]
+fn a_torn_journal_and_a_missing_first_line_go_on() {
+    let lab = Lab::new(1);
+    let (_, events) = lab.start();
+    let expected = results(&events);
+    let path = lab.project.journal("quickstart-1");
+    let whole = std::fs::read(&path).expect("reads");
+    for cut in [0, 10, whole.len() / 2, whole.len() - 3] {
+        std::fs::write(&path, &whole[..cut]).expect("writes");
+        let (outcome, _) = lab.resume("quickstart-1");
+        assert_eq!(outcome.end, RunEnd::Finished);
+        let events: Vec<RunEvent> = journal::read(&path).expect("reads").into_iter().map(|(_, event)| event).collect();
+        assert!(matches!(events[0], RunEvent::RunStarted { .. }));
+        assert_eq!(results(&events), expected, "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_pause_finishes_what_is_in_flight_and_resume_goes_on() {
+    let (_, whole) = Lab::new(2).start();
+    let nodes = ["rollout@1", "judge@1", "train@1", "evaluate:dev@2"];
+    for at in nodes {
+        let lab = Lab::new(2);
+        let control = Control::default();
+        let (outcome, events) = lab.start_with(&RunOptions::default(), &control, &mut |event| {
+            if matches!(event, RunEvent::NodeStarted { node, .. } if node == at) {
+                control.pause();
+            }
+        });
+        assert_eq!(outcome.end, RunEnd::Paused, "at {at}");
+        assert!(matches!(events.last(), Some(RunEvent::RunPaused { reason: PauseReason::Interrupt })));
+        let (outcome, _) = lab.resume(&outcome.run);
+        assert_eq!(outcome.end, RunEnd::Finished);
+        let journal = directory::events(&lab.project, &outcome.run).expect("reads");
+        let all: Vec<RunEvent> = journal.into_iter().map(|(_, event)| event).collect();
+        assert_eq!(results(&all), results(&whole), "paused at {at}");
+    }
+}
+
+#[test]
+fn threads_change_nothing() {
+    let (_, one) = Lab::new(2).start_with(
+        &RunOptions { jobs: Some(1), ..RunOptions::default() },
+        &Control::default(),
+        &mut |_| {},
+    );
+    let (_, four) = Lab::new(2).start_with(
+        &RunOptions { jobs: Some(4), ..RunOptions::default() },
+        &Control::default(),
+        &mut |_| {},
+    );
+    assert_eq!(results(&one), results(&four));
+}
+
+/// Flips a byte of a file.
+fn damage(path: &Path) {
+    let mut bytes = std::fs::read(path).expect("reads");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path, bytes).expect("writes");
+}
+
+#[test]
+fn a_damaged_blob_is_named_and_its_item_alone_worked_again() {
+    let lab = Lab::new(1);
+    let (_, first) = lab.start();
+    let blob = first.iter().find_map(|event| match event {
+        RunEvent::ItemFinished { node, outcome: ItemOutcome::Done { blob }, .. } if node == "rollout@1" => Some(*blob),
+        _ => None,
+    });
+    let path = lab.project.store.blob_path(&blob.expect("an episode"));
+    damage(&path);
+    let (outcome, second) = lab.start();
+    assert_eq!(outcome.end, RunEnd::Finished);
+    let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
+    let told = |event: &RunEvent| matches!(event, RunEvent::DamageFound { what } if what.contains(name));
+    assert!(second.iter().any(told), "the damage is reported by name");
+    let finished = finished(&second);
+    assert_eq!((finished["rollout@1"].1.done, finished["rollout@1"].0), (1, NodeStatus::Done));
+    assert_eq!(finished["judge@1"].0, NodeStatus::Cached);
+    assert_eq!(results(&first), results(&second));
+    let (_, third) = lab.start();
+    assert!(statuses(&third, NodeStatus::Done).is_empty(), "it is whole again");
+}
+
+#[test]
+fn a_run_has_one_writer_and_its_own_source() {
+    let mut lab = Lab::new(1);
+    let (outcome, _) = lab.start();
+    let held = directory::RunDirectory::open(&lab.project, &outcome.run).expect("nobody writes it");
+    let resumed = |lab: &Lab, run: &str| {
+        resume(&lab.project, run, &RunOptions::default(), &Control::default(), &tick(), &mut |_| {})
+    };
+    let refused = resumed(&lab, &outcome.run);
+    assert!(matches!(refused, Err(RunError::Locked { pid, .. }) if pid == std::process::id()), "{refused:?}");
+    drop(held);
+    // A changed file on disk changes nothing: the run has its own.
+    lab.experiment.seed = 99;
+    let (_, events) = lab.resume(&outcome.run);
+    assert!(statuses(&events, NodeStatus::Done).is_empty());
+    let source = lab.project.run_dir(&outcome.run).join("source/quickstart.agx");
+    assert_eq!(std::fs::read_to_string(source).expect("frozen"), "agx 2026\n");
+    // Changed weights behind it do.
+    std::fs::write(lab.directory.path().join("critic.json"), "{\"default\": [\"score: 2\"]}").expect("writes");
+    assert!(matches!(resumed(&lab, &outcome.run), Err(RunError::Changed { .. })));
+    for run in ["quickstart-9", "../quickstart-1", ""] {
+        assert!(matches!(resumed(&lab, run), Err(RunError::UnknownRun(_))), "{run}");
+    }
+}
+
+/// A frozen run names its files from the place of the store: a moved project goes on.
+#[test]
+fn a_moved_project_goes_on() {
+    let lab = Lab::new(1);
+    let control = Control::default();
+    let (outcome, _) = lab.start_with(&RunOptions::default(), &control, &mut |_| control.pause());
+    assert_eq!(outcome.end, RunEnd::Paused);
+    let moved = lab.directory.path().with_extension("moved");
+    std::fs::rename(lab.directory.path(), &moved).expect("moves");
+    let project = Project::open(&moved).expect("a project");
+    let (options, control) = (RunOptions::default(), Control::default());
+    let outcome = resume(&project, &outcome.run, &options, &control, &tick(), &mut |_| {});
+    std::fs::rename(&moved, lab.directory.path()).expect("moves back");
+    assert_eq!(outcome.expect("goes on").end, RunEnd::Finished);
+}
+
+/// Whoever gave other bytes for a key second does not win: what was recorded first is what everything else read.
+#[test]
+fn the_first_result_of_a_key_stays() {
+    let lab = Lab::new(1);
+    let (_, events) = lab.start();
+    let (key, blob) = events
+        .iter()
+        .find_map(|event| match event {
+            RunEvent::ItemFinished { node, key, outcome: ItemOutcome::Done { blob }, .. } if node == "rollout@1" => {
+                Some((*key, *blob))
+            }
+            _ => None,
+        })
+        .expect("an episode");
+    let record = lab.project.store.lookup(&key).expect("reads").expect("is there");
+    // Forgotten while another process works the same item to other bytes: its record comes first.
+    std::fs::remove_file(lab.project.store.record_path(&key)).expect("removes");
+    let text = String::from_utf8(lab.project.store.get(&blob).expect("is there")).expect("JSON");
+    let other = lab.project.store.put(text.replace("\"logprob\":-", "\"logprob\":-1").as_bytes()).expect("puts");
+    assert_ne!(other, blob);
+    let theirs = Record { output: other, ..record };
+    let made = items::Made { output: text.clone().into_bytes(), also: Vec::new() };
+    lab.project.store.record(&theirs).expect("records");
+    let item = items::Item { name: "train-0000/0".to_owned(), key };
+    let (kept, diverged) =
+        items::file(&lab.project.store, Op::Rollout, &item, made, &|_| items::Class::Done).expect("files");
+    assert_eq!(kept.outcome, ItemOutcome::Done { blob: other });
+    assert!(diverged.expect("is told").contains("train-0000/0"));
+}
