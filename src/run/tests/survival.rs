@@ -61,7 +61,7 @@ fn killed_by_the_system_it_ends_the_same() {
     for lines in [5, 40, 80] {
         let lab = Lab::new(2);
         let mut child = std::process::Command::new(std::env::current_exe().expect("this test"))
-            .args(["run::tests::victim", "--exact", "--ignored", "--quiet"])
+            .args(["run::tests::survival::victim", "--exact", "--ignored", "--quiet"])
             .env("AGX_VICTIM", lab.directory.path())
             .stdout(std::process::Stdio::null())
             .spawn()

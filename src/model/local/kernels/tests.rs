@@ -1,6 +1,8 @@
 //! Every kernel against a plain statement of what it computes: bit for bit where the rule promises bits, against f64 where
 //! it promises closeness.
 
+#![allow(clippy::disallowed_methods, reason = "the platform's functions, in f64, are the reference here")]
+
 use super::attention::{Heads, KvCache, backward, cached, forward};
 use super::simd::{LANES, for_every_isa};
 use super::*;
