@@ -70,11 +70,12 @@ pub fn count(value: u64) -> String {
     grouped(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
-/// `42 s`, `3 min 05 s`, `1 h 02 min`.
+/// `0.4 s`, `42 s`, `3 min 05 s`, `1 h 02 min`.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     match whole {
-        0..60 => format!("{whole} s"),
+        0..10 => format!("{:.1} s", seconds.max(0.0)),
+        10..60 => format!("{whole} s"),
         60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
         _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
     }
@@ -213,6 +214,7 @@ mod tests {
         assert_eq!(number(0.0), "0.000");
         assert_eq!(number(1.5e-5), "1.5e-5");
         assert_eq!(number(f64::NAN), "–");
+        assert_eq!(duration(0.42), "0.4 s");
         assert_eq!(duration(59.4), "59 s");
         assert_eq!(duration(185.0), "3 min 05 s");
         assert_eq!(duration(3725.0), "1 h 02 min");

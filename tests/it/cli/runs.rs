@@ -50,7 +50,7 @@ fn quiet(run: impl FnOnce()) {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(r"\b[0-9a-f]{64}\b", "[digest]");
     settings.add_filter(r"\b[0-9a-f]{12}\b", "[short]");
-    settings.add_filter(r"\b\d+ s\b", "[time]");
+    settings.add_filter(r"\b[\d.]+ s\b", "[time]");
     settings.add_filter(r"[0-9]", "#");
     settings.bind(run);
 }
