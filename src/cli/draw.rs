@@ -13,7 +13,7 @@ const MOST_DRAWN: usize = 50;
 /// Shows all of them, errors and warnings in the order of the file. JSON goes to stdout, a line each; drawings to stderr.
 pub fn diagnostics(terminal: &Terminal, name: &str, text: &str, diagnostics: &[Diagnostic]) {
     if terminal.json() {
-        let lines: String = diagnostics.iter().map(|diagnostic| json(name, text, diagnostic)).collect();
+        let lines: String = diagnostics.iter().map(|it| format!("{}\n", value(name, text, it))).collect();
         terminal.data(&lines);
         return;
     }
@@ -84,18 +84,18 @@ fn drawing(terminal: &Terminal, source: &Arc<NamedSource<String>>, length: usize
     out
 }
 
-/// One object a line: code, severity, message, file, labels with byte spans and line and column, help, edits.
-fn json(name: &str, text: &str, diagnostic: &Diagnostic) -> String {
+/// One object: code, severity, message, file, labels with byte spans and line and column, help, edits.
+pub fn value(name: &str, text: &str, diagnostic: &Diagnostic) -> serde_json::Value {
     let mut value = serde_json::to_value(diagnostic).expect("a diagnostic is plain data");
     let (line, column) = place(text, diagnostic.primary().start as usize);
     value["file"] = serde_json::json!(name);
     value["line"] = serde_json::json!(line);
     value["column"] = serde_json::json!(column);
-    format!("{value}\n")
+    value
 }
 
 /// Line and column in characters, both from 1.
-fn place(text: &str, at: usize) -> (usize, usize) {
+pub fn place(text: &str, at: usize) -> (usize, usize) {
     let mut at = at.min(text.len());
     while !text.is_char_boundary(at) {
         at -= 1;
@@ -106,7 +106,7 @@ fn place(text: &str, at: usize) -> (usize, usize) {
 }
 
 /// The text with what would speak to the terminal replaced by as many bytes of something quiet, so that spans still fit.
-fn harmless(text: &str) -> String {
+pub fn harmless(text: &str) -> String {
     let quiet = |c: char| match c {
         '\n' | '\t' => c,
         c if c.is_control() && c.len_utf8() == 1 => '?',

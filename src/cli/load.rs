@@ -37,17 +37,18 @@ pub struct Loaded {
 }
 
 pub fn check(path: &Path, sets: &Sets) -> Result<Checked, Failure> {
-    let name = path.display().to_string();
     let overrides = overrides(sets)?;
-    let (source, problem) = match read(path) {
-        Ok(bytes) => Source::from_bytes(name, bytes),
-        Err(diagnostic) => (Source { name, text: String::new() }, Some(diagnostic)),
+    let (Source { name, text }, problem) = source(path);
+    let (experiment, diagnostics) = match problem {
+        Some(problem) => (None, vec![problem]),
+        None => examine(path, &text, sets),
     };
-    let Source { name, text } = source;
-    if let Some(problem) = problem {
-        return Ok(Checked { name, text, overrides, experiment: None, diagnostics: vec![problem] });
-    }
-    let (file, mut diagnostics) = syntax::parse(&text);
+    Ok(Checked { name, text, overrides, experiment, diagnostics })
+}
+
+/// What a text means that stands, or would stand, at `path`, and everything found in it.
+pub fn examine(path: &Path, text: &str, sets: &Sets) -> (Option<Experiment>, Vec<Diagnostic>) {
+    let (file, mut diagnostics) = syntax::parse(text);
     // Absolute, so that a run can be resumed from anywhere.
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let directory = absolute.parent().unwrap_or(Path::new("."));
@@ -56,7 +57,30 @@ pub fn check(path: &Path, sets: &Sets) -> Result<Checked, Failure> {
     diagnostics.extend(found);
     diagnostics.sort_by_key(Diagnostic::primary);
     let broken = diagnostics.iter().any(Diagnostic::is_error);
-    Ok(Checked { name, text, overrides, experiment: experiment.filter(|_| !broken), diagnostics })
+    (experiment.filter(|_| !broken), diagnostics)
+}
+
+/// A file's text, or why there is none.
+pub fn source(path: &Path) -> (Source, Option<Diagnostic>) {
+    let name = path.display().to_string();
+    match read(path) {
+        Ok(bytes) => Source::from_bytes(name, bytes),
+        Err(diagnostic) => (Source { name, text: String::new() }, Some(diagnostic)),
+    }
+}
+
+/// What stands on standard input.
+pub fn input() -> (Source, Option<Diagnostic>) {
+    let name = "<stdin>".to_owned();
+    let mut bytes = Vec::new();
+    match std::io::stdin().take(MOST_READ).read_to_end(&mut bytes) {
+        Ok(_) => Source::from_bytes(name, bytes),
+        Err(problem) => {
+            let message = "standard input cannot be read";
+            let diagnostic = Diagnostic::error("E0001", message, Span::default(), reason(&problem));
+            (Source { name, text: String::new() }, Some(diagnostic))
+        }
+    }
 }
 
 /// Checks, shows what is wrong, and stops there if it is an error.

@@ -5,10 +5,11 @@
 //! that nothing which uses them is blamed. No node holds source text that a later floor must parse again.
 
 use crate::base::{Span, Spanned};
+use serde::Serialize;
 
 pub type Name = Spanned<String>;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct File {
     pub items: Vec<Item>,
     pub comments: Vec<Comment>,
@@ -21,13 +22,13 @@ pub struct File {
 }
 
 /// Comments are not in the tree: they lie beside it in source order, and the formatter puts them back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Comment {
     pub span: Span,
     pub kind: CommentKind,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum CommentKind {
     /// `//`
     Plain,
@@ -37,7 +38,7 @@ pub enum CommentKind {
     File,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Item {
     pub span: Span,
     pub doc: String,
@@ -46,7 +47,7 @@ pub struct Item {
     pub kind: ItemKind,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[allow(clippy::large_enum_variant, reason = "a file has few items; boxes would cost every reader")]
 pub enum ItemKind {
     Edition {
@@ -82,14 +83,14 @@ pub enum ItemKind {
     },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub enum Imported {
     As(Name),
     Names(Vec<Name>),
 }
 
 /// The items that are a name and a block of fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Declared {
     Env,
     Dataset,
@@ -99,7 +100,7 @@ pub enum Declared {
 }
 
 /// Every word that may open an item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum ItemWord {
     Agx,
     Import,
@@ -142,7 +143,7 @@ impl ItemWord {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Block {
     /// With its braces.
     pub span: Span,
@@ -151,7 +152,7 @@ pub struct Block {
     pub broken: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Entry {
     pub span: Span,
     /// Usually one word; `except` blocks of a matrix write `trainer.sft.lr`.
@@ -159,7 +160,7 @@ pub struct Entry {
     pub kind: EntryKind,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[allow(clippy::large_enum_variant, reason = "most entries are values")]
 pub enum EntryKind {
     /// `key = value`
@@ -173,7 +174,7 @@ pub enum EntryKind {
 }
 
 /// `a.b.c`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Path {
     pub span: Span,
     pub parts: Vec<Name>,
@@ -192,14 +193,14 @@ impl Path {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Version {
     /// With its `@`.
     pub span: Span,
     pub kind: VersionKind,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub enum VersionKind {
     Number(u32),
     /// `prev`, `start`, `last`, `all`, `best(m)`: which are meant where is checked later.
@@ -210,20 +211,20 @@ pub enum VersionKind {
 }
 
 /// A name, and maybe which version or iterations of it: `policy@0`, `kept@all`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Slot {
     pub span: Span,
     pub path: Path,
     pub version: Option<Version>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Expr {
     pub span: Span,
     pub kind: ExprKind,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub enum ExprKind {
     Quantity(Quantity),
     Text(String),
@@ -267,7 +268,7 @@ pub enum ExprKind {
     Broken,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Apply {
     pub path: Path,
     pub version: Option<Version>,
@@ -275,13 +276,13 @@ pub struct Apply {
     pub block: Option<Block>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Argument {
     pub name: Option<Name>,
     pub value: Expr,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Case {
     /// `None` is `_`.
     pub when: Option<Expr>,
@@ -289,7 +290,7 @@ pub struct Case {
 }
 
 /// A number as written, with what was written behind it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Quantity {
     /// Digits without `_`.
     pub digits: Spanned<String>,
@@ -299,7 +300,7 @@ pub struct Quantity {
     pub per: Option<Name>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Operator {
     Or,
     And,
@@ -339,7 +340,7 @@ impl Operator {
 }
 
 /// `list<call> in RANGE <= LIMIT by expectation visible to agent, critic`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Type {
     pub span: Span,
     pub name: TypeName,
@@ -349,7 +350,7 @@ pub struct Type {
     pub visible: Option<Vec<Name>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct TypeName {
     pub span: Span,
     pub path: Path,
@@ -357,13 +358,13 @@ pub struct TypeName {
     pub optional: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Parameter {
     pub name: Name,
     pub ty: Type,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Prompt {
     pub name: Name,
     pub parameters: Vec<Parameter>,
@@ -372,14 +373,14 @@ pub struct Prompt {
     pub broken: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct PromptMessage {
     pub role: Name,
     pub template: Template,
 }
 
 /// Text with holes, its margin already taken off.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Template {
     /// With its quotes.
     pub span: Span,
@@ -387,7 +388,7 @@ pub struct Template {
     pub broken: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub enum Piece {
     Text(String),
     /// `{{ path | filter(arguments) }}`
@@ -412,26 +413,26 @@ pub enum Piece {
     },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Filter {
     pub name: Name,
     pub arguments: Vec<Argument>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Rule {
     pub name: Name,
     pub parameters: Vec<Parameter>,
     pub stages: Vec<Stage>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Stage {
     pub span: Span,
     pub kind: StageKind,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub enum StageKind {
     Where(Expr),
     Top { share: Expr, per_task: bool, by: Vec<Path>, options: Option<Block> },
@@ -449,7 +450,7 @@ pub enum StageKind {
     Broken,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Experiment {
     pub name: Name,
     /// All entries but the schedule and the report: `seed = …`, `budget { … }`.
@@ -458,14 +459,14 @@ pub struct Experiment {
     pub reports: Vec<Report>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Statements {
     pub span: Span,
     pub list: Vec<Statement>,
     pub broken: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Statement {
     pub span: Span,
     /// `let name =`
@@ -473,7 +474,7 @@ pub struct Statement {
     pub kind: StatementKind,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub enum StatementKind {
     Rollout {
         model: Slot,
@@ -516,7 +517,7 @@ pub enum StatementKind {
     },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Train {
     pub model: Path,
     pub on: Slot,
@@ -528,13 +529,13 @@ pub struct Train {
     pub reference: Option<Version>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Mixed {
     pub share: Expr,
     pub dataset: Path,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Repeat {
     /// `None` when the head could not be read.
     pub times: Option<Expr>,
@@ -543,14 +544,14 @@ pub struct Repeat {
     pub until: Option<Expr>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Report {
     pub span: Span,
     pub lines: Vec<ReportLine>,
     pub broken: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct ReportLine {
     pub span: Span,
     /// `plot` or `table`.
@@ -559,7 +560,7 @@ pub struct ReportLine {
     pub by: Option<Name>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Matrix {
     pub name: Name,
     pub of: Name,
@@ -567,7 +568,7 @@ pub struct Matrix {
     pub broken: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub enum MatrixPart {
     /// `path in [ … ]`
     Axis { path: Path, values: Expr },

@@ -2,7 +2,7 @@
 //!
 //! [`Source`] takes bytes in at the door; [`scan`] walks once over the text for what must not wait for a grammar (brackets,
 //! strings, tabs, depth); the grammar (`grammar/agx.pest`) gives pairs that recover where they can; [`build`] makes the
-//! tree. [`similar`] is the did-you-mean of this floor and the next.
+//! tree. [`fmt`] writes a text anew in the canonical style. [`similar`] is the did-you-mean of this floor and the next.
 //!
 //! # Invariants
 //! Nothing here reads a file, knows an environment or resolves a name. No text makes it panic, hang or overflow the stack:
@@ -12,6 +12,7 @@ pub mod ast;
 mod build;
 pub mod codes;
 mod error;
+pub mod fmt;
 mod grammar;
 mod scan;
 pub mod similar;

@@ -17,6 +17,9 @@ const OF_BYTES: [&str; 6] = ["E0001", "E0002", "E0003", "E0004", "E0005", "E0116
 /// Codes that no built-in environment can give yet: nothing of the desk is optional.
 const OF_SCHEMAS: [&str; 1] = ["E0409"];
 
+/// Codes that only a bug gives; the formatter's own tests have it.
+const OF_BUGS: [&str; 1] = ["E0117"];
+
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/diagnostics");
     let entries = std::fs::read_dir(folder).expect("the folder of bad files");
@@ -108,7 +111,9 @@ fn every_code_is_planted_somewhere_and_explained() {
     let missing: Vec<&String> = known
         .iter()
         .filter(|code| {
-            !planted.contains(*code) && !OF_BYTES.contains(&code.as_str()) && !OF_SCHEMAS.contains(&code.as_str())
+            let code = code.as_str();
+            let elsewhere = OF_BYTES.iter().chain(&OF_SCHEMAS).chain(&OF_BUGS).any(|other| *other == code);
+            !planted.contains(code) && !elsewhere
         })
         .collect();
     assert!(missing.is_empty(), "no bad file has {missing:?}");

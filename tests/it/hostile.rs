@@ -8,8 +8,21 @@ use std::path::Path;
 
 const WHOLE: &str = include_str!("samples/whole.agx");
 
-fn answer(text: &str) -> Vec<Diagnostic> {
+/// What a text means, if it means anything.
+pub fn experiment(text: &str) -> Option<String> {
+    let (file, diagnostics) = syntax::parse(text);
+    assert!(diagnostics.is_empty(), "{diagnostics:#?}\n{text}");
+    let world = World { root: Path::new("project"), exists: &|_| true };
+    experiment::check(&file, &[], world).0.map(|experiment| serde_json::to_string(&experiment).unwrap())
+}
+
+/// What is said about a text; that it can be said, and that what is sound can be formatted.
+pub fn answer(text: &str) -> Vec<Diagnostic> {
     let (file, mut diagnostics) = syntax::parse(text);
+    if diagnostics.is_empty() {
+        let formatted = syntax::fmt::format(text);
+        assert!(formatted.is_ok(), "{formatted:#?}\n{text}");
+    }
     let world = World { root: Path::new("project"), exists: &|_| true };
     let (experiment, found) = experiment::check(&file, &[("rounds".to_owned(), "2".to_owned())], world);
     diagnostics.extend(found);

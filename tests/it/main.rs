@@ -9,6 +9,7 @@
 mod book;
 mod cli;
 mod diagnostics;
+mod fmt;
 mod hostile;
 mod report;
 mod stages;
