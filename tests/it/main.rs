@@ -10,6 +10,7 @@ mod book;
 mod cli;
 mod diagnostics;
 mod fmt;
+mod generate;
 mod hostile;
 mod report;
 mod stages;
