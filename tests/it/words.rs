@@ -172,3 +172,32 @@ fn the_editors_grammars_are_made_from_the_table() {
         "run `AGX_GRAMMAR=write cargo test words`, then `grammar/test --write`, and look at the change"
     );
 }
+
+/// A snippet as it stands before anyone has typed: `${1:default}` is its default, `${1|a,b|}` its first choice.
+fn expanded(snippet: &str) -> String {
+    let mut parts = snippet.replace("$0", "");
+    while let Some(start) = parts.find("${") {
+        let length = parts[start..].find('}').unwrap();
+        let inside = parts[start + 2..start + length].trim_start_matches(|c: char| c.is_ascii_digit());
+        let default = inside[1..].split([',', '|']).next().unwrap().to_owned();
+        parts.replace_range(start..=start + length, &default);
+    }
+    parts
+}
+
+#[test]
+fn the_snippets_are_sound() {
+    let text = std::fs::read_to_string("grammar/vscode/snippets/agx.json").unwrap();
+    let snippets: BTreeMap<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
+    assert!(snippets.len() > 5);
+    for (name, snippet) in snippets {
+        let lines: Vec<String> = serde_json::from_value(snippet["body"].clone()).unwrap();
+        let body = expanded(&lines.join("\n"));
+        let text = if name == "repeat" { format!("experiment e {{\nschedule {{\n{body}\n}}\n}}\n") } else { body };
+        let (file, mut diagnostics) = parse(&text);
+        if name == "file" {
+            diagnostics.extend(check(&file, &[], World { root: Path::new("."), exists: &|_| true }).1);
+        }
+        assert!(diagnostics.is_empty(), "{name}: {diagnostics:#?}");
+    }
+}
