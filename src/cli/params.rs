@@ -67,7 +67,12 @@ fn flatten(prefix: &str, table: &toml::Table, file: &str, given: &mut Vec<Given>
             toml::Value::Float(number) if number.is_finite() => format!("{number:?}"),
             toml::Value::Boolean(value) => value.to_string(),
             toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Array(_) => {
-                let message = format!("`{name}` in {file} is {}, which no param is", value.type_str());
+                let what = match value {
+                    toml::Value::Array(_) => "a list",
+                    toml::Value::Datetime(_) => "a date",
+                    _ => "no finite number",
+                };
+                let message = format!("`{name}` in {file} is {what}, which no param is");
                 return Err(Failure::new(Exit::Usage, message)
                     .help("a param is a number, true or false, or a string such as \"512 tokens\""));
             }

@@ -12,7 +12,7 @@ use super::link::Linked;
 use super::matrix_error::MatrixError;
 use super::model::{Cell, Matrix, Setting};
 use super::{Checker, Given, World};
-use crate::base::Diagnostic;
+use crate::base::{Diagnostic, Span};
 use crate::syntax::SourceMap;
 use crate::syntax::ast::{
     self, Apply, Block, Entry, EntryKind, Expr, ExprKind, File, Item, ItemKind, ItemWord, MatrixPart, Name, Path,
@@ -90,9 +90,9 @@ impl Reader<'_> {
         // Every cell is checked, also after one that is wrong.
         let cells: Vec<Option<Cell>> =
             combinations.into_iter().map(|values| self.cell(matrix, &groups, &names, &values)).collect();
-        // The same mistake of many cells is told once.
+        // The same mistake of many cells is told once, in the first that has it.
         self.cells.sort_by(|a, b| (a.primary(), a.code, &a.message).cmp(&(b.primary(), b.code, &b.message)));
-        self.cells.dedup();
+        self.cells.dedup_by(|a, b| (a.primary(), a.code, &a.message) == (b.primary(), b.code, &b.message));
         let cells: Option<Vec<Cell>> = cells.into_iter().collect();
         let axes = groups.iter().flatten();
         let params = axes.filter(|axis| axis.place.fields.is_empty());
@@ -233,7 +233,7 @@ impl Reader<'_> {
         let mut items = self.linked.file.items.clone();
         let mut settings = Vec::new();
         let axes = groups.iter().zip(values).flat_map(|(group, at)| group.iter().map(move |axis| (axis, *at)));
-        for ((axis, at), name) in axes.zip(names) {
+        for ((axis, at), name) in axes.clone().zip(names) {
             let value = &axis.values[at];
             settings.push(Setting { axis: name.clone(), value: written(&self.linked.sources, value) });
             let item = &mut items[axis.place.item];
@@ -261,7 +261,13 @@ impl Reader<'_> {
         let wrong: Vec<Diagnostic> =
             checker.errors.into_iter().map(Diagnostic::from).filter(Diagnostic::is_error).collect();
         let sound = wrong.is_empty();
-        self.cells.extend(wrong);
+        let values: Vec<Span> = axes.clone().flat_map(|(axis, at)| [axis.path.span, axis.values[at].span]).collect();
+        let is_value = |span: Span| values.iter().any(|value| (value.start..=value.end).contains(&span.start));
+        let words: Vec<String> = settings.iter().map(|it| format!("{}={}", it.axis, it.value)).collect();
+        self.cells.extend(wrong.into_iter().map(|wrong| match is_value(wrong.primary()) {
+            true => wrong,
+            false => wrong.label(matrix.name.span, format!("in the cell {}", words.join(", "))),
+        }));
         let experiment = experiment.filter(|_| sound)?;
         Some(Cell { settings, experiment })
     }
