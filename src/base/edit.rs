@@ -19,7 +19,9 @@ pub fn mend<'d>(text: &str, diagnostics: &'d [Diagnostic]) -> Option<(String, Ve
             own.push(edit.span.start);
         }
         if own.len() < diagnostic.edits.len() {
-            own.iter().for_each(|start| drop(edits.remove(start)));
+            for start in own {
+                edits.remove(&start);
+            }
         } else if !own.is_empty() {
             mended.push(diagnostic);
         }

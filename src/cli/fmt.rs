@@ -4,6 +4,7 @@ use crate::cli::args::FmtArgs;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::rewrite::{self, Rewritten};
 use crate::cli::terminal::Terminal;
+use crate::syntax::SourceMap;
 use crate::syntax::fmt::format;
 
 pub fn fmt(args: &FmtArgs, terminal: &Terminal) -> Result<Exit, Failure> {
@@ -18,7 +19,7 @@ pub fn fmt(args: &FmtArgs, terminal: &Terminal) -> Result<Exit, Failure> {
             Ok(new) => (Some(new), Vec::new()),
             Err(diagnostics) => (None, diagnostics),
         };
-        let rewritten = Rewritten { new, left, details: Vec::new() };
+        let rewritten = Rewritten { new, left, sources: SourceMap::new(source.clone()), details: Vec::new() };
         let own = rewrite::conclude(&place, &source, &rewritten, &args.rewriting, terminal, "formatted")?;
         exit = if own == Exit::Ok { exit } else { own };
     }

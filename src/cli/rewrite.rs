@@ -8,7 +8,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::load::{self, reason};
 use crate::cli::terminal::Terminal;
 use crate::cli::{args, draw};
-use crate::syntax::Source;
+use crate::syntax::{Source, SourceMap};
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
@@ -30,6 +30,8 @@ pub struct Rewritten {
     pub new: Option<String>,
     /// What is wrong with the new text, or with the one that was refused.
     pub left: Vec<Diagnostic>,
+    /// The texts that this is about.
+    pub sources: SourceMap,
     /// More for its object of JSON.
     pub details: Vec<(&'static str, Value)>,
 }
@@ -74,15 +76,14 @@ pub fn conclude(
     done: &str,
 ) -> Result<Exit, Failure> {
     let Source { name, text } = source;
-    let Rewritten { new, left, details } = rewritten;
+    let Rewritten { new, left, sources, details } = rewritten;
     let changed = new.as_ref().filter(|new| *new != text);
     let difference = changed.filter(|_| args.check).map(|new| diff(name, text, new));
     if let (Some(new), Place::File(path), false) = (changed, place, args.check) {
         write(path, new)?;
     }
-    let now = new.as_ref().unwrap_or(text);
     if terminal.json() {
-        let diagnostics: Vec<Value> = left.iter().map(|it| draw::value(name, now, it)).collect();
+        let diagnostics: Vec<Value> = left.iter().map(|it| draw::value(sources, it)).collect();
         let mut value =
             json!({ "file": name, "changed": changed.is_some(), "diff": difference, "diagnostics": diagnostics });
         for (key, detail) in details {
@@ -98,9 +99,7 @@ pub fn conclude(
         } else if let (Place::Pipe, Some(new), false) = (place, new, args.check) {
             terminal.data(new);
         }
-        if !left.is_empty() {
-            draw::diagnostics(terminal, name, now, left);
-        }
+        draw::diagnostics(terminal, sources, left);
         let said = match (changed, args.check) {
             (None, _) => None,
             (Some(_), true) => Some(format!("{name}: would be {done}")),

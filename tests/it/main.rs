@@ -15,3 +15,4 @@ mod hostile;
 mod report;
 mod stages;
 mod tidy;
+mod words;
