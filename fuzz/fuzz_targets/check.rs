@@ -1,23 +1,25 @@
-//! Any text gives an experiment or errors, and the mends of its diagnostics can be made.
+//! Any text gives experiments or errors, whose places lie in their files, and the mends of its diagnostics can be made.
 #![no_main]
 
 use agx::base::{Diagnostic, edit};
 use agx::experiment::{World, check};
-use agx::syntax::parse;
+use agx::syntax::Source;
 use libfuzzer_sys::fuzz_target;
 use std::path::Path;
 
 fuzz_target!(|text: &str| {
-    let (file, mut diagnostics) = parse(text);
-    let world = World { root: Path::new("project"), exists: &|_| true };
-    let (experiment, found) = check(&file, &[], world);
-    diagnostics.extend(found);
-    assert_eq!(experiment.is_some(), !diagnostics.iter().any(Diagnostic::is_error));
-    for diagnostic in &diagnostics {
+    // Whatever it imports is the same text again.
+    let read = |_: &Path| Ok(text.as_bytes().to_vec());
+    let world = World { root: Path::new("project"), exists: &|_| true, read: &read };
+    let checked = check(Source { name: "fuzz.agx".to_owned(), text: text.to_owned() }, &[], world);
+    let sound = !checked.diagnostics.iter().any(Diagnostic::is_error);
+    assert!(sound || checked.experiments.is_empty());
+    for diagnostic in &checked.diagnostics {
         let labels = diagnostic.labels.iter().map(|label| label.span);
         for place in labels.chain(diagnostic.edits.iter().map(|edit| edit.span)) {
-            assert!(text.get(place.range()).is_some(), "{} points outside", diagnostic.code);
+            let (source, own) = checked.sources.locate(place);
+            assert!(source.text.get(own.range()).is_some(), "{} points outside", diagnostic.code);
         }
     }
-    edit::mend(text, &diagnostics);
+    edit::mend(text, &checked.diagnostics);
 });
