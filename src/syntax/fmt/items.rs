@@ -135,9 +135,11 @@ impl Writer<'_> {
 
     fn axis(&mut self, values: &Expr) {
         self.token();
+        self.cell();
         self.words(&["in"]);
         self.space();
         self.expr(values);
+        self.row();
     }
 
     /// On one line if the author wrote it there and it fits; otherwise a line for each stage.

@@ -6,7 +6,7 @@ use crate::hostile::answer;
 use agx::syntax::{MAX_BYTES, Source};
 use rayon::prelude::*;
 
-const SPOILED: u64 = 4_000;
+const SPOILED: u64 = 2_000;
 
 const PIECES: &[&str] = &[
     "{",
