@@ -49,6 +49,9 @@ impl Checker<'_> {
             None => max_tokens.map(Sampling::greedy),
             Some(value) => max_tokens.and_then(|max_tokens| self.decode(value, max_tokens)),
         };
+        if let (Some(model), Some(prompt), Some(asked)) = (model, prompt, fields.value("prompt")) {
+            self.fits_context(prompt, ModelId(model), asked.span);
+        }
         Some(Critic {
             model: ModelId(model?),
             prompt: PromptId(prompt?),
