@@ -2,7 +2,8 @@
 //!
 //! [`Source`] takes bytes in at the door; [`scan`] walks once over the text for what must not wait for a grammar (brackets,
 //! strings, tabs, depth); the grammar (`grammar/agx.pest`) gives pairs that recover where they can; [`build`] makes the
-//! tree. [`SourceMap`] holds the files of one check in one address space of places. [`similar`] is the did-you-mean of this floor and the next.
+//! tree. [`SourceMap`] holds the files of one check in one address space of places, [`walk`] visits every place of a tree;
+//! [`words`] is the table of the language's words; [`similar`] is the did-you-mean of this floor and the next.
 //!
 //! # Invariants
 //! Nothing here reads a file, knows an environment or resolves a name. No text makes it panic, hang or overflow the stack:
@@ -17,6 +18,7 @@ mod scan;
 pub mod similar;
 mod source;
 pub mod walk;
+pub mod words;
 
 pub use ast::File;
 pub use source::{MAX_BYTES, Source, SourceMap};
