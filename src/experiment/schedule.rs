@@ -4,7 +4,7 @@
 //! A name means what the nearest earlier `let` gave it. Held-out splits never train, stop or pick.
 
 use super::error::CheckError;
-use super::fields::{later, required};
+use super::fields::{optional_block, required};
 use super::metric::Wanted;
 use super::model::{
     EnvId, Experiment, MetricRef, ModelId, ModelRef, Named, ReportItem, RowsRef, Statement, TrainerId, Version,
@@ -88,7 +88,8 @@ impl Flow {
 
 impl Checker<'_> {
     pub(super) fn experiment(&mut self, experiment: &ast::Experiment, doc: &str) -> Option<Experiment> {
-        let fields = self.fields(&experiment.body, "an experiment", &[required("seed"), later("budget")]);
+        let fields = self.fields(&experiment.body, "an experiment", &[required("seed"), optional_block("budget")]);
+        let budget = fields.block("budget").map(|block| self.budget(block));
         let seed = fields.value("seed").and_then(|value| self.whole(value, "`seed`", 0..=u64::MAX));
         let mut flow = Flow::default();
         for statements in &experiment.schedules {
@@ -132,6 +133,7 @@ impl Checker<'_> {
             name: experiment.name.value.clone(),
             doc: doc.to_owned(),
             seed: seed?,
+            budget: budget.map_or(Some(None), |budget| budget.map(Some))?,
             unstable: self.unstable.iter().map(|(feature, _)| feature.clone()).collect(),
             envs: all(&self.envs, |info| info.spec.clone())?,
             datasets: all(&self.datasets, |info| info.it.clone())?,
