@@ -3,18 +3,17 @@
 //! # Invariants
 //! A budget pauses a run. It is in no key, and no result depends on it.
 
-use super::Checker;
 use super::error::CheckError;
-use super::fields::optional;
 use super::model::Budget;
 use super::value::Value;
+use super::{Checker, vocabulary};
 use crate::base::Spanned;
 use crate::base::units::{MicroUsd, Millis, TokenCount};
 use crate::syntax::ast::{Block, Expr};
 
 impl Checker<'_> {
     pub(super) fn budget(&mut self, block: &Block) -> Option<Budget> {
-        let fields = self.fields(block, "a budget", &[optional("spend"), optional("wall"), optional("tokens")]);
+        let fields = self.fields(block, &vocabulary::BUDGET);
         let given = |name: &str| fields.value(name);
         if block.entries.is_empty() && !block.broken {
             self.error(CheckError::MissingField { span: block.span, name: "spend", owner: "a budget" });
