@@ -12,7 +12,7 @@ pub fn afford(mut checked: Checked) -> Checked {
         return checked;
     }
     // The cells of a matrix have the budget of their experiment: it is told once, at its worst.
-    told.sort_by(|a, b| (a.primary(), a.severity).cmp(&(b.primary(), b.severity)));
+    told.sort_by_key(|it| (it.primary(), it.severity));
     told.dedup_by_key(|it| it.primary());
     if told.iter().any(Diagnostic::is_error) {
         checked.experiments.clear();
