@@ -344,4 +344,28 @@ const ALL: &[Explanation] = &[
         "an `except` that excepts nothing",
         "No cell has all of these values. Is one of them written otherwise in the axis?",
     ),
+    code(
+        "E0701",
+        "a budget that cannot suffice",
+        "What runs in any case asks for more tokens than the budget allows. Counted are the words that stand in the prompts, \
+         each a token or more, once a task and sample, a row and an example.",
+    ),
+    code(
+        "W0701",
+        "a budget that may not suffice",
+        "If every episode takes all its steps, and every prompt and answer is as long as it may be, the plan asks for more tokens \
+         than the budget allows. The run would pause there.",
+    ),
+    code(
+        "E0702",
+        "a prompt longer than the context",
+        "The text that stands in the prompt whatever its values are has more words than the model's `context` has tokens, and a \
+         word is a token or more.",
+    ),
+    code(
+        "W0702",
+        "a prompt that may be longer than the context",
+        "The fixed text and the values that the prompt cuts (`transcript(max = …)`, `truncate(max = …)`) come to more than the \
+         model's `context` when they are as long as they may be. Such an item is cut or fails.",
+    ),
 ];

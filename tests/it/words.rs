@@ -2,10 +2,6 @@
 
 use agx::base::Diagnostic;
 use agx::experiment::{Unreadable, World, check};
-<<<<<<< HEAD
-=======
-use agx::syntax::{Source, parse};
->>>>>>> lang
 use agx::syntax::words::{Class, RESERVED, TABLE};
 use agx::syntax::{Source, parse};
 use pest_meta::ast::Expr;
@@ -54,7 +50,10 @@ impl Grammar {
 
     fn words(&self) -> Words {
         let parts = self.0.values().flat_map(|rule| rule.clone().iter_top_down());
-        parts.filter_map(|part| if let Expr::Str(text) = part { Some(text) } else { None }).filter(is_word).collect()
+        parts
+            .filter_map(|part| if let Expr::Str(text) = part { Some(text) } else { None })
+            .filter(|text| is_word(text))
+            .collect()
     }
 
     /// The words that a text of this form may begin with.
@@ -69,7 +68,7 @@ impl Grammar {
     }
 }
 
-fn is_word(text: &String) -> bool {
+fn is_word(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphabetic() || c == '_')
 }
 
@@ -118,17 +117,10 @@ const PLACES: [(Class, &str, &str); 6] = [
     ),
 ];
 
-<<<<<<< HEAD
 fn diagnostics(text: String) -> Vec<Diagnostic> {
     let read = |_: &Path| Err(Unreadable::Missing);
     let world = World { root: Path::new("."), exists: &|_| true, read: &read };
     check(Source { name: "words.agx".to_owned(), text }, &[], world).diagnostics
-=======
-/// Everything told of a file that imports nothing.
-fn checked(text: &str) -> Vec<Diagnostic> {
-    let world = World { root: Path::new("."), exists: &|_| true, read: &|_| Err(Unreadable::Missing) };
-    check(Source { name: "words.agx".to_owned(), text: text.to_owned() }, &[], world).diagnostics
->>>>>>> lang
 }
 
 #[test]
@@ -137,13 +129,8 @@ fn the_checker_knows_the_words_that_the_grammar_does_not() {
         let text = text.replace("WORD", word);
         let env = "env desk {\n  use = builtin(\"desk\")\n  splits { train = 16, dev = 16 }\n  max_steps = 6\n}";
         let model = "model m { weights = path(\"m\"), context = 512 tokens }";
-<<<<<<< HEAD
         let found = diagnostics(format!("agx 2026\n{env}\n{model}\n{text}\n"));
         found.into_iter().map(|it| it.code).collect::<Vec<_>>()
-=======
-        let diagnostics = checked(&format!("agx 2026\n{env}\n{model}\n{text}\n"));
-        diagnostics.into_iter().map(|it| it.code).collect::<Vec<_>>()
->>>>>>> lang
     };
     for (class, text, unknown) in PLACES {
         assert!(codes(text, "nonsense").contains(&unknown), "{class:?}: {:?}", codes(text, "nonsense"));
@@ -216,11 +203,7 @@ fn the_snippets_are_sound() {
         let lines: Vec<String> = serde_json::from_value(snippet["body"].clone()).unwrap();
         let body = expanded(&lines.join("\n"));
         let text = if name == "repeat" { format!("experiment e {{\nschedule {{\n{body}\n}}\n}}\n") } else { body };
-<<<<<<< HEAD
         let diagnostics = if name == "file" { diagnostics(text) } else { parse(&text).1 };
-=======
-        let diagnostics = if name == "file" { checked(&text) } else { parse(&text).1 };
->>>>>>> lang
         assert!(diagnostics.is_empty(), "{name}: {diagnostics:#?}");
     }
 }
