@@ -2,7 +2,7 @@
 
 use super::scope::Kind;
 use super::value::number_text;
-use crate::base::{Diagnostic, Span};
+use crate::base::{Diagnostic, Label, Span};
 use crate::syntax::similar::{did_you_mean, join};
 
 type Words = &'static [&'static str];
@@ -14,7 +14,8 @@ pub enum CheckError {
     UnknownEdition { span: Span, edition: String },
     EditionTwice { span: Span, first: Span },
     EditionLate { span: Span },
-    NotBuilt { span: Span, what: String },
+    NotBuilt { what: String, places: Vec<Span> },
+    Refused { span: Span, what: &'static str },
     UnknownFeature { span: Span, feature: String },
     UnusedFeature { span: Span, feature: String },
     NoFile { span: Span, path: String },
@@ -28,8 +29,8 @@ pub enum CheckError {
     MissingField { span: Span, name: &'static str, owner: &'static str },
     FieldTwice { span: Span, name: String, first: Span },
     UnknownSplit { span: Span, name: String, env: String, near: Vec<String>, known: Vec<String> },
-    UnknownWord { span: Span, of: String, found: Option<String>, near: Vec<String>, known: Vec<&'static str> },
-    UnknownOffer { span: Span, name: String, env: String, near: Vec<String>, known: Vec<&'static str> },
+    UnknownWord { span: Span, of: String, found: Option<String>, near: Vec<String>, known: Vec<String> },
+    UnknownOffer { span: Span, name: String, env: String, near: Vec<String>, known: Vec<String> },
     SetUnknown { span: Span, name: String, near: Vec<String>, known: Vec<String> },
     SetValue { span: Span, name: String, given: String, why: String },
     WrongForm { span: Span, name: String, wanted: String },
@@ -38,6 +39,11 @@ pub enum CheckError {
     OneSource { span: Span },
     NotName { span: Span, what: &'static str },
     NotSplit { span: Span },
+    SecretOutside { span: Span },
+    OtherKind { span: Span, name: &'static str, outside: bool },
+    Undated { span: Span, name: String },
+    PanelToo { span: Span, name: &'static str },
+    PanelMember { span: Span, why: &'static str },
     Circular { span: Span, name: String, declared: Span },
     Unused { span: Span, name: String, what: &'static str },
     UnusedRows { span: Span, name: String },
@@ -50,7 +56,7 @@ pub enum CheckError {
     NoValue { span: Span },
     Fraction { span: Span, unit: String },
     Shape { span: Span, of: &'static str, whole: u32, name: &'static str, part: u32 },
-    NotList { span: Span, of: &'static str },
+    NotList { span: Span, of: String },
     BadCase { span: Span },
     CaseTwice { span: Span },
     NoOtherwise { span: Span },
@@ -59,7 +65,7 @@ pub enum CheckError {
     // Prompts.
     NotProvided { span: Span, name: String, prompt: String, near: Vec<String>, known: Vec<String> },
     NoPath { span: Span, name: String, path: String, near: Vec<String>, known: Vec<String> },
-    Hidden { span: Span, path: String, env: &'static str },
+    Hidden { span: Span, path: String, env: String },
     HiddenFrom { span: Span, field: String, reader: &'static str, used: Span },
     NotText { span: Span, path: String, found: &'static str, suggestion: &'static str },
     UnknownFilter { span: Span, name: String, near: Vec<String>, known: Words },
@@ -98,6 +104,11 @@ pub enum CheckError {
     NeedsPrompt { span: Span, word: &'static str, several: bool },
     DecodeTwice { span: Span, name: &'static str },
     SameSamples { span: Span, samples: u32 },
+    TrainerMisfit { span: Span, name: String, why: &'static str, help: &'static str, declared: Option<Span> },
+    NoReference { span: Span, name: String },
+    TrainsRemote { span: Span, name: String },
+    AddLacks { span: Span, name: String },
+    StageMisfit { span: Span, why: &'static str, help: &'static str },
     NothingToAudit { span: Span, name: String },
     UnknownMetric { span: Span, name: String, of: String, near: Vec<String>, known: Vec<String> },
     NotAudited { span: Span, name: String, metric: String },
@@ -125,6 +136,20 @@ fn meant(diagnostic: Diagnostic, span: Span, near: &[String], known: &[impl AsRe
 
 const NOTHING: [&str; 0] = [];
 
+/// What is said of a feature that this version does not run.
+const NOT_BUILT: &str = " is part of the language, but not built yet";
+
+/// What keeps a file that checks from being run: for each place that uses a feature which this version only checks and
+/// plans, the error that running it is.
+pub fn not_built(diagnostics: &[Diagnostic]) -> Vec<Diagnostic> {
+    let notes = diagnostics.iter().filter(|diagnostic| diagnostic.code == "W0009");
+    let refuse = |note: &Diagnostic| -> Vec<Diagnostic> {
+        let place = |label: &Label| Diagnostic::error("E0009", &note.message, label.span, "not in this version");
+        note.labels.iter().map(place).collect()
+    };
+    notes.flat_map(refuse).collect()
+}
+
 impl From<CheckError> for Diagnostic {
     fn from(error: CheckError) -> Self {
         match error {
@@ -133,6 +158,7 @@ impl From<CheckError> for Diagnostic {
             | CheckError::EditionTwice { .. }
             | CheckError::EditionLate { .. }
             | CheckError::NotBuilt { .. }
+            | CheckError::Refused { .. }
             | CheckError::UnknownFeature { .. }
             | CheckError::UnusedFeature { .. }
             | CheckError::NoFile { .. }
@@ -236,6 +262,36 @@ impl From<CheckError> for Diagnostic {
                 Diagnostic::error("E0217", "a split is named by its environment", span, "no `ENV.SPLIT`")
                     .help("write the environment before it: `desk.dev`")
             }
+            CheckError::SecretOutside { span } => {
+                Diagnostic::error("E0219", "a secret stands only in a model's `key`", span, "would become a value")
+                    .help("`key = secret(\"NAME\")`: the name of an environment variable, read when the run starts")
+            }
+            CheckError::OtherKind { span, name, outside } => {
+                let (message, help) = match outside {
+                    false => (
+                        format!("`{name}` is for environments outside the program"),
+                        "an environment that comes with the program brings its own",
+                    ),
+                    true => {
+                        (format!("`{name}` is for `mcp`, which has only tools"), "the environment has its own tasks")
+                    }
+                };
+                Diagnostic::error("E0220", message, span, "does not belong here").help(help)
+            }
+            CheckError::PanelToo { span, name } => {
+                let message = format!("`{name}` beside `panel`");
+                Diagnostic::error("E0221", message, span, "the members have their own")
+                    .help("a panel has its members, and nothing else")
+            }
+            CheckError::PanelMember { span, why } => {
+                Diagnostic::error("E0222", format!("this member of the panel {why}"), span, "cannot be a member")
+                    .help("members are critics declared before, with one model each and the same `answer`")
+            }
+            CheckError::Undated { span, name } => {
+                let message = format!("`{name}` names no fixed version of a model");
+                Diagnostic::warning("W0204", message, span, "may be another model tomorrow")
+                    .help("name a dated version, such as `gpt-4o-2024-08-06`")
+            }
             CheckError::Circular { span, name, declared } => Diagnostic::error(
                 "E0218",
                 format!("the value of `{name}` needs itself"),
@@ -273,12 +329,16 @@ fn file(error: CheckError) -> Diagnostic {
         CheckError::EditionLate { span } => {
             Diagnostic::error("E0008", "the edition is the first item of a file", span, "other items stand before it")
         }
-        CheckError::NotBuilt { span, what } => Diagnostic::error(
-            "E0009",
-            format!("{what} is part of the language, but not built yet"),
-            span,
-            "not in this version",
-        ),
+        CheckError::NotBuilt { what, places } => {
+            let mut places = places.into_iter();
+            let first = places.next().expect("a feature is noted where it is used");
+            let message = format!("{what}{NOT_BUILT}");
+            let note = Diagnostic::warning("W0009", message, first, "checked and planned, not run");
+            places.fold(note, |note, place| note.label(place, "and here"))
+        }
+        CheckError::Refused { span, what } => {
+            Diagnostic::error("E0009", format!("{what}{NOT_BUILT}"), span, "not in this version")
+        }
         CheckError::UnknownFeature { span, feature } => {
             Diagnostic::error("E0010", format!("there is no unstable feature `{feature}`"), span, "unknown")
                 .help("there is `oracle`: ground truth may select and train")

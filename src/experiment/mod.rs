@@ -11,6 +11,8 @@
 //! exists is asked through [`World`].
 
 pub mod codes;
+mod column;
+mod counts;
 mod critic;
 mod declare;
 mod error;
@@ -19,7 +21,9 @@ mod fields;
 mod interval;
 mod metric;
 pub mod model;
+mod outside;
 mod prompt;
+mod remote;
 mod rule;
 mod schedule;
 mod scope;
@@ -29,6 +33,7 @@ mod trainer;
 mod value;
 pub mod vocabulary;
 
+pub use error::not_built;
 pub use model::*;
 pub use scope::Kind;
 
@@ -42,6 +47,7 @@ use error::CheckError;
 use scope::Symbols;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use value::Value;
 
 /// What the checker may know of the world outside the file.
@@ -67,7 +73,7 @@ pub fn check(file: &File, overrides: &[(String, String)], world: World) -> (Opti
 
 struct EnvInfo {
     spec: EnvSpec,
-    schema: &'static Schema,
+    schema: Arc<Schema>,
 }
 
 struct DatasetInfo {
@@ -82,6 +88,8 @@ type Slots<T> = Vec<Named<Option<T>>>;
 struct Checker<'a> {
     world: World<'a>,
     errors: Vec<CheckError>,
+    /// What this version does not run, and where the file uses it.
+    not_built: Vec<(String, Vec<Span>)>,
     symbols: Symbols,
     unstable: Vec<(String, Span)>,
     constants: BTreeMap<String, Option<Value>>,
@@ -95,7 +103,7 @@ struct Checker<'a> {
     datasets: Slots<DatasetInfo>,
     models: Slots<ModelSpec>,
     prompts: Slots<prompt::PromptInfo>,
-    critics: Slots<Critic>,
+    critics: Slots<critic::CriticInfo>,
     trainers: Slots<TrainerSpec>,
     rule_items: Vec<ast::Rule>,
     /// One for each way a rule is used.
@@ -107,6 +115,7 @@ impl<'a> Checker<'a> {
         Self {
             world,
             errors: Vec::new(),
+            not_built: Vec::new(),
             symbols: Symbols::of(file),
             unstable: Vec::new(),
             constants: BTreeMap::new(),
@@ -130,8 +139,22 @@ impl Checker<'_> {
         self.errors.push(error);
     }
 
+    /// Part of the language that this version reads, checks and plans, and does not run.
     fn later(&mut self, span: Span, what: impl Into<String>) {
-        self.error(CheckError::NotBuilt { span, what: what.into() });
+        let what = what.into();
+        match self.not_built.iter_mut().find(|(known, _)| *known == what) {
+            Some((_, places)) => places.push(span),
+            None => self.not_built.push((what, vec![span])),
+        }
+    }
+
+    /// One note a feature, however often the file uses it.
+    fn tell_not_built(&mut self) {
+        for (what, mut places) in std::mem::take(&mut self.not_built) {
+            places.sort();
+            places.dedup();
+            self.error(CheckError::NotBuilt { what, places });
+        }
     }
 
     fn has_oracle(&mut self) -> bool {
@@ -165,6 +188,7 @@ impl Checker<'_> {
         let experiment = self.experiments(file);
         self.unused_rules();
         self.unused(file);
+        self.tell_not_built();
         experiment
     }
 
@@ -238,7 +262,10 @@ impl Checker<'_> {
                 ItemKind::Experiment(experiment) => match &found {
                     Some(_) => {
                         self.symbols.everything_used = true;
-                        self.later(experiment.name.span, "a second experiment in a file");
+                        self.error(CheckError::Refused {
+                            span: experiment.name.span,
+                            what: "a second experiment in a file",
+                        });
                     }
                     None if item.unreliable => found = Some((item.span, None)),
                     None => {
@@ -246,8 +273,10 @@ impl Checker<'_> {
                         found = Some((item.span, checked));
                     }
                 },
-                ItemKind::Import { path, .. } => self.later(path.span, "`import`"),
-                ItemKind::Matrix(matrix) => self.later(matrix.name.span, "`matrix`"),
+                ItemKind::Import { path, .. } => self.error(CheckError::Refused { span: path.span, what: "`import`" }),
+                ItemKind::Matrix(matrix) => {
+                    self.error(CheckError::Refused { span: matrix.name.span, what: "`matrix`" })
+                }
                 ItemKind::Broken { word, .. } => {
                     broken |= matches!(word, None | Some(ast::ItemWord::Experiment | ast::ItemWord::Import));
                 }

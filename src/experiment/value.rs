@@ -21,6 +21,13 @@ pub enum Value {
     Money(u64),
     /// Bytes.
     Memory(u64),
+    /// Micro-dollars a million tokens.
+    Price(u64),
+    /// So many in so many milliseconds.
+    Rate {
+        count: u64,
+        each: u64,
+    },
     /// `4 per task`
     PerTask(i64),
     Text(String),
@@ -38,6 +45,8 @@ impl Value {
             Value::Time(_) => "a time",
             Value::Money(_) => "an amount of money",
             Value::Memory(_) => "an amount of memory",
+            Value::Price(_) => "a price",
+            Value::Rate { .. } => "a rate",
             Value::PerTask(_) => "a number per task",
             Value::Text(_) => "text",
             Value::Bool(_) => "true or false",
@@ -53,13 +62,13 @@ impl Value {
             Value::Tokens(number) | Value::Time(number) | Value::Money(number) | Value::Memory(number) => {
                 Some(number as f64)
             }
-            Value::Text(_) | Value::Bool(_) | Value::Range(..) => None,
+            Value::Text(_) | Value::Bool(_) | Value::Range(..) | Value::Price(_) | Value::Rate { .. } => None,
         }
     }
 }
 
 /// The types a param may have.
-const TYPES: [&str; 9] = ["int", "float", "ratio", "text", "bool", "tokens", "duration", "money", "memory"];
+pub(super) const TYPES: [&str; 9] = ["int", "float", "ratio", "text", "bool", "tokens", "duration", "money", "memory"];
 
 /// `let`s that wait for each other; deeper is not readable, and the stack ends somewhere.
 const MOST_WAITING: usize = 100;
@@ -275,6 +284,10 @@ impl Checker<'_> {
             let pick: fn(f64, f64) -> f64 = match text.as_str() {
                 "min" => f64::min,
                 "max" => f64::max,
+                "secret" => {
+                    self.error(CheckError::SecretOutside { span });
+                    return None;
+                }
                 _ => {
                     let near = similar(&text, ["min", "max"]);
                     let what = "function".to_owned();
@@ -350,8 +363,7 @@ impl Checker<'_> {
             if fits {
                 return Some(Value::PerTask(number as i64));
             }
-            self.later(span, format!("a rate per {}", per.value));
-            return None;
+            return self.rate(quantity, number, &per.value, span);
         }
         let scaled = |factor: f64| {
             let base = number * factor;
@@ -383,6 +395,30 @@ impl Checker<'_> {
         };
         if value.is_none() {
             self.error(CheckError::Fraction { span, unit: unit.value.clone() });
+        }
+        value
+    }
+
+    /// `2.50 USD per Mtok`, `300 per min`.
+    fn rate(&mut self, quantity: &Quantity, number: f64, per: &str, span: Span) -> Option<Value> {
+        let unit = quantity.unit.as_ref().map(|unit| unit.value.as_str());
+        let each = match per {
+            "s" => Some(1000),
+            "min" => Some(60_000),
+            "h" => Some(3_600_000),
+            "day" => Some(86_400_000),
+            _ => None,
+        };
+        let value = match (unit, per, each) {
+            (Some("USD"), "Mtok", _) => Some(Value::Price((number * 1e6).round() as u64)),
+            (Some("USD"), "token" | "tokens", _) => Some(Value::Price((number * 1e12).round() as u64)),
+            (None, _, Some(each)) if number.fract() == 0.0 && number >= 1.0 && !quantity.percent => {
+                Some(Value::Rate { count: number as u64, each })
+            }
+            _ => None,
+        };
+        if value.is_none() {
+            self.error(CheckError::Fraction { span, unit: format!("this per {per}") });
         }
         value
     }
@@ -497,7 +533,7 @@ impl Checker<'_> {
 }
 
 /// A value as a param's type takes it.
-fn cast(value: &Value, kind: &str) -> Option<Value> {
+pub(super) fn cast(value: &Value, kind: &str) -> Option<Value> {
     match (kind, value) {
         ("int", Value::Int(_))
         | ("float", Value::Real(_))
@@ -515,7 +551,7 @@ fn cast(value: &Value, kind: &str) -> Option<Value> {
     }
 }
 
-fn wanted(kind: &str) -> &'static str {
+pub(super) fn wanted(kind: &str) -> &'static str {
     match kind {
         "int" => "a whole number",
         "float" => "a number",

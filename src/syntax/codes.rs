@@ -6,8 +6,8 @@ pub const STATEMENTS: &[&str] =
 
 /// The words that begin a stage of a rule.
 pub const STAGES: &[&str] = &[
-    "where", "top", "best", "worst", "sample", "dedup", "cap", "balance", "add", "pair", "truncate", "weight",
-    "require",
+    "where", "top", "best", "worst", "sample", "dedup", "majority", "cap", "balance", "add", "pair", "truncate",
+    "weight", "require",
 ];
 
 /// What a code means: a title, and what to know and do.

@@ -77,6 +77,12 @@ pub const EVALUATE: Owner = Owner {
         DECODED.or("greedy"),
         SAMPLES.or("1 per task"),
         MAX_TOKENS.or("128 tokens"),
+        field(
+            "best_by",
+            Takes::Name(Kind::Critic),
+            "Of a task's samples, only the one that this critic likes best counts.",
+        )
+        .later(),
     ],
 };
 
