@@ -5,8 +5,6 @@ use super::value::number_text;
 use crate::base::{Diagnostic, Label, Span};
 use crate::syntax::similar::{did_you_mean, join};
 
-type Words = &'static [&'static str];
-
 #[derive(Clone, Debug)]
 pub enum CheckError {
     // The file.
@@ -51,7 +49,7 @@ pub enum CheckError {
     Mismatch { span: Span, found: &'static str, wanted: &'static str, of: String },
     MissingUnit { span: Span, of: String, unit: &'static str, edit: String },
     Range { span: Span, of: String, value: f64, low: f64, high: f64, declared: Option<Span> },
-    UnknownType { span: Span, name: String, near: Vec<String>, known: Words },
+    UnknownType { span: Span, name: String, near: Vec<String>, known: Vec<&'static str> },
     EmptyRange { span: Span, low: f64, high: f64 },
     NoValue { span: Span },
     Fraction { span: Span, unit: String },
@@ -68,7 +66,7 @@ pub enum CheckError {
     Hidden { span: Span, path: String, env: String },
     HiddenFrom { span: Span, field: String, reader: &'static str, used: Span },
     NotText { span: Span, path: String, found: &'static str, suggestion: &'static str },
-    UnknownFilter { span: Span, name: String, near: Vec<String>, known: Words },
+    UnknownFilter { span: Span, name: String, near: Vec<String> },
     FilterMisfit { span: Span, name: String, wanted: &'static str, path: String, found: &'static str },
     MayBeAbsent { span: Span, path: String },
     AlwaysKnown { span: Span, path: String },

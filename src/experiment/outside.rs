@@ -156,7 +156,7 @@ impl Checker<'_> {
             ("call" | "json", None) => Some(FieldType::Opaque),
             _ => {
                 let near = similar(&text, ["text", "int", "ratio", "bool", "call", "json", "list"]);
-                self.error(CheckError::UnknownType { span: ty.span, name: text, near, known: TYPES });
+                self.error(CheckError::UnknownType { span: ty.span, name: text, near, known: TYPES.to_vec() });
                 None
             }
         }
@@ -199,7 +199,7 @@ impl Checker<'_> {
                 EntryKind::Type(ty) => {
                     let (span, name) = (ty.name.span, ty.name.path.text());
                     let near = similar(&name, ["ratio"]);
-                    self.error(CheckError::UnknownType { span, name, near, known: &["ratio"] });
+                    self.error(CheckError::UnknownType { span, name, near, known: vec!["ratio"] });
                     fits = false;
                 }
                 EntryKind::Value(_) | EntryKind::Block(_) => {

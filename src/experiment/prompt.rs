@@ -14,6 +14,7 @@ use crate::node::template::{Filter, Piece, Template, TemplateMessage};
 use crate::select::TRAJ_COLUMNS;
 use crate::syntax::ast;
 use crate::syntax::similar::similar;
+use crate::syntax::words::Class;
 use std::sync::Arc;
 
 pub struct PromptInfo {
@@ -67,8 +68,6 @@ struct Reading<'p> {
     lost: bool,
 }
 
-const FILTERS: [&str; 5] = ["transcript", "json", "lines", "bullets", "truncate"];
-
 impl Checker<'_> {
     pub(super) fn prompt(&mut self, prompt: &ast::Prompt) -> Option<PromptInfo> {
         let mut reading = Reading {
@@ -89,16 +88,15 @@ impl Checker<'_> {
         }
         let mut messages = Vec::new();
         for message in &prompt.messages {
-            let roles = ["system", "user", "assistant"];
             let role = match message.role.value.as_str() {
                 "system" => Role::System,
                 "user" => Role::User,
                 "assistant" => Role::Assistant,
                 other => {
-                    let near = similar(other, roles);
+                    let near = similar(other, Class::Role.names());
                     let (span, found) = (message.role.span, Some(other.to_owned()));
                     let of = "a message's role".to_owned();
-                    let known = roles.map(str::to_owned).into();
+                    let known = Class::Role.names().map(str::to_owned).collect();
                     self.error(CheckError::UnknownWord { span, of, found, near, known });
                     reading.broken = true;
                     Role::User
@@ -134,7 +132,7 @@ impl Checker<'_> {
                 let (span, name) = (ty.name.span, ty.name.path.text());
                 let task = ty.name.path.parts.first().map(|owner| format!("{}.Task", owner.value));
                 let near = similar(&name, ["Trajectory"].into_iter().chain(task.as_deref()));
-                self.error(CheckError::UnknownType { span, name, near, known: &["ENV.Task", "Trajectory"] });
+                self.error(CheckError::UnknownType { span, name, near, known: vec!["ENV.Task", "Trajectory"] });
                 Root::Poisoned
             }
         }
@@ -222,14 +220,9 @@ impl Checker<'_> {
 
     fn filter(&mut self, filter: &ast::Filter, on: &Shape, path: &ast::Path) -> Option<(Filter, Shape)> {
         let name = filter.name.value.as_str();
-        if !FILTERS.contains(&name) {
-            let near = similar(name, FILTERS);
-            self.error(CheckError::UnknownFilter {
-                span: filter.name.span,
-                name: name.to_owned(),
-                near,
-                known: &FILTERS,
-            });
+        if !Class::Filter.has(name) {
+            let near = similar(name, Class::Filter.names());
+            self.error(CheckError::UnknownFilter { span: filter.name.span, name: name.to_owned(), near });
             return None;
         }
         let is_texts = matches!(on, Shape::List(item) if matches!(**item, Shape::Text | Shape::Scalar));

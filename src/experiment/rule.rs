@@ -11,13 +11,14 @@ use super::interval::{Interval, Known};
 use super::model::{EnvId, ModelId, Named, RuleId};
 use super::schedule::Flow;
 use super::scope::Kind;
-use super::value::{TYPES, Value, cast, wanted};
+use super::value::{Value, cast, wanted};
 use super::{Checker, vocabulary};
 use crate::base::Span;
 use crate::node::spec::{AnswerKind, AnswerSchema, PerIteration};
 use crate::select::{CellValue, Column, ColumnType, Otherwise, Rule, Side, Stage, Ties};
 use crate::syntax::ast::{self, Argument, Block, EntryKind, ExprKind, Parameter, Path, StageKind};
 use crate::syntax::similar::similar;
+use crate::syntax::words::Class;
 use std::collections::BTreeMap;
 
 /// What is known of some rows before anything runs.
@@ -155,9 +156,10 @@ impl Checker<'_> {
     /// The value of an argument, as its parameter's type takes it.
     fn argument(&mut self, parameter: &Parameter, argument: &Argument) -> Option<Value> {
         let kind = parameter.ty.name.path.text();
-        if parameter.ty.name.of.is_some() || parameter.ty.name.optional || !TYPES.contains(&kind.as_str()) {
-            let near = similar(&kind, TYPES);
-            self.error(CheckError::UnknownType { span: parameter.ty.name.span, name: kind, near, known: &TYPES });
+        if parameter.ty.name.of.is_some() || parameter.ty.name.optional || !Class::Type.has(&kind) {
+            let near = similar(&kind, Class::Type.names());
+            let known = Class::Type.names().collect();
+            self.error(CheckError::UnknownType { span: parameter.ty.name.span, name: kind, near, known });
             return None;
         }
         let value = self.value(&argument.value)?;

@@ -6,6 +6,7 @@ use super::scope::Kind;
 use crate::base::Span;
 use crate::syntax::ast::{self, Apply, Expr, ExprKind, File, ItemKind, Operator, Quantity, Type};
 use crate::syntax::similar::similar;
+use crate::syntax::words::Class;
 use std::ops::RangeInclusive;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -67,9 +68,6 @@ impl Value {
     }
 }
 
-/// The types a param may have.
-pub(super) const TYPES: [&str; 9] = ["int", "float", "ratio", "text", "bool", "tokens", "duration", "money", "memory"];
-
 /// `let`s that wait for each other; deeper is not readable, and the stack ends somewhere.
 const MOST_WAITING: usize = 100;
 
@@ -111,9 +109,10 @@ impl Checker<'_> {
 
     fn param(&mut self, name: &ast::Name, ty: &Type, default: &Expr, overrides: &[(String, String)]) -> Option<Value> {
         let kind = ty.name.path.text();
-        if ty.name.of.is_some() || ty.name.optional || !TYPES.contains(&kind.as_str()) {
-            let near = similar(&kind, TYPES);
-            self.error(CheckError::UnknownType { span: ty.name.span, name: kind, near, known: &TYPES });
+        if ty.name.of.is_some() || ty.name.optional || !Class::Type.has(&kind) {
+            let near = similar(&kind, Class::Type.names());
+            let known = Class::Type.names().collect();
+            self.error(CheckError::UnknownType { span: ty.name.span, name: kind, near, known });
             return None;
         }
         let range = match &ty.within {

@@ -2,7 +2,7 @@
 //!
 //! [`Source`] takes bytes in at the door; [`scan`] walks once over the text for what must not wait for a grammar (brackets,
 //! strings, tabs, depth); the grammar (`grammar/agx.pest`) gives pairs that recover where they can; [`build`] makes the
-//! tree. [`similar`] is the did-you-mean of this floor and the next.
+//! tree. [`words`] is the table of the language's words; [`similar`] is the did-you-mean of this floor and the next.
 //!
 //! # Invariants
 //! Nothing here reads a file, knows an environment or resolves a name. No text makes it panic, hang or overflow the stack:
@@ -16,6 +16,7 @@ mod grammar;
 mod scan;
 pub mod similar;
 mod source;
+pub mod words;
 
 pub use ast::File;
 pub use source::{MAX_BYTES, Source};
