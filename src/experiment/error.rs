@@ -1,5 +1,6 @@
 //! What can be wrong with the meaning of a file.
 
+use super::Origin;
 use super::scope::Kind;
 use super::value::number_text;
 use crate::base::{Diagnostic, Label, Span};
@@ -8,12 +9,11 @@ use crate::syntax::similar::{did_you_mean, join};
 #[derive(Clone, Debug)]
 pub enum CheckError {
     // The file.
-    NoEdition { span: Span },
+    NoEdition { span: Span, begin: Span },
     UnknownEdition { span: Span, edition: String },
     EditionTwice { span: Span, first: Span },
     EditionLate { span: Span },
     NotBuilt { what: String, places: Vec<Span> },
-    Refused { span: Span, what: &'static str },
     UnknownFeature { span: Span, feature: String },
     UnusedFeature { span: Span, feature: String },
     NoFile { span: Span, path: String },
@@ -29,8 +29,8 @@ pub enum CheckError {
     UnknownSplit { span: Span, name: String, env: String, near: Vec<String>, known: Vec<String> },
     UnknownWord { span: Span, of: String, found: Option<String>, near: Vec<String>, known: Vec<String> },
     UnknownOffer { span: Span, name: String, env: String, near: Vec<String>, known: Vec<String> },
-    SetUnknown { span: Span, name: String, near: Vec<String>, known: Vec<String> },
-    SetValue { span: Span, name: String, given: String, why: String },
+    SetUnknown { span: Span, name: String, origin: Origin, near: Vec<String>, known: Vec<String> },
+    SetValue { span: Span, name: String, origin: Origin, given: String, why: String },
     WrongForm { span: Span, name: String, wanted: String },
     Arguments { span: Span, wanted: String, name: String },
     NotSource { span: Span },
@@ -119,6 +119,16 @@ pub enum CheckError {
     UnknownIndex { span: Span, name: String, near: Vec<String>, known: Vec<String> },
 }
 
+impl CheckError {
+    /// Of a stage that does nothing: where it is.
+    pub fn idle(&self) -> Option<Span> {
+        match self {
+            CheckError::AlwaysPasses { span, .. } | CheckError::NoEffect { span, .. } => Some(*span),
+            _ => None,
+        }
+    }
+}
+
 /// Adds the names that may have been meant, as an edit where there is one; or else what there is.
 fn meant(diagnostic: Diagnostic, span: Span, near: &[String], known: &[impl AsRef<str>], all: &str) -> Diagnostic {
     let diagnostic = match near {
@@ -134,13 +144,16 @@ fn meant(diagnostic: Diagnostic, span: Span, near: &[String], known: &[impl AsRe
 
 const NOTHING: [&str; 0] = [];
 
-/// What is said of a feature that this version does not run.
-const NOT_BUILT: &str = " is part of the language, but not built yet";
+/// The note on a feature that this version checks and plans, and does not run.
+pub const NOT_BUILT: &str = "W0009";
+
+/// What it says of the feature.
+const ONLY_PLANNED: &str = " is part of the language, but not built yet";
 
 /// What keeps a file that checks from being run: for each place that uses a feature which this version only checks and
 /// plans, the error that running it is.
 pub fn not_built(diagnostics: &[Diagnostic]) -> Vec<Diagnostic> {
-    let notes = diagnostics.iter().filter(|diagnostic| diagnostic.code == "W0009");
+    let notes = diagnostics.iter().filter(|diagnostic| diagnostic.code == NOT_BUILT);
     let refuse = |note: &Diagnostic| -> Vec<Diagnostic> {
         let place = |label: &Label| Diagnostic::error("E0009", &note.message, label.span, "not in this version");
         note.labels.iter().map(place).collect()
@@ -156,7 +169,6 @@ impl From<CheckError> for Diagnostic {
             | CheckError::EditionTwice { .. }
             | CheckError::EditionLate { .. }
             | CheckError::NotBuilt { .. }
-            | CheckError::Refused { .. }
             | CheckError::UnknownFeature { .. }
             | CheckError::UnusedFeature { .. }
             | CheckError::NoFile { .. }
@@ -218,22 +230,19 @@ impl From<CheckError> for Diagnostic {
                 let diagnostic = Diagnostic::error("E0209", message, span, "not offered");
                 meant(diagnostic, span, &near, &known, "it offers")
             }
-            CheckError::SetUnknown { span, name, near, known } => {
-                let diagnostic = Diagnostic::error(
-                    "E0210",
-                    format!("`--set {name}=…`: the file has no such param"),
-                    span,
-                    "this file",
-                );
+            CheckError::SetUnknown { span, name, origin, near, known } => {
+                let given = origin.words(&name, "…");
+                let diagnostic =
+                    Diagnostic::error("E0210", format!("{given}: the file has no such param"), span, "this file");
                 match did_you_mean(&near) {
                     Some(help) => diagnostic.help(help),
                     None if known.is_empty() => diagnostic.help("the file has no params"),
                     None => diagnostic.help(format!("its params are {}", join(&known, "and"))),
                 }
             }
-            CheckError::SetValue { span, name, given, why } => Diagnostic::error(
+            CheckError::SetValue { span, name, origin, given, why } => Diagnostic::error(
                 "E0211",
-                format!("`--set {name}={given}` does not fit: it {why}"),
+                format!("{} does not fit: it {why}", origin.words(&name, &given)),
                 span,
                 "the param is declared here",
             ),
@@ -287,7 +296,7 @@ impl From<CheckError> for Diagnostic {
             }
             CheckError::Undated { span, name } => {
                 let message = format!("`{name}` names no fixed version of a model");
-                Diagnostic::warning("W0204", message, span, "may be another model tomorrow")
+                Diagnostic::warning("W0205", message, span, "may be another model tomorrow")
                     .help("name a dated version, such as `gpt-4o-2024-08-06`")
             }
             CheckError::Circular { span, name, declared } => Diagnostic::error(
@@ -311,10 +320,10 @@ impl From<CheckError> for Diagnostic {
 
 fn file(error: CheckError) -> Diagnostic {
     match error {
-        CheckError::NoEdition { span } => {
+        CheckError::NoEdition { span, begin } => {
             Diagnostic::error("E0006", "the file does not name its edition", span, "due before this")
                 .help("begin the file with `agx 2026`")
-                .edit(Span { start: 0, end: 0 }, "agx 2026\n")
+                .edit(begin, "agx 2026\n")
         }
         CheckError::UnknownEdition { span, edition } => {
             Diagnostic::error("E0007", format!("there is no edition {edition}"), span, "unknown")
@@ -330,12 +339,9 @@ fn file(error: CheckError) -> Diagnostic {
         CheckError::NotBuilt { what, places } => {
             let mut places = places.into_iter();
             let first = places.next().expect("a feature is noted where it is used");
-            let message = format!("{what}{NOT_BUILT}");
-            let note = Diagnostic::warning("W0009", message, first, "checked and planned, not run");
+            let message = format!("{what}{ONLY_PLANNED}");
+            let note = Diagnostic::warning(NOT_BUILT, message, first, "checked and planned, not run");
             places.fold(note, |note, place| note.label(place, "and here"))
-        }
-        CheckError::Refused { span, what } => {
-            Diagnostic::error("E0009", format!("{what}{NOT_BUILT}"), span, "not in this version")
         }
         CheckError::UnknownFeature { span, feature } => {
             Diagnostic::error("E0010", format!("there is no unstable feature `{feature}`"), span, "unknown")

@@ -326,7 +326,9 @@ impl Checker<'_> {
                 let text = apply.path.text();
                 if let Some(word) = words.iter().find(|word| word.name == text) {
                     if !word.built {
-                        self.later(apply.path.span, format!("`{text}` as {of}"));
+                        let field = of.trim_matches('`');
+                        let sign = if field == "by" { " " } else { " = " };
+                        self.later(apply.path.span, format!("`{field}{sign}{text}`"));
                     }
                     return Some((apply, word));
                 }

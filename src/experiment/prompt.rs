@@ -489,8 +489,9 @@ mod tests {
     use super::*;
     use crate::base::Diagnostic;
     use crate::env::Visibility;
-    use crate::experiment::World;
-    use crate::syntax;
+    use crate::experiment::link::link;
+    use crate::experiment::{Unreadable, World};
+    use crate::syntax::{self, Source};
     use std::path::Path;
 
     /// An environment with what the built-in ones lack: optional fields, and fields for one reader only.
@@ -507,9 +508,13 @@ mod tests {
     /// The codes of a prompt with this text, read by an agent.
     fn codes(text: &str) -> Vec<&'static str> {
         let file = format!("prompt p(task: test.Task) {{ user \"\"\"{text}\"\"\" }}\nenv test {{}}\n");
-        let (file, diagnostics) = syntax::parse(&file);
+        let (tree, diagnostics) = syntax::parse(&file);
         assert!(diagnostics.is_empty(), "{diagnostics:?}");
-        let mut checker = Checker::new(&file, World { root: Path::new(""), exists: &|_| true });
+        let read = |_: &Path| Err(Unreadable::Missing);
+        let world = World { root: Path::new(""), exists: &|_| true, read: &read };
+        let linked = link(Source { name: "a.agx".to_owned(), text: file }, tree, world);
+        let file = &linked.file;
+        let mut checker = Checker::new(&linked, world);
         let spec = crate::env::EnvSpec { kind: crate::env::EnvKind::Desk, splits: Vec::new(), max_steps: 1 };
         let info = crate::experiment::EnvInfo { spec, schema: schema() };
         checker.envs.push(crate::experiment::Named { name: "test".to_owned(), it: Some(info) });

@@ -96,14 +96,25 @@ impl Checker<'_> {
         };
         let mut cases: Vec<(u32, RuleId)> = Vec::new();
         let mut left: Option<Rows> = None;
+        let before = self.errors.len();
+        // A stage that every row passes in one iteration may still decide in another.
+        let mut idle: Option<Vec<CheckError>> = None;
         for iteration in 1..=times {
-            let (rule, rows) = self.rule(id, arguments, rows, at, Some((&index, iteration)))?;
+            let typed = self.rule(id, arguments, rows, at, Some((&index, iteration)));
+            let (here, told): (Vec<_>, Vec<_>) = self.errors.drain(before..).partition(|error| error.idle().is_some());
+            self.errors.extend(told);
+            idle = Some(match idle {
+                None => here,
+                Some(known) => known.into_iter().filter(|it| here.iter().any(|other| it.idle() == other.idle())).collect(),
+            });
+            let (rule, rows) = typed?;
             cases.push((iteration, rule));
             left = Some(match left {
                 None => rows,
                 Some(before) => before.or(rows),
             });
         }
+        self.errors.extend(idle.into_iter().flatten());
         let (_, otherwise) = *cases.last()?;
         Some((PerIteration { cases, otherwise }, left?))
     }

@@ -111,6 +111,10 @@ impl Checker<'_> {
         for statements in &experiment.schedules {
             survey(statements, &mut flow);
         }
+        for (slot, prompt) in &mut flow.prompts {
+            *slot = self.symbols.long(slot, prompt.span);
+            prompt.value = self.symbols.long(&prompt.value, prompt.span);
+        }
         if let [_, second, ..] = experiment.schedules.as_slice() {
             let first = experiment.schedules[0].span;
             self.error(CheckError::FieldTwice { span: second.span, name: "schedule".to_owned(), first });

@@ -1,7 +1,8 @@
 //! The table of words against the grammar, the checker and the file that the editors' grammars are made from.
 
-use agx::experiment::{World, check};
-use agx::syntax::parse;
+use agx::base::Diagnostic;
+use agx::experiment::{Unreadable, World, check};
+use agx::syntax::{Source, parse};
 use agx::syntax::words::{Class, RESERVED, TABLE};
 use pest_meta::ast::Expr;
 use pest_meta::parser;
@@ -113,14 +114,19 @@ const PLACES: [(Class, &str, &str); 6] = [
     ),
 ];
 
+/// Everything told of a file that imports nothing.
+fn checked(text: &str) -> Vec<Diagnostic> {
+    let world = World { root: Path::new("."), exists: &|_| true, read: &|_| Err(Unreadable::Missing) };
+    check(Source { name: "words.agx".to_owned(), text: text.to_owned() }, &[], world).diagnostics
+}
+
 #[test]
 fn the_checker_knows_the_words_that_the_grammar_does_not() {
     let codes = |text: &str, word: &str| {
         let text = text.replace("WORD", word);
         let env = "env desk {\n  use = builtin(\"desk\")\n  splits { train = 16, dev = 16 }\n  max_steps = 6\n}";
         let model = "model m { weights = path(\"m\"), context = 512 tokens }";
-        let (file, mut diagnostics) = parse(&format!("agx 2026\n{env}\n{model}\n{text}\n"));
-        diagnostics.extend(check(&file, &[], World { root: Path::new("."), exists: &|_| true }).1);
+        let diagnostics = checked(&format!("agx 2026\n{env}\n{model}\n{text}\n"));
         diagnostics.into_iter().map(|it| it.code).collect::<Vec<_>>()
     };
     for (class, text, unknown) in PLACES {
@@ -194,10 +200,7 @@ fn the_snippets_are_sound() {
         let lines: Vec<String> = serde_json::from_value(snippet["body"].clone()).unwrap();
         let body = expanded(&lines.join("\n"));
         let text = if name == "repeat" { format!("experiment e {{\nschedule {{\n{body}\n}}\n}}\n") } else { body };
-        let (file, mut diagnostics) = parse(&text);
-        if name == "file" {
-            diagnostics.extend(check(&file, &[], World { root: Path::new("."), exists: &|_| true }).1);
-        }
+        let diagnostics = if name == "file" { checked(&text) } else { parse(&text).1 };
         assert!(diagnostics.is_empty(), "{name}: {diagnostics:#?}");
     }
 }
