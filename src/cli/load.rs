@@ -5,7 +5,7 @@ use crate::cli::args::{Sets, Which};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::terminal::Terminal;
 use crate::cli::{draw, params};
-use crate::experiment::{self, Checked, NOT_BUILT, Experiment, Given, Unreadable, World};
+use crate::experiment::{self, Checked, Experiment, Given, NOT_BUILT, Unreadable, World};
 use crate::plan::{self, Identities, Plan};
 use crate::run;
 use crate::syntax::{Source, SourceMap};

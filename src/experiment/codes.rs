@@ -154,6 +154,12 @@ const ALL: &[Explanation] = &[
          to take a mean of.",
     ),
     code(
+        "E0223",
+        "a line that is no row",
+        "JSON lines are one object a line. A data set's rows have `messages`; the rows of `tasks` have the fields that `task { … }` \
+         declares.",
+    ),
+    code(
         "E0302",
         "a number without its unit",
         "Tokens, times, money and memory are types of their own: `context = 512 tokens`. A bare number could be anything.",

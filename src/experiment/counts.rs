@@ -6,7 +6,6 @@
 use super::Checker;
 use super::error::CheckError;
 use super::interval::{Holds, Interval, Known, holds, narrow};
-use super::model::Dataset;
 use super::rule::{Answers, Rows};
 use crate::base::Span;
 use crate::select::{CellValue, Column, Expr, Side, Stage, Ties};
@@ -64,12 +63,10 @@ impl Checker<'_> {
             Stage::Dedup { .. } => rows.low = rows.low.min(1),
             Stage::Majority { .. } => rows.low = if full { rows.tasks } else { rows.low.min(1) },
             Stage::Add { dataset, cells } => {
-                let count = match self.datasets[*dataset].it.as_ref().map(|info| &info.it) {
-                    Some(Dataset::Offered { count, .. }) => Some(u64::from(*count)),
-                    _ => None,
-                };
-                rows.low = rows.low.saturating_add(count.unwrap_or(0));
-                rows.high = count.map_or(u64::MAX, |count| rows.high.saturating_add(count));
+                // How many a file has is known where it could be read.
+                let count = self.datasets[*dataset].it.as_ref().map_or(0, |info| info.rows.count);
+                rows.low = rows.low.saturating_add(count);
+                rows.high = if count == 0 { u64::MAX } else { rows.high.saturating_add(count) };
                 rows.samples = rows.high;
                 rows.known = with_added(&rows.known, cells);
             }

@@ -163,7 +163,9 @@ impl Checker<'_> {
             };
             let why = match (&member.it, &answer) {
                 (Critic::Panel(_), _) => Some("is a panel itself"),
-                (_, Some(known)) if !same_scales(known, &member.answer) => Some("answers something else than the others"),
+                (_, Some(known)) if !same_scales(known, &member.answer) => {
+                    Some("answers something else than the others")
+                }
                 _ => None,
             };
             itself &= member.itself;

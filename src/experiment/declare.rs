@@ -2,6 +2,7 @@
 
 use super::error::CheckError;
 use super::fields::Fields;
+use super::jsonl::Rows;
 use super::model::{Dataset, EnvId};
 use super::scope::Kind;
 use super::{Checker, DatasetInfo, EnvInfo, vocabulary};
@@ -57,10 +58,7 @@ impl Checker<'_> {
 
     fn api_bank(&mut self, block: &Block) -> Option<EnvKind> {
         let fields = self.fields(block, &vocabulary::API_BANK);
-        let data = self.choice_of(&fields, "data").flatten().and_then(|(apply, _)| {
-            let path = self.text_argument(apply)?;
-            self.existing(&path, apply.path.span)
-        });
+        let data = self.choice_of(&fields, "data").flatten().and_then(|(apply, _)| self.file_argument(apply));
         let (from, to) = self.small_range_of(&fields, "level").unwrap_or(Some((1, 2)))?;
         Some(EnvKind::ApiBank { data: data?, from, to })
     }
@@ -105,15 +103,15 @@ impl Checker<'_> {
         };
         match apply.path.text().as_str() {
             "jsonl" => {
-                let path = self.text_argument(apply)?;
-                let path = self.existing(&path, from.span)?;
-                Some(DatasetInfo { it: Dataset::Jsonl { path }, env: None, labelled: false })
+                let path = self.file_argument(apply)?;
+                let rows = self.conversations(&path, from.span)?;
+                Some(DatasetInfo { it: Dataset::Jsonl { path }, env: None, labelled: false, rows })
             }
             "hub" => {
                 self.later(apply.path.span, "a dataset from the hub");
                 let [repo, revision, split] = self.hub(apply, &["revision", "split"])?;
                 let it = Dataset::Hub { repo, revision, split };
-                Some(DatasetInfo { it, env: None, labelled: false })
+                Some(DatasetInfo { it, env: None, labelled: false, rows: Rows::default() })
             }
             _ => self.offered(apply, from.span),
         }
@@ -140,7 +138,8 @@ impl Checker<'_> {
         };
         let count = self.small(&argument.value, "the number of examples", 1..=100_000_000)?;
         let it = Dataset::Offered { env: EnvId(id), offer: offer.name.clone(), count };
-        Some(DatasetInfo { it, env: Some(EnvId(id)), labelled: offer.labelled })
+        let rows = Rows { count: u64::from(count), ..Rows::default() };
+        Some(DatasetInfo { it, env: Some(EnvId(id)), labelled: offer.labelled, rows })
     }
 
     /// A path of a file, from where that file stands.
@@ -151,6 +150,13 @@ impl Checker<'_> {
             return None;
         }
         Some(full)
+    }
+
+    /// The file or directory that the text in the parentheses names.
+    pub(super) fn file_argument(&mut self, apply: &Apply) -> Option<PathBuf> {
+        let path = self.text_argument(apply)?;
+        let span = apply.arguments.iter().flatten().next().map_or(apply.path.span, |argument| argument.value.span);
+        self.existing(&path, span)
     }
 
     pub(super) fn model(&mut self, body: &Block) -> Option<ModelSpec> {
@@ -208,18 +214,12 @@ impl Checker<'_> {
     fn weights(&mut self, fields: &Fields) -> Option<Source> {
         let (apply, word) = self.choice_of(fields, "weights")??;
         match word.name {
-            "path" => {
-                let path = self.text_argument(apply)?;
-                self.existing(&path, apply.path.span).map(Source::Path)
-            }
+            "path" => self.file_argument(apply).map(Source::Path),
             "fresh" => {
                 let block = self.due_block(apply, word)?;
                 self.fresh(block).map(Source::Fresh)
             }
-            "gguf" => {
-                let path = self.text_argument(apply)?;
-                self.existing(&path, apply.path.span).map(Source::Gguf)
-            }
+            "gguf" => self.file_argument(apply).map(Source::Gguf),
             _ => {
                 let [repo, revision] = self.hub(apply, &["revision"])?;
                 Some(Source::Hub { repo, revision })
@@ -252,10 +252,7 @@ impl Checker<'_> {
 
     fn fresh(&mut self, block: &Block) -> Option<Fresh> {
         let fields = self.fields(block, &vocabulary::FRESH);
-        let tokenizer = self.choice_of(&fields, "tokenizer").flatten().and_then(|(apply, _)| {
-            let path = self.text_argument(apply)?;
-            self.existing(&path, apply.path.span)
-        });
+        let tokenizer = self.choice_of(&fields, "tokenizer").flatten().and_then(|(apply, _)| self.file_argument(apply));
         let mut size = |name: &str| self.small_of(&fields, name).flatten();
         let (width, layers) = (size("width"), size("layers"));
         let (heads, kv_heads, ffn) = (size("heads"), size("kv_heads"), size("ffn"));

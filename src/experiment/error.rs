@@ -40,6 +40,7 @@ pub enum CheckError {
     SecretOutside { span: Span },
     OtherKind { span: Span, name: &'static str, outside: bool },
     Undated { span: Span, name: String },
+    BadLine { span: Span, path: String, line: u64, why: String },
     PanelToo { span: Span, name: &'static str },
     PanelMember { span: Span, why: &'static str },
     Circular { span: Span, name: String, declared: Span },
@@ -260,7 +261,7 @@ impl From<CheckError> for Diagnostic {
             }
             CheckError::OneSource { span } => {
                 Diagnostic::error("E0215", "a model has one source", span, "a second one")
-                    .help("keep one of `weights` and `scripted`")
+                    .help("keep one of `weights`, `remote` and `scripted`")
             }
             CheckError::NotName { span, what } => {
                 Diagnostic::error("E0216", format!("the name of {what} is due here"), span, "no name")
@@ -284,6 +285,10 @@ impl From<CheckError> for Diagnostic {
                     }
                 };
                 Diagnostic::error("E0220", message, span, "does not belong here").help(help)
+            }
+            CheckError::BadLine { span, path, line, why } => {
+                Diagnostic::error("E0223", format!("line {line} of {path} is no row: {why}"), span, "reads this file")
+                    .help("JSON lines are one object a line")
             }
             CheckError::PanelToo { span, name } => {
                 let message = format!("`{name}` beside `panel`");

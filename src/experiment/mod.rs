@@ -19,6 +19,7 @@ mod error;
 mod error_detail;
 mod fields;
 mod interval;
+mod jsonl;
 mod link;
 mod link_error;
 mod matrix;
@@ -143,6 +144,8 @@ struct DatasetInfo {
     it: Dataset,
     env: Option<EnvId>,
     labelled: bool,
+    /// What a file's rows are, as far as they could be read.
+    rows: jsonl::Rows,
 }
 
 /// A slot for each declaration, in source order, so that a place is an id; `None` once a diagnostic has told why.

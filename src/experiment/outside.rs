@@ -46,6 +46,13 @@ impl Checker<'_> {
             }
         }
         let task = fields.block("task").and_then(|block| self.record(block, Visibility::ALL));
+        let tasks = match (tasks, &task) {
+            (Some(Some(path)), Some(task)) => {
+                let span = fields.key("tasks").unwrap_or(body.span);
+                self.tasks(&path, span, task).map(|_| Some(path))
+            }
+            (tasks, _) => tasks,
+        };
         let metrics = fields.block("metrics").and_then(|block| self.metrics(block));
         let schema = Schema {
             name: word.name.to_owned(),
@@ -65,8 +72,7 @@ impl Checker<'_> {
 
     fn task_file(&mut self, fields: &Fields) -> Option<PathBuf> {
         let (apply, _) = self.choice_of(fields, "tasks")??;
-        let path = self.text_argument(apply)?;
-        self.existing(&path, apply.path.span)
+        self.file_argument(apply)
     }
 
     fn reach(&mut self, apply: &Apply, word: &Word) -> Option<Reach> {

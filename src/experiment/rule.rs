@@ -8,6 +8,7 @@
 use super::column::{Table, type_words};
 use super::error::CheckError;
 use super::interval::{Interval, Known};
+use super::jsonl::Holds;
 use super::model::{EnvId, ModelId, Named, RuleId};
 use super::schedule::Flow;
 use super::scope::Kind;
@@ -105,7 +106,9 @@ impl Checker<'_> {
             self.errors.extend(told);
             idle = Some(match idle {
                 None => here,
-                Some(known) => known.into_iter().filter(|it| here.iter().any(|other| it.idle() == other.idle())).collect(),
+                Some(known) => {
+                    known.into_iter().filter(|it| here.iter().any(|other| it.idle() == other.idle())).collect()
+                }
             });
             let (rule, rows) = typed?;
             cases.push((iteration, rule));
@@ -389,9 +392,15 @@ impl Checker<'_> {
                 fits = false;
             }
         }
+        let columns = dataset
+            .and_then(|id| self.datasets[id].it.as_ref())
+            .map(|info| info.rows.columns.clone())
+            .unwrap_or_default();
         if let (true, Answers::Schema(schema)) = (fits, table.answer) {
             for field in schema.fields.iter().filter(|field| field.kind != AnswerKind::Text) {
-                if !cells.contains_key(&Column::Answer(field.name.clone())) {
+                let due = if field.kind == AnswerKind::Bool { Holds::Bool } else { Holds::Number };
+                let own = columns.get(&field.name) == Some(&due);
+                if !own && !cells.contains_key(&Column::Answer(field.name.clone())) {
                     let (span, name) = (block.span, field.name.clone());
                     self.error(CheckError::AddLacks { span, name });
                     fits = false;

@@ -2,8 +2,8 @@
 
 use agx::base::Diagnostic;
 use agx::experiment::{Unreadable, World, check};
-use agx::syntax::{Source, parse};
 use agx::syntax::words::{Class, RESERVED, TABLE};
+use agx::syntax::{Source, parse};
 use pest_meta::ast::Expr;
 use pest_meta::parser;
 use serde::Serialize;
