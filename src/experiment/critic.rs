@@ -85,6 +85,9 @@ impl Checker<'_> {
             self.error(CheckError::SameSamples { span, samples });
         }
         let itself = self.bool_of(&fields, "judges_itself").unwrap_or(Some(false));
+        if let (Some(model), Some(prompt), Some(asked)) = (model, prompt, fields.value("prompt")) {
+            self.fits_context(prompt, ModelId(model), asked.span);
+        }
         let it = Critic::Sole(Sole {
             model: ModelId(model?),
             prompt: PromptId(prompt?),
@@ -153,19 +156,17 @@ impl Checker<'_> {
                 fits = false;
                 continue;
             };
-            let Some(member) = self.critics.get(id).and_then(|critic| critic.it.as_ref()) else {
-                // Panels stand after their members, so that a panel is in none of itself.
-                if id >= self.critics.len() {
-                    self.error(CheckError::PanelMember { span: item.span, why: "is declared after it" });
-                }
+            if self.panels.contains(&id) {
+                self.error(CheckError::PanelMember { span: item.span, why: "is a panel itself" });
+                fits = false;
+                continue;
+            }
+            let Some(member) = self.critics[id].it.as_ref() else {
                 fits = false;
                 continue;
             };
-            let why = match (&member.it, &answer) {
-                (Critic::Panel(_), _) => Some("is a panel itself"),
-                (_, Some(known)) if !same_scales(known, &member.answer) => {
-                    Some("answers something else than the others")
-                }
+            let why = match &answer {
+                Some(known) if !same_scales(known, &member.answer) => Some("answers something else than the others"),
                 _ => None,
             };
             itself &= member.itself;

@@ -75,6 +75,8 @@ pub enum CheckError {
     PromptMisfit { span: Span, name: String, why: &'static str, help: &'static str },
     SystemLate { span: Span },
     EmptyPrompt { span: Span, name: String },
+    PromptTooLong { span: Span, name: String, words: u64, context: u64 },
+    PromptMayBeTooLong { span: Span, name: String, words: u64, cut: u64, context: u64 },
     // Rules and schedule.
     UnknownColumn { span: Span, name: String, near: Vec<String>, known: Vec<String> },
     NotJudged { span: Span, name: String },
@@ -297,7 +299,7 @@ impl From<CheckError> for Diagnostic {
             }
             CheckError::PanelMember { span, why } => {
                 Diagnostic::error("E0222", format!("this member of the panel {why}"), span, "cannot be a member")
-                    .help("members are critics declared before, with one model each and the same `answer`")
+                    .help("members are critics with one model each and the same `answer`")
             }
             CheckError::Undated { span, name } => {
                 let message = format!("`{name}` names no fixed version of a model");

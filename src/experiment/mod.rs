@@ -20,6 +20,7 @@ mod error_detail;
 mod fields;
 mod interval;
 mod jsonl;
+mod length;
 mod link;
 mod link_error;
 mod matrix;
@@ -53,7 +54,7 @@ use crate::syntax::{self, Source, SourceMap};
 use error::CheckError;
 use link::Linked;
 use scope::Symbols;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use value::Value;
@@ -172,6 +173,8 @@ struct Checker<'a> {
     models: Slots<ModelSpec>,
     prompts: Slots<prompt::PromptInfo>,
     critics: Slots<critic::CriticInfo>,
+    /// Which of them are panels.
+    panels: BTreeSet<usize>,
     trainers: Slots<TrainerSpec>,
     rule_items: Vec<ast::Rule>,
     /// One for each way a rule is used.
@@ -196,6 +199,7 @@ impl<'a> Checker<'a> {
             models: Vec::new(),
             prompts: Vec::new(),
             critics: Vec::new(),
+            panels: BTreeSet::new(),
             trainers: Vec::new(),
             rule_items: Vec::new(),
             rules: Vec::new(),
@@ -262,6 +266,7 @@ impl Checker<'_> {
     }
 
     fn declarations(&mut self, file: &File, wanted: Declared) {
+        let mut panels = Vec::new();
         for item in &file.items {
             let ItemKind::Declaration { kind, name, body } = &item.kind else { continue };
             if *kind != wanted {
@@ -287,10 +292,19 @@ impl Checker<'_> {
                     self.trainers.push(Named { name, it });
                 }
                 Declared::Critic => {
-                    let it = reliable.then(|| self.critic(body)).flatten();
+                    // A panel is read once its members are, wherever the file declares them.
+                    let is_panel = body.entries.iter().any(|entry| entry.key.text() == "panel");
+                    if is_panel {
+                        self.panels.insert(self.critics.len());
+                        panels.extend(reliable.then_some((self.critics.len(), body)));
+                    }
+                    let it = (reliable && !is_panel).then(|| self.critic(body)).flatten();
                     self.critics.push(Named { name, it });
                 }
             }
+        }
+        for (id, body) in panels {
+            self.critics[id].it = self.critic(body);
         }
     }
 

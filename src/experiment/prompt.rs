@@ -386,7 +386,8 @@ impl Checker<'_> {
         // A whole record shows each of its fields.
         for field in list {
             let (agent, critic) = (field.visible.agent, field.visible.critic);
-            if !(agent && critic) {
+            // What nobody may see is in no record.
+            if agent != critic {
                 reading.seen.push(Seen { span: path.span, field: format!("{at}.{}", field.name), agent, critic });
             }
         }
