@@ -51,12 +51,7 @@ impl Checker<'_> {
     }
 
     /// `None`: a diagnostic has told which line is wrong.
-    fn lines(
-        &mut self,
-        path: &Path,
-        span: Span,
-        fits: &dyn Fn(&serde_json::Map<String, Value>) -> Result<(), String>,
-    ) -> Option<Rows> {
+    fn lines(&mut self, path: &Path, span: Span, fits: Fits) -> Option<Rows> {
         let Ok(bytes) = (self.world.read)(path) else { return Some(Rows::default()) };
         match read(&bytes, fits) {
             Ok(rows) => Some(rows),
@@ -69,7 +64,10 @@ impl Checker<'_> {
     }
 }
 
-fn read(bytes: &[u8], fits: &dyn Fn(&serde_json::Map<String, Value>) -> Result<(), String>) -> Result<Rows, BadLine> {
+/// What is wrong with a row, in words.
+type Fits<'a> = &'a dyn Fn(&serde_json::Map<String, Value>) -> Result<(), String>;
+
+fn read(bytes: &[u8], fits: Fits) -> Result<Rows, BadLine> {
     let mut rows = Rows::default();
     for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         if line.trim_ascii().is_empty() {
