@@ -185,6 +185,10 @@ impl Writer<'_> {
                 self.due("dedup");
                 self.by(by);
             }
+            StageKind::Majority { by } => {
+                self.due("majority");
+                self.by(by);
+            }
             StageKind::Cap { count, tokens } => {
                 self.due("cap");
                 self.space();

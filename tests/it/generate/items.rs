@@ -135,7 +135,7 @@ impl Out {
     }
 
     fn stage(&mut self) {
-        match self.dice.below(13) {
+        match self.dice.below(14) {
             0 => {
                 self.t("where").s();
                 self.expr();
@@ -150,8 +150,9 @@ impl Out {
             2 => self.ranked("best", true),
             3 => self.ranked("worst", true),
             4 => self.ranked("sample", false),
-            5 => {
-                self.t("dedup").s();
+            5 | 12 => {
+                let word = self.dice.pick(&["dedup", "majority"]);
+                self.t(word).s();
                 self.by();
             }
             6 => {
