@@ -14,6 +14,7 @@ pub mod draw;
 pub mod load;
 pub mod place;
 pub mod live;
+pub mod init;
 pub mod check;
 pub mod plan;
 pub mod graph;
@@ -21,6 +22,7 @@ pub mod run;
 pub mod status;
 pub mod report;
 pub mod show;
+pub mod object;
 pub mod prompt;
 pub mod explain;
 pub mod export;
@@ -55,6 +57,7 @@ pub fn main() -> ExitCode {
 fn dispatch(cli: &Cli, terminal: &Terminal) -> Result<Exit, Failure> {
     let place = place::Place::new(cli.store.as_deref());
     match &cli.command {
+        Command::Init(args) => init::init(args, terminal),
         Command::Check(args) => check::check(args, terminal),
         Command::Plan(args) => plan::plan(args, &place, terminal),
         Command::Graph(args) => graph::graph(args, terminal),

@@ -12,7 +12,7 @@ pub mod desk;
 pub mod schema;
 
 pub use call::{Action, Call};
-pub use schema::{Field, FieldType, Schema, Visibility};
+pub use schema::{Field, FieldType, Schema, ToolInfo, Visibility};
 
 use crate::base::{Canonical, Digest, Hasher};
 use crate::model::Message;
@@ -143,5 +143,12 @@ impl Env {
 pub fn schema(kind: EnvKind) -> &'static Schema {
     match kind {
         EnvKind::Desk => desk::schema(),
+    }
+}
+
+/// Every tool of a kind.
+pub fn tools(kind: EnvKind) -> Vec<ToolInfo> {
+    match kind {
+        EnvKind::Desk => desk::tool_infos(),
     }
 }

@@ -53,3 +53,12 @@ pub struct Schema {
     pub offers: Vec<Offer>,
     pub doc: &'static str,
 }
+
+/// Something an agent can call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ToolInfo {
+    /// `find_room(day, people, time)`
+    pub signature: String,
+    /// Whether it leaves something changed behind.
+    pub changes: bool,
+}

@@ -82,7 +82,7 @@ pub fn duration(seconds: f64) -> String {
 }
 
 pub fn painted(text: &str, style: Style) -> String {
-    if style == Style::new() { text.to_owned() } else { format!("{style}{text}{style:#}") }
+    if text.is_empty() || style == Style::new() { text.to_owned() } else { format!("{style}{text}{style:#}") }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -120,15 +120,17 @@ impl Cell {
     }
 }
 
-/// Rows of cells; the first row is the head.
+/// Rows of cells.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     pub rows: Vec<Vec<Cell>>,
+    /// Whether the first row is a head.
+    has_head: bool,
 }
 
 impl Table {
     pub fn with_head(head: impl IntoIterator<Item = Cell>) -> Self {
-        Self { rows: vec![head.into_iter().collect()] }
+        Self { rows: vec![head.into_iter().collect()], has_head: true }
     }
 
     pub fn push(&mut self, row: impl IntoIterator<Item = Cell>) {
@@ -137,7 +139,7 @@ impl Table {
 
     /// No row below the head.
     pub fn is_empty(&self) -> bool {
-        self.rows.len() < 2
+        self.rows.len() <= usize::from(self.has_head)
     }
 
     fn widths(&self) -> Vec<usize> {
@@ -156,7 +158,7 @@ impl Table {
         for (index, row) in self.rows.iter().enumerate() {
             let mut line = String::from(" ");
             for (cell, width) in row.iter().zip(&widths) {
-                let style = if index == 0 { Style::new().dimmed() } else { cell.style };
+                let style = if index == 0 && self.has_head { Style::new().dimmed() } else { cell.style };
                 let shown = cell.shown();
                 let gap = " ".repeat(width - shown.chars().count());
                 let text = painted(&shown, style);

@@ -100,6 +100,19 @@ pub fn experiment(project: &Project, run: &str) -> Result<Experiment, RunError> 
     Ok(experiment)
 }
 
+/// The frozen file of a run, as it was written.
+pub fn source(project: &Project, run: &str) -> Result<String, RunError> {
+    let directory = project.run_dir(run).join("source");
+    let fail = |problem| RunError::file(&directory, problem);
+    for entry in std::fs::read_dir(&directory).map_err(fail)? {
+        let path = entry.map_err(fail)?.path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            return std::fs::read_to_string(&path).map_err(|problem| RunError::file(&path, problem));
+        }
+    }
+    Err(fail(std::io::Error::from(ErrorKind::NotFound)))
+}
+
 /// From where a frozen run names its files, so that a project can be moved.
 fn anchor(project: &Project) -> PathBuf {
     let store = project.store.root();
