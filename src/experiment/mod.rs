@@ -2,7 +2,8 @@
 //!
 //! [`check`] is the entry. It declares every name first ([`scope`]), evaluates params and `let`s ([`value`]), reads the
 //! declarations ([`declare`], [`trainer`], [`critic`], [`prompt`]), and then walks the schedule ([`schedule`], [`statement`],
-//! [`train`], [`metric`]), typing each rule ([`rule`], [`interval`]) where it is used, against the rows that reach it. [`model`] is what comes out.
+//! [`train`], [`metric`]), typing each rule ([`rule`], [`interval`]) where it is used, against the rows that reach it.
+//! [`vocabulary`] is the table by which every block is read, [`model`] is what comes out.
 //!
 //! # Invariants
 //! A file with a mistake gives no experiment. What is broken poisons its name: nothing that uses it is blamed. Ground
@@ -26,8 +27,10 @@ mod statement;
 mod train;
 mod trainer;
 mod value;
+pub mod vocabulary;
 
 pub use model::*;
+pub use scope::Kind;
 
 use crate::base::{Diagnostic, Span};
 use crate::env::{EnvSpec, Schema};
@@ -36,7 +39,7 @@ use crate::node::spec::TrainerSpec;
 use crate::select::Rule;
 use crate::syntax::ast::{self, Declared, File, ItemKind};
 use error::CheckError;
-use scope::{Kind, Symbols};
+use scope::Symbols;
 use std::collections::BTreeMap;
 use std::path::Path;
 use value::Value;
