@@ -70,6 +70,11 @@ pub fn count(value: u64) -> String {
     grouped(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
+/// `1 node`, `1,200 nodes`
+pub fn counted(number: usize, what: &str) -> String {
+    format!("{} {what}{}", count(number as u64), if number == 1 { "" } else { "s" })
+}
+
 /// `0.4 s`, `42 s`, `3 min 05 s`, `1 h 02 min`.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
