@@ -61,7 +61,7 @@ pub enum Command {
     Graph(GraphArgs),
     /// Run an experiment; what is cached is not worked again.
     #[command(
-        after_help = "Examples:\n  agx run experiments/quickstart.agx\n  agx run experiments/quickstart.agx --set seed=8 --set rounds=4\n\nCtrl-C pauses after what is in flight; a second Ctrl-C ends at once, and loses only that."
+        after_help = "Examples:\n  agx run experiments/quickstart.agx\n  agx run experiments/quickstart.agx --set seed=8 --set rounds=4\n  agx run sweep.agx --matrix rates\n\nCtrl-C pauses after what is in flight; a second Ctrl-C ends at once, and loses only that."
     )]
     Run(RunArgs),
     /// Go on with a paused, failed or killed run, from its own frozen source.
@@ -77,7 +77,7 @@ pub enum Command {
     Report(ReportArgs),
     /// Show one object: of a file, what it declares; of a run, a node, a trajectory, a record, a blob.
     #[command(
-        after_help = "Examples:\n  agx show --file a.agx                     what the file declares\n  agx show rule good --file a.agx           one thing in it, with what it leaves out\n  agx show prompt act --task dev-0003       a prompt as it is sent\n  agx show rollout@1                        a node of the newest run: figures, items, files\n  agx show rollout@1 --task train-0012      its trajectories of one task\n  agx show judge@1 --item 3                 one item\n  agx show 3f9a0c12                         a record or blob, by the start of its digest\n\nWhat a file declares is `param`, `env`, `dataset`, `model`, `prompt`, `critic`, `rule`, `trainer` or `experiment`, then its name; without `--file`, of the file that the run has frozen."
+        after_help = "Examples:\n  agx show --file a.agx                     what the file declares\n  agx show rule good --file a.agx           one thing in it, with what it leaves out\n  agx show prompt act --task dev-0003       a prompt as it is sent\n  agx show rollout@1                        a node of the newest run: figures, items, files\n  agx show rollout@1 --task train-0012      its trajectories of one task\n  agx show judge@1 --item 3                 one item\n  agx show 3f9a0c12                         a record or blob, by the start of its digest\n\nWhat a file declares is `param`, `env`, `dataset`, `model`, `prompt`, `critic`, `rule`, `trainer`, `experiment` or `matrix`, then its name; without `--file`, of the file that the run has frozen."
     )]
     Show(ShowArgs),
     /// Explain a diagnostic's code.
@@ -90,12 +90,29 @@ pub enum Command {
     Export(ExportArgs),
 }
 
-/// `--set name=value`, as often as wanted.
+/// Values for params: `--set` goes before `--params`, which goes before what the file says.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Sets {
     /// Give a `param` another value.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = set)]
     pub sets: Vec<(String, String)>,
+    /// Take values of `param`s from a TOML file; of several files the last counts.
+    #[arg(long, value_name = "FILE")]
+    pub params: Vec<PathBuf>,
+}
+
+/// Which of a file's experiments.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Which {
+    /// The experiment, where the file has several.
+    #[arg(long, short, value_name = "NAME")]
+    pub experiment: Option<String>,
+    /// All cells of a matrix, one after another.
+    #[arg(long, value_name = "NAME", conflicts_with = "experiment")]
+    pub matrix: Option<String>,
+    /// Only this cell of the matrix: its number, or values that name it: `lr=1e-4`, as often as needed.
+    #[arg(long, value_name = "N|AXIS=VALUE", requires = "matrix")]
+    pub cell: Vec<String>,
 }
 
 fn set(text: &str) -> Result<(String, String), String> {
@@ -146,6 +163,8 @@ pub struct PlanArgs {
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     #[command(flatten)]
+    pub which: Which,
+    #[command(flatten)]
     pub sets: Sets,
     /// One JSON object (as `--format json`).
     #[arg(long)]
@@ -171,6 +190,8 @@ pub struct GraphArgs {
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     #[command(flatten)]
+    pub which: Which,
+    #[command(flatten)]
     pub sets: Sets,
     #[command(flatten)]
     pub form: GraphForm,
@@ -190,6 +211,8 @@ pub struct Work {
 pub struct RunArgs {
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    #[command(flatten)]
+    pub which: Which,
     #[command(flatten)]
     pub sets: Sets,
     #[command(flatten)]

@@ -1,8 +1,8 @@
 //! A run's own directory, `.agx/runs/<id>/`: what it was started from, its journal, its lock.
 //!
 //! ```text
-//! source/<file>.agx      the file as it was
-//! source/overrides.json  what `--set` said
+//! source/<file>.agx      the file as it was, and what it imports at its path
+//! source/overrides.json  what `--set` and `--params` said
 //! source/experiment.json what the checker made of both: what `resume` goes on from
 //! plan.json              every step with its key
 //! journal.jsonl          what happened
@@ -54,6 +54,12 @@ impl RunDirectory {
         let source = path.join("source");
         let name = Path::new(subject.file_name).file_name().unwrap_or("source.agx".as_ref());
         write(&source.join(name), subject.source.as_bytes())?;
+        for (path, text) in subject.imports {
+            let path = source.join(path);
+            let directory = path.parent().unwrap_or(&source);
+            std::fs::create_dir_all(directory).map_err(|problem| RunError::file(directory, problem))?;
+            write(&path, text.as_bytes())?;
+        }
         let pretty = |value: &serde_json::Value| serde_json::to_string_pretty(value).expect("plain data");
         write(&source.join("overrides.json"), pretty(&serde_json::json!(subject.overrides)).as_bytes())?;
         let mut experiment = subject.experiment.clone();
@@ -100,17 +106,23 @@ pub fn experiment(project: &Project, run: &str) -> Result<Experiment, RunError> 
     Ok(experiment)
 }
 
-/// The frozen file of a run, as it was written.
-pub fn source(project: &Project, run: &str) -> Result<String, RunError> {
-    let directory = project.run_dir(run).join("source");
-    let fail = |problem| RunError::file(&directory, problem);
-    for entry in std::fs::read_dir(&directory).map_err(fail)? {
-        let path = entry.map_err(fail)?.path();
-        if path.extension().is_none_or(|extension| extension != "json") {
-            return std::fs::read_to_string(&path).map_err(|problem| RunError::file(&path, problem));
+/// The frozen files of a run, as they were written: its own, and what that imports.
+pub fn sources(project: &Project, run: &str) -> Result<Vec<String>, RunError> {
+    let mut texts = Vec::new();
+    let mut left = vec![project.run_dir(run).join("source")];
+    while let Some(path) = left.pop() {
+        let fail = |problem| RunError::file(&path, problem);
+        if path.is_dir() {
+            let entries = std::fs::read_dir(&path).map_err(fail)?;
+            let mut paths =
+                entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>().map_err(fail)?;
+            paths.sort_unstable();
+            left.extend(paths);
+        } else if path.extension().is_none_or(|extension| extension != "json") {
+            texts.push(std::fs::read_to_string(&path).map_err(fail)?);
         }
     }
-    Err(fail(std::io::Error::from(ErrorKind::NotFound)))
+    Ok(texts)
 }
 
 /// From where a frozen run names its files, so that a project can be moved.

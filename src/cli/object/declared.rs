@@ -9,22 +9,22 @@ use crate::model::Source;
 use crate::node::answer;
 use crate::node::spec::{AnswerKind, OnUnparsed};
 use crate::report::text::{Cell, Table, count};
-use crate::syntax::ast::ItemKind;
+use crate::syntax::ast::{Item, ItemKind};
 
 fn find<'a, T>(list: &'a [Named<T>], name: &str) -> &'a T {
     &list.iter().find(|named| named.name == name).expect("the name is one of those listed").it
 }
 
-pub fn param(subject: &Subject, name: &str, sets: &[(String, String)]) -> Facts {
+pub fn param(subject: &Subject, name: &str) -> Facts {
     let mut facts = subject.facts("param", name);
-    let Some(ItemKind::Param { ty, default, .. }) = subject.item("param", name).map(|item| &item.kind) else {
+    let Some((text, Item { kind: ItemKind::Param { ty, default, .. }, .. })) = subject.said("param", name) else {
         return facts;
     };
-    let said = |span: Span| subject.text.get(span.start as usize..span.end as usize).unwrap_or_default().trim();
-    let set = sets.iter().find(|(set, _)| set == name).map(|(_, value)| value.as_str());
+    let said = |span: Span| text.get(span.start as usize..span.end as usize).unwrap_or_default().trim();
+    let given = subject.given.iter().rev().find(|given| given.name == name).map(|given| given.value.as_str());
     facts.fact("type", said(ty.span));
     facts.fact("default", said(default.span));
-    facts.fact("value", set.unwrap_or_else(|| said(default.span)));
+    facts.fact("value", given.unwrap_or_else(|| said(default.span)));
     facts.fact("set it", format!("--set {name}=…"));
     facts
 }

@@ -11,11 +11,11 @@ mod words;
 
 use crate::cli::args::ShowArgs;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::load;
+use crate::cli::load::{self, Loaded};
 use crate::cli::place::Place;
 use crate::cli::prompt;
 use crate::cli::terminal::Terminal;
-use crate::experiment::{Experiment, Named};
+use crate::experiment::{Checked, Experiment, Given, Matrix, Named};
 use crate::report::text::{Cell, Table};
 use crate::run::{Project, directory};
 use crate::syntax::ast::{Block, Declared, File, Item, ItemKind};
@@ -24,7 +24,8 @@ use facts::Facts;
 use serde_json::json;
 
 /// What a file can declare, as it is written there.
-pub const KINDS: [&str; 9] = ["param", "env", "dataset", "model", "prompt", "critic", "rule", "trainer", "experiment"];
+pub const KINDS: [&str; 10] =
+    ["param", "env", "dataset", "model", "prompt", "critic", "rule", "trainer", "experiment", "matrix"];
 
 pub fn is_kind(word: &str) -> bool {
     KINDS.contains(&word)
@@ -33,34 +34,85 @@ pub fn is_kind(word: &str) -> bool {
 /// A checked file: what it means, and what it says.
 pub struct Subject {
     pub experiment: Experiment,
-    pub text: String,
-    pub file: File,
+    pub matrices: Vec<Matrix>,
+    /// The file itself, then what it imports.
+    sources: Vec<Source>,
+    /// Values given for its params.
+    pub given: Vec<Given>,
     /// The run whose frozen file it is.
     pub run: Option<(Project, String)>,
 }
 
+struct Source {
+    text: String,
+    file: File,
+}
+
+impl Source {
+    fn new(text: &str) -> Self {
+        Self { text: text.to_owned(), file: crate::syntax::parse(text).0 }
+    }
+}
+
 impl Subject {
-    fn new(args: &ShowArgs, place: &Place, terminal: &Terminal) -> Result<Self, Failure> {
+    fn new(args: &ShowArgs, place: &Place, words: &[&str], terminal: &Terminal) -> Result<Self, Failure> {
         if let Some(path) = &args.file {
-            let loaded = load::load(path, &args.sets, terminal)?;
-            let (file, _) = crate::syntax::parse(&loaded.text);
+            let Loaded { checked, given } = load::load(path, &args.sets, terminal)?;
+            let Checked { sources, experiments, matrices, .. } = checked;
             let run = args.run.as_deref().map(|run| {
                 let project = place.open()?;
                 let run = place.run(&project, Some(run))?;
                 Ok::<_, Failure>((project, run))
             });
-            return Ok(Self { experiment: loaded.experiment, text: loaded.text, file, run: run.transpose()? });
+            // All experiments of a file see the same declarations, but for rules, which are typed where they are used.
+            let named = |it: &Experiment| match words {
+                ["experiment", name] => it.name == *name,
+                ["rule", name] => it.rules.iter().any(|rule| rule.name == *name),
+                _ => !it.rules.is_empty(),
+            };
+            let wanted = experiments.iter().position(named).unwrap_or(0);
+            let experiment = experiments.into_iter().nth(wanted).ok_or_else(|| {
+                Failure::new(Exit::Usage, format!("{} holds no experiment", path.display()))
+                    .help("look into a file that imports it")
+            })?;
+            let sources = sources.iter().map(|source| Source::new(&source.text)).collect();
+            return Ok(Self { experiment, matrices, sources, given, run: run.transpose()? });
         }
         let project = place.open()?;
         let run = place.run(&project, args.run.as_deref())?;
         let experiment = directory::experiment(&project, &run)?;
-        let text = directory::source(&project, &run)?;
-        let (file, _) = crate::syntax::parse(&text);
-        Ok(Self { experiment, text, file, run: Some((project, run)) })
+        let mut sources: Vec<Source> =
+            directory::sources(&project, &run)?.iter().map(|text| Source::new(text)).collect();
+        let is_own =
+            |source: &Source| source.file.items.iter().any(|it| word(it) == Some(("experiment", &experiment.name)));
+        sources.sort_by_key(|source| !is_own(source));
+        Ok(Self { experiment, matrices: Vec::new(), sources, given: Vec::new(), run: Some((project, run)) })
     }
 
+    /// What the file, or one that it imports, says of an object. An imported one is called `critics.grader`.
     fn item(&self, kind: &str, name: &str) -> Option<&Item> {
-        self.file.items.iter().find(|item| word(item) == Some((kind, name)))
+        self.said(kind, name).map(|(_, item)| item)
+    }
+
+    /// As [`item`](Self::item), with the text that its places are in.
+    fn said(&self, kind: &str, name: &str) -> Option<(&str, &Item)> {
+        let (own, imported) = self.sources.split_first()?;
+        let find =
+            |source: &'_ Source, name: &str| source.file.items.iter().position(|item| word(item) == Some((kind, name)));
+        if let Some(at) = find(own, name) {
+            return Some((&own.text, &own.file.items[at]));
+        }
+        let last = name.rsplit('.').next()?;
+        let mut found = imported.iter().filter_map(|source| Some((source, find(source, last)?)));
+        match (found.next(), found.next()) {
+            (Some((source, at)), None) => Some((&source.text, &source.file.items[at])),
+            // Two files have one of that name: which is meant is not known here.
+            _ => None,
+        }
+    }
+
+    fn own_items(&self) -> impl Iterator<Item = &Item> {
+        self.sources.first().into_iter().flat_map(|source| &source.file.items)
     }
 
     /// The block of a declaration, where the file's own text has it.
@@ -96,11 +148,10 @@ impl Subject {
             "critic" => all(&it.critics),
             "rule" => all(&it.rules),
             "trainer" => all(&it.trainers),
-            "experiment" => vec![it.name.clone()],
+            "experiment" if self.run.is_some() => vec![it.name.clone()],
+            "matrix" => self.matrices.iter().map(|matrix| matrix.name.clone()).collect(),
             _ => self
-                .file
-                .items
-                .iter()
+                .own_items()
                 .filter_map(word)
                 .filter(|(it, _)| *it == kind)
                 .map(|(_, name)| name.to_owned())
@@ -129,13 +180,14 @@ fn word(item: &Item) -> Option<(&str, &str)> {
         ItemKind::Prompt(prompt) => ("prompt", &prompt.name.value),
         ItemKind::Rule(rule) => ("rule", &rule.name.value),
         ItemKind::Experiment(experiment) => ("experiment", &experiment.name.value),
+        ItemKind::Matrix(matrix) => ("matrix", &matrix.name.value),
         _ => return None,
     })
 }
 
 /// `agx show --file F`, `agx show rule`, `agx show rule good`.
 pub fn show(args: &ShowArgs, place: &Place, words: &[&str], terminal: &Terminal) -> Result<Exit, Failure> {
-    let subject = Subject::new(args, place, terminal)?;
+    let subject = Subject::new(args, place, words, terminal)?;
     match *words {
         [] => list(&subject, &KINDS, terminal),
         [kind] => match subject.names(kind).as_slice() {
@@ -176,13 +228,14 @@ fn one(args: &ShowArgs, subject: &Subject, kind: &str, name: &str, terminal: &Te
     }
     let facts = match kind {
         "prompt" => return prompt::show(args, subject, name, terminal),
-        "param" => declared::param(subject, name, &args.sets.sets),
+        "param" => declared::param(subject, name),
         "env" => declared::env(subject, name),
         "dataset" => declared::dataset(subject, name),
         "model" => declared::model(subject, name),
         "critic" => declared::critic(subject, name),
         "trainer" => declared::trainer(subject, name),
         "rule" => rule::rule(subject, name),
+        "matrix" => schedule::matrix(subject, name),
         _ => schedule::experiment(subject),
     };
     facts.tell(terminal);

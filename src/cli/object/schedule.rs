@@ -4,7 +4,7 @@ use super::facts::Facts;
 use super::{Subject, words};
 use crate::experiment::{EnvId, Experiment, ModelRef, RowsRef, Statement, TrainData, Version};
 use crate::model::Sampling;
-use crate::report::text::count;
+use crate::report::text::{Cell, Table, count};
 use crate::syntax::ast::ItemKind;
 
 pub fn experiment(subject: &Subject) -> Facts {
@@ -15,7 +15,7 @@ pub fn experiment(subject: &Subject) -> Facts {
     if !experiment.unstable.is_empty() {
         facts.fact("unstable", experiment.unstable.join(", "));
     }
-    let params = subject.file.items.iter().filter_map(|item| match &item.kind {
+    let params = subject.own_items().filter_map(|item| match &item.kind {
         ItemKind::Param { name, .. } => Some(name.value.as_str()),
         _ => None,
     });
@@ -27,6 +27,25 @@ pub fn experiment(subject: &Subject) -> Facts {
     outline(experiment, &experiment.schedule, 1, &mut lines);
     facts.text(format!("Schedule\n{}", lines.join("\n")));
     facts.data("typed", experiment);
+    facts
+}
+
+/// A sweep's cells, each with the values that it gives.
+pub fn matrix(subject: &Subject, name: &str) -> Facts {
+    let mut facts = subject.facts("matrix", name);
+    let Some(matrix) = subject.matrices.iter().find(|matrix| matrix.name == name) else { return facts };
+    facts.fact("of", &*matrix.of);
+    facts.fact("cells", count(matrix.cells.len() as u64));
+    let axes = matrix.cells.first().map(|cell| cell.settings.iter().map(|it| it.axis.clone()).collect::<Vec<_>>());
+    let axes = axes.unwrap_or_default();
+    let mut table = Table::with_head(std::iter::once("cell").chain(axes.iter().map(String::as_str)).map(Cell::right));
+    for (at, cell) in matrix.cells.iter().enumerate() {
+        let number = count(at as u64 + 1);
+        let values = cell.settings.iter().map(|setting| setting.value.as_str());
+        table.push(std::iter::once(number.as_str()).chain(values).map(Cell::right));
+    }
+    facts.table("Cells", table);
+    facts.data("cells", matrix.cells.iter().map(|cell| &cell.settings).collect::<Vec<_>>());
     facts
 }
 
