@@ -191,10 +191,12 @@ fn every_command_parses() {
     let mut seen = 0;
     for block in blocks("console") {
         for line in block.text.lines() {
-            let Some(words) = line.strip_prefix("$ ").and_then(transcript::words) else { continue };
-            seen += 1;
-            if let Err(error) = Cli::try_parse_from(&words) {
-                panic!("{}: `{line}`: {error}", block.place());
+            let commands = line.strip_prefix("$ ").into_iter().flat_map(|line| line.split(" && "));
+            for words in commands.filter_map(transcript::words) {
+                seen += 1;
+                if let Err(error) = Cli::try_parse_from(&words) {
+                    panic!("{}: `{line}`: {error}", block.place());
+                }
             }
         }
     }
