@@ -215,7 +215,8 @@ fn steady(line: &str) -> String {
     let mut words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
     let is_number = |word: &str| word.parse::<f64>().is_ok();
     for at in 0..words.len() {
-        let digest = words[at].len() >= 12 && words[at].bytes().all(|byte| byte.is_ascii_hexdigit());
+        let word = words[at].trim_matches('`');
+        let digest = word.len() >= 12 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
         let unit = |at: usize| words.get(at + 1).is_some_and(|next| matches!(next.as_str(), "s" | "min" | "h"));
         if digest || (is_number(&words[at]) && unit(at)) {
             words[at] = "#".to_owned();
