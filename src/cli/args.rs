@@ -152,6 +152,7 @@ pub enum Start {
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
+    /// Files to check, each alone with what it imports.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     #[command(flatten)]
@@ -160,6 +161,7 @@ pub struct CheckArgs {
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
+    /// The experiment's file.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     #[command(flatten)]
@@ -187,6 +189,7 @@ pub struct GraphForm {
 
 #[derive(Debug, Args)]
 pub struct GraphArgs {
+    /// The experiment's file.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     #[command(flatten)]
@@ -209,6 +212,7 @@ pub struct Work {
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
+    /// The experiment's file.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     #[command(flatten)]
@@ -280,6 +284,7 @@ pub struct ShowArgs {
 
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
+    /// Like `E0201`.
     #[arg(required_unless_present = "all")]
     pub code: Option<String>,
     /// Every code with its title.
@@ -291,6 +296,7 @@ pub struct ExplainArgs {
 pub struct ExportArgs {
     /// Without it, the newest.
     pub run: Option<String>,
+    /// In which form.
     #[arg(long = "as", value_enum)]
     pub form: ExportForm,
     /// The directory to write; made when absent.

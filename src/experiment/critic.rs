@@ -35,6 +35,9 @@ impl Checker<'_> {
             None => Some(Sampling::greedy(max_tokens)),
             Some(sampling) => sampling,
         });
+        if let (Some(model), Some(prompt), Some(asked)) = (model, prompt, fields.value("prompt")) {
+            self.fits_context(prompt, ModelId(model), asked.span);
+        }
         Some(Critic {
             model: ModelId(model?),
             prompt: PromptId(prompt?),

@@ -17,6 +17,7 @@ mod error;
 mod error_detail;
 mod fields;
 mod interval;
+mod length;
 mod link;
 mod link_error;
 mod matrix;

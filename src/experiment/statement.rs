@@ -65,6 +65,9 @@ impl Checker<'_> {
         self.same_samples(samples, sampling.as_ref(), at);
         let (env, split) = place?;
         let model = model?;
+        if let (Some(prompt), Some(asked)) = (prompt, fields.value("prompt")) {
+            self.fits_context(prompt, model.model, asked.span);
+        }
         let known = self.rolled(env, flow.within.as_ref().map_or(0, |within| within.times));
         let (samples, sampling, prompt, name) = (samples?, sampling?, prompt?, name?);
         let (tasks, per_task) = (u64::from(split.size), u64::from(samples));
@@ -279,6 +282,9 @@ impl Checker<'_> {
         let (env, chosen) = place?;
         flow.evaluated.push((env, chosen.name.clone(), split.span));
         let reference = reference?;
+        if let Some(prompt) = prompt {
+            self.fits_context(prompt, reference.model, fields.value("prompt").map_or(model.span, |asked| asked.span));
+        }
         if let Some(name) = name {
             let made = Made::Evaluation { model: reference.model, env, held_out: chosen.held_out };
             self.bind(name, made, flow);

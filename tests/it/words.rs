@@ -12,12 +12,6 @@ use std::path::Path;
 
 type Words = BTreeSet<String>;
 
-/// What is wrong with a text, where every file exists and none can be imported.
-fn checked(text: &str) -> Vec<Diagnostic> {
-    let world = World { root: Path::new("."), exists: &|_| true, read: &|_| Err(Unreadable::Missing) };
-    check(Source { name: "words.agx".to_owned(), text: text.to_owned() }, &[], world).diagnostics
-}
-
 /// Classes whose words stand in `agx.pest`; the others are names to the grammar.
 const IN_GRAMMAR: [Class; 10] = [
     Class::Item,
@@ -120,13 +114,20 @@ const PLACES: [(Class, &str, &str); 6] = [
     ),
 ];
 
+fn diagnostics(text: String) -> Vec<Diagnostic> {
+    let read = |_: &Path| Err(Unreadable::Missing);
+    let world = World { root: Path::new("."), exists: &|_| true, read: &read };
+    check(Source { name: "words.agx".to_owned(), text }, &[], world).diagnostics
+}
+
 #[test]
 fn the_checker_knows_the_words_that_the_grammar_does_not() {
     let codes = |text: &str, word: &str| {
         let text = text.replace("WORD", word);
         let env = "env desk {\n  use = builtin(\"desk\")\n  splits { train = 16, dev = 16 }\n  max_steps = 6\n}";
         let model = "model m { weights = path(\"m\"), context = 512 tokens }";
-        checked(&format!("agx 2026\n{env}\n{model}\n{text}\n")).into_iter().map(|it| it.code).collect::<Vec<_>>()
+        let found = diagnostics(format!("agx 2026\n{env}\n{model}\n{text}\n"));
+        found.into_iter().map(|it| it.code).collect::<Vec<_>>()
     };
     for (class, text, unknown) in PLACES {
         assert!(codes(text, "nonsense").contains(&unknown), "{class:?}: {:?}", codes(text, "nonsense"));
@@ -199,7 +200,7 @@ fn the_snippets_are_sound() {
         let lines: Vec<String> = serde_json::from_value(snippet["body"].clone()).unwrap();
         let body = expanded(&lines.join("\n"));
         let text = if name == "repeat" { format!("experiment e {{\nschedule {{\n{body}\n}}\n}}\n") } else { body };
-        let diagnostics = if name == "file" { checked(&text) } else { parse(&text).1 };
+        let diagnostics = if name == "file" { diagnostics(text) } else { parse(&text).1 };
         assert!(diagnostics.is_empty(), "{name}: {diagnostics:#?}");
     }
 }

@@ -107,7 +107,7 @@ fn options<'a>(arguments: impl Iterator<Item = &'a Arg>) -> String {
         if takes && !default.is_empty() && !argument.is_hide_default_value_set() {
             what.push_str(&format!(" Without it `{}`.", default.join(" ")));
         }
-        out.push_str(&format!("| `{}` | {} |\n", words.join(" "), what.trim()));
+        out.push_str(&format!("| `{}` | {} |\n", words.join(" "), what.trim()).replacen("N|AXIS", "N\\|AXIS", 1));
     }
     if out.is_empty() { out } else { format!("| | |\n|---|---|\n{out}") }
 }
