@@ -148,6 +148,8 @@ pub enum Start {
     Quickstart,
     /// The paper's method and nothing else; what it leaves open is a param.
     Paper,
+    /// Preference pairs (ETO) by a critic's scores; this version checks and plans them.
+    Eto,
 }
 
 #[derive(Debug, Args)]

@@ -53,6 +53,7 @@ impl Start {
             Start::Minimal => (documents!["minimal.agx"], &[POLICY]),
             Start::Quickstart => (documents!["quickstart.agx"], &[POLICY, CRITIC]),
             Start::Paper => (documents!["paper.agx"], &[POLICY, CRITIC]),
+            Start::Eto => (documents!["eto.agx"], &[POLICY, CRITIC]),
         };
         experiment.iter().chain(models.iter().copied().flatten()).copied()
     }
@@ -63,7 +64,10 @@ impl Start {
         vec![
             (format!("agx check {file}"), "every mistake, before anything runs"),
             (format!("agx plan {file}"), "what would run"),
-            (format!("agx run {file}"), "work, watched; Ctrl-C pauses"),
+            match self {
+                Start::Eto => (format!("agx show rule --file {file}"), "which pairs it makes"),
+                _ => (format!("agx run {file}"), "work, watched; Ctrl-C pauses"),
+            },
         ]
     }
 }

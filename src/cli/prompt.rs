@@ -7,7 +7,7 @@ use crate::cli::report::fold;
 use crate::cli::show::{read, turn};
 use crate::cli::terminal::Terminal;
 use crate::env::{Env, Task, schema};
-use crate::experiment::{Experiment, ModelId, PromptId, Statement};
+use crate::experiment::{Critic, Experiment, ModelId, PromptId, Statement};
 use crate::model::{LanguageModel, Message};
 use crate::node::template::{Filter, Piece, Scope, Template, render, token_counter};
 use crate::node::{judge, labels, trajectory::Trajectory};
@@ -22,11 +22,15 @@ pub fn show(args: &ShowArgs, subject: &Subject, name: &str, terminal: &Terminal)
     let index =
         experiment.prompts.iter().position(|prompt| prompt.name == name).expect("the name is one of those listed");
     let (id, template) = (PromptId(index), &experiment.prompts[index].it);
-    let messages = match experiment.critics.iter().find(|critic| critic.it.prompt == id) {
+    let mut soles = experiment.critics.iter().filter_map(|critic| match &critic.it {
+        Critic::Sole(sole) => Some(sole),
+        Critic::Panel(_) => None,
+    });
+    let messages = match soles.find(|sole| sole.prompt == id) {
         Some(critic) => {
-            let model = reading(experiment, template, critic.it.model)?;
+            let model = reading(experiment, template, critic.model)?;
             let count = counter(model.as_deref())?;
-            judge::messages(template, &critic.it.answer, judged(args, subject, terminal)?, &*count)
+            judge::messages(template, &critic.answer, judged(args, subject, terminal)?, &*count)
         }
         None => {
             let model = reading(experiment, template, reader(experiment, id)?)?;
@@ -51,14 +55,15 @@ fn judged(args: &ShowArgs, subject: &Subject, terminal: &Terminal) -> Result<Sco
         return Ok(Scope::new().task(&task).trajectory(&trajectory));
     }
     let env = subject.experiment.envs.first().ok_or_else(|| usage("the file has no environment"))?;
-    let offer = schema(env.it.kind).offers.iter().find(|offer| offer.labelled);
+    let offer = schema(&env.it.kind).offers.iter().find(|offer| offer.labelled);
     let offer = offer.ok_or_else(|| usage("nothing to judge yet").help("name a run with `--run`"))?;
     let wanted = match (&args.task, args.item) {
         (Some(task), _) => task.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(0),
         (None, item) => item.unwrap_or(0),
     };
     let count = u32::try_from(wanted).ok().filter(|count| *count < MOST_EXAMPLES).unwrap_or(0) + 1;
-    let example = Env::open(&env.it).examples(offer.name, count).pop().and_then(|example| example.labelled);
+    let example =
+        Env::open(&env.it).map_err(usage)?.examples(&offer.name, count).pop().and_then(|example| example.labelled);
     let example = example.ok_or_else(|| usage(format!("`{}.{}` is empty", env.name, offer.name)))?;
     if args.task.as_ref().is_some_and(|task| *task != example.task.id) {
         let problem = usage("without a run there are only the labelled trajectories of the environment");
@@ -91,7 +96,7 @@ fn counts(pieces: &[Piece]) -> bool {
         Piece::Value { filters, .. } => filters
             .iter()
             .any(|filter| matches!(filter, Filter::Transcript { max_tokens: Some(_) } | Filter::Truncate { .. })),
-        Piece::For { body, .. } | Piece::IfKnown { body, .. } => counts(body),
+        Piece::For { body, .. } | Piece::IfKnown { body, .. } | Piece::IfUnknown { body, .. } => counts(body),
     })
 }
 
@@ -127,7 +132,8 @@ fn row(project: &Project, report: &Report, args: &ShowArgs) -> Result<RowEntry, 
 
 fn task(experiment: &Experiment, id: Option<&str>) -> Result<Task, Failure> {
     for env in &experiment.envs {
-        let open = Env::open(&env.it);
+        // One that this version does not open has no task to show.
+        let Ok(open) = Env::open(&env.it) else { continue };
         for split in &env.it.splits {
             let mut tasks = open.tasks(&split.name).into_iter();
             if let Some(task) = tasks.find(|task| id.is_none_or(|id| task.id == id)) {

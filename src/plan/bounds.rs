@@ -16,7 +16,8 @@
 //! # Invariants
 //! A step that a gate or a selection may leave out has the lower bound 0. Pure: nothing here reads a file or a tokenizer.
 
-use crate::experiment::{Critic, CriticId, Dataset, DatasetId, Experiment};
+use crate::experiment::{CriticId, Dataset, DatasetId, Experiment, Sole};
+use crate::node::spec::CriticKind;
 use crate::plan::{Episodes, Plan, RowsFrom, Step, StepId, TrainFrom, Work};
 use crate::select::{Stage, Ties};
 use serde::Serialize;
@@ -111,20 +112,27 @@ impl Reader<'_> {
                 bounds.items = items;
                 bounds.prompt_tokens = items.times(words.min(context), steps * context);
                 bounds.completion_tokens = items.times(0, steps * context.min(u64::from(asked.sampling.max_tokens)));
+                for judge in &asked.best_by {
+                    bounds += self.judged(items, judge.critic, rows.per_task);
+                }
             }
-            Work::Judge { rows: from, by } => {
+            Work::Judge { rows: from, by, joined: _ } => {
                 rows = self.rows_of(from);
                 let low = if self.surely(from) { rows.all } else { 0 };
-                bounds = self.judged(Amount { low, high: Some(rows.all) }, by.critic);
+                for judge in by {
+                    bounds += self.judged(Amount { low, high: Some(rows.all) }, judge.critic, rows.per_task);
+                }
             }
-            Work::Calibrate { by, dataset } => {
+            Work::Calibrate { by, joined: _, dataset } => {
                 let examples = self.examples(*dataset);
-                bounds = self.judged(Amount { low: examples.unwrap_or(0), high: examples }, by.critic);
+                for judge in by {
+                    bounds += self.judged(Amount { low: examples.unwrap_or(0), high: examples }, judge.critic, 1);
+                }
             }
             Work::Select { rows: from, rule } => {
                 rows = self.rows_of(from);
                 for stage in &self.experiment.rules[rule.0].it.stages {
-                    rows = kept(stage, rows);
+                    rows = self.kept(stage, rows);
                 }
             }
             Work::Train { start, on, mixed, trainer, .. } => {
@@ -133,7 +141,7 @@ impl Reader<'_> {
                     TrainFrom::Dataset(dataset) | TrainFrom::Through { dataset, .. } => self.examples(*dataset),
                 };
                 let whole = |rows: u64, share: f64| (rows as f64 / (1.0 - share)).ceil() as u64;
-                let seen = own.map(|rows| mixed.as_ref().map_or(rows, |mixed| whole(rows, mixed.share)));
+                let seen = own.map(|rows| whole(rows, mixed.iter().map(|mixed| mixed.share).sum()));
                 let spec = &self.experiment.trainers[trainer.0].it;
                 let context = self.experiment.models[start.model.0].it.context;
                 let length = u64::from(spec.max_len.map_or(context, |most| most.min(context)));
@@ -161,8 +169,15 @@ impl Reader<'_> {
         splits.iter().find(|split| split.name == asked.split).map_or(0, |split| u64::from(split.size))
     }
 
-    fn judged(&self, items: Amount, critic: CriticId) -> Bounds {
-        let Critic { model, prompt, sampling, .. } = &self.experiment.critics[critic.0].it;
+    /// One question a row and vote; of a critic that compares, one a pair in each order, or one a group.
+    fn judged(&self, rows: Amount, critic: CriticId, per_task: u64) -> Bounds {
+        let Sole { model, prompt, sampling, kind, votes, .. } = self.experiment.sole(critic);
+        let votes = u64::from(votes.count);
+        let items = match kind {
+            CriticKind::Each => rows.times(votes, votes),
+            CriticKind::Pairs => rows.times(0, votes * per_task.saturating_sub(1)),
+            CriticKind::Group => rows.times(0, votes),
+        };
         let context = u64::from(self.experiment.models[model.0].it.context);
         Bounds {
             items,
@@ -175,7 +190,7 @@ impl Reader<'_> {
     fn examples(&self, dataset: DatasetId) -> Option<u64> {
         match &self.experiment.datasets[dataset.0].it {
             Dataset::Offered { count, .. } => Some(u64::from(*count)),
-            Dataset::Jsonl { .. } => None,
+            Dataset::Jsonl { .. } | Dataset::Hub { .. } => None,
         }
     }
 
@@ -208,9 +223,22 @@ impl Reader<'_> {
         };
         first.is_some_and(|step| self.plan.step(*step).after.is_empty())
     }
+
+    /// What a stage can let through.
+    fn kept(&self, stage: &Stage, rows: Rows) -> Rows {
+        match stage {
+            Stage::Add { dataset, .. } => {
+                let added = self.examples(DatasetId(*dataset)).unwrap_or(u64::MAX);
+                let (all, per_task) = (rows.all.saturating_add(added), rows.per_task.saturating_add(added));
+                Rows { all, per_task, ..rows }
+            }
+            Stage::Pair { .. } => Rows { all: rows.tasks.min(rows.all / 2), per_task: 1, ..rows },
+            _ => kept(stage, rows),
+        }
+    }
 }
 
-/// What a stage can let through.
+/// What a stage can let through that only drops rows.
 fn kept(stage: &Stage, rows: Rows) -> Rows {
     let part = |rows: u64, share: f64| (rows as f64 * share).ceil() as u64;
     let at_most = |count: u64| Rows { all: rows.all.min(count), ..rows };
@@ -237,6 +265,11 @@ fn kept(stage: &Stage, rows: Rows) -> Rows {
         | Stage::Dedup { .. }
         | Stage::CapTokens { .. }
         | Stage::Balance { .. }
+        | Stage::Majority { .. }
+        | Stage::Truncate { .. }
+        | Stage::Weight { .. }
+        | Stage::Add { .. }
+        | Stage::Pair { .. }
         | Stage::Require { .. } => rows,
     }
 }

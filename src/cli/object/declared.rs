@@ -3,12 +3,12 @@
 use super::facts::Facts;
 use super::{Subject, words};
 use crate::base::Span;
-use crate::env::{FieldType, Schema, Visibility, schema, tools};
-use crate::experiment::{Dataset, Named, Statement};
+use crate::env::{EnvKind, Field, FieldType, Reach, Schema, Visibility, schema, tools};
+use crate::experiment::{Critic, Dataset, Named, Statement};
 use crate::model::Source;
 use crate::node::answer;
-use crate::node::spec::{AnswerKind, OnUnparsed};
-use crate::report::text::{Cell, Table, count};
+use crate::node::spec::{AnswerKind, CriticKind, OnUnparsed, Votes};
+use crate::report::text::{Cell, Table, count, counted};
 use crate::syntax::ast::{Item, ItemKind};
 
 fn find<'a, T>(list: &'a [Named<T>], name: &str) -> &'a T {
@@ -32,10 +32,21 @@ pub fn param(subject: &Subject, name: &str) -> Facts {
 pub fn env(subject: &Subject, name: &str) -> Facts {
     let mut facts = subject.facts("env", name);
     let spec = find(&subject.experiment.envs, name);
-    let schema = schema(spec.kind);
-    facts.field("use", format!("builtin({:?})", schema.name));
+    let schema = schema(&spec.kind);
+    facts.field(
+        "use",
+        match &spec.kind {
+            EnvKind::Desk => "builtin(\"desk\")".to_owned(),
+            EnvKind::ApiBank { data, from, to } => {
+                format!("builtin(\"api-bank\") {{ data = {}, level = {from}..{to} }}", words::path(data))
+            }
+            EnvKind::Outside(outside) => reach(&outside.reach),
+        },
+    );
     facts.field("max_steps", format!("{} turns of the agent", spec.max_steps));
-    facts.fact("what", schema.doc);
+    if !schema.doc.is_empty() {
+        facts.fact("what", &*schema.doc);
+    }
     let mut splits = Table::with_head([Cell::left("split"), Cell::right("tasks"), Cell::left("")]);
     for split in &spec.splits {
         let mark = if split.held_out { "held out: may be evaluated, and nothing else" } else { "" };
@@ -44,10 +55,12 @@ pub fn env(subject: &Subject, name: &str) -> Facts {
     facts.table("Splits", splits);
     facts.table("A task's fields", fields(schema));
     let mut list = Table::default();
-    for tool in tools(spec.kind) {
+    for tool in tools(&spec.kind) {
         list.push([Cell::left(tool.signature), Cell::left(if tool.changes { "changes something" } else { "looks" })]);
     }
-    facts.table("Tools; a task grants some of them", list);
+    if !list.is_empty() {
+        facts.table("Tools; a task grants some of them", list);
+    }
     let mut metrics = Table::default();
     for (place, metric) in schema.metrics.iter().enumerate() {
         let what = if place == 0 { "says whether a task is solved: 1 is yes" } else { "a share" };
@@ -57,23 +70,43 @@ pub fn env(subject: &Subject, name: &str) -> Facts {
     let mut offers = Table::default();
     for offer in &schema.offers {
         let mark = if offer.labelled { "labelled" } else { "" };
-        offers.push([Cell::left(format!("{name}.{}(n)", offer.name)), Cell::left(mark), Cell::left(offer.doc)]);
+        offers.push([Cell::left(format!("{name}.{}(n)", offer.name)), Cell::left(mark), Cell::left(&offer.doc)]);
     }
-    facts.table("Datasets it offers", offers);
+    if !offers.is_empty() {
+        facts.table("Datasets it offers", offers);
+    }
     facts.data("typed", spec);
     facts.data("schema", schema);
-    facts.data("tools", tools(spec.kind));
+    facts.data("tools", tools(&spec.kind));
     facts
 }
 
 fn fields(schema: &Schema) -> Table {
     let mut table = Table::with_head(["field", "type", "who may see it", ""].map(Cell::left));
-    for field in &schema.task {
-        let optional = if field.optional { "?" } else { "" };
-        let ty = format!("{}{optional}", field_type(&field.ty));
-        table.push([format!("task.{}", field.name).as_str(), &ty, seen_by(field.visible), field.doc].map(Cell::left));
-    }
+    push_fields(&mut table, "task", &schema.task);
     table
+}
+
+fn push_fields(table: &mut Table, of: &str, fields: &[Field]) {
+    for field in fields {
+        let optional = if field.optional { "?" } else { "" };
+        let limit = field.max_tokens.map_or_else(String::new, |most| format!(" <= {}", words::tokens(most)));
+        let ty = format!("{}{optional}{limit}", field_type(&field.ty));
+        let path = format!("{of}.{}", field.name);
+        table.push([path.as_str(), &ty, seen_by(field.visible), &field.doc].map(Cell::left));
+        if let FieldType::Record(inner) = &field.ty {
+            push_fields(table, &path, inner);
+        }
+    }
+}
+
+fn reach(reach: &Reach) -> String {
+    match reach {
+        Reach::Process(command) | Reach::McpCommand(command) => format!("{}({command:?})", reach.word()),
+        Reach::OpenEnv(address) | Reach::McpAddress(address) | Reach::AgentGym(address) => {
+            format!("{}({address:?})", reach.word())
+        }
+    }
 }
 
 fn field_type(ty: &FieldType) -> String {
@@ -83,6 +116,7 @@ fn field_type(ty: &FieldType) -> String {
         FieldType::Ratio => "ratio".to_owned(),
         FieldType::Bool => "bool".to_owned(),
         FieldType::List(of) => format!("list<{}>", field_type(of)),
+        FieldType::Record(_) => "record".to_owned(),
         FieldType::Opaque => "–".to_owned(),
     }
 }
@@ -104,11 +138,14 @@ pub fn dataset(subject: &Subject, name: &str) -> Facts {
             let env = &subject.experiment.envs[env.0];
             facts.field("from", format!("{}.{offer}({rows})", env.name));
             facts.fact("rows", count((*rows).into()));
-            if let Some(offer) = schema(env.it.kind).offers.iter().find(|known| known.name == offer) {
-                facts.fact("what", offer.doc);
+            if let Some(offer) = schema(&env.it.kind).offers.iter().find(|known| known.name == *offer) {
+                facts.fact("what", &*offer.doc);
                 let labelled = "ground truth: may calibrate a critic; training on it needs `unstable(oracle)`";
                 facts.fact("labels", if offer.labelled { labelled } else { "none" });
             }
+        }
+        Dataset::Hub { repo, revision, split } => {
+            facts.field("from", format!("hub({repo:?}, revision = {revision:?}, split = {split:?})"));
         }
         Dataset::Jsonl { path } => facts.field("from", words::path(path).replacen("path", "jsonl", 1)),
     }
@@ -121,7 +158,17 @@ pub fn model(subject: &Subject, name: &str) -> Facts {
     let spec = find(&subject.experiment.models, name);
     match &spec.source {
         Source::Scripted(_) => facts.field("scripted", words::source(&spec.source)),
-        Source::Path(_) | Source::Fresh(_) => facts.field("weights", words::source(&spec.source)),
+        Source::Remote(remote) => {
+            facts.field("remote", words::source(&spec.source));
+            facts.fact("base_url", &*remote.base_url);
+            facts.fact("key", remote.key.as_ref().map_or_else(|| "none".to_owned(), |key| format!("secret({key:?})")));
+            facts.fact("in_flight", remote.limits.in_flight.to_string());
+            facts.fact("timeout", format!("{} s", remote.limits.timeout as f64 / 1000.0));
+            facts.fact("retries", remote.limits.retries.to_string());
+        }
+        Source::Path(_) | Source::Fresh(_) | Source::Hub { .. } | Source::Gguf(_) => {
+            facts.field("weights", words::source(&spec.source));
+        }
     }
     facts.field("context", words::tokens(spec.context));
     facts.field("dtype", spec.dtype.as_str());
@@ -155,8 +202,30 @@ fn trainings(statements: &[Statement], is_wanted: &dyn Fn(&Statement) -> bool) -
 pub fn critic(subject: &Subject, name: &str) -> Facts {
     let mut facts = subject.facts("critic", name);
     let experiment = &subject.experiment;
-    let spec = find(&experiment.critics, name);
-    facts.field("kind", "each: one trajectory at a time");
+    let spec = match find(&experiment.critics, name) {
+        Critic::Sole(sole) => sole,
+        Critic::Panel(panel) => {
+            let members: Vec<&str> = panel.members.iter().map(|id| experiment.critics[id.0].name.as_str()).collect();
+            facts.field("panel", format!("[{}] by {}", members.join(", "), panel.by.as_str()));
+            facts.data("typed", panel);
+            return facts;
+        }
+    };
+    facts.field(
+        "kind",
+        match spec.kind {
+            CriticKind::Each => "each: one trajectory at a time",
+            CriticKind::Pairs => "pairs: two trajectories of a task, in both orders",
+            CriticKind::Group => "group: all samples of a task at once",
+        },
+    );
+    facts.field(
+        "votes",
+        match spec.votes {
+            Votes { count: 1, .. } => "1".to_owned(),
+            Votes { count, by } => format!("{count} by {}", by.as_str()),
+        },
+    );
     facts.field("model", &*experiment.models[spec.model.0].name);
     facts.field("prompt", &*experiment.prompts[spec.prompt.0].name);
     let answers: Vec<String> = spec.answer.fields.iter().map(words::answer).collect();
@@ -185,15 +254,19 @@ pub fn critic(subject: &Subject, name: &str) -> Facts {
 pub fn trainer(subject: &Subject, name: &str) -> Facts {
     let mut facts = subject.facts("trainer", name);
     let spec = find(&subject.experiment.trainers, name);
-    facts.field("method", words::method(&spec.method));
+    facts.field("method", words::per_iteration(&spec.method, words::method));
     facts.field("lr", words::per_iteration(&spec.lr, |lr| words::real(*lr)));
-    facts.field("decay", words::decay(&spec.decay));
+    facts.field("decay", words::per_iteration(&spec.decay, words::decay));
     facts.field("epochs", words::per_iteration(&spec.epochs, ToString::to_string));
-    facts.field("batch", format!("{} rows a step", count(spec.batch.into())));
+    facts.field("batch", words::per_iteration(&spec.batch, |rows| format!("{} rows a step", count((*rows).into()))));
+    facts.field("accumulate", format!("a step in {}", counted(spec.accumulate as usize, "part")));
     facts.field("max_len", spec.max_len.map_or_else(|| "the model's context".to_owned(), words::tokens));
     facts.field("clip", if spec.clip == 0.0 { "never".to_owned() } else { format!("gradient norm {}", spec.clip) });
     facts.field("weight_decay", words::real(spec.weight_decay));
-    facts.field("lora", words::lora(spec.lora.as_ref()));
+    facts.field("lora", spec.lora.as_ref().map_or_else(|| "the model's".to_owned(), |lora| words::lora(Some(lora))));
+    if let Some(command) = &spec.command {
+        facts.field("command", format!("{command:?}"));
+    }
     facts.data("typed", spec);
     facts
 }

@@ -15,7 +15,7 @@ use crate::cli::load::{self, Loaded};
 use crate::cli::place::Place;
 use crate::cli::prompt;
 use crate::cli::terminal::Terminal;
-use crate::experiment::{Checked, Experiment, Given, Matrix, Named};
+use crate::experiment::{Checked, Experiment, Given, Matrix, Named, StageCounts};
 use crate::report::text::{Cell, Table};
 use crate::run::{Project, directory};
 use crate::syntax::ast::{Block, Declared, File, Item, ItemKind};
@@ -35,6 +35,8 @@ pub fn is_kind(word: &str) -> bool {
 pub struct Subject {
     pub experiment: Experiment,
     pub matrices: Vec<Matrix>,
+    /// What the checker knows of a rule's rows; a run has its funnel instead.
+    pub counts: Vec<StageCounts>,
     /// The file itself, then what it imports.
     sources: Vec<Source>,
     /// Values given for its params.
@@ -57,8 +59,8 @@ impl Source {
 impl Subject {
     fn new(args: &ShowArgs, place: &Place, words: &[&str], terminal: &Terminal) -> Result<Self, Failure> {
         if let Some(path) = &args.file {
-            let Loaded { checked, given } = load::load(path, &args.sets, terminal)?;
-            let Checked { sources, experiments, matrices, .. } = checked;
+            let Loaded { checked, given } = load::load_to_show(path, &args.sets, terminal)?;
+            let Checked { sources, experiments, matrices, counts, .. } = checked;
             let run = args.run.as_deref().map(|run| {
                 let project = place.open()?;
                 let run = place.run(&project, Some(run))?;
@@ -76,7 +78,7 @@ impl Subject {
                     .help("look into a file that imports it")
             })?;
             let sources = sources.iter().map(|source| Source::new(&source.text)).collect();
-            return Ok(Self { experiment, matrices, sources, given, run: run.transpose()? });
+            return Ok(Self { experiment, matrices, counts, sources, given, run: run.transpose()? });
         }
         let project = place.open()?;
         let run = place.run(&project, args.run.as_deref())?;
@@ -86,7 +88,14 @@ impl Subject {
         let is_own =
             |source: &Source| source.file.items.iter().any(|it| word(it) == Some(("experiment", &experiment.name)));
         sources.sort_by_key(|source| !is_own(source));
-        Ok(Self { experiment, matrices: Vec::new(), sources, given: Vec::new(), run: Some((project, run)) })
+        Ok(Self {
+            experiment,
+            matrices: Vec::new(),
+            counts: Vec::new(),
+            sources,
+            given: Vec::new(),
+            run: Some((project, run)),
+        })
     }
 
     /// What the file, or one that it imports, says of an object. An imported one is called `critics.grader`.

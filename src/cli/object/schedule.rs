@@ -4,6 +4,7 @@ use super::facts::Facts;
 use super::{Subject, words};
 use crate::experiment::{EnvId, Experiment, ModelRef, RowsRef, Statement, TrainData, Version};
 use crate::model::Sampling;
+use crate::node::spec::PerIteration;
 use crate::report::text::{Cell, Table, count};
 use crate::syntax::ast::ItemKind;
 
@@ -67,22 +68,22 @@ fn outline(experiment: &Experiment, statements: &[Statement], depth: usize, line
 fn line(experiment: &Experiment, statement: &Statement) -> String {
     let model = |reference: &ModelRef| words::version(&experiment.models[reference.model.0].name, &reference.version);
     match statement {
-        Statement::Rollout { name, model: of, env, split, prompt, samples, sampling } => format!(
-            "{name} = rollout {} in {}",
-            model(of),
-            episodes(experiment, *env, split, prompt.0, *samples, sampling)
-        ),
+        Statement::Rollout { name, model: of, env, split, prompt, samples, sampling, stream } => {
+            let stream = if *stream == 0 { String::new() } else { format!(", stream {stream}") };
+            let how = episodes(experiment, *env, split, prompt.0, *samples, sampling);
+            format!("{name} = rollout {} in {how}{stream}", model(of))
+        }
         Statement::Judge { name, rows, critic } => {
             format!("{name} = judge {} with {}", self::rows(rows), experiment.critics[critic.0].name)
         }
         Statement::Select { name, rows, rule } => {
-            format!("{name} = select {} by {}", self::rows(rows), experiment.rules[rule.0].name)
+            format!("{name} = select {} by {}", self::rows(rows), experiment.rules[rule.otherwise.0].name)
         }
         Statement::Audit { rows, metric } => format!("audit {} against {metric}", self::rows(rows)),
         Statement::Calibrate { critic, dataset } => {
             format!("calibrate {} on {}", experiment.critics[critic.0].name, experiment.datasets[dataset.0].name)
         }
-        Statement::Train { model, on, mixed, trainer, from } => {
+        Statement::Train { model, on, mixed, trainer, from, reference } => {
             let name = &experiment.models[model.0].name;
             let dataset = |id: usize| experiment.datasets[id].name.as_str();
             let on = match on {
@@ -92,19 +93,23 @@ fn line(experiment: &Experiment, statement: &Statement) -> String {
                     format!("{} through {}", dataset(id.0), experiment.critics[critic.0].name)
                 }
             };
-            let mixed = mixed.as_ref().map_or_else(String::new, |mixed| {
-                format!(" mixed with {} {}", words::percent(mixed.share), dataset(mixed.dataset.0))
-            });
-            let from = match from {
+            let mixed = mixed
+                .iter()
+                .map(|mixed| format!(" mixed with {} {}", words::percent(mixed.share), dataset(mixed.dataset.0)));
+            let mixed: String = mixed.collect();
+            let version = |version: &Version| match version {
                 Version::Newest => format!("{name}@prev"),
                 other => words::version(name, other),
             };
-            format!("train {name} on {on}{mixed} with {} from {from}", experiment.trainers[trainer.0].name)
+            let reference = reference.as_ref().map_or_else(String::new, |it| format!(" reference {}", version(it)));
+            let trainer = &experiment.trainers[trainer.0].name;
+            format!("train {name} on {on}{mixed} with {trainer} from {}{reference}", version(from))
         }
-        Statement::Evaluate { name, model: of, env, split, prompt, samples, sampling } => {
+        Statement::Evaluate { name, model: of, env, split, prompt, samples, sampling, best_by } => {
             let name = name.as_ref().map_or_else(String::new, |name| format!("{name} = "));
-            let how = episodes(experiment, *env, split, prompt.0, *samples, sampling);
-            format!("{name}evaluate {} on {how}", model(of))
+            let how = episodes(experiment, *env, split, prompt.0, *samples, &PerIteration::always(sampling.clone()));
+            let best = best_by.map_or_else(String::new, |id| format!(", best by {}", experiment.critics[id.0].name));
+            format!("{name}evaluate {} on {how}{best}", model(of))
         }
         Statement::Pick { name, model, by, including } => {
             let including =
@@ -122,7 +127,7 @@ fn episodes(
     split: &str,
     prompt: usize,
     samples: u32,
-    sampling: &Sampling,
+    sampling: &PerIteration<Sampling>,
 ) -> String {
     let env = &experiment.envs[env.0];
     let tasks = env.it.splits.iter().find(|known| known.name == split).map_or(0, |split| split.size);
@@ -133,8 +138,8 @@ fn episodes(
         env.name,
         count(tasks.into()),
         experiment.prompts[prompt].name,
-        words::sampling(sampling),
-        words::tokens(sampling.max_tokens),
+        words::per_iteration(sampling, words::sampling),
+        words::tokens(sampling.otherwise.max_tokens),
     )
 }
 

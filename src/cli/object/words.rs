@@ -52,14 +52,26 @@ pub fn per_iteration<T>(value: &PerIteration<T>, word: impl Fn(&T) -> String) ->
 pub fn method(method: &Method) -> String {
     match method {
         Method::Sft { loss_on } => format!("sft {{ loss_on = {} }}", loss_on.as_str()),
+        Method::Weighted { loss_on } => format!("weighted {{ loss_on = {} }}", loss_on.as_str()),
+        Method::Dpo { beta, loss, smoothing, nll } => {
+            format!("dpo {{ beta = {beta}, loss = {}, smoothing = {smoothing}, nll = {nll} }}", loss.as_str())
+        }
+        Method::Kto { beta, wanted, unwanted } => {
+            format!("kto {{ beta = {beta}, wanted = {wanted}, unwanted = {unwanted} }}")
+        }
+        Method::Grpo { beta, epsilon, scale } => {
+            format!("grpo {{ beta = {beta}, epsilon = {epsilon}, scale = {} }}", scale.as_str())
+        }
     }
 }
 
 pub fn decay(decay: &Decay) -> String {
-    let (word, warmup) = match decay {
-        Decay::Constant { warmup } => ("constant", *warmup),
-        Decay::Cosine { warmup } => ("cosine", *warmup),
+    let word = match decay {
+        Decay::Constant { .. } => "constant",
+        Decay::Linear { .. } => "linear",
+        Decay::Cosine { .. } => "cosine",
     };
+    let warmup = decay.warmup();
     if warmup == 0.0 { word.to_owned() } else { format!("{word} {{ warmup = {} }}", percent(warmup)) }
 }
 
@@ -71,6 +83,9 @@ pub fn lora(lora: Option<&LoraConfig>) -> String {
 pub fn source(source: &Source) -> String {
     match source {
         Source::Path(directory) => path(directory),
+        Source::Gguf(file) => path(file).replacen("path", "gguf", 1),
+        Source::Hub { repo, revision } => format!("hub({repo:?}, revision = {revision:?})"),
+        Source::Remote(remote) => format!("openai({:?})", remote.name),
         Source::Scripted(script) => path(script),
         Source::Fresh(Fresh { tokenizer, seed, width, layers, heads, kv_heads, ffn }) => format!(
             "fresh {{ tokenizer = {}, width = {width}, layers = {layers}, heads = {heads}, kv_heads = {kv_heads}, ffn = {ffn}, seed = {seed} }}",
@@ -85,12 +100,14 @@ pub fn answer(field: &AnswerField) -> String {
         AnswerKind::Bool => "bool".to_owned(),
         AnswerKind::Text => "text".to_owned(),
     };
-    format!("{}: {kind}", field.name)
+    let by = if field.expectation { " by expectation" } else { "" };
+    format!("{}: {kind}{by}", field.name)
 }
 
 pub fn version(model: &str, version: &Version) -> String {
     match version {
         Version::Declared => format!("{model}@0"),
+        Version::Trained(number) => format!("{model}@{number}"),
         Version::Newest => model.to_owned(),
         Version::Start => format!("{model}@start"),
         Version::Best(metric) => format!("{model}@best({metric})"),

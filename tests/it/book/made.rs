@@ -169,10 +169,10 @@ fn lower(sentence: &str) -> String {
 }
 
 fn env(kind: EnvKind) -> String {
-    let schema = schema(kind);
+    let schema = schema(&kind);
     let mut out = "| field of a task | type | who may see it | |\n|---|---|---|---|\n".to_owned();
     for field in &schema.task {
-        let (name, doc) = (field.name, field.doc);
+        let (name, doc) = (&field.name, &field.doc);
         out.push_str(&format!("| `task.{name}` | {} | {} | {doc} |\n", field_type(&field.ty), seen_by(field.visible)));
     }
     out.push_str("\n| dataset | labelled | |\n|---|---|---|\n");
@@ -192,6 +192,7 @@ fn field_type(ty: &FieldType) -> String {
         FieldType::Ratio => "ratio".to_owned(),
         FieldType::Bool => "bool".to_owned(),
         FieldType::List(of) => format!("list of {}", field_type(of)),
+        FieldType::Record(_) => "record".to_owned(),
         FieldType::Opaque => "opaque".to_owned(),
     }
 }
