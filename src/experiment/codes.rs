@@ -411,13 +411,13 @@ const ALL: &[Explanation] = &[
     code(
         "E0701",
         "a budget that cannot suffice",
-        "What runs in any case asks for more tokens than the budget allows. Counted are the words that stand in the prompts, \
-         each a token or more, once a task and sample, a row and an example.",
+        "What runs in any case takes more tokens, or more money by the declared prices, than the budget allows. Counted are the \
+         words that stand in the prompts, each a token or more, once a task and sample, a row and an example.",
     ),
     code(
         "W0701",
         "a budget that may not suffice",
-        "If every episode takes all its steps, and every prompt and answer is as long as it may be, the plan asks for more tokens \
+        "If every episode takes all its steps, and every prompt and answer is as long as it may be, the plan takes more \
          than the budget allows. The run would pause there.",
     ),
     code(

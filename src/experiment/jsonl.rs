@@ -7,7 +7,7 @@ use super::Checker;
 use super::error::CheckError;
 use crate::base::Span;
 use crate::env::{Field, FieldType};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -27,6 +27,9 @@ pub struct Rows {
     /// Those that every row has, with one type.
     pub columns: BTreeMap<String, Holds>,
 }
+
+/// What is wrong with a row, if anything.
+type Fits<'f> = &'f dyn Fn(&Map<String, Value>) -> Result<(), String>;
 
 /// The first line that is wrong, counted from 1.
 #[derive(Debug, PartialEq)]
@@ -51,12 +54,7 @@ impl Checker<'_> {
     }
 
     /// `None`: a diagnostic has told which line is wrong.
-    fn lines(
-        &mut self,
-        path: &Path,
-        span: Span,
-        fits: &dyn Fn(&serde_json::Map<String, Value>) -> Result<(), String>,
-    ) -> Option<Rows> {
+    fn lines(&mut self, path: &Path, span: Span, fits: Fits) -> Option<Rows> {
         let Ok(bytes) = (self.world.read)(path) else { return Some(Rows::default()) };
         match read(&bytes, fits) {
             Ok(rows) => Some(rows),
@@ -69,7 +67,7 @@ impl Checker<'_> {
     }
 }
 
-fn read(bytes: &[u8], fits: &dyn Fn(&serde_json::Map<String, Value>) -> Result<(), String>) -> Result<Rows, BadLine> {
+fn read(bytes: &[u8], fits: Fits) -> Result<Rows, BadLine> {
     let mut rows = Rows::default();
     for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         if line.trim_ascii().is_empty() {
@@ -102,7 +100,7 @@ fn holds(value: &Value) -> Holds {
 }
 
 /// Whether a row has the declared fields.
-fn fits(row: &serde_json::Map<String, Value>, fields: &[Field], of: &str) -> Result<(), String> {
+fn fits(row: &Map<String, Value>, fields: &[Field], of: &str) -> Result<(), String> {
     for field in fields {
         let name = format!("{of}{}", field.name);
         match row.get(&field.name) {

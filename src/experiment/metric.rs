@@ -162,7 +162,7 @@ impl Checker<'_> {
                 None
             }
             None => {
-                let near = similar(&first.value, flow.names.keys().map(String::as_str));
+                let near = self.symbols.near(&first.value, flow.names.keys().map(String::as_str));
                 for near in &near {
                     flow.names.get_mut(near).expect("it was just found").used = true;
                 }
@@ -253,7 +253,7 @@ impl Checker<'_> {
             if let Some(error) = flow.too_early(&name, path.span) {
                 self.error(error);
             } else if !flow.lost && !self.symbols.is_poisoned(&name) {
-                let near = similar(&name, flow.names.keys().map(String::as_str));
+                let near = self.symbols.near(&name, flow.names.keys().map(String::as_str));
                 self.error(CheckError::Unknown { span: path.span, name, what: "evaluation".to_owned(), near });
             }
             return None;

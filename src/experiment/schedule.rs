@@ -15,7 +15,7 @@ use crate::base::Span;
 use crate::syntax::ast::{self, Name, Path, Repeat, Slot, StatementKind, VersionKind};
 use crate::syntax::similar::similar;
 use crate::syntax::words::Class;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a `let` of the schedule has named.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ pub struct Flow {
     /// Prompts that each model slot is rolled out with, by name, over the whole schedule.
     pub prompts: Vec<(String, Name)>,
     /// Splits whose rows a training has seen.
-    pub trained: Vec<(EnvId, String)>,
+    pub trained: BTreeSet<(EnvId, String)>,
     pub evaluated: Vec<(EnvId, String, Span)>,
     /// Statements whose names are not known, so an unknown name may be theirs.
     pub lost: bool,
@@ -116,6 +116,9 @@ impl Checker<'_> {
             *slot = self.symbols.long(slot, prompt.span);
             prompt.value = self.symbols.long(&prompt.value, prompt.span);
         }
+        // Each evaluation without a prompt looks through them.
+        flow.prompts.sort_by(|a, b| (&a.0, &a.1.value).cmp(&(&b.0, &b.1.value)));
+        flow.prompts.dedup_by(|a, b| (&a.0, &a.1.value) == (&b.0, &b.1.value));
         if let [_, second, ..] = experiment.schedules.as_slice() {
             let first = experiment.schedules[0].span;
             self.error(CheckError::FieldTwice { span: second.span, name: "schedule".to_owned(), first });
@@ -167,7 +170,7 @@ impl Checker<'_> {
     /// What can only be said once the whole schedule is known.
     fn after(&mut self, flow: &Flow, sound: bool) {
         for (env, split, span) in &flow.evaluated {
-            if flow.trained.iter().any(|(trained, name)| trained == env && name == split) {
+            if flow.trained.contains(&(*env, split.clone())) {
                 self.error(CheckError::EvaluatesTraining { span: *span, split: split.clone() });
             }
         }
@@ -431,7 +434,7 @@ impl Checker<'_> {
             }
             None => {
                 let rows = flow.names.iter().filter(|(_, binding)| !matches!(binding.made, Made::Picked { .. }));
-                let near = similar(&name, rows.map(|(name, _)| name.as_str()));
+                let near = self.symbols.near(&name, rows.map(|(name, _)| name.as_str()));
                 for near in &near {
                     flow.names.get_mut(near).expect("it was just found").used = true;
                 }

@@ -141,7 +141,7 @@ impl Checker<'_> {
             self.error(CheckError::TrainsHeldOut { span: on.span, split: rows.split });
             return None;
         }
-        flow.trained.push((rows.env, rows.split.clone()));
+        flow.trained.insert((rows.env, rows.split.clone()));
         if rows.low == 0 {
             let declared = flow.names.get(&reference.name).map(|binding| binding.span);
             self.error(CheckError::MayBeEmpty { span: on.span, name: reference.name, declared });

@@ -13,15 +13,22 @@
 //! A training sees at most rows × min(`max_len`, `c`) × epochs tokens; rows that are mixed in for a share `s` make `n` rows
 //! `n / (1 − s)`. A selection keeps at most what its stages let through: a rule's `best 2 per task` of 100 tasks is 200.
 //!
+//! What is asked of a remote model costs its declared price for a million tokens; at the lowest, the price of what was sent
+//! before.
+//!
 //! # Invariants
 //! A step that a gate or a selection may leave out has the lower bound 0. Pure: nothing here reads a file or a tokenizer.
 
-use crate::experiment::{CriticId, Dataset, DatasetId, Experiment, Sole};
+use crate::experiment::{CriticId, Dataset, DatasetId, Experiment, ModelId, Sole};
+use crate::model::Source;
 use crate::node::spec::CriticKind;
 use crate::plan::{Episodes, Plan, RowsFrom, Step, StepId, TrainFrom, Work};
 use crate::select::{Stage, Ties};
 use serde::Serialize;
 use std::ops::{Add, AddAssign};
+
+/// Prices are for so many tokens.
+const MILLION: u128 = 1_000_000;
 
 /// Between these; without an upper end, nobody knows how much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -57,6 +64,8 @@ pub struct Bounds {
     pub prompt_tokens: Amount,
     pub completion_tokens: Amount,
     pub training_tokens: Amount,
+    /// Micro-dollars for remote models, by their declared prices. Those of this machine cost none.
+    pub spend: Amount,
 }
 
 impl AddAssign for Bounds {
@@ -66,6 +75,7 @@ impl AddAssign for Bounds {
             prompt_tokens: self.prompt_tokens + other.prompt_tokens,
             completion_tokens: self.completion_tokens + other.completion_tokens,
             training_tokens: self.training_tokens + other.training_tokens,
+            spend: self.spend + other.spend,
         };
     }
 }
@@ -112,6 +122,7 @@ impl Reader<'_> {
                 bounds.items = items;
                 bounds.prompt_tokens = items.times(words.min(context), steps * context);
                 bounds.completion_tokens = items.times(0, steps * context.min(u64::from(asked.sampling.max_tokens)));
+                bounds.spend = self.spend(asked.version.model, bounds.prompt_tokens, bounds.completion_tokens);
                 for judge in &asked.best_by {
                     bounds += self.judged(items, judge.critic, rows.per_task);
                 }
@@ -157,6 +168,7 @@ impl Reader<'_> {
                 &mut bounds.prompt_tokens,
                 &mut bounds.completion_tokens,
                 &mut bounds.training_tokens,
+                &mut bounds.spend,
             ] {
                 amount.low = 0;
             }
@@ -179,12 +191,23 @@ impl Reader<'_> {
             CriticKind::Group => rows.times(0, votes),
         };
         let context = u64::from(self.experiment.models[model.0].it.context);
-        Bounds {
-            items,
-            prompt_tokens: items.times(self.words(prompt.0).min(context), context),
-            completion_tokens: items.times(0, context.min(u64::from(sampling.max_tokens))),
-            training_tokens: Amount::default(),
-        }
+        let prompt_tokens = items.times(self.words(prompt.0).min(context), context);
+        let completion_tokens = items.times(0, context.min(u64::from(sampling.max_tokens)));
+        let spend = self.spend(*model, prompt_tokens, completion_tokens);
+        Bounds { items, prompt_tokens, completion_tokens, training_tokens: Amount::default(), spend }
+    }
+
+    /// At the lowest, all of the prompt was sent before. A remote model without a price costs nobody knows what.
+    fn spend(&self, model: ModelId, prompt: Amount, completion: Amount) -> Amount {
+        let Source::Remote(remote) = &self.experiment.models[model.0].it.source else { return Amount::default() };
+        let Some(price) = &remote.price else { return Amount { low: 0, high: None } };
+        let cost = |tokens: u64, each: u64| u128::from(tokens) * u128::from(each);
+        let micro = |cost: u128| u64::try_from(cost).unwrap_or(u64::MAX);
+        let low = cost(prompt.low, price.input.min(price.cached)) + cost(completion.low, price.output);
+        let high = prompt.high.zip(completion.high);
+        let high = high
+            .map(|(prompt, completion)| cost(prompt, price.input.max(price.cached)) + cost(completion, price.output));
+        Amount { low: micro(low / MILLION), high: high.map(|cost| micro(cost.div_ceil(MILLION))) }
     }
 
     fn examples(&self, dataset: DatasetId) -> Option<u64> {
