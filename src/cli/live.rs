@@ -7,7 +7,7 @@ use crate::cli::terminal::Terminal;
 use crate::report::human::mark;
 use crate::report::live::{Line, Live};
 use crate::report::status_word;
-use crate::report::text::{count, duration, painted, plain};
+use crate::report::text::{count, counted, duration, painted, plain};
 use crate::run::{NodeStatus, RunEvent};
 use anstyle::Style;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -61,7 +61,8 @@ impl View {
         let now = self.begun.elapsed().as_secs_f64();
         match event {
             RunEvent::RunStarted { run, experiment, nodes, .. } => {
-                self.line(&format!("{} · run {} · {} nodes", plain(experiment), plain(run), nodes.len()));
+                let nodes = counted(nodes.len(), "node");
+                self.line(&format!("{} · run {} · {nodes}", plain(experiment), plain(run)));
             }
             RunEvent::RunResumed { run } => self.line(&format!("run {} goes on", plain(run))),
             RunEvent::DamageFound { what } => self.line(&plain(what)),

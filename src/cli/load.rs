@@ -77,6 +77,7 @@ pub fn unread(source: Source, problem: Diagnostic) -> Checked {
         file: Default::default(),
         experiments: Vec::new(),
         matrices: Vec::new(),
+        counts: Vec::new(),
         diagnostics: vec![problem],
     }
 }
@@ -128,6 +129,16 @@ pub fn load_to_run(path: &Path, sets: &Sets, terminal: &Terminal) -> Result<Load
     checked.diagnostics.retain(|diagnostic| diagnostic.code != NOT_BUILT);
     checked.diagnostics.extend(refused);
     checked.diagnostics.sort_by_key(Diagnostic::primary);
+    sound(checked, given, terminal)
+}
+
+/// The same to look at it: what is no error is `agx check`'s to tell.
+pub fn load_to_show(path: &Path, sets: &Sets, terminal: &Terminal) -> Result<Loaded, Failure> {
+    let given = params::given(sets)?;
+    let mut checked = check(path, &given);
+    if !checked.diagnostics.iter().any(Diagnostic::is_error) {
+        checked.diagnostics.clear();
+    }
     sound(checked, given, terminal)
 }
 

@@ -15,6 +15,7 @@ pub mod load;
 pub mod params;
 pub mod place;
 pub mod live;
+pub mod init;
 pub mod check;
 pub mod rewrite;
 pub mod fmt;
@@ -26,6 +27,7 @@ pub mod sweep;
 pub mod status;
 pub mod report;
 pub mod show;
+pub mod object;
 pub mod prompt;
 pub mod explain;
 pub mod export;
@@ -60,6 +62,7 @@ pub fn main() -> ExitCode {
 fn dispatch(cli: &Cli, terminal: &Terminal) -> Result<Exit, Failure> {
     let place = place::Place::new(cli.store.as_deref());
     match &cli.command {
+        Command::Init(args) => init::init(args, terminal),
         Command::Check(args) => check::check(args, terminal),
         Command::Fmt(args) => fmt::fmt(args, terminal),
         Command::Fix(args) => fix::fix(args, terminal),

@@ -6,7 +6,7 @@ use crate::cli::place::Place;
 use crate::cli::terminal::Terminal;
 use crate::cli::{load, sweep};
 use crate::plan::{self, Amount, Bounds};
-use crate::report::text::{Cell, Table, count, rough};
+use crate::report::text::{Cell, Table, count, counted, rough};
 use crate::run::{NodeSurvey, Project, SurveyStatus, survey};
 use serde_json::{Value, json};
 
@@ -53,8 +53,8 @@ pub fn plan(args: &PlanArgs, place: &Place, terminal: &Terminal) -> Result<Exit,
     terminal.data(&table.text());
     let with = |status| nodes.iter().filter(|node| node.status == status).count();
     terminal.say(&format!(
-        "{} nodes: {} cached, {} partly, {} to run; plan {}",
-        nodes.len(),
+        "{}: {} cached, {} partly, {} to run; plan {}",
+        counted(nodes.len(), "node"),
         with(SurveyStatus::Cached) + with(SurveyStatus::Skipped),
         with(SurveyStatus::Partly),
         with(SurveyStatus::Run),

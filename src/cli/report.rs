@@ -60,14 +60,14 @@ fn curves(project: &Project, report: &Report, items: &[ReportItem], others: &[St
 }
 
 /// At the end of `agx run`.
-pub fn print(project: &Project, run: &str, terminal: &Terminal) -> Result<(), Failure> {
+pub fn print(project: &Project, run: &str, terminal: &Terminal) -> Result<Report, Failure> {
     let report = fold(project, run)?;
     if terminal.json() {
         terminal.value(&report.json());
     } else {
         terminal.data(&human::report(&report, &items(project, run)));
     }
-    Ok(())
+    Ok(report)
 }
 
 /// The run's journal, folded.

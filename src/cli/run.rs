@@ -79,10 +79,11 @@ fn finish(project: &Project, terminal: &Terminal, outcome: &RunOutcome) -> Resul
     match outcome.end {
         RunEnd::Finished => {
             terminal.say("");
-            report::print(project, run, terminal)?;
-            terminal.say(&format!(
-                "\n`agx report {run} --html report.html` writes the page, `agx show rollout@1` looks inside"
-            ));
+            let report = report::print(project, run, terminal)?;
+            let node = |op: &str| report.nodes.iter().find(|node| node.info.op == op);
+            let look = ["select", "judge", "rollout", "evaluate", "calibrate", "train"].into_iter().find_map(node);
+            let look = look.map_or_else(String::new, |node| format!(", `agx show {}` looks inside", node.info.id));
+            terminal.say(&format!("\n`agx report {run} --html report.html` writes the page{look}"));
             Ok(Exit::Ok)
         }
         RunEnd::Failed => {
