@@ -6,32 +6,141 @@ use crate::syntax::words::Class;
 
 #[derive(Clone, Debug)]
 pub enum SyntaxError {
-    NotUtf8 { span: Span, byte: u8 },
+    NotUtf8 {
+        span: Span,
+        byte: u8,
+    },
     Binary,
-    Control { span: Span, character: char },
-    TooLarge { bytes: usize },
-    Unexpected { span: Span, found: String, expected: Vec<&'static str> },
-    UnclosedString { span: Span },
-    UnclosedTemplate { span: Span, closing: String },
-    Unclosed { span: Span, bracket: char, met: Option<Span> },
-    Stray { span: Span, bracket: char },
-    TooDeep { span: Span, most: usize },
-    TooLong { span: Span, most: usize },
-    Tabs { first: Span, all: Vec<Span> },
-    BadEscape { span: Span, escape: String },
-    MissingComma { span: Span, after: Span },
-    BadNumber { span: Span, why: &'static str, help: String, edit: Option<String> },
-    UnknownItem { span: Span, word: String, near: Vec<String> },
-    UnknownStatement { span: Span, word: String, near: Vec<String> },
-    UnknownStage { span: Span, word: String, near: Vec<String> },
-    Twice { span: Span, first: Span, what: &'static str },
-    NameCase { span: Span, name: String },
-    UnknownUnit { span: Span, class: Class, unit: String, near: Vec<String> },
-    LeftOfMargin { span: Span, margin: usize, quotes: Span },
-    NoEnd { span: Span, what: &'static str },
-    EndWithout { span: Span },
-    BadPiece { span: Span, found: String, expected: Vec<&'static str> },
-    TooMany { span: Span, most: usize },
+    Control {
+        span: Span,
+        character: char,
+    },
+    TooLarge {
+        bytes: usize,
+    },
+    Unexpected {
+        span: Span,
+        found: String,
+        expected: Vec<&'static str>,
+    },
+    /// As `Unexpected`, where it is known what was meant.
+    Advised {
+        span: Span,
+        message: String,
+        label: String,
+        help: String,
+        edit: Option<(Span, String)>,
+    },
+    /// `at`: where its end was due, if that is certain.
+    UnclosedString {
+        span: Span,
+        at: Option<usize>,
+    },
+    UnclosedTemplate {
+        span: Span,
+        closing: String,
+    },
+    Unclosed {
+        span: Span,
+        bracket: char,
+        met: Option<Span>,
+    },
+    /// `span` is the opening bracket, `met` the other kind that stands where `due` should.
+    WrongClose {
+        span: Span,
+        bracket: char,
+        met: Span,
+        due: &'static str,
+    },
+    LostBrace {
+        span: Span,
+        found: String,
+    },
+    ForeignComment {
+        span: Span,
+        one_line: bool,
+    },
+    Stray {
+        span: Span,
+        bracket: char,
+    },
+    TooDeep {
+        span: Span,
+        most: usize,
+    },
+    TooLong {
+        span: Span,
+        most: usize,
+    },
+    Tabs {
+        first: Span,
+        all: Vec<Span>,
+    },
+    BadEscape {
+        span: Span,
+        escape: String,
+    },
+    MissingComma {
+        span: Span,
+        after: Span,
+    },
+    BadNumber {
+        span: Span,
+        why: &'static str,
+        help: String,
+        edit: Option<String>,
+    },
+    UnknownItem {
+        span: Span,
+        word: String,
+        near: Vec<String>,
+    },
+    UnknownStatement {
+        span: Span,
+        word: String,
+        near: Vec<String>,
+    },
+    UnknownStage {
+        span: Span,
+        word: String,
+        near: Vec<String>,
+    },
+    Twice {
+        span: Span,
+        first: Span,
+        what: &'static str,
+    },
+    NameCase {
+        span: Span,
+        name: String,
+    },
+    UnknownUnit {
+        span: Span,
+        class: Class,
+        unit: String,
+        near: Vec<String>,
+    },
+    LeftOfMargin {
+        span: Span,
+        margin: usize,
+        quotes: Span,
+    },
+    NoEnd {
+        span: Span,
+        what: &'static str,
+    },
+    EndWithout {
+        span: Span,
+    },
+    BadPiece {
+        span: Span,
+        found: String,
+        expected: Vec<&'static str>,
+    },
+    TooMany {
+        span: Span,
+        most: usize,
+    },
 }
 
 impl SyntaxError {
@@ -42,9 +151,13 @@ impl SyntaxError {
             Self::NotUtf8 { span, .. }
             | Self::Control { span, .. }
             | Self::Unexpected { span, .. }
-            | Self::UnclosedString { span }
+            | Self::Advised { span, .. }
+            | Self::UnclosedString { span, .. }
             | Self::UnclosedTemplate { span, .. }
             | Self::Unclosed { span, .. }
+            | Self::WrongClose { span, .. }
+            | Self::LostBrace { span, .. }
+            | Self::ForeignComment { span, .. }
             | Self::Stray { span, .. }
             | Self::TooDeep { span, .. }
             | Self::TooLong { span, .. }
@@ -152,10 +265,21 @@ impl From<SyntaxError> for Diagnostic {
                     None => diagnostic,
                 }
             }
-            SyntaxError::UnclosedString { .. } => {
-                Diagnostic::error("E0102", "the string has no end", span, "opened here, and the line ends")
-                    .help("close it with `\"`; for text of several lines use `\"\"\"`")
-                    .edit(Span { start: span.end, end: span.end }, "\"")
+            SyntaxError::Advised { message, label, help, edit, .. } => {
+                let diagnostic = Diagnostic::error("E0101", message, span, label).help(help);
+                match edit {
+                    Some((place, text)) => diagnostic.edit(place, text),
+                    None => diagnostic,
+                }
+            }
+            SyntaxError::UnclosedString { at, .. } => {
+                let diagnostic =
+                    Diagnostic::error("E0102", "the string has no end", span, "opened here, and the line ends")
+                        .help("close it with `\"`; for text of several lines use `\"\"\"`");
+                match at {
+                    Some(at) => diagnostic.edit(Span::new(at, at), "\""),
+                    None => diagnostic,
+                }
             }
             SyntaxError::UnclosedTemplate { closing, .. } => {
                 Diagnostic::error("E0103", "the text block has no end", span, "opened here")
@@ -169,6 +293,21 @@ impl From<SyntaxError> for Diagnostic {
                     None => diagnostic,
                 };
                 diagnostic.help(format!("add the missing `{}`", partner(bracket)))
+            }
+            SyntaxError::WrongClose { bracket, met, due, .. } => {
+                let open = if due == ")" { '(' } else { '[' };
+                Diagnostic::error("E0104", format!("`{open}` is closed by `{bracket}`"), span, "opened here")
+                    .label(met, format!("`{due}` is due here"))
+                    .edit(met, due)
+            }
+            SyntaxError::LostBrace { found, .. } => {
+                Diagnostic::error("E0101", format!("expected `{{`, found {found}"), span, "`{` is missing before this")
+                    .help("the block that ends on this line has no `{`")
+            }
+            SyntaxError::ForeignComment { one_line, .. } => {
+                let diagnostic = Diagnostic::error("E0101", "a comment begins with `//`", span, "begins here")
+                    .help("write `//` before each line of the comment");
+                if one_line { diagnostic.edit(span, "//") } else { diagnostic }
             }
             SyntaxError::Stray { bracket, .. } => {
                 let message = format!("`{bracket}` closes nothing");
@@ -198,7 +337,7 @@ impl From<SyntaxError> for Diagnostic {
             }
             SyntaxError::MissingComma { after, .. } => Diagnostic::error(
                 "E0109",
-                "two fields on one line need a comma between them",
+                "a comma is missing between two things on one line",
                 span,
                 "this one begins here",
             )

@@ -77,7 +77,9 @@ fn words(rule: Rule) -> Option<&'static str> {
         Rule::amount => "a number",
         Rule::string => "a string",
         Rule::template => "`\"\"\"`",
-        Rule::percent | Rule::glued | Rule::unit | Rule::per | Rule::value_by | Rule::mark => return None,
+        Rule::percent | Rule::glued | Rule::unit | Rule::no_unit | Rule::per | Rule::value_by | Rule::mark => {
+            return None;
+        }
         Rule::expr
         | Rule::value
         | Rule::quantity
@@ -159,6 +161,7 @@ fn words(rule: Rule) -> Option<&'static str> {
         Rule::at_least => "`at least N`",
         Rule::require_else => "`else stop|skip|fail`",
         Rule::per_task => "`per task`",
+        Rule::task_word => "`task`",
         Rule::by_keys => "`by COLUMN`",
         Rule::schedule => "`schedule`",
         Rule::report => "`report`",
@@ -216,6 +219,24 @@ fn words(rule: Rule) -> Option<&'static str> {
         | Rule::field
         | Rule::field_core
         | Rule::tail
+        | Rule::next_key
+        | Rule::item_tail
+        | Rule::joint
+        | Rule::extra_pipe
+        | Rule::no_stage
+        | Rule::lost_pipe
+        | Rule::stage_word
+        | Rule::lost_schedule
+        | Rule::lost_report
+        | Rule::bare_statements
+        | Rule::bare_report
+        | Rule::statement_start
+        | Rule::report_start
+        | Rule::report_tail
+        | Rule::broken_line
+        | Rule::line_part
+        | Rule::lost_loop
+        | Rule::operation_word
         | Rule::broken_entry
         | Rule::stray
         | Rule::loose_part

@@ -14,6 +14,7 @@ mod build;
 pub mod codes;
 mod error;
 mod grammar;
+mod layout;
 mod scan;
 pub mod similar;
 mod source;

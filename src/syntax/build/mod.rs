@@ -14,6 +14,7 @@ use crate::base::{Span, Spanned};
 use crate::syntax::ast::{self, File, Item, ItemKind, ItemWord, Name, Path, Slot, Version, VersionKind};
 use crate::syntax::error::SyntaxError;
 use crate::syntax::grammar::{self, Grammar, Rule};
+use crate::syntax::layout;
 use crate::syntax::scan::{MOST_ERRORS, Scan};
 use crate::syntax::similar::similar;
 use crate::syntax::words::Class;
@@ -116,6 +117,11 @@ impl Builder<'_> {
             return;
         }
         self.errors.push(error);
+    }
+
+    /// Where the text begins.
+    fn start(&self) -> u32 {
+        if self.text.starts_with('\u{feff}') { 3 } else { 0 }
     }
 
     fn is_blamed(&self, region: Span) -> bool {
@@ -251,7 +257,9 @@ impl Builder<'_> {
         let text = &self.text[region.range()];
         let first = text.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or("");
         let word = ItemWord::from_word(first);
-        if word.is_none() && !first.is_empty() && !self.is_blamed(region) {
+        if region.start == self.start() && !first.is_empty() && is_year(text) {
+            // The year alone: that the file does not name its edition is told by the checker.
+        } else if word.is_none() && !first.is_empty() && !self.is_blamed(region) {
             let near = similar(first, Class::Item.names());
             let span = Span::new(region.start as usize, region.start as usize + first.len());
             self.error(SyntaxError::UnknownItem { span, word: first.to_owned(), near });
@@ -268,10 +276,16 @@ impl Builder<'_> {
             && self.text[first.span.end as usize..name.span.start as usize].trim_matches([' ', '\t']).is_empty()
         {
             declares.push((meant, name.clone()));
+            declares.extend(dashed(self.text, &words[1..]).into_iter().map(|name| (meant, name)));
         }
-        declares.extend(let_names(&words).into_iter().map(|name| (None, name)));
+        declares.extend(let_names(self.text, &words).into_iter().map(|name| (None, name)));
         ItemKind::Broken { declares, word: meant }
     }
+}
+
+/// Digits alone: an edition whose word is missing.
+fn is_year(text: &str) -> bool {
+    layout::code(text).bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The words in a part of the text that could not be read.
@@ -294,11 +308,30 @@ fn words(text: &str, region: Span) -> Vec<Name> {
     words
 }
 
-/// Every name that `let` or `as` would have given.
-fn let_names(words: &[Name]) -> Vec<Name> {
-    let gives = |pair: &&[Name]| {
-        let is_name = !pair[1].value.starts_with(|c: char| c.is_ascii_digit());
-        is_name && (pair[0].value == "let" || pair[0].value == "as")
-    };
-    words.windows(2).filter(gives).map(|pair| pair[1].clone()).collect()
+/// Every name that `let` or `as` would have given, or the words of other languages for them.
+fn let_names(text: &str, words: &[Name]) -> Vec<Name> {
+    let mut names = Vec::new();
+    for (at, pair) in words.windows(2).enumerate() {
+        let is_name = !pair[1].value.starts_with(|c: char| c.is_ascii_digit()) && pair[1].value != "mut";
+        if is_name && matches!(pair[0].value.as_str(), "let" | "as" | "mut" | "var" | "const") {
+            names.push(pair[1].clone());
+            names.extend(dashed(text, &words[at + 1..]));
+        }
+    }
+    names
+}
+
+/// What `small-talk` may be called elsewhere: `small_talk`, or by one of its parts.
+fn dashed(text: &str, words: &[Name]) -> Vec<Name> {
+    let mut names: Vec<Name> = Vec::new();
+    let Some(first) = words.first() else { return names };
+    let mut whole = first.clone();
+    for pair in words.windows(2) {
+        if &text[pair[0].span.end as usize..pair[1].span.start as usize] != "-" {
+            break;
+        }
+        whole = Spanned::new(format!("{}_{}", whole.value, pair[1].value), whole.span.to(pair[1].span));
+        names.extend([pair[1].clone(), whole.clone()]);
+    }
+    names
 }

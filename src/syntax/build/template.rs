@@ -183,12 +183,13 @@ impl Builder<'_> {
     /// Tells what is wrong, and keeps the blocks in step: a broken `{% if %}` still waits for its end.
     fn broken_piece(&mut self, pair: &Pair<Rule>, pieces: &mut Vec<Piece>, open: &mut Vec<Open>) {
         let region = span(pair);
-        let word = pair.as_str().trim_start_matches('#').strip_prefix("{%").map_or("", str::trim_start);
-        if word.starts_with("end") {
+        let inner = pair.as_str().trim_start_matches('#').strip_prefix("{%").map_or("", str::trim_start);
+        let word = meant_directive(inner);
+        if word == "end" {
             if let Some(block) = open.pop() {
                 *pieces = block.close(std::mem::take(pieces));
             }
-        } else if (word.starts_with("for") || word.starts_with("if")) && open.len() < MOST_OPEN {
+        } else if (word == "for" || word == "if") && open.len() < MOST_OPEN {
             open.push(Open { piece: None, span: region, what: "if", outer: std::mem::take(pieces) });
         }
         let hashes = pair.as_str().len() - pair.as_str().trim_start_matches('#').len();
@@ -198,6 +199,26 @@ impl Builder<'_> {
         let miss = miss.unwrap_or(grammar::Miss { at: start, expected: Vec::new() });
         let (found, span) = grammar::found(self.text, miss.at);
         self.error(SyntaxError::BadPiece { span, found, expected: miss.expected });
+    }
+}
+
+/// What a directive that cannot be read was to be: by its word, a word near to it, or what stands in it.
+fn meant_directive(inner: &str) -> &'static str {
+    let mut words = inner.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty());
+    let first = words.next().unwrap_or("");
+    let known = ["end", "for", "if"];
+    if let Some(word) = known.into_iter().find(|word| first.starts_with(word)) {
+        return word;
+    }
+    let rest: Vec<&str> = words.collect();
+    if rest.contains(&"in") {
+        "for"
+    } else if rest.contains(&"known") {
+        "if"
+    } else if rest.is_empty() && !first.is_empty() {
+        "end"
+    } else {
+        ""
     }
 }
 
