@@ -1,7 +1,7 @@
 //! What can be wrong with the writing of a file.
 
 use crate::base::{Diagnostic, Span};
-use crate::syntax::similar::{did_you_mean, join};
+use crate::syntax::similar::{did_you_mean, join, with_edit};
 use crate::syntax::words::Class;
 
 #[derive(Clone, Debug)]
@@ -105,6 +105,11 @@ pub enum SyntaxError {
         word: String,
         near: Vec<String>,
     },
+    UnknownLine {
+        span: Span,
+        word: String,
+        near: Vec<String>,
+    },
     Twice {
         span: Span,
         first: Span,
@@ -167,6 +172,7 @@ impl SyntaxError {
             | Self::UnknownItem { span, .. }
             | Self::UnknownStatement { span, .. }
             | Self::UnknownStage { span, .. }
+            | Self::UnknownLine { span, .. }
             | Self::Twice { span, .. }
             | Self::NameCase { span, .. }
             | Self::UnknownUnit { span, .. }
@@ -181,14 +187,13 @@ impl SyntaxError {
 
 /// What other languages write, and this one does not.
 fn habit(found: &str) -> Option<&'static str> {
-    Some(match found.trim_matches('`') {
+    Some(match found.split("`, U+").next().unwrap_or(found).trim_matches('`') {
         "#" | "/*" => "a comment begins with `//`",
         "'" | "\u{201c}" | "\u{201d}" | "\u{2018}" | "\u{2019}" => "a string stands between `\"` and `\"`",
         "&&" | "&" => "write `and`",
         "!" => "write `not`",
         ";" => "nothing ends a line: leave `;` out",
         "==" => "a field is given by one `=`",
-        "=" => "two values are compared by `==`",
         _ => return None,
     })
 }
@@ -219,10 +224,7 @@ fn any(class: Class) -> String {
 }
 
 fn near_or(diagnostic: Diagnostic, span: Span, near: &[String], otherwise: &str) -> Diagnostic {
-    let diagnostic = match near {
-        [only] => diagnostic.edit(span, only.clone()),
-        _ => diagnostic,
-    };
+    let diagnostic = with_edit(diagnostic, span, near);
     diagnostic.help(did_you_mean(near).unwrap_or_else(|| otherwise.to_owned()))
 }
 
@@ -357,7 +359,16 @@ impl From<SyntaxError> for Diagnostic {
             SyntaxError::UnknownStatement { word, near, .. } => {
                 let diagnostic =
                     Diagnostic::error("E0112", format!("no statement begins with `{word}`"), span, "unknown");
+                if word == "until" {
+                    return diagnostic.help("`until` stands behind the `}` of its loop");
+                }
                 near_or(diagnostic, span, &near, &format!("a statement begins with {}", any(Class::Statement)))
+            }
+            SyntaxError::UnknownLine { word, near, .. } => {
+                let message = format!("no line of a report begins with `{word}`");
+                let near: Vec<String> = near.into_iter().filter(|word| word == "plot" || word == "table").collect();
+                let diagnostic = Diagnostic::error("E0101", message, span, "unknown");
+                near_or(diagnostic, span, &near, "a line begins with `plot` or `table`")
             }
             SyntaxError::UnknownStage { word, near, .. } => {
                 let diagnostic = Diagnostic::error("E0113", format!("`{word}` is no stage of a rule"), span, "unknown");

@@ -62,7 +62,12 @@ pub fn found(text: &str, at: usize) -> (String, Span) {
         first => first.len_utf8(),
     };
     let shown: String = rest[..length].chars().take(40).collect();
-    (format!("`{shown}`"), Span::new(at, at + length))
+    let shown = if first.is_ascii() || first.is_alphanumeric() {
+        format!("`{shown}`")
+    } else {
+        format!("`{shown}`, U+{:04X}", first as u32)
+    };
+    (shown, Span::new(at, at + length))
 }
 
 /// `None` for rules that nobody would name.

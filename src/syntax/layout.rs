@@ -102,11 +102,12 @@ pub fn lost_brace(line: &str) -> Option<usize> {
         }
         let gives = (behind.starts_with('=') && !behind.starts_with("==") && !behind.starts_with("=>"))
             || (behind.starts_with(':') && !matches!(before, "prompt" | "rule"));
+        let opens = before == ")" || before.starts_with(|c: char| c.is_ascii_alphabetic());
         let field = is_name(word) && gives && !matches!(before, "let" | "param" | "rule");
         let line_of_report = before == "report" && matches!(word, "plot" | "table");
         let case = before == "=" && behind.starts_with("=>");
         let statement = before == "schedule" && Class::Statement.has(word);
-        ((field && before != "=" && !before.ends_with(',')) || line_of_report || case || statement).then_some(next - 1)
+        ((field && opens) || line_of_report || case || statement).then_some(next - 1)
     });
     found
 }

@@ -251,7 +251,9 @@ impl<'t> Scanner<'t> {
         }
         self.open.pop();
         self.scan.mended.push((brace + 1, "}".to_owned()));
-        self.scan.unpaired.push(Span::new(brace, brace + 1));
+        if layout::opens_item(head) {
+            self.scan.unpaired.push(Span::new(brace, brace + 1));
+        }
         self.scan.odd.insert(self.item);
     }
 
@@ -532,6 +534,10 @@ impl<'t> Scanner<'t> {
         let next = self.lines.iter().find(|(line, indent)| *line > at && *indent <= own).map(|(line, _)| *line);
         let met = met.map(|met| met.start as usize).filter(|met| next.is_none_or(|next| *met < next));
         if let Some(met) = met {
+            // Fields may stand behind what was to be closed.
+            if self.text[at..met].contains(['=', '\n']) {
+                return;
+            }
             if bytes[met - 1] == b' ' {
                 self.scan.mended.push((met - 1, due.to_string()));
             }

@@ -79,7 +79,13 @@ impl Builder<'_> {
                 parts.has(Rule::assign);
                 let mut stages = Vec::new();
                 while let Some(stage) = parts.next() {
+                    let joined = stage.as_rule() != Rule::lost_pipe;
                     stages.extend(self.joined_stage(stage));
+                    if !joined {
+                        // What it was to be joined to is not certain.
+                        let stage = self.stage(parts.due());
+                        stages.push(Stage { kind: StageKind::Broken, ..stage });
+                    }
                 }
                 ItemKind::Rule(super::super::ast::Rule { name, parameters, stages })
             }

@@ -5,6 +5,7 @@
 //! # Invariants
 //! A place that [`scan`](super::scan) has blamed is not blamed again. `expect` here only says what the grammar promises.
 
+mod advice;
 mod block;
 mod items;
 mod schedule;
@@ -13,6 +14,7 @@ mod template;
 use crate::base::{Span, Spanned};
 use crate::syntax::ast::{self, File, Item, ItemKind, ItemWord, Name, Path, Slot, Version, VersionKind};
 use crate::syntax::error::SyntaxError;
+use crate::syntax::foreign::called_here;
 use crate::syntax::grammar::{self, Grammar, Rule};
 use crate::syntax::layout;
 use crate::syntax::scan::{MOST_ERRORS, Scan};
@@ -143,9 +145,19 @@ impl Builder<'_> {
             return;
         }
         let text = &self.text[region.range()];
-        match grammar::miss(rule, text, region.start as usize) {
-            Some(miss) => self.unexpected(miss),
-            None => self.unexpected(grammar::Miss { at: region.start as usize, expected: Vec::new() }),
+        let start = region.start as usize;
+        let miss = grammar::miss(rule, text, start);
+        self.tell(rule, region, miss.unwrap_or(grammar::Miss { at: start, expected: Vec::new() }));
+    }
+
+    /// What was meant at a place where the text at `region` stops being a `rule`, or at least what was due there.
+    fn tell(&mut self, rule: Rule, region: Span, miss: grammar::Miss) {
+        let (text, start) = (&self.text[region.range()], region.start as usize);
+        let at = miss.at.min(region.end as usize) - start;
+        let stop = advice::Stop { rule, text, start, at, expected: &miss.expected };
+        match stop.advice() {
+            Some(error) => self.error(error),
+            None => self.unexpected(miss),
         }
     }
 
@@ -157,7 +169,8 @@ impl Builder<'_> {
         }
         let miss = grammar::miss(rule, &self.text[region.range()], region.start as usize);
         let inside = miss.filter(|miss| miss.at > tail.start as usize);
-        self.unexpected(inside.unwrap_or(grammar::Miss { at: tail.start as usize, expected: Vec::new() }));
+        let miss = inside.unwrap_or(grammar::Miss { at: tail.start as usize, expected: Vec::new() });
+        self.tell(rule, region, miss);
     }
 
     fn name(&mut self, pair: Pair<Rule>) -> Name {
@@ -260,13 +273,16 @@ impl Builder<'_> {
         if region.start == self.start() && !first.is_empty() && is_year(text) {
             // The year alone: that the file does not name its edition is told by the checker.
         } else if word.is_none() && !first.is_empty() && !self.is_blamed(region) {
-            let near = similar(first, Class::Item.names());
+            let near = near(Class::Item, first);
             let span = Span::new(region.start as usize, region.start as usize + first.len());
             self.error(SyntaxError::UnknownItem { span, word: first.to_owned(), near });
         } else {
             self.broken(Rule::only_item, region);
         }
-        let meant = word.or_else(|| match similar(first, Class::Item.names()).as_slice() {
+        // `model = grader` is a field of an item whose head is lost.
+        let rest = text[first.len()..].trim_start_matches([' ', '\t']);
+        let word = word.filter(|_| !rest.starts_with(['=', '{', ':']));
+        let meant = word.or_else(|| match near(Class::Item, first).as_slice() {
             [only] => ItemWord::from_word(only),
             _ => None,
         });
@@ -276,6 +292,9 @@ impl Builder<'_> {
             && self.text[first.span.end as usize..name.span.start as usize].trim_matches([' ', '\t']).is_empty()
         {
             declares.push((meant, name.clone()));
+            // Elsewhere it may go by a part of its name.
+            let parts = words[2..].iter().take_while(|part| self.text[..part.span.start as usize].ends_with('-'));
+            declares.extend(parts.map(|part| (meant, part.clone())));
             declares.extend(dashed(self.text, &words[1..]).into_iter().map(|name| (meant, name)));
         }
         declares.extend(let_names(self.text, &words).into_iter().map(|name| (None, name)));
@@ -286,6 +305,14 @@ impl Builder<'_> {
 /// Digits alone: an edition whose word is missing.
 fn is_year(text: &str) -> bool {
     layout::code(text).bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The words of a class that `word` may have meant: what another tool calls so, or those written alike.
+fn near(class: Class, word: &str) -> Vec<String> {
+    match called_here(class, word) {
+        Some(here) => vec![here.to_owned()],
+        None => similar(word, class.names()),
+    }
 }
 
 /// The words in a part of the text that could not be read.
@@ -321,7 +348,7 @@ fn let_names(text: &str, words: &[Name]) -> Vec<Name> {
     names
 }
 
-/// What `small-talk` may be called elsewhere: `small_talk`, or by one of its parts.
+/// What `small-talk` may be called elsewhere: `small_talk`.
 fn dashed(text: &str, words: &[Name]) -> Vec<Name> {
     let mut names: Vec<Name> = Vec::new();
     let Some(first) = words.first() else { return names };
@@ -331,7 +358,7 @@ fn dashed(text: &str, words: &[Name]) -> Vec<Name> {
             break;
         }
         whole = Spanned::new(format!("{}_{}", whole.value, pair[1].value), whole.span.to(pair[1].span));
-        names.extend([pair[1].clone(), whole.clone()]);
     }
+    names.extend((whole.value != first.value).then_some(whole));
     names
 }

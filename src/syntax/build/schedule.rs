@@ -1,10 +1,9 @@
 //! Rules' stages, experiments with their schedules and reports, and matrices.
 
-use super::{Builder, Parts, Rule, let_names, span, trimmed, words};
+use super::{Builder, Parts, Rule, let_names, near, span, trimmed, words};
 use crate::base::Span;
 use crate::syntax::ast::*;
 use crate::syntax::error::SyntaxError;
-use crate::syntax::similar::similar;
 use crate::syntax::words::Class;
 use pest::iterators::Pair;
 
@@ -138,7 +137,7 @@ impl Builder<'_> {
         if class.has(&first.value) || self.is_blamed(region) {
             return None;
         }
-        let near = similar(&first.value, class.names());
+        let near = near(class, &first.value);
         Some((first.span, first.value, near))
     }
 
@@ -219,7 +218,7 @@ impl Builder<'_> {
             if part.as_rule() != Rule::report_line {
                 report.broken = true;
                 if part.as_rule() != Rule::unclosed {
-                    self.broken(Rule::only_report, place);
+                    self.broken_report_line(place);
                 }
                 continue;
             }
@@ -238,6 +237,13 @@ impl Builder<'_> {
             report.lines.push(ReportLine { span: place, form, series, by });
         }
         report
+    }
+
+    fn broken_report_line(&mut self, place: Span) {
+        match self.unknown_word(place, Class::Part) {
+            Some((span, word, near)) => self.error(SyntaxError::UnknownLine { span, word, near }),
+            None => self.broken(Rule::only_report, place),
+        }
     }
 
     /// A name behind a name has lost its comma; anything else does not belong there.
@@ -296,7 +302,7 @@ impl Builder<'_> {
         let word = parts.due();
         let head = parts.due();
         if !self.is_blamed(span(&word).to(trimmed(&head))) {
-            let near = similar(word.as_str(), Class::Statement.names());
+            let near = near(Class::Statement, word.as_str());
             let near = if near.is_empty() { vec!["repeat".to_owned()] } else { near };
             let (span, word) = (span(&word), word.as_str().to_owned());
             self.error(SyntaxError::UnknownStatement { span, word, near });
