@@ -1,6 +1,7 @@
 //! What can be wrong with the writing of a file.
 
 use crate::base::{Diagnostic, Span};
+use crate::syntax::foreign::called_here;
 use crate::syntax::similar::{did_you_mean, join, with_edit};
 use crate::syntax::words::Class;
 
@@ -141,6 +142,15 @@ pub enum SyntaxError {
         span: Span,
         found: String,
         expected: Vec<&'static str>,
+        /// What was meant, and the text to write instead of a place.
+        meant: Option<(String, Option<(Span, String)>)>,
+    },
+    /// `{ path }` or `path }}` in a text: `whole` is with its braces.
+    HalfHole {
+        span: Span,
+        path: String,
+        opened: usize,
+        closed: usize,
     },
     TooMany {
         span: Span,
@@ -180,6 +190,7 @@ impl SyntaxError {
             | Self::NoEnd { span, .. }
             | Self::EndWithout { span }
             | Self::BadPiece { span, .. }
+            | Self::HalfHole { span, .. }
             | Self::TooMany { span, .. } => *span,
         }
     }
@@ -190,7 +201,7 @@ fn habit(found: &str) -> Option<&'static str> {
     Some(match found.split("`, U+").next().unwrap_or(found).trim_matches('`') {
         "#" | "/*" => "a comment begins with `//`",
         "'" | "\u{201c}" | "\u{201d}" | "\u{2018}" | "\u{2019}" => "a string stands between `\"` and `\"`",
-        "&&" | "&" => "write `and`",
+        "&&" => "write `and`",
         "!" => "write `not`",
         ";" => "nothing ends a line: leave `;` out",
         "==" => "a field is given by one `=`",
@@ -354,15 +365,21 @@ impl From<SyntaxError> for Diagnostic {
             }
             SyntaxError::UnknownItem { word, near, .. } => {
                 let diagnostic = Diagnostic::error("E0111", format!("no item begins with `{word}`"), span, "unknown");
-                near_or(diagnostic, span, &near, &format!("an item begins with {}", any(Class::Item)))
+                match called_here(Class::Item, &word) {
+                    Some(here) => diagnostic.help(format!("here it is called `{here}`")).edit(span, here),
+                    None => near_or(diagnostic, span, &near, &format!("an item begins with {}", any(Class::Item))),
+                }
             }
             SyntaxError::UnknownStatement { word, near, .. } => {
                 let diagnostic =
                     Diagnostic::error("E0112", format!("no statement begins with `{word}`"), span, "unknown");
-                if word == "until" {
-                    return diagnostic.help("`until` stands behind the `}` of its loop");
+                match called_here(Class::Statement, &word) {
+                    _ if word == "until" => diagnostic.help("`until` stands behind the `}` of its loop"),
+                    Some(here) => diagnostic.help(format!("here it is called `{here}`")),
+                    None => {
+                        near_or(diagnostic, span, &near, &format!("a statement begins with {}", any(Class::Statement)))
+                    }
                 }
-                near_or(diagnostic, span, &near, &format!("a statement begins with {}", any(Class::Statement)))
             }
             SyntaxError::UnknownLine { word, near, .. } => {
                 let message = format!("no line of a report begins with `{word}`");
@@ -372,7 +389,10 @@ impl From<SyntaxError> for Diagnostic {
             }
             SyntaxError::UnknownStage { word, near, .. } => {
                 let diagnostic = Diagnostic::error("E0113", format!("`{word}` is no stage of a rule"), span, "unknown");
-                near_or(diagnostic, span, &near, &format!("a stage begins with {}", any(Class::Stage)))
+                match called_here(Class::Stage, &word) {
+                    Some(here) => diagnostic.help(format!("here it is called `{here}`")),
+                    None => near_or(diagnostic, span, &near, &format!("a stage begins with {}", any(Class::Stage))),
+                }
             }
             SyntaxError::Twice { first, what, .. } => {
                 Diagnostic::error("E0114", format!("{what} is given twice"), span, "again here")
@@ -402,15 +422,32 @@ impl From<SyntaxError> for Diagnostic {
             SyntaxError::EndWithout { .. } => {
                 Diagnostic::error("E0402", "`{% end %}` ends nothing", span, "no `{% for %}` or `{% if %}` is open")
             }
-            SyntaxError::BadPiece { found, expected, .. } => {
+            SyntaxError::BadPiece { found, expected, meant, .. } => {
                 let message = match expected.len() {
                     0 | 8.. => format!("{found} does not belong into a template's hole"),
                     _ => format!("expected {}, found {found}", alternatives(&expected)),
                 };
-                Diagnostic::error("E0403", message, span, "cannot be read").help(
-                    "a hole is `{{ path | filter }}`, `{% for x in list %}`, `{% if path is known %}` or `{% end %}`; \
-                     for braces as text put `#` before the quotes",
-                )
+                let diagnostic = Diagnostic::error("E0403", message, span, "cannot be read");
+                match meant {
+                    Some((help, Some((place, text)))) => diagnostic.help(help).edit(place, text),
+                    Some((help, None)) => diagnostic.help(help),
+                    None => diagnostic.help(
+                        "a hole is `{{ path | filter }}`, `{% for x in list %}`, `{% if path is known %}` or `{% end %}`; \
+                         for braces as text put `#` before the quotes",
+                    ),
+                }
+            }
+            SyntaxError::HalfHole { path, opened, closed, .. } => {
+                let whole = format!("{{{{ {path} }}}}");
+                let help = format!("write `{whole}`; for braces as text put `#` before the quotes");
+                let diagnostic = if opened == 1 && closed == 1 {
+                    let message = format!("`{{{path}}}` is text: a hole has two braces");
+                    Diagnostic::warning("W0403", message, span, "stays as it is written")
+                } else {
+                    let lost = if opened == 0 { "`{{`" } else { "`{`" };
+                    Diagnostic::error("E0403", format!("{lost} is missing before `{path}`"), span, "half a hole")
+                };
+                diagnostic.help(help).edit(span, whole)
             }
             SyntaxError::TooMany { most, .. } => Diagnostic::error(
                 "E0116",

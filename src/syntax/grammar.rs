@@ -58,7 +58,7 @@ pub fn found(text: &str, at: usize) -> (String, Span) {
     let length = match first {
         first if word(first) => run(&word),
         first if sign(first) => run(&sign),
-        _ if rest.starts_with("/*") => 2,
+        _ if rest.starts_with("/*") || rest.starts_with("\"\"") => 2,
         first => first.len_utf8(),
     };
     let shown: String = rest[..length].chars().take(40).collect();

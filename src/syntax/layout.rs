@@ -5,6 +5,9 @@
 
 use crate::syntax::words::Class;
 
+/// As far as a line or a text block is looked through again.
+const MOST_BYTES: usize = 16 << 10;
+
 /// Where in a text block a line begins that opens an item, when the block's own lines are further in: its end was forgotten.
 pub fn swallowed_item(inside: &str) -> Option<usize> {
     let mut lines = inside.match_indices('\n').map(|(at, _)| at + 1);
@@ -71,7 +74,7 @@ pub fn unopened_block(text: &str) -> Option<(usize, usize)> {
     }
     let mut at = head.len() + 1;
     let mut lines = 0;
-    while let Some(rest) = text.get(at.min(text.len())..).filter(|rest| !rest.is_empty()) {
+    while let Some(rest) = text.get(at.min(text.len())..).filter(|rest| !rest.is_empty() && at < MOST_BYTES) {
         let line = first_line(rest);
         let inner = line.trim();
         if !inner.is_empty() && indent(line) <= own {
@@ -92,8 +95,11 @@ pub fn unopened_block(text: &str) -> Option<(usize, usize)> {
 /// Where on a line a `{` was lost: the space before `name =` behind a word, before `1 =>` behind `=`, before `plot` behind
 /// `report`.
 pub fn lost_brace(line: &str) -> Option<usize> {
+    if line.len() > MOST_BYTES {
+        return None;
+    }
     let words = words(line);
-    let found = words.windows(2).find_map(|pair| {
+    words.windows(2).find_map(|pair| {
         let ((before, from, to), (word, next, end)) = (pair[0], pair[1]);
         let gap = &line[to..next];
         let behind = line[end..].trim_start();
@@ -108,8 +114,7 @@ pub fn lost_brace(line: &str) -> Option<usize> {
         let case = before == "=" && behind.starts_with("=>");
         let statement = before == "schedule" && Class::Statement.has(word);
         ((field && opens) || line_of_report || case || statement).then_some(next - 1)
-    });
-    found
+    })
 }
 
 /// Names, numbers and `=` on a line, outside strings: what each is, where it begins and where it ends.

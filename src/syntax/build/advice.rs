@@ -3,7 +3,7 @@
 use crate::base::Span;
 use crate::syntax::error::SyntaxError;
 use crate::syntax::grammar::Rule;
-use crate::syntax::layout::is_name;
+use crate::syntax::layout::{code, is_name};
 use crate::syntax::words::{Class, RESERVED};
 
 /// A piece of text that is no `rule`, and where it stops being one.
@@ -55,6 +55,7 @@ impl Stop<'_> {
             Rule::only_item => self.item(rest, at, before),
             Rule::only_message => self.message(rest, at, before),
             Rule::only_stage => self.stage(rest, at),
+            Rule::only_axis => self.axis(),
             Rule::only_head => self.head(rest, at, before),
             _ => None,
         })
@@ -75,6 +76,9 @@ impl Stop<'_> {
             let sign = ["->", "=", ":"].into_iter().find(|sign| rest.starts_with(sign))?;
             let cases = self.rule == Rule::only_field && self.block_by_sign().is_none();
             return cases.then(|| self.mend(place(sign.len()), "=>", "a case is given by `=>`", "write `=>`"));
+        }
+        if before.ends_with('-') && rest.starts_with('>') {
+            return Some(self.mend(self.span(at - 1, 2), "=>", "a case is given by `=>`", "write `=>`"));
         }
         let compares = matches!(self.rule, Rule::only_stage | Rule::only_statement);
         let first = rest.chars().next()?;
@@ -154,7 +158,32 @@ impl Stop<'_> {
         if is_name(before) && rest.starts_with("==") {
             return Some(self.mend(self.span(at, 2), "=", "a field is given by one `=`", "write `=`"));
         }
-        if at == 0 && rest.starts_with("- ") {
+        if at == 0 && rest.starts_with('=') {
+            return Some(self.say(self.span(0, 1), "the name of the field is missing", "write it before `=`"));
+        }
+        let first = self.text.split_whitespace().next().unwrap_or("");
+        if matches!(first, "let" | "var" | "const") {
+            let place = self.span(0, first.len() + 1);
+            return Some(self.mend(place, "", format!("a field is written without `{first}`"), "leave it out"));
+        }
+        if let Some(decimals) = rest.strip_prefix('.').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) {
+            let digits = decimals.split(|c: char| !c.is_ascii_digit()).next().unwrap_or("");
+            let help = format!("write `0.{digits}`");
+            return Some(self.mend(self.span(at, 1), "0.", "a number begins with a digit", help));
+        }
+        if let Some((key, word)) = before.split_once(':').map(|(key, word)| (key.trim(), word.trim()))
+            && is_name(key)
+            && is_name(word)
+            && rest.starts_with(['(', '{'])
+        {
+            let place = self.span(key.len(), 1);
+            return Some(self.mend(place, " =", "a field is given by `=`", "write `=`"));
+        }
+        if rest.starts_with("visible") {
+            let help = "write `visible to agent, critic` or `visible to none`";
+            return Some(self.say(self.span(at, 7), "`to` is missing behind `visible`", help));
+        }
+        if self.text.starts_with("- ") {
             return Some(self.mend(self.span(0, 2), "", "a block is no list", "leave `-` out"));
         }
         None
@@ -170,16 +199,28 @@ impl Stop<'_> {
                 let help = format!("write `param {name} : int = …`");
                 Some(self.say(self.span(at, 1), format!("the type of `{name}` is missing"), help))
             }
-            ["param", name, ..]
-                if self.expected.contains(&"`=`") && before.contains(':') && rest.lines().next().is_none_or(ends) =>
-            {
+            ["param", name, ..] if self.text.contains(':') && !code(self.text).contains('=') => {
                 let name = name.trim_end_matches(':');
                 let message = format!("the param `{name}` has no default");
-                let end = self.span(before.len(), 0);
+                let end = self.span(code(self.text).len(), 0);
                 Some(self.say(end, message, "write `= ` and a value behind the type"))
+            }
+            [word] if is_name(word) && rest.starts_with(['=', ':']) => {
+                let message = "a field stands outside of any item";
+                Some(self.say(self.span(0, word.len()), message, "the head of its item is missing: `critic NAME {`"))
             }
             _ => None,
         }
+    }
+
+    fn axis(&self) -> Option<SyntaxError> {
+        let sign = self.text.find(['=', ':'])?;
+        let path = self.text[..sign].trim();
+        is_name(path).then(|| {
+            let instead = if self.text[..sign].ends_with(' ') { "in" } else { " in" };
+            let help = format!("write `{path} in [ … ]`");
+            self.mend(self.span(sign, 1), instead, "an axis is given by `in`", help)
+        })
     }
 
     fn message(&self, rest: &str, at: usize, before: &str) -> Option<SyntaxError> {
@@ -230,10 +271,4 @@ impl Stop<'_> {
 
 fn is_sign(c: char) -> bool {
     "=<>!".contains(c)
-}
-
-/// Whether nothing but a comment is left of a line.
-fn ends(line: &str) -> bool {
-    let line = line.trim();
-    line.is_empty() || line.starts_with("//")
 }

@@ -4,7 +4,6 @@ use super::{Builder, Parts, Rule, inside, span, trimmed};
 use crate::base::{Span, Spanned};
 use crate::syntax::ast::*;
 use crate::syntax::error::SyntaxError;
-use crate::syntax::grammar;
 use crate::syntax::similar::similar;
 use crate::syntax::words::Class;
 use pest::iterators::Pair;
@@ -345,8 +344,14 @@ impl Builder<'_> {
         let span = quantity.digits.span.to(span(glued));
         if let Some(minus) = letters.find('\u{2212}') {
             let at = span.end as usize - letters.len() + minus;
-            let (found, sign) = grammar::found(self.text, at);
-            self.error(SyntaxError::Unexpected { span: sign, found, expected: Vec::new() });
+            let place = Span::new(at, at + '\u{2212}'.len_utf8());
+            self.error(SyntaxError::Advised {
+                span: place,
+                message: "`\u{2212}`, U+2212, is not of this language".to_owned(),
+                label: "found here".to_owned(),
+                help: "write `-`".to_owned(),
+                edit: Some((place, "-".to_owned())),
+            });
             return;
         }
         let (why, help, edit) = if Class::Unit.has(letters) || letters == "per" {

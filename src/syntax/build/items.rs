@@ -120,6 +120,8 @@ impl Builder<'_> {
         let name = self.declared(name);
         let parameters = parts.due();
         let parameters = self.parameters(parameters);
+        self.visible = parameters.iter().map(|parameter| parameter.name.value.clone()).collect();
+        self.visible.push("answer".to_owned());
         let body = parts.due();
         let mut prompt = Prompt { name, parameters, messages: Vec::new(), body: span(&body), broken: false };
         for part in body.into_inner() {
@@ -138,6 +140,7 @@ impl Builder<'_> {
                 }
             }
         }
+        self.visible.clear();
         ItemKind::Prompt(prompt)
     }
 

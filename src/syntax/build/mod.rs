@@ -27,7 +27,8 @@ use std::iter::Peekable;
 pub fn file(text: &str, scan: Scan) -> (File, Vec<SyntaxError>) {
     let blamed = scan.errors.iter().map(SyntaxError::span).chain(scan.unpaired.iter().copied()).collect();
     let mended = scan.mend(text);
-    let mut builder = Builder { text, errors: scan.errors, blamed, unpaired: scan.unpaired, full: false };
+    let mut builder =
+        Builder { text, errors: scan.errors, blamed, unpaired: scan.unpaired, visible: Vec::new(), full: false };
     let items = match Grammar::parse(Rule::file, &mended) {
         Ok(mut pairs) => builder.items(pairs.next().expect("the grammar gives a file")),
         Err(error) => {
@@ -50,7 +51,14 @@ pub fn value(text: &str) -> Option<ast::Expr> {
         return None;
     }
     let pair = Grammar::parse(Rule::only_value, text).ok()?.next()?;
-    let mut builder = Builder { text, errors: Vec::new(), blamed: Vec::new(), unpaired: Vec::new(), full: false };
+    let mut builder = Builder {
+        text,
+        errors: Vec::new(),
+        blamed: Vec::new(),
+        unpaired: Vec::new(),
+        visible: Vec::new(),
+        full: false,
+    };
     let value = builder.expr(pair.into_inner().next()?);
     builder.errors.is_empty().then_some(value)
 }
@@ -61,6 +69,8 @@ struct Builder<'t> {
     /// What the scan has told of.
     blamed: Vec<Span>,
     unpaired: Vec<Span>,
+    /// What the holes of the prompt at hand may name.
+    visible: Vec<String>,
     full: bool,
 }
 
