@@ -393,6 +393,12 @@ impl<'t> Scanner<'t> {
         if bracket == '}' && self.lost_brace(span.start as usize) {
             return;
         }
+        if bracket != '}' && !self.open.is_empty() {
+            // Its partner may be what is missing: what it stands in is not to be relied on.
+            self.scan.errors.push(SyntaxError::Stray { span, bracket });
+            self.scan.odd.insert(self.item);
+            return;
+        }
         self.stray(span, bracket);
         if bracket == '}' {
             self.scan.unpaired.push(span);

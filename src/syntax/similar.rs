@@ -18,10 +18,11 @@ pub fn similar<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     near.into_iter().take(3).map(|(_, candidate)| candidate.to_owned()).collect()
 }
 
-/// Adds the edit, if only one name may have been meant for the one at `span`, and that is long enough to be certain.
+/// Adds the edit, if only one name may have been meant for the one at `span`, and not by one letter of three: `ppo` is no
+/// `dpo`.
 pub fn with_edit(diagnostic: Diagnostic, span: Span, near: &[String]) -> Diagnostic {
     match near {
-        [only] if span.len() > 3 => diagnostic.edit(span, only.clone()),
+        [only] if span.len() > 3 || only.len() != span.len() => diagnostic.edit(span, only.clone()),
         _ => diagnostic,
     }
 }

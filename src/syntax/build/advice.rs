@@ -91,6 +91,10 @@ impl Stop<'_> {
                 let message = "a no-break space, U+00A0, is no space";
                 return Some(self.mend(place(2), " ", message, "write a plain space"));
             }
+            digit if digit.is_numeric() && !digit.is_ascii() => {
+                let message = format!("`{digit}` is no digit of this language");
+                return Some(self.say(place(digit.len_utf8()), message, "write digits from 0 to 9"));
+            }
             ';' => return Some(self.mend(place(1), "", "nothing ends a line", "leave `;` out")),
             _ if rest.starts_with("&&") => (2, "and"),
             _ if rest.starts_with("||") => (2, "or"),
@@ -109,6 +113,10 @@ impl Stop<'_> {
         let last = before.rsplit(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next().unwrap_or("");
         let touches = self.text[..at].len() == before.len() && is_name(last);
         let declares = matches!(self.rule, Rule::only_item | Rule::only_statement);
+        if declares && before.ends_with("let mut") {
+            let mark = Span::new(self.start + before.len() - 3, self.start + at);
+            return Some(self.mend(mark, "", "a name has no `mut`", "leave it out: every name keeps its value"));
+        }
         if touches && declares && rest.starts_with('-') {
             let part = rest[1..].split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next().unwrap_or("");
             let help = format!("write `{last}_{part}`");
@@ -123,14 +131,23 @@ impl Stop<'_> {
         }
         let due = self.expected == ["a name"];
         let word = rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next().unwrap_or("");
-        if due && RESERVED.contains(&word) {
+        if due && declares && RESERVED.contains(&word) {
             let message = format!("`{word}` is a word of the language, not a name");
             return Some(self.say(self.span(at, word.len()), message, "choose another name"));
         }
         let quoted = rest.strip_prefix('"').and_then(|inner| inner.split_once('"')).map(|(name, _)| name);
         let quoted = quoted.filter(|name| is_name(name) && (due || at == 0))?;
-        let message = "a name stands without quotes";
-        Some(self.mend(self.span(at, quoted.len() + 2), quoted, message, format!("write `{quoted}`")))
+        let length = quoted.len() + 2;
+        let (message, help) = ("a name stands without quotes", format!("write `{quoted}`"));
+        let behind = rest[length..].trim_start();
+        if self.rule == Rule::only_field && rest[length..].starts_with(':') {
+            let field = format!("{quoted} =");
+            return Some(self.mend(self.span(at, length + 1), &field, message, format!("write `{field}`")));
+        }
+        Some(match behind.starts_with(['=', '{', '(']) {
+            true => self.mend(self.span(at, length), quoted, message, help),
+            false => self.say(self.span(at, length), message, help),
+        })
     }
 
     /// `splits = { train = 1 }`: where its `=` is.
@@ -155,6 +172,10 @@ impl Stop<'_> {
             let instead = if before[..colon].ends_with(' ') { "=" } else { " =" };
             return Some(self.mend(self.span(colon, 1), instead, "a field is given by `=`", "write `=`"));
         }
+        if is_name(before) && rest.starts_with('(') {
+            let help = format!("write `{before} {{ … }}`");
+            return Some(self.say(self.span(at, 1), "a block stands between braces", help));
+        }
         if is_name(before) && rest.starts_with("==") {
             return Some(self.mend(self.span(at, 2), "=", "a field is given by one `=`", "write `=`"));
         }
@@ -163,8 +184,8 @@ impl Stop<'_> {
         }
         let first = self.text.split_whitespace().next().unwrap_or("");
         if matches!(first, "let" | "var" | "const") {
-            let place = self.span(0, first.len() + 1);
-            return Some(self.mend(place, "", format!("a field is written without `{first}`"), "leave it out"));
+            let place = self.span(0, first.len());
+            return Some(self.say(place, format!("a field is written without `{first}`"), "leave it out"));
         }
         if let Some(decimals) = rest.strip_prefix('.').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) {
             let digits = decimals.split(|c: char| !c.is_ascii_digit()).next().unwrap_or("");

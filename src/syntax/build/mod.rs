@@ -290,12 +290,12 @@ impl Builder<'_> {
             self.broken(Rule::only_item, region);
         }
         // `model = grader` is a field of an item whose head is lost.
-        let rest = text[first.len()..].trim_start_matches([' ', '\t']);
-        let word = word.filter(|_| !rest.starts_with(['=', '{', ':']));
+        let field = text[first.len()..].trim_start_matches([' ', '\t']).starts_with(['=', '{', ':']);
         let meant = word.or_else(|| match near(Class::Item, first).as_slice() {
             [only] => ItemWord::from_word(only),
             _ => None,
         });
+        let meant = meant.filter(|_| !field);
         let mut declares: Vec<(Option<ItemWord>, Name)> = Vec::new();
         let words = words(self.text, region);
         if let [first, name, ..] = words.as_slice()

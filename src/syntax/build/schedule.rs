@@ -251,7 +251,8 @@ impl Builder<'_> {
         let name = self.text[tail.range()].starts_with(|c: char| c.is_ascii_lowercase());
         match last {
             Some(last) if name && !self.text[tail.range()].starts_with("by ") => {
-                self.error(SyntaxError::MissingComma { span: tail, after: last.span });
+                let name = words(self.text, tail).swap_remove(0);
+                self.error(SyntaxError::MissingComma { span: name.span, after: last.span });
             }
             _ => self.broken_tail(Rule::only_report, line, tail),
         }
