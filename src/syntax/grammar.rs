@@ -230,6 +230,7 @@ fn words(rule: Rule) -> Option<&'static str> {
         | Rule::extra_pipe
         | Rule::no_stage
         | Rule::lost_pipe
+        | Rule::lost_assign
         | Rule::stage_word
         | Rule::lost_schedule
         | Rule::lost_report

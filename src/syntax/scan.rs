@@ -589,7 +589,10 @@ impl<'t> Scanner<'t> {
     fn due_close(&self, brace: usize) -> Option<usize> {
         let line = self.text[..brace].rfind('\n').map_or(0, |end| end + 1);
         let own = self.text[line..].len() - self.text[line..].trim_start_matches([' ', '\t']).len();
-        let (at, indent) = *self.lines.iter().find(|(at, indent)| *at > brace && *indent <= own)?;
+        // The space behind the `}` of a loop may still stand before its `until`.
+        let until = |at: usize, indent: usize| indent == own + 1 && self.text[at..].starts_with("until ");
+        let due = |(at, indent): &&(usize, usize)| *at > brace && (*indent <= own || until(*at, *indent));
+        let (at, indent) = *self.lines.iter().find(due)?;
         (indent > 1 && self.text[..at].ends_with("  ")).then(|| at - 2)
     }
 }

@@ -107,8 +107,8 @@ impl Builder<'_> {
     /// Two neighbours need a comma or a line's end between them.
     pub(super) fn separated(&mut self, before: Span, after: Span) {
         let between = &self.text[before.end.min(after.start) as usize..after.start as usize];
-        // After a `}` that was put where it was due, the line's end stands only in what the grammar has read.
-        if !between.contains([',', '\n']) && !self.text[..before.end as usize].ends_with(' ') {
+        // After a bracket that was put where it was due, the line's end stands only in what the grammar has read.
+        if !between.contains([',', '\n']) && !self.text[..before.end as usize].ends_with([' ', '\n', '\r']) {
             self.error(SyntaxError::MissingComma { span: after, after: before });
         }
     }
@@ -123,6 +123,18 @@ impl Builder<'_> {
             Rule::assign => {
                 let value = parts.due();
                 EntryKind::Value(self.value(value))
+            }
+            Rule::lost_assign => {
+                let value = parts.due();
+                self.error(SyntaxError::Advised {
+                    span: Span { end: value.as_span().start() as u32 + 1, ..span(&value) },
+                    message: "`=` is missing before the cases".to_owned(),
+                    label: "begin here".to_owned(),
+                    help: "write `= { … }`".to_owned(),
+                    edit: Some((Span { end: span(&value).start, ..span(&value) }, "= ".to_owned())),
+                });
+                self.value(value);
+                EntryKind::Broken
             }
             Rule::colon => {
                 let ty = parts.due();
