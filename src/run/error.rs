@@ -1,6 +1,7 @@
 //! Why a step failed, and why a run could not be run at all.
 
 use crate::base::Digest;
+use crate::env::NotBuilt;
 use crate::model::ModelError;
 use crate::node::train::AssembleError;
 use crate::plan::PlanError;
@@ -21,6 +22,8 @@ pub enum StepError {
     Require { stage: String, kept: usize },
     #[error("model `{name}`: {problem}")]
     Model { name: String, problem: ModelError },
+    #[error(transparent)]
+    NotBuilt(#[from] NotBuilt),
     #[error("{path}: {problem}", path = .path.display())]
     Dataset { path: PathBuf, problem: String },
     #[error("dataset `{0}` has rows without a true verdict")]
@@ -55,6 +58,10 @@ pub enum RunError {
     Plan(#[from] PlanError),
     #[error("model `{name}`: {problem}")]
     Model { name: String, problem: ModelError },
+    #[error("environment `{name}`: {problem}")]
+    Environment { name: String, problem: std::io::Error },
+    #[error(transparent)]
+    NotBuilt(#[from] NotBuilt),
     #[error("{jobs} threads cannot be started: {problem}")]
     Threads { jobs: usize, problem: String },
     /// What a survey could not work out.
