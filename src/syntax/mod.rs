@@ -35,8 +35,9 @@ pub fn parse(text: &str) -> (File, Vec<Diagnostic>) {
     let (mut file, mut errors) = if text.len() > MAX_BYTES {
         (File { cut: true, ..File::default() }, vec![error::SyntaxError::TooLarge { bytes: text.len() }])
     } else {
-        let scan = scan::scan(text);
-        if scan.fatal { (File { cut: true, ..File::default() }, scan.errors) } else { build::file(text, scan) }
+        let plain = read(text, scan::scan(text, false));
+        // What is missing is guessed only where something is.
+        if plain.1.is_empty() { plain } else { read(text, scan::scan(text, true)) }
     };
     errors.sort_by_key(|error| error.span());
     let begin = if text.starts_with('\u{feff}') { 3 } else { 0 };
@@ -44,6 +45,10 @@ pub fn parse(text: &str) -> (File, Vec<Diagnostic>) {
     let diagnostics: Vec<Diagnostic> = errors.into_iter().map(Into::into).collect();
     file.sound = !diagnostics.iter().any(Diagnostic::is_error);
     (file, diagnostics)
+}
+
+fn read(text: &str, scan: scan::Scan) -> (File, Vec<error::SyntaxError>) {
+    if scan.fatal { (File { cut: true, ..File::default() }, scan.errors) } else { build::file(text, scan) }
 }
 
 /// As [`parse`], for a text that lies at `base` in an address space of several.
