@@ -390,7 +390,7 @@ impl<'t> Scanner<'t> {
 }
 
 /// Where in a text block a line begins that opens an item, when the block's own lines are further in: its end was forgotten.
-fn swallowed_item(inside: &str) -> Option<usize> {
+pub(super) fn swallowed_item(inside: &str) -> Option<usize> {
     let mut lines = inside.match_indices('\n').map(|(at, _)| at + 1);
     let first = lines.next()?;
     if !inside[first..].starts_with([' ', '\t']) {
