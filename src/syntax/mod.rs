@@ -4,7 +4,7 @@
 //! strings, tabs, depth); the grammar (`grammar/agx.pest`) gives pairs that recover where they can; [`build`] makes the
 //! tree. [`fmt`] writes a text anew in the canonical style. [`SourceMap`] holds the files of one check in one address space of
 //! places, [`walk`] visits every place of a tree; [`words`] is the table of the language's words; [`similar`] is the
-//! did-you-mean of this floor and the next.
+//! did-you-mean of this floor and the next; [`tokens`] is for editors, which read what is not finished.
 //!
 //! # Invariants
 //! Nothing here reads a file, knows an environment or resolves a name. No text makes it panic, hang or overflow the stack:
@@ -21,6 +21,7 @@ mod layout;
 mod scan;
 pub mod similar;
 mod source;
+pub mod tokens;
 pub mod walk;
 pub mod words;
 
