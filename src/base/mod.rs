@@ -4,6 +4,7 @@
 //! Nothing here reads a file, a clock, the environment or a random source.
 
 pub mod diagnostic;
+pub mod edit;
 pub mod hash;
 pub mod seed;
 pub mod span;

@@ -49,6 +49,16 @@ pub enum Command {
         after_help = "Examples:\n  agx check experiments/quickstart.agx\n  agx check experiments/*.agx --format json"
     )]
     Check(CheckArgs),
+    /// Put files into the canonical style.
+    #[command(
+        after_help = "Examples:\n  agx fmt experiments/quickstart.agx\n  agx fmt --check experiments/*.agx\n  agx fmt < draft.agx > tidy.agx\n\nA file with mistakes of writing is refused; comments and the bytes of prompts stay."
+    )]
+    Fmt(FmtArgs),
+    /// Mend what diagnostics know how to mend.
+    #[command(
+        after_help = "Examples:\n  agx fix experiments/quickstart.agx\n  agx fix --diff draft.agx\n  agx fix --code E0107 --code E0302 draft.agx\n\nA file never has more errors afterwards than before."
+    )]
+    Fix(FixArgs),
     /// Show what would run: what is cached, what would be worked, how many items.
     #[command(
         after_help = "Examples:\n  agx plan experiments/quickstart.agx\n  agx plan experiments/quickstart.agx --set threshold=4 --json"
@@ -159,6 +169,32 @@ pub struct CheckArgs {
     pub files: Vec<PathBuf>,
     #[command(flatten)]
     pub sets: Sets,
+}
+
+/// What is rewritten, and whether it is.
+#[derive(Debug, Args)]
+pub struct Rewriting {
+    /// Without any, or for `-`, standard input to standard output.
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Write nothing: show the differences, and end with 1 if there are any.
+    #[arg(long, visible_alias = "diff")]
+    pub check: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct FmtArgs {
+    #[command(flatten)]
+    pub rewriting: Rewriting,
+}
+
+#[derive(Debug, Args)]
+pub struct FixArgs {
+    #[command(flatten)]
+    pub rewriting: Rewriting,
+    /// Mend only this, as often as wanted.
+    #[arg(long = "code", value_name = "CODE")]
+    pub codes: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -14,7 +14,7 @@ const MOST_DRAWN: usize = 50;
 /// Shows all of them, errors and warnings in the order of their places. JSON goes to stdout, a line each; drawings to stderr.
 pub fn diagnostics(terminal: &Terminal, sources: &SourceMap, diagnostics: &[Diagnostic]) {
     if terminal.json() {
-        let lines: String = diagnostics.iter().map(|diagnostic| json(sources, diagnostic)).collect();
+        let lines: String = diagnostics.iter().map(|it| format!("{}\n", value(sources, it))).collect();
         terminal.data(&lines);
         return;
     }
@@ -119,9 +119,9 @@ impl Drawer<'_> {
     }
 }
 
-/// One object a line: code, severity, message, file, labels with byte spans and line and column, help, edits. A label or an
+/// One object: code, severity, message, file, labels with byte spans and line and column, help, edits. A label or an
 /// edit in another file than the primary label's names it.
-fn json(sources: &SourceMap, diagnostic: &Diagnostic) -> String {
+pub fn value(sources: &SourceMap, diagnostic: &Diagnostic) -> serde_json::Value {
     let (source, primary) = sources.locate(diagnostic.primary());
     let mut value = serde_json::to_value(diagnostic).expect("a diagnostic is plain data");
     let mut own = |list: &str, at: usize, span: Span| {
@@ -137,11 +137,11 @@ fn json(sources: &SourceMap, diagnostic: &Diagnostic) -> String {
     value["file"] = serde_json::json!(source.name);
     value["line"] = serde_json::json!(line);
     value["column"] = serde_json::json!(column);
-    format!("{value}\n")
+    value
 }
 
 /// Line and column in characters, both from 1.
-fn place(text: &str, at: usize) -> (usize, usize) {
+pub fn place(text: &str, at: usize) -> (usize, usize) {
     let mut at = at.min(text.len());
     while !text.is_char_boundary(at) {
         at -= 1;
@@ -152,7 +152,7 @@ fn place(text: &str, at: usize) -> (usize, usize) {
 }
 
 /// The text with what would speak to the terminal replaced by as many bytes of something quiet, so that spans still fit.
-fn harmless(text: &str) -> String {
+pub fn harmless(text: &str) -> String {
     let quiet = |c: char| match c {
         '\n' | '\t' => c,
         c if c.is_control() && c.len_utf8() == 1 => '?',

@@ -63,26 +63,55 @@ impl Loaded {
 }
 
 pub fn check(path: &Path, given: &[Given]) -> Checked {
-    let name = path.display().to_string();
-    let (source, problem) = match read(path) {
-        Ok(bytes) => Source::from_bytes(name, bytes),
-        Err(diagnostic) => (Source { name, text: String::new() }, Some(diagnostic)),
-    };
-    if let Some(problem) = problem {
-        return Checked {
-            sources: SourceMap::new(source),
-            file: Default::default(),
-            experiments: Vec::new(),
-            matrices: Vec::new(),
-            counts: Vec::new(),
-            diagnostics: vec![problem],
-        };
+    let (source, problem) = source(path);
+    match problem {
+        Some(problem) => unread(source, problem),
+        None => examine(path, source, given),
     }
+}
+
+/// A file that is not even a text.
+pub fn unread(source: Source, problem: Diagnostic) -> Checked {
+    Checked {
+        sources: SourceMap::new(source),
+        file: Default::default(),
+        experiments: Vec::new(),
+        matrices: Vec::new(),
+        counts: Vec::new(),
+        diagnostics: vec![problem],
+    }
+}
+
+/// Checks a text that stands, or would stand, at `path`.
+pub fn examine(path: &Path, source: Source, given: &[Given]) -> Checked {
     // Absolute, so that a run can be resumed from anywhere.
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let directory = absolute.parent().unwrap_or(Path::new("."));
     let world = World { root: directory, exists: &|path| path.exists(), read: &|path| import(directory, path) };
     plan::afford(experiment::check(source, given, world))
+}
+
+/// A file's text, or why there is none.
+pub fn source(path: &Path) -> (Source, Option<Diagnostic>) {
+    let name = path.display().to_string();
+    match read(path) {
+        Ok(bytes) => Source::from_bytes(name, bytes),
+        Err(diagnostic) => (Source { name, text: String::new() }, Some(diagnostic)),
+    }
+}
+
+/// What stands on standard input.
+pub fn input() -> (Source, Option<Diagnostic>) {
+    let name = "<stdin>".to_owned();
+    let mut bytes = Vec::new();
+    match std::io::stdin().take(MOST_READ).read_to_end(&mut bytes) {
+        Ok(_) => Source::from_bytes(name, bytes),
+        Err(problem) => {
+            let message = "standard input cannot be read";
+            let diagnostic = Diagnostic::error("E0001", message, Span::default(), reason(&problem));
+            (Source { name, text: String::new() }, Some(diagnostic))
+        }
+    }
 }
 
 /// Checks, shows what is wrong, and stops there if it is an error.

@@ -1,7 +1,7 @@
 //! Turns the command line into an exit code.
 //!
 //! [`main`] is the whole program; one file a verb. [`load`] reads a file through syntax and checker, [`terminal`] is the one
-//! place that writes, [`draw`] shows diagnostics, [`live`] a run under way.
+//! place that prints, [`draw`] shows diagnostics, [`live`] a run under way, [`rewrite`] replaces files.
 //!
 //! # Invariants
 //! The only floor that prints, reads the environment, the arguments or the clock, and handles signals. Nothing here decides
@@ -17,6 +17,9 @@ pub mod place;
 pub mod live;
 pub mod init;
 pub mod check;
+pub mod rewrite;
+pub mod fmt;
+pub mod fix;
 pub mod plan;
 pub mod graph;
 pub mod run;
@@ -61,6 +64,8 @@ fn dispatch(cli: &Cli, terminal: &Terminal) -> Result<Exit, Failure> {
     match &cli.command {
         Command::Init(args) => init::init(args, terminal),
         Command::Check(args) => check::check(args, terminal),
+        Command::Fmt(args) => fmt::fmt(args, terminal),
+        Command::Fix(args) => fix::fix(args, terminal),
         Command::Plan(args) => plan::plan(args, &place, terminal),
         Command::Graph(args) => graph::graph(args, terminal),
         Command::Run(args) => run::start(args, &place, terminal),

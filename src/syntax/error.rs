@@ -32,12 +32,13 @@ pub enum SyntaxError {
     EndWithout { span: Span },
     BadPiece { span: Span, found: String, expected: Vec<&'static str> },
     TooMany { span: Span, most: usize },
+    NotFormatted { why: &'static str },
 }
 
 impl SyntaxError {
     pub fn span(&self) -> Span {
         match self {
-            Self::Binary | Self::TooLarge { .. } => Span::default(),
+            Self::Binary | Self::TooLarge { .. } | Self::NotFormatted { .. } => Span::default(),
             Self::Tabs { first, .. } => *first,
             Self::NotUtf8 { span, .. }
             | Self::Control { span, .. }
@@ -268,6 +269,8 @@ impl From<SyntaxError> for Diagnostic {
                 span,
                 "the rest is not read",
             ),
+            SyntaxError::NotFormatted { why } => Diagnostic::error("E0117", "the formatter has a bug", span, why)
+                .help("the file stays as it is: please report this, with the file"),
         }
     }
 }

@@ -237,6 +237,7 @@ fn words(rule: Rule) -> Option<&'static str> {
         | Rule::broken_statement
         | Rule::operation
         | Rule::clause
+        | Rule::statement_word
         | Rule::template_end
         | Rule::text
         | Rule::broken_piece

@@ -78,8 +78,21 @@ struct Scanner<'a> {
 /// Scans once; and where brackets do not pair, once more with an eye on the indentation, which knows better which of
 /// them is missing.
 pub fn scan(text: &str) -> Scan {
+    if let Some((at, character)) = text.char_indices().find(|(at, c)| is_foreign(text, *at, *c)) {
+        let span = Span::new(at, at + character.len_utf8());
+        return Scan { errors: vec![SyntaxError::Control { span, character }], fatal: true, ..Scan::default() };
+    }
     let first = Scanner::new(text, BTreeSet::new()).run();
     if first.odd.is_empty() || first.fatal { first } else { Scanner::new(text, first.odd).run() }
+}
+
+/// A control character; a carriage return is one unless it ends a line together with `\n`.
+fn is_foreign(text: &str, at: usize, c: char) -> bool {
+    match c {
+        '\n' | '\t' => false,
+        '\r' => !text[at + 1..].starts_with('\n'),
+        c => c.is_control(),
+    }
 }
 
 impl<'t> Scanner<'t> {
@@ -126,12 +139,6 @@ impl<'t> Scanner<'t> {
                 '"' => self.string(),
                 '{' | '(' | '[' => self.opening(next),
                 '}' | ')' | ']' => self.closing(next),
-                '\t' | '\r' => self.at += 1,
-                control if control.is_control() => {
-                    let span = Span::new(self.at, self.at + control.len_utf8());
-                    self.scan.errors.push(SyntaxError::Control { span, character: control });
-                    self.scan.fatal = true;
-                }
                 other => self.at += other.len_utf8(),
             }
             if self.scan.errors.len() >= MOST_ERRORS {
@@ -172,7 +179,7 @@ impl<'t> Scanner<'t> {
     fn comment(&mut self) {
         let start = self.at;
         let length = self.rest().find('\n').unwrap_or(self.rest().len());
-        let text = self.rest()[..length].trim_end_matches('\r');
+        let text = self.rest()[..length].trim_end();
         let kind = match text.as_bytes().get(2) {
             Some(b'/') if text.as_bytes().get(3) != Some(&b'/') => CommentKind::Doc,
             Some(b'!') => CommentKind::File,

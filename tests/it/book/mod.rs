@@ -189,6 +189,30 @@ fn every_block_gives_the_diagnostics_it_claims() {
 }
 
 #[test]
+fn every_block_is_in_the_canonical_style() {
+    let mut formatted = 0;
+    let mut problems = Vec::new();
+    for block in blocks("agx") {
+        let in_schedule = block.says("schedule");
+        let text = if in_schedule {
+            let indented: String =
+                block.text.lines().map(|line| format!("    {line}").trim_end().to_owned() + "\n").collect();
+            format!("experiment rest {{\n  schedule {{\n{indented}  }}\n}}\n")
+        } else {
+            block.text.clone()
+        };
+        // What cannot be read shows a mistake.
+        let Ok(canonical) = agx::syntax::fmt::format(&text) else { continue };
+        formatted += 1;
+        if canonical != text {
+            problems.push(format!("{}:\n{canonical}", block.place()));
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    assert!(formatted > 10, "the blocks are found");
+}
+
+#[test]
 fn every_command_parses() {
     let mut seen = 0;
     for block in blocks("console") {

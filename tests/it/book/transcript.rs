@@ -29,6 +29,9 @@ pub fn play(pages: &[Page]) -> Vec<Page> {
         let mut here = directory.path().to_owned();
         if let Some(other) = begins_as(page) {
             let other = format!("book/src/{other}");
+            if !cfg!(feature = "local") && is_local(pages.iter().find(|page| page.file == other)) {
+                continue;
+            }
             let (left, stands) =
                 played.get(other.as_str()).unwrap_or_else(|| panic!("{}: {other} leaves nothing", page.file));
             copy(left.path(), directory.path());
@@ -53,6 +56,11 @@ fn has_part(block: &Block) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether a part of the page needs local models: without them it ends there, and no other page can begin as it.
+fn is_local(page: Option<&Page>) -> bool {
+    page.is_some_and(|page| page.blocks().iter().any(|block| block.says("local")))
 }
 
 fn begins_as(page: &Page) -> Option<&str> {
