@@ -12,6 +12,8 @@ pub type Name = Spanned<String>;
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct File {
+    /// Where the text begins, behind a byte order mark.
+    pub begin: Span,
     pub items: Vec<Item>,
     pub comments: Vec<Comment>,
     /// Lines of `//!`.

@@ -125,4 +125,10 @@ pub const ALL: &[Explanation] = &[
         "A hole is `{{ path | filter }}`, `{% for x in list %}`, `{% if path is known %}` or `{% end %}`. To write braces as \
          text, put `#` before the quotes; holes are then `#{{ … }}`.",
     ),
+    code(
+        "W0403",
+        "a hole with single braces",
+        "A hole has two braces on each side: `{{ task.request }}`. With one it is text like any other, and the model reads \
+         the braces instead of the value. To write it as text, put `#` before the quotes.",
+    ),
 ];

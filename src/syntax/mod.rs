@@ -15,7 +15,9 @@ mod build;
 pub mod codes;
 mod error;
 pub mod fmt;
+mod foreign;
 mod grammar;
+mod layout;
 mod scan;
 pub mod similar;
 mod source;
@@ -25,7 +27,7 @@ pub mod words;
 pub use ast::File;
 pub use source::{MAX_BYTES, Source, SourceMap};
 
-use crate::base::Diagnostic;
+use crate::base::{Diagnostic, Span};
 
 /// The tree of `text` and everything wrong with its writing, in source order. Never fails: what cannot be read is in the
 /// tree as `Broken`.
@@ -37,8 +39,11 @@ pub fn parse(text: &str) -> (File, Vec<Diagnostic>) {
         if scan.fatal { (File { cut: true, ..File::default() }, scan.errors) } else { build::file(text, scan) }
     };
     errors.sort_by_key(|error| error.span());
-    file.sound = errors.is_empty();
-    (file, errors.into_iter().map(Into::into).collect())
+    let begin = if text.starts_with('\u{feff}') { 3 } else { 0 };
+    file.begin = Span::new(begin, begin);
+    let diagnostics: Vec<Diagnostic> = errors.into_iter().map(Into::into).collect();
+    file.sound = !diagnostics.iter().any(Diagnostic::is_error);
+    (file, diagnostics)
 }
 
 /// As [`parse`], for a text that lies at `base` in an address space of several.
