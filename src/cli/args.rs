@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0 ok   1 the file is wrong   2 bad usage, or nothing to work on   3 a node failed
-  4 paused: go on with `agx resume`   70 a bug in agx
+  0 ok   1 the file is wrong   2 bad usage, nothing to work on, or output that cannot be written
+  3 a node failed   4 paused: go on with `agx resume`   70 a bug in agx
 
 Environment:
   AGX_STORE            where results live (as --store)

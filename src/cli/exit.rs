@@ -9,7 +9,8 @@ pub enum Exit {
     Ok = 0,
     /// The file, or something it names, is wrong.
     Diagnostics = 1,
-    /// The command line is wrong, or there is nothing to work on: no such run, a store that cannot be used.
+    /// The command line is wrong, or there is nothing to work on: no such run, a store that cannot be used, output
+    /// that cannot be written.
     Usage = 2,
     /// A node failed.
     NodeFailed = 3,

@@ -39,8 +39,11 @@ pub fn main() -> ExitCode {
             Ok(cli) => cli,
             Err(error) => {
                 // clap's own help and version are data; its errors are usage.
-                let _ = error.print();
-                return if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+                return match error.print() {
+                    _ if error.use_stderr() => Exit::Usage,
+                    Err(problem) => terminal::lost(&problem),
+                    Ok(()) => Exit::Ok,
+                };
             }
         };
         let terminal = Terminal::new(cli.format, cli.narrate);
