@@ -28,7 +28,7 @@ pub struct Edit {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
     /// Stable: `E0401`, `W0203`. Ranges: 00 file, 01 syntax, 02 names, 03 types and units, 04 prompts,
-    /// 05 rules and schedule, 07 budget, 08 lock.
+    /// 05 rules and schedule, 06 matrices, 07 bounds and budget, 08 lock.
     pub code: &'static str,
     pub severity: Severity,
     pub message: String,
@@ -78,5 +78,13 @@ impl Diagnostic {
 
     pub fn primary(&self) -> Span {
         self.labels[0].span
+    }
+
+    /// Moves every place by as many bytes.
+    #[must_use]
+    pub fn shifted(mut self, by: u32) -> Self {
+        self.labels.iter_mut().for_each(|label| label.span = label.span.shifted(by));
+        self.edits.iter_mut().for_each(|edit| edit.span = edit.span.shifted(by));
+        self
     }
 }

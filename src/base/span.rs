@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A half-open range of bytes in one source text.
+/// A half-open range of bytes in one source text, or in several that lie one behind the other in one address space
+/// (`syntax::SourceMap`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Span {
     pub start: u32,
@@ -18,6 +19,11 @@ impl Span {
     /// The smallest span that covers both.
     pub fn to(self, other: Span) -> Span {
         Span { start: self.start.min(other.start), end: self.end.max(other.end) }
+    }
+
+    /// As many bytes further on.
+    pub fn shifted(self, by: u32) -> Span {
+        Span { start: self.start + by, end: self.end + by }
     }
 
     pub fn len(self) -> usize {

@@ -58,7 +58,7 @@ pub enum Command {
     Graph(GraphArgs),
     /// Run an experiment; what is cached is not worked again.
     #[command(
-        after_help = "Examples:\n  agx run experiments/quickstart.agx\n  agx run experiments/quickstart.agx --set seed=8 --set rounds=4\n\nCtrl-C pauses after what is in flight; a second Ctrl-C ends at once, and loses only that."
+        after_help = "Examples:\n  agx run experiments/quickstart.agx\n  agx run experiments/quickstart.agx --set seed=8 --set rounds=4\n  agx run sweep.agx --matrix rates\n\nCtrl-C pauses after what is in flight; a second Ctrl-C ends at once, and loses only that."
     )]
     Run(RunArgs),
     /// Go on with a paused, failed or killed run, from its own frozen source.
@@ -87,12 +87,29 @@ pub enum Command {
     Export(ExportArgs),
 }
 
-/// `--set name=value`, as often as wanted.
+/// Values for params: `--set` goes before `--params`, which goes before what the file says.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Sets {
     /// Give a `param` another value.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = set)]
     pub sets: Vec<(String, String)>,
+    /// Take values of `param`s from a TOML file; of several files the last counts.
+    #[arg(long, value_name = "FILE")]
+    pub params: Vec<PathBuf>,
+}
+
+/// Which of a file's experiments.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Which {
+    /// The experiment, where the file has several.
+    #[arg(long, short, value_name = "NAME")]
+    pub experiment: Option<String>,
+    /// All cells of a matrix, one after another.
+    #[arg(long, value_name = "NAME", conflicts_with = "experiment")]
+    pub matrix: Option<String>,
+    /// Only this cell of the matrix: its number, or values that name it: `lr=1e-4`, as often as needed.
+    #[arg(long, value_name = "N|AXIS=VALUE", requires = "matrix")]
+    pub cell: Vec<String>,
 }
 
 fn set(text: &str) -> Result<(String, String), String> {
@@ -116,6 +133,8 @@ pub struct CheckArgs {
 pub struct PlanArgs {
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    #[command(flatten)]
+    pub which: Which,
     #[command(flatten)]
     pub sets: Sets,
     /// One JSON object (as `--format json`).
@@ -142,6 +161,8 @@ pub struct GraphArgs {
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     #[command(flatten)]
+    pub which: Which,
+    #[command(flatten)]
     pub sets: Sets,
     #[command(flatten)]
     pub form: GraphForm,
@@ -161,6 +182,8 @@ pub struct Work {
 pub struct RunArgs {
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    #[command(flatten)]
+    pub which: Which,
     #[command(flatten)]
     pub sets: Sets,
     #[command(flatten)]

@@ -2,13 +2,23 @@
 
 use crate::cli::args::GraphArgs;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::load;
 use crate::cli::terminal::Terminal;
+use crate::cli::{load, sweep};
 use crate::plan;
 
 pub fn graph(args: &GraphArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let loaded = load::load(&args.file, &args.sets, terminal)?;
-    let planned = load::plan(&loaded.experiment)?;
+    let experiment = match sweep::chosen(&loaded, &args.which)? {
+        None => loaded.experiment(&args.which)?,
+        Some(chosen) => match chosen.cells.as_slice() {
+            [(_, only)] => &only.experiment,
+            cells => {
+                let message = format!("a graph is of one cell, and {} are meant", cells.len());
+                return Err(Failure::new(Exit::Usage, message).help("choose one with `--cell`"));
+            }
+        },
+    };
+    let planned = load::plan(experiment)?;
     let text = if args.form.json || terminal.json() {
         plan::to_json(&planned.plan)
     } else if args.form.dot {

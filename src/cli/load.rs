@@ -1,77 +1,102 @@
 //! Turns a path into a checked experiment and its plan, or into diagnostics.
 
 use crate::base::{Diagnostic, Span};
-use crate::cli::args::Sets;
-use crate::cli::draw;
+use crate::cli::args::{Sets, Which};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::terminal::Terminal;
-use crate::experiment::{self, Experiment, World};
+use crate::cli::{draw, params};
+use crate::experiment::{self, Checked, Experiment, Given, Unreadable, World};
 use crate::plan::{self, Identities, Plan};
 use crate::run;
-use crate::syntax::{self, Source};
-use serde_json::Value;
-use std::collections::BTreeMap;
+use crate::syntax::{Source, SourceMap};
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// No more than this is read, whatever a path leads to (`/dev/zero`): far above what the parser takes.
 const MOST_READ: u64 = 64 << 20;
 
-/// A file as it was read, and everything found in it.
-pub struct Checked {
-    pub name: String,
-    pub text: String,
-    pub overrides: BTreeMap<String, Value>,
-    /// There when nothing is an error.
-    pub experiment: Option<Experiment>,
-    pub diagnostics: Vec<Diagnostic>,
-}
-
-/// A file without errors.
+/// A file without errors, and what was given for its params.
 pub struct Loaded {
-    pub name: String,
-    pub text: String,
-    pub overrides: BTreeMap<String, Value>,
-    pub experiment: Experiment,
+    pub checked: Checked,
+    pub given: Vec<Given>,
 }
 
-pub fn check(path: &Path, sets: &Sets) -> Result<Checked, Failure> {
+impl Loaded {
+    pub fn name(&self) -> &str {
+        &self.checked.sources.root().name
+    }
+
+    pub fn text(&self) -> &str {
+        &self.checked.sources.root().text
+    }
+
+    /// What the file imports, by the path from its directory.
+    pub fn imports(&self) -> Vec<(PathBuf, &str)> {
+        let directory = Path::new(self.name()).parent().unwrap_or(Path::new(""));
+        let path = |source: &Source| {
+            let path = Path::new(&source.name);
+            path.strip_prefix(directory).unwrap_or(path).to_owned()
+        };
+        self.checked.sources.imported().map(|source| (path(source), source.text.as_str())).collect()
+    }
+
+    /// The experiment that is meant.
+    pub fn experiment(&self, which: &Which) -> Result<&Experiment, Failure> {
+        let experiments = &self.checked.experiments;
+        let names = || experiments.iter().map(|it| it.name.as_str()).collect::<Vec<_>>();
+        match (&which.experiment, experiments.as_slice()) {
+            (_, []) => Err(Failure::new(Exit::Diagnostics, format!("{} holds no experiment", self.name()))
+                .help("it is there to be imported: `import \"…\" as name`")),
+            (None, [only]) => Ok(only),
+            (None, _) => {
+                let message = format!("{} holds {} experiments", self.name(), experiments.len());
+                Err(Failure::new(Exit::Usage, message)
+                    .help(format!("choose with `--experiment`: {}", names().join(", "))))
+            }
+            (Some(name), _) => experiments.iter().find(|it| it.name == *name).ok_or_else(|| {
+                Failure::new(Exit::Usage, format!("{} holds no experiment `{name}`", self.name()))
+                    .help(format!("it holds {}", names().join(", ")))
+            }),
+        }
+    }
+}
+
+pub fn check(path: &Path, given: &[Given]) -> Checked {
     let name = path.display().to_string();
-    let overrides = overrides(sets)?;
     let (source, problem) = match read(path) {
         Ok(bytes) => Source::from_bytes(name, bytes),
         Err(diagnostic) => (Source { name, text: String::new() }, Some(diagnostic)),
     };
-    let Source { name, text } = source;
     if let Some(problem) = problem {
-        return Ok(Checked { name, text, overrides, experiment: None, diagnostics: vec![problem] });
+        return Checked {
+            sources: SourceMap::new(source),
+            file: Default::default(),
+            experiments: Vec::new(),
+            matrices: Vec::new(),
+            diagnostics: vec![problem],
+        };
     }
-    let (file, mut diagnostics) = syntax::parse(&text);
     // Absolute, so that a run can be resumed from anywhere.
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let directory = absolute.parent().unwrap_or(Path::new("."));
-    let world = World { root: directory, exists: &|path| path.exists() };
-    let (experiment, found) = experiment::check(&file, &sets.sets, world);
-    diagnostics.extend(found);
-    diagnostics.sort_by_key(Diagnostic::primary);
-    let broken = diagnostics.iter().any(Diagnostic::is_error);
-    Ok(Checked { name, text, overrides, experiment: experiment.filter(|_| !broken), diagnostics })
+    let world = World { root: directory, exists: &|path| path.exists(), read: &|path| import(directory, path) };
+    experiment::check(source, given, world)
 }
 
 /// Checks, shows what is wrong, and stops there if it is an error.
 pub fn load(path: &Path, sets: &Sets, terminal: &Terminal) -> Result<Loaded, Failure> {
-    let Checked { name, text, overrides, experiment, diagnostics } = check(path, sets)?;
-    if !diagnostics.is_empty() {
-        draw::diagnostics(terminal, &name, &text, &diagnostics);
-    }
-    let Some(experiment) = experiment else {
-        if let Some(count) = draw::count(&name, &diagnostics).filter(|_| !terminal.json()) {
+    let given = params::given(sets)?;
+    let checked = check(path, &given);
+    draw::diagnostics(terminal, &checked.sources, &checked.diagnostics);
+    if checked.diagnostics.iter().any(Diagnostic::is_error) {
+        let name = &checked.sources.root().name;
+        if let Some(count) = draw::count(name, &checked.diagnostics).filter(|_| !terminal.json()) {
             terminal.say(&count);
         }
         return Err(Failure::Told(Exit::Diagnostics));
-    };
-    Ok(Loaded { name, text, overrides, experiment })
+    }
+    Ok(Loaded { checked, given })
 }
 
 pub struct Planned {
@@ -85,14 +110,22 @@ pub fn plan(experiment: &Experiment) -> Result<Planned, Failure> {
     Ok(Planned { identities, plan })
 }
 
-fn overrides(sets: &Sets) -> Result<BTreeMap<String, Value>, Failure> {
-    let mut overrides = BTreeMap::new();
-    for (name, text) in &sets.sets {
-        if overrides.insert(name.clone(), Value::String(text.clone())).is_some() {
-            return Err(Failure::new(Exit::Usage, format!("`--set {name}=…` is given twice")));
-        }
+/// The bytes of an imported file, which links may not lead out of the root's directory.
+fn import(root: &Path, path: &Path) -> Result<Vec<u8>, Unreadable> {
+    let fail = |problem: std::io::Error| match problem.kind() {
+        std::io::ErrorKind::NotFound => Unreadable::Missing,
+        _ => Unreadable::Other(reason(&problem)),
+    };
+    let real = path.canonicalize().map_err(fail)?;
+    if !real.starts_with(root.canonicalize().map_err(fail)?) {
+        return Err(Unreadable::Outside);
     }
-    Ok(overrides)
+    if real.is_dir() {
+        return Err(Unreadable::Other("it is a directory".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    File::open(&real).map_err(fail)?.take(MOST_READ).read_to_end(&mut bytes).map_err(fail)?;
+    Ok(bytes)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Diagnostic> {

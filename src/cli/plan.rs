@@ -2,23 +2,30 @@
 
 use crate::cli::args::PlanArgs;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::load;
 use crate::cli::place::Place;
 use crate::cli::terminal::Terminal;
+use crate::cli::{load, sweep};
 use crate::report::text::{Cell, Table, count};
 use crate::run::{NodeSurvey, Project, SurveyStatus, survey};
 use serde_json::{Value, json};
 
 pub fn plan(args: &PlanArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
     let loaded = load::load(&args.file, &args.sets, terminal)?;
-    let planned = load::plan(&loaded.experiment)?;
     // Where there is no store yet, an empty one answers, and goes again.
     let empty = tempfile::tempdir().map_err(|problem| Failure::new(Exit::Usage, problem.to_string()))?;
     let project = if place.exists() { place.open()? } else { Project::at(empty.path()).map_err(Failure::from)? };
-    let nodes = survey(&project, &loaded.experiment, &planned.identities, &planned.plan)?;
+    let experiment = match sweep::chosen(&loaded, &args.which)? {
+        None => loaded.experiment(&args.which)?,
+        Some(chosen) => match chosen.cells.as_slice() {
+            [(_, only)] => &only.experiment,
+            _ => return sweep::plan(&chosen, &project, args.json || terminal.json(), terminal),
+        },
+    };
+    let planned = load::plan(experiment)?;
+    let nodes = survey(&project, experiment, &planned.identities, &planned.plan)?;
     if args.json || terminal.json() {
         terminal.value(&json!({
-            "experiment": loaded.experiment.name,
+            "experiment": experiment.name,
             "plan": planned.plan.digest,
             "nodes": nodes.iter().map(json).collect::<Vec<_>>(),
         }));

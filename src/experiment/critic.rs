@@ -94,8 +94,8 @@ impl Checker<'_> {
                     None
                 }
                 (other, _) => {
-                    let known = &["int", "bool", "text"];
-                    let near = similar(other, *known);
+                    let known = vec!["int", "bool", "text"];
+                    let near = similar(other, known.iter().copied());
                     self.error(CheckError::UnknownType { span: ty.name.span, name: other.to_owned(), near, known });
                     None
                 }

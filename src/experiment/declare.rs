@@ -132,9 +132,9 @@ impl Checker<'_> {
         Some(DatasetInfo { it, env: Some(EnvId(id)), labelled: offer.labelled })
     }
 
-    /// A path of the file, from the project's root.
+    /// A path of a file, from where that file stands.
     pub(super) fn existing(&mut self, path: &str, span: Span) -> Option<PathBuf> {
-        let full = self.world.root.join(path);
+        let full = self.world.root.join(self.symbols.directory(span)).join(path);
         if !(self.world.exists)(&full) {
             self.error(CheckError::NoFile { span, path: full.display().to_string() });
             return None;

@@ -1,16 +1,15 @@
 //! What can be wrong with the meaning of a file.
 
+use super::Origin;
 use super::scope::Kind;
 use super::value::number_text;
 use crate::base::{Diagnostic, Span};
 use crate::syntax::similar::{did_you_mean, join};
 
-type Words = &'static [&'static str];
-
 #[derive(Clone, Debug)]
 pub enum CheckError {
     // The file.
-    NoEdition { span: Span },
+    NoEdition { span: Span, begin: Span },
     UnknownEdition { span: Span, edition: String },
     EditionTwice { span: Span, first: Span },
     EditionLate { span: Span },
@@ -30,8 +29,8 @@ pub enum CheckError {
     UnknownSplit { span: Span, name: String, env: String, near: Vec<String>, known: Vec<String> },
     UnknownWord { span: Span, of: String, found: Option<String>, near: Vec<String>, known: Vec<&'static str> },
     UnknownOffer { span: Span, name: String, env: String, near: Vec<String>, known: Vec<&'static str> },
-    SetUnknown { span: Span, name: String, near: Vec<String>, known: Vec<String> },
-    SetValue { span: Span, name: String, given: String, why: String },
+    SetUnknown { span: Span, name: String, origin: Origin, near: Vec<String>, known: Vec<String> },
+    SetValue { span: Span, name: String, origin: Origin, given: String, why: String },
     WrongForm { span: Span, name: String, wanted: String },
     Arguments { span: Span, wanted: String, name: String },
     NotSource { span: Span },
@@ -45,7 +44,7 @@ pub enum CheckError {
     Mismatch { span: Span, found: &'static str, wanted: &'static str, of: String },
     MissingUnit { span: Span, of: String, unit: &'static str, edit: String },
     Range { span: Span, of: String, value: f64, low: f64, high: f64, declared: Option<Span> },
-    UnknownType { span: Span, name: String, near: Vec<String>, known: Words },
+    UnknownType { span: Span, name: String, near: Vec<String>, known: Vec<&'static str> },
     EmptyRange { span: Span, low: f64, high: f64 },
     NoValue { span: Span },
     Fraction { span: Span, unit: String },
@@ -62,7 +61,7 @@ pub enum CheckError {
     Hidden { span: Span, path: String, env: &'static str },
     HiddenFrom { span: Span, field: String, reader: &'static str, used: Span },
     NotText { span: Span, path: String, found: &'static str, suggestion: &'static str },
-    UnknownFilter { span: Span, name: String, near: Vec<String>, known: Words },
+    UnknownFilter { span: Span, name: String, near: Vec<String> },
     FilterMisfit { span: Span, name: String, wanted: &'static str, path: String, found: &'static str },
     MayBeAbsent { span: Span, path: String },
     AlwaysKnown { span: Span, path: String },
@@ -194,22 +193,19 @@ impl From<CheckError> for Diagnostic {
                 let diagnostic = Diagnostic::error("E0209", message, span, "not offered");
                 meant(diagnostic, span, &near, &known, "it offers")
             }
-            CheckError::SetUnknown { span, name, near, known } => {
-                let diagnostic = Diagnostic::error(
-                    "E0210",
-                    format!("`--set {name}=…`: the file has no such param"),
-                    span,
-                    "this file",
-                );
+            CheckError::SetUnknown { span, name, origin, near, known } => {
+                let given = origin.words(&name, "…");
+                let diagnostic =
+                    Diagnostic::error("E0210", format!("{given}: the file has no such param"), span, "this file");
                 match did_you_mean(&near) {
                     Some(help) => diagnostic.help(help),
                     None if known.is_empty() => diagnostic.help("the file has no params"),
                     None => diagnostic.help(format!("its params are {}", join(&known, "and"))),
                 }
             }
-            CheckError::SetValue { span, name, given, why } => Diagnostic::error(
+            CheckError::SetValue { span, name, origin, given, why } => Diagnostic::error(
                 "E0211",
-                format!("`--set {name}={given}` does not fit: it {why}"),
+                format!("{} does not fit: it {why}", origin.words(&name, &given)),
                 span,
                 "the param is declared here",
             ),
@@ -257,10 +253,10 @@ impl From<CheckError> for Diagnostic {
 
 fn file(error: CheckError) -> Diagnostic {
     match error {
-        CheckError::NoEdition { span } => {
+        CheckError::NoEdition { span, begin } => {
             Diagnostic::error("E0006", "the file does not name its edition", span, "due before this")
                 .help("begin the file with `agx 2026`")
-                .edit(Span { start: 0, end: 0 }, "agx 2026\n")
+                .edit(begin, "agx 2026\n")
         }
         CheckError::UnknownEdition { span, edition } => {
             Diagnostic::error("E0007", format!("there is no edition {edition}"), span, "unknown")

@@ -4,6 +4,7 @@ use super::error::{CheckError, bounds};
 use super::value::number_text;
 use crate::base::{Diagnostic, Span};
 use crate::syntax::similar::{did_you_mean, join};
+use crate::syntax::words::Class;
 
 fn choose(diagnostic: Diagnostic, span: Span, near: &[String], known: &[impl AsRef<str>], all: &str) -> Diagnostic {
     let diagnostic = match near {
@@ -38,7 +39,7 @@ pub(super) fn detail(error: CheckError) -> Diagnostic {
         CheckError::UnknownType { span, name, near, known } => {
             let diagnostic =
                 Diagnostic::error("E0305", format!("there is no type `{name}` here"), span, "unknown type");
-            choose(diagnostic, span, &near, known, "types here are")
+            choose(diagnostic, span, &near, &known, "types here are")
         }
         CheckError::EmptyRange { span, low, high } => {
             let label = format!("from {} to {}", number_text(low), number_text(high));
@@ -144,9 +145,9 @@ fn prompt(error: CheckError) -> Diagnostic {
             .help(format!("say how: `{{{{ {path} | {suggestion} }}}}`"))
             .edit(end, format!(" | {suggestion}"))
         }
-        CheckError::UnknownFilter { span, name, near, known } => {
+        CheckError::UnknownFilter { span, name, near } => {
             let diagnostic = Diagnostic::error("E0407", format!("there is no filter `{name}`"), span, "unknown filter");
-            choose(diagnostic, span, &near, known, "filters are")
+            choose(diagnostic, span, &near, &Class::Filter.names().collect::<Vec<_>>(), "filters are")
         }
         CheckError::FilterMisfit { span, name, wanted, path, found } => {
             Diagnostic::error("E0408", format!("`{name}` takes {wanted}"), span, format!("`{path}` is {found} here"))

@@ -8,7 +8,7 @@ use super::schedule::{Flow, Made};
 use super::scope::Kind;
 use crate::base::Span;
 use crate::node::spec::AnswerKind;
-use crate::syntax::ast::{Apply, Expr, ExprKind, Operator, Path, ReportLine};
+use crate::syntax::ast::{self, Apply, Expr, ExprKind, Operator, Path, ReportLine};
 use crate::syntax::similar::similar;
 
 /// What a metric is for: what may be shown may not always decide.
@@ -116,6 +116,8 @@ impl Checker<'_> {
         wanted: Wanted,
     ) -> Option<MetricRef> {
         let first = &path.parts[0];
+        let first = &ast::Name::new(self.symbols.long(&first.value, first.span), first.span);
+        let reference = MetricRef { name: first.value.clone(), ..reference };
         match self.symbols.find(&first.value) {
             Some((Some(kind @ (Kind::Critic | Kind::Model)), declared)) => {
                 self.symbols.mark(&first.value);
@@ -183,7 +185,7 @@ impl Checker<'_> {
             }
             ExprKind::Binary { operator, left, right } => {
                 let (path, bound, operator) = match (path_of(left), path_of(right)) {
-                    (Some(path), _) if !self.constants.contains_key(&path.text()) => (path, &**right, operator.value),
+                    (Some(path), _) if !self.is_constant(path) => (path, &**right, operator.value),
                     (_, Some(path)) => (path, &**left, mirrored(operator.value)),
                     _ => return self.not_until(expr),
                 };

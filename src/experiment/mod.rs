@@ -16,6 +16,10 @@ mod error;
 mod error_detail;
 mod fields;
 mod interval;
+mod link;
+mod link_error;
+mod matrix;
+mod matrix_error;
 mod metric;
 pub mod model;
 mod prompt;
@@ -27,6 +31,7 @@ mod train;
 mod trainer;
 mod value;
 
+pub use link_error::Unreadable;
 pub use model::*;
 
 use crate::base::{Diagnostic, Span};
@@ -35,7 +40,9 @@ use crate::model::ModelSpec;
 use crate::node::spec::TrainerSpec;
 use crate::select::Rule;
 use crate::syntax::ast::{self, Declared, File, ItemKind};
+use crate::syntax::{self, Source, SourceMap};
 use error::CheckError;
+use link::Linked;
 use scope::{Kind, Symbols};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -44,22 +51,78 @@ use value::Value;
 /// What the checker may know of the world outside the file.
 #[derive(Clone, Copy)]
 pub struct World<'a> {
-    /// Relative paths of the file begin here.
+    /// The directory of the file that is checked: its relative paths begin here, and its imports stay within.
     pub root: &'a Path,
     pub exists: &'a dyn Fn(&Path) -> bool,
+    /// The bytes of an imported file.
+    pub read: &'a dyn Fn(&Path) -> Result<Vec<u8>, Unreadable>,
 }
 
-/// Checks a file. `overrides` are the `--set name=value` of the command line. There is an experiment if and only if no
-/// diagnostic is an error, of these or of the writing.
-pub fn check(file: &File, overrides: &[(String, String)], world: World) -> (Option<Experiment>, Vec<Diagnostic>) {
-    let mut checker = Checker::new(file, world);
-    let experiment = checker.file(file, overrides);
-    let mut seen: Vec<Diagnostic> = checker.errors.into_iter().map(Diagnostic::from).collect();
-    seen.sort_by(|a, b| (a.primary(), a.code, &a.message).cmp(&(b.primary(), b.code, &b.message)));
+/// A value for a param from outside the file. Of several for one param the last counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// `rounds`, or `critics.threshold` of an imported file.
+    pub name: String,
+    /// As an `.agx` file would write it; text may lack its quotes.
+    pub value: String,
+    pub origin: Origin,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// `--set`
+    Set,
+    /// A file of params, by its name.
+    Params(String),
+}
+
+impl Origin {
+    /// Where a value was given, as its user wrote it.
+    fn words(&self, name: &str, value: &str) -> String {
+        match self {
+            Origin::Set => format!("`--set {name}={value}`"),
+            Origin::Params(file) => format!("`{name}` in {file}"),
+        }
+    }
+}
+
+/// What a file and everything it imports turned out to be.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    pub sources: SourceMap,
+    /// The tree of the file itself, as written.
+    pub file: File,
+    /// In the order of the file; there if and only if no diagnostic is an error.
+    pub experiments: Vec<Experiment>,
+    pub matrices: Vec<Matrix>,
+    /// In the order of their places, those of imported files last.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Checks a file and what it imports.
+pub fn check(source: Source, given: &[Given], world: World) -> Checked {
+    let (file, written) = syntax::parse(&source.text);
+    let linked = link::link(source, file.clone(), world);
+    let mut checker = Checker::new(&linked, world);
+    let mut experiments = checker.file(&linked.file, given);
+    let mut diagnostics: Vec<Diagnostic> = checker.errors.into_iter().map(Diagnostic::from).collect();
+    diagnostics.extend(checker.found);
+    diagnostics.extend(linked.found.iter().cloned());
+    diagnostics.extend(written);
+    let sound = |diagnostics: &[Diagnostic]| !diagnostics.iter().any(Diagnostic::is_error);
+    let mut matrices = Vec::new();
+    if linked.file.sound && sound(&diagnostics) {
+        matrices = matrix::matrices(&linked, given, world, &mut diagnostics);
+    }
+    diagnostics.sort_by(|a, b| (a.primary(), a.code, &a.message).cmp(&(b.primary(), b.code, &b.message)));
     // A rule that two selections use is typed twice: its mistakes are told once.
-    seen.dedup();
-    let sound = file.sound && !seen.iter().any(Diagnostic::is_error);
-    (experiment.filter(|_| sound), seen)
+    diagnostics.dedup();
+    if !linked.file.sound || !sound(&diagnostics) {
+        experiments.clear();
+        matrices.clear();
+    }
+    let experiments = experiments.into_iter().flatten().collect();
+    Checked { sources: linked.sources, file, experiments, matrices, diagnostics }
 }
 
 struct EnvInfo {
@@ -79,6 +142,8 @@ type Slots<T> = Vec<Named<Option<T>>>;
 struct Checker<'a> {
     world: World<'a>,
     errors: Vec<CheckError>,
+    /// What other enums than [`CheckError`] tell.
+    found: Vec<Diagnostic>,
     symbols: Symbols,
     unstable: Vec<(String, Span)>,
     constants: BTreeMap<String, Option<Value>>,
@@ -100,12 +165,13 @@ struct Checker<'a> {
 }
 
 impl<'a> Checker<'a> {
-    fn new(file: &File, world: World<'a>) -> Self {
+    fn new(linked: &Linked, world: World<'a>) -> Self {
         Self {
             world,
             errors: Vec::new(),
-            symbols: Symbols::of(file),
-            unstable: Vec::new(),
+            found: Vec::new(),
+            symbols: Symbols::of(linked),
+            unstable: linked.unstable.clone(),
             constants: BTreeMap::new(),
             pending: BTreeMap::new(),
             waiting: 0,
@@ -136,13 +202,13 @@ impl Checker<'_> {
         self.unstable.iter().any(|(feature, _)| feature == "oracle")
     }
 
-    fn file(&mut self, file: &File, overrides: &[(String, String)]) -> Option<Experiment> {
+    /// One entry an experiment; `None` where a diagnostic has told why.
+    fn file(&mut self, file: &File, given: &[Given]) -> Vec<Option<Experiment>> {
         let duplicates = std::mem::take(&mut self.symbols.duplicates);
         for (name, first) in duplicates {
             self.error(CheckError::Duplicate { span: name.span, name: name.value, first });
         }
-        self.edition(file);
-        self.params(file, overrides);
+        self.params(file, given);
         self.declarations(file, Declared::Env);
         self.declarations(file, Declared::Dataset);
         self.declarations(file, Declared::Model);
@@ -159,39 +225,10 @@ impl Checker<'_> {
                 self.rule_items.push(rule.clone());
             }
         }
-        let experiment = self.experiments(file);
+        let experiments = self.experiments(file);
         self.unused_rules();
         self.unused(file);
-        experiment
-    }
-
-    fn edition(&mut self, file: &File) {
-        let mut first = None;
-        for (place, item) in file.items.iter().enumerate() {
-            let ItemKind::Edition { year, unstable } = &item.kind else { continue };
-            match first {
-                Some(first) => self.error(CheckError::EditionTwice { span: item.span, first }),
-                None if place > 0 => self.error(CheckError::EditionLate { span: item.span }),
-                None => {}
-            }
-            first.get_or_insert(item.span);
-            if year.value != "2026" {
-                self.error(CheckError::UnknownEdition { span: year.span, edition: year.value.clone() });
-            }
-            for feature in unstable {
-                if feature.value == "oracle" {
-                    self.unstable.push((feature.value.clone(), feature.span));
-                } else {
-                    self.error(CheckError::UnknownFeature { span: feature.span, feature: feature.value.clone() });
-                }
-            }
-        }
-        let broken =
-            file.items.iter().any(|item| matches!(&item.kind, ItemKind::Broken { word: Some(ast::ItemWord::Agx), .. }));
-        if first.is_none() && !broken && !file.cut {
-            let at = file.items.first().map_or(0, |item| item.span.start as usize);
-            self.error(CheckError::NoEdition { span: Span::new(at, at) });
-        }
+        experiments
     }
 
     fn declarations(&mut self, file: &File, wanted: Declared) {
@@ -227,43 +264,37 @@ impl Checker<'_> {
         }
     }
 
-    fn experiments(&mut self, file: &File) -> Option<Experiment> {
-        let mut found: Option<(Span, Option<Experiment>)> = None;
+    fn experiments(&mut self, file: &File) -> Vec<Option<Experiment>> {
+        let mut found = Vec::new();
         let mut broken = file.cut;
         for item in &file.items {
             match &item.kind {
-                ItemKind::Experiment(experiment) => match &found {
-                    Some(_) => {
-                        self.symbols.everything_used = true;
-                        self.later(experiment.name.span, "a second experiment in a file");
-                    }
-                    None if item.unreliable => found = Some((item.span, None)),
-                    None => {
-                        let checked = self.experiment(experiment, &file.doc);
-                        found = Some((item.span, checked));
-                    }
-                },
-                ItemKind::Import { path, .. } => self.later(path.span, "`import`"),
-                ItemKind::Matrix(matrix) => self.later(matrix.name.span, "`matrix`"),
+                ItemKind::Experiment(_) if item.unreliable => found.push(None),
+                ItemKind::Experiment(experiment) => {
+                    self.rules.clear();
+                    found.push(self.experiment(experiment, &file.doc));
+                }
+                ItemKind::Matrix(matrix) => {
+                    self.reference(&matrix.of, Kind::Experiment);
+                    self.uses_of(matrix);
+                }
                 ItemKind::Broken { word, .. } => {
                     broken |= matches!(word, None | Some(ast::ItemWord::Experiment | ast::ItemWord::Import));
                 }
                 _ => {}
             }
         }
-        if found.is_none() {
-            self.symbols.everything_used = true;
-            if !broken {
-                let at = file.items.last().map_or(0, |item| item.span.end as usize);
-                self.error(CheckError::NoExperiment { span: Span::new(at, at) });
-            }
+        // A file of declarations alone is there to be imported.
+        let declares = |item: &ast::Item| !matches!(item.kind, ItemKind::Edition { .. } | ItemKind::Import { .. });
+        if found.is_empty() && !broken && !file.items.iter().any(declares) {
+            let at = file.items.last().map_or(0, |item| item.span.end as usize);
+            self.error(CheckError::NoExperiment { span: Span::new(at, at) });
         }
-        let (_, checked) = found?;
-        if checked.is_none() {
-            // Its schedule was not read to the end: what it would have used is not known.
+        if found.is_empty() || found.iter().any(Option::is_none) {
+            // A schedule was not read to the end: what it would have used is not known.
             self.symbols.everything_used = true;
         }
-        checked
+        found
     }
 
     /// Declarations that nothing names.
@@ -276,6 +307,7 @@ impl Checker<'_> {
         for (name, span, kind) in self.symbols.unused() {
             self.error(CheckError::Unused { span, name, what: kind.word() });
         }
+        self.found.extend(self.symbols.unused_imports().map(Diagnostic::from));
         let oracle = self.unstable.iter().find(|(feature, _)| feature == "oracle").map(|(_, span)| *span);
         if let (Some(span), false) = (oracle, self.symbols.oracle_used) {
             self.error(CheckError::UnusedFeature { span, feature: "oracle".to_owned() });

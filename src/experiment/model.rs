@@ -44,6 +44,32 @@ pub struct Experiment {
     pub report: Vec<ReportItem>,
 }
 
+/// A sweep: one experiment, once for every combination of values that its file does not except.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Matrix {
+    pub name: String,
+    /// The experiment's name.
+    pub of: String,
+    /// Params that it gives values to: nobody else may.
+    pub params: Vec<String>,
+    /// The last axis turns fastest.
+    pub cells: Vec<Cell>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cell {
+    /// One for each axis, in the order of the file.
+    pub settings: Vec<Setting>,
+    pub experiment: Experiment,
+}
+
+/// `lr = 1e-4`, both as written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    pub axis: String,
+    pub value: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dataset {

@@ -14,6 +14,7 @@ use crate::node::template::{Filter, Piece, Template, TemplateMessage};
 use crate::select::TRAJ_COLUMNS;
 use crate::syntax::ast;
 use crate::syntax::similar::similar;
+use crate::syntax::words::Class;
 
 pub struct PromptInfo {
     pub template: Template,
@@ -66,8 +67,6 @@ struct Reading<'p> {
     lost: bool,
 }
 
-const FILTERS: [&str; 5] = ["transcript", "json", "lines", "bullets", "truncate"];
-
 impl Checker<'_> {
     pub(super) fn prompt(&mut self, prompt: &ast::Prompt) -> Option<PromptInfo> {
         let mut reading = Reading {
@@ -88,16 +87,15 @@ impl Checker<'_> {
         }
         let mut messages = Vec::new();
         for message in &prompt.messages {
-            let roles = ["system", "user", "assistant"];
             let role = match message.role.value.as_str() {
                 "system" => Role::System,
                 "user" => Role::User,
                 "assistant" => Role::Assistant,
                 other => {
-                    let near = similar(other, roles);
+                    let near = similar(other, Class::Role.names());
                     let (span, found) = (message.role.span, Some(other.to_owned()));
                     let of = "a message's role".to_owned();
-                    self.error(CheckError::UnknownWord { span, of, found, near, known: roles.to_vec() });
+                    self.error(CheckError::UnknownWord { span, of, found, near, known: Class::Role.names().collect() });
                     reading.broken = true;
                     Role::User
                 }
@@ -132,7 +130,7 @@ impl Checker<'_> {
                 let (span, name) = (ty.name.span, ty.name.path.text());
                 let task = ty.name.path.parts.first().map(|owner| format!("{}.Task", owner.value));
                 let near = similar(&name, ["Trajectory"].into_iter().chain(task.as_deref()));
-                self.error(CheckError::UnknownType { span, name, near, known: &["ENV.Task", "Trajectory"] });
+                self.error(CheckError::UnknownType { span, name, near, known: vec!["ENV.Task", "Trajectory"] });
                 Root::Poisoned
             }
         }
@@ -220,14 +218,9 @@ impl Checker<'_> {
 
     fn filter(&mut self, filter: &ast::Filter, on: &Shape, path: &ast::Path) -> Option<(Filter, Shape)> {
         let name = filter.name.value.as_str();
-        if !FILTERS.contains(&name) {
-            let near = similar(name, FILTERS);
-            self.error(CheckError::UnknownFilter {
-                span: filter.name.span,
-                name: name.to_owned(),
-                near,
-                known: &FILTERS,
-            });
+        if !Class::Filter.has(name) {
+            let near = similar(name, Class::Filter.names());
+            self.error(CheckError::UnknownFilter { span: filter.name.span, name: name.to_owned(), near });
             return None;
         }
         let is_texts = matches!(on, Shape::List(item) if matches!(**item, Shape::Text | Shape::Scalar));
@@ -464,8 +457,9 @@ mod tests {
     use super::*;
     use crate::base::Diagnostic;
     use crate::env::{Field, Visibility};
-    use crate::experiment::World;
-    use crate::syntax;
+    use crate::experiment::link::link;
+    use crate::experiment::{Unreadable, World};
+    use crate::syntax::{self, Source};
     use std::path::Path;
     use std::sync::LazyLock;
 
@@ -485,9 +479,13 @@ mod tests {
     /// The codes of a prompt with this text, read by an agent.
     fn codes(text: &str) -> Vec<&'static str> {
         let file = format!("prompt p(task: test.Task) {{ user \"\"\"{text}\"\"\" }}\nenv test {{}}\n");
-        let (file, diagnostics) = syntax::parse(&file);
+        let (tree, diagnostics) = syntax::parse(&file);
         assert!(diagnostics.is_empty(), "{diagnostics:?}");
-        let mut checker = Checker::new(&file, World { root: Path::new(""), exists: &|_| true });
+        let read = |_: &Path| Err(Unreadable::Missing);
+        let world = World { root: Path::new(""), exists: &|_| true, read: &read };
+        let linked = link(Source { name: "a.agx".to_owned(), text: file }, tree, world);
+        let file = &linked.file;
+        let mut checker = Checker::new(&linked, world);
         let spec = crate::env::EnvSpec { kind: crate::env::EnvKind::Desk, splits: Vec::new(), max_steps: 1 };
         let info = crate::experiment::EnvInfo { spec, schema: schema() };
         checker.envs.push(crate::experiment::Named { name: "test".to_owned(), it: Some(info) });

@@ -416,7 +416,8 @@ impl Checker<'_> {
             }
             ExprKind::Apply(Apply { path, version: None, arguments: None, block: None }) => {
                 let constant = path.single().is_some_and(|name| {
-                    self.locals.contains_key(&name.value) || self.constants.contains_key(&name.value)
+                    let long = self.symbols.long(&name.value, name.span);
+                    self.locals.contains_key(&name.value) || self.constants.contains_key(&long)
                 });
                 // A critic's field wins over a param of the same name: the row is nearer.
                 let field = match (path.single(), table.answer) {

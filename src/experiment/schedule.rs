@@ -15,6 +15,7 @@ use super::{Checker, Slots};
 use crate::base::Span;
 use crate::syntax::ast::{self, Name, Path, Repeat, Slot, StatementKind, VersionKind};
 use crate::syntax::similar::similar;
+use crate::syntax::words::Class;
 use std::collections::BTreeMap;
 
 /// What a `let` of the schedule has named.
@@ -92,6 +93,10 @@ impl Checker<'_> {
         let mut flow = Flow::default();
         for statements in &experiment.schedules {
             survey(statements, &mut flow);
+        }
+        for (slot, prompt) in &mut flow.prompts {
+            *slot = self.symbols.long(slot, prompt.span);
+            prompt.value = self.symbols.long(&prompt.value, prompt.span);
         }
         if let [_, second, ..] = experiment.schedules.as_slice() {
             let first = experiment.schedules[0].span;
@@ -312,7 +317,7 @@ impl Checker<'_> {
                     None
                 }
                 (other, _) => {
-                    let near = similar(other, ["prev", "start", "last", "best"]);
+                    let near = similar(other, Class::Version.names().filter(|word| *word != "all"));
                     let help = crate::syntax::similar::did_you_mean(&near).unwrap_or_else(|| {
                         "versions are `@0`, `@prev`, `@start`, `@last` and `@best(metric)`".to_owned()
                     });

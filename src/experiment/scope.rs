@@ -1,11 +1,15 @@
 //! Turns declarations into one table of names: what each is, and whether something names it.
 //!
 //! # Invariants
-//! One namespace: a name means one thing in a file. A broken declaration is in the table too, poisoned.
+//! One namespace a file: a name means one thing in it. A broken declaration is in the table too, poisoned. Within an imported
+//! file its names are written short and known by their long names (see [`link`](super::link)): which file a name is of
+//! is said by its place.
 
 use super::error::CheckError;
+use super::link::{Linked, Scope};
+use super::link_error::LinkError;
 use crate::base::Span;
-use crate::syntax::ast::{Declared, File, Imported, ItemKind, ItemWord, Name};
+use crate::syntax::ast::{Declared, ItemKind, ItemWord, Name};
 use crate::syntax::similar::similar;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,7 +85,11 @@ struct Symbol {
 
 #[derive(Debug, Default)]
 pub struct Symbols {
+    /// By their long names.
     table: BTreeMap<String, Symbol>,
+    scopes: Vec<Scope>,
+    /// Prefixes of files that could not be read.
+    lost: BTreeSet<String>,
     /// A declaration of this kind lost its name: a name nobody declared may be it.
     nameless: BTreeSet<Kind>,
     anything_nameless: bool,
@@ -92,19 +100,17 @@ pub struct Symbols {
 }
 
 impl Symbols {
-    pub fn of(file: &File) -> Self {
-        let mut symbols = Self { anything_nameless: file.cut, ..Self::default() };
+    pub fn of(linked: &Linked) -> Self {
+        let file = &linked.file;
+        let (scopes, lost) = (linked.scopes.clone(), linked.lost.clone());
+        let mut symbols = Self { anything_nameless: file.cut, scopes, lost, ..Self::default() };
+        for name in &linked.poisoned {
+            symbols.add(&Name::new(name.clone(), Span::default()), None, 0);
+        }
         let mut counts: BTreeMap<Kind, usize> = BTreeMap::new();
         for item in &file.items {
             let (kind, name) = match &item.kind {
-                ItemKind::Edition { .. } => continue,
-                ItemKind::Import { names, .. } => {
-                    match names {
-                        Imported::As(name) => symbols.add(name, Some(Kind::Module), 0),
-                        Imported::Names(names) => names.iter().for_each(|name| symbols.add(name, None, 0)),
-                    }
-                    continue;
-                }
+                ItemKind::Edition { .. } | ItemKind::Import { .. } => continue,
                 ItemKind::Broken { declares, word } => {
                     for (_, name) in declares {
                         symbols.add(name, None, 0);
@@ -136,7 +142,62 @@ impl Symbols {
             symbols.add(name, Some(kind), *count);
             *count += 1;
         }
+        for (alias, import) in &linked.scopes[0].aliases {
+            let symbol = Symbol { kind: Some(Kind::Module), id: 0, span: import.span, used: false };
+            symbols.table.entry(alias.clone()).or_insert(symbol);
+        }
         symbols
+    }
+
+    fn scope(&self, span: Span) -> usize {
+        self.scopes.partition_point(|scope| scope.base <= span.start) - 1
+    }
+
+    /// The long name of what `name` means where it stands.
+    pub fn long(&mut self, name: &str, span: Span) -> String {
+        let at = self.scope(span);
+        let scope = &mut self.scopes[at];
+        if let Some(import) = scope.imported.get_mut(name) {
+            import.used = true;
+            return import.called.clone();
+        }
+        if scope.prefix.is_empty() || name.contains('.') { name.to_owned() } else { format!("{}.{name}", scope.prefix) }
+    }
+
+    /// How the file that `span` is in writes a long name; `None` if it cannot.
+    pub fn short<'n>(&self, long: &'n str, span: Span) -> Option<&'n str> {
+        let prefix = &self.scopes[self.scope(span)].prefix;
+        if prefix.is_empty() { Some(long) } else { long.strip_prefix(prefix.as_str())?.strip_prefix('.') }
+    }
+
+    /// Where the relative paths of a file begin, from the directory of the root.
+    pub fn directory(&self, span: Span) -> &std::path::Path {
+        &self.scopes[self.scope(span)].directory
+    }
+
+    /// In the file that is run a name may be an imported one.
+    fn key<'n>(&'n self, name: &'n str) -> &'n str {
+        self.scopes[0].imported.get(name).map_or(name, |import| import.called.as_str())
+    }
+
+    fn get(&self, name: &str) -> Option<&Symbol> {
+        self.table.get(self.key(name))
+    }
+
+    fn get_mut(&mut self, name: &str) -> Option<&mut Symbol> {
+        match self.scopes[0].imported.get_mut(name) {
+            Some(import) => {
+                import.used = true;
+                self.table.get_mut(&import.called)
+            }
+            None => self.table.get_mut(name),
+        }
+    }
+
+    /// Whether a long name is of a file that could not be read.
+    fn is_lost(&self, name: &str) -> bool {
+        let owners = name.match_indices('.').map(|(at, _)| &name[..at]);
+        !self.lost.is_empty() && owners.into_iter().any(|owner| self.lost.contains(owner))
     }
 
     fn add(&mut self, name: &Name, kind: Option<Kind>, id: usize) {
@@ -153,7 +214,8 @@ impl Symbols {
 
     /// The id of `name` as a `kind`. `Ok(None)`: it is poisoned.
     pub fn reference(&mut self, name: &Name, kind: Kind) -> Result<Option<usize>, CheckError> {
-        if let Some(symbol) = self.table.get_mut(&name.value) {
+        let long = self.long(&name.value, name.span);
+        if let Some(symbol) = self.table.get_mut(&long) {
             symbol.used = true;
             return match symbol.kind {
                 Some(found) if found == kind => Ok(Some(symbol.id)),
@@ -170,31 +232,53 @@ impl Symbols {
                 }
             };
         }
-        if self.anything_nameless || self.nameless.contains(&kind) {
+        if self.anything_nameless || self.nameless.contains(&kind) || self.is_lost(&long) {
             return Ok(None);
         }
+        Err(self.unknown(name, &long, kind))
+    }
+
+    /// What is written is declared nowhere; of `critics.gradr` it is the last word that is wrong.
+    fn unknown(&mut self, name: &Name, long: &str, kind: Kind) -> CheckError {
+        let is_file = |owner: &str| self.scopes.iter().any(|scope| !owner.is_empty() && scope.prefix == owner);
+        let (owner, word, span) = match name.value.rsplit_once('.').filter(|(owner, _)| is_file(owner)) {
+            Some((owner, word)) => (Some(owner), word, Span { start: name.span.end - word.len() as u32, ..name.span }),
+            None => (None, name.value.as_str(), name.span),
+        };
+        let before = &long[..long.len() - word.len()];
         self.misses += 1;
-        let names = if self.misses > MOST_MISSES { Vec::new() } else { self.names(kind).collect() };
-        let near = similar(&name.value, names);
+        let known: Vec<&str> = match self.misses > MOST_MISSES {
+            true => Vec::new(),
+            false => self.names(kind).filter_map(|known| known.strip_prefix(before)).collect(),
+        };
+        let near = similar(word, known);
+        let what = match owner {
+            Some(owner) => format!("{} of `{}`", kind.word(), self.short(owner, name.span).unwrap_or(owner)),
+            None => kind.word().to_owned(),
+        };
         // What may have been meant is not unused.
         for near in &near {
-            if let Some(symbol) = self.table.get_mut(near) {
+            if let Some(symbol) = self.table.get_mut(&format!("{before}{near}")) {
                 symbol.used = true;
             }
         }
-        Err(CheckError::Unknown { span: name.span, name: name.value.clone(), what: kind.word().to_owned(), near })
+        CheckError::Unknown { span, name: word.to_owned(), what, near }
     }
 
     pub fn names(&self, kind: Kind) -> impl Iterator<Item = &str> {
         self.table.iter().filter(move |(_, symbol)| symbol.kind == Some(kind)).map(|(name, _)| name.as_str())
     }
 
+    /// `None` as its kind: poisoned.
     pub fn find(&self, name: &str) -> Option<(Option<Kind>, Span)> {
-        self.table.get(name).map(|symbol| (symbol.kind, symbol.span))
+        match self.get(name) {
+            Some(symbol) => Some((symbol.kind, symbol.span)),
+            None => self.is_lost(self.key(name)).then_some((None, Span::default())),
+        }
     }
 
     pub fn mark(&mut self, name: &str) {
-        if let Some(symbol) = self.table.get_mut(name) {
+        if let Some(symbol) = self.get_mut(name) {
             symbol.used = true;
         }
     }
@@ -204,18 +288,27 @@ impl Symbols {
     }
 
     pub fn is_used(&self, name: &str) -> bool {
-        self.table.get(name).is_some_and(|symbol| symbol.used)
+        self.get(name).is_some_and(|symbol| symbol.used)
     }
 
     pub fn is_poisoned(&self, name: &str) -> bool {
-        self.table.get(name).is_some_and(|symbol| symbol.kind.is_none())
+        self.find(name).is_some_and(|(kind, _)| kind.is_none())
     }
 
+    /// Of the file that is run: what an imported file has beyond that serves others.
     pub fn unused(&self) -> Vec<(String, Span, Kind)> {
         let entry = |(name, symbol): (&String, &Symbol)| {
             let kind = symbol.kind.filter(|kind| !matches!(kind, Kind::Experiment | Kind::Matrix | Kind::Module))?;
-            (!symbol.used && !name.starts_with('_')).then(|| (name.clone(), symbol.span, kind))
+            let own = self.scope(symbol.span) == 0;
+            (own && !symbol.used && !name.starts_with('_')).then(|| (name.clone(), symbol.span, kind))
         };
         self.table.iter().filter_map(entry).collect()
+    }
+
+    /// Imports that their file does not use.
+    pub fn unused_imports(&self) -> impl Iterator<Item = LinkError> {
+        let imports = self.scopes.iter().flat_map(|scope| scope.aliases.iter().chain(&scope.imported));
+        let unused = imports.filter(|(_, import)| !import.used);
+        unused.map(|(name, import)| LinkError::Unused { span: import.span, name: name.clone() })
     }
 }

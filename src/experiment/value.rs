@@ -1,11 +1,12 @@
 //! Turns literals, params and constants into values with a type and a unit, and values into what a field asks for.
 
-use super::Checker;
 use super::error::CheckError;
 use super::scope::Kind;
+use super::{Checker, Given};
 use crate::base::Span;
 use crate::syntax::ast::{self, Apply, Expr, ExprKind, File, ItemKind, Operator, Quantity, Type};
 use crate::syntax::similar::similar;
+use crate::syntax::words::Class;
 use std::ops::RangeInclusive;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -58,9 +59,6 @@ impl Value {
     }
 }
 
-/// The types a param may have.
-const TYPES: [&str; 9] = ["int", "float", "ratio", "text", "bool", "tokens", "duration", "money", "memory"];
-
 /// `let`s that wait for each other; deeper is not readable, and the stack ends somewhere.
 const MOST_WAITING: usize = 100;
 
@@ -68,12 +66,12 @@ const MOST_WAITING: usize = 100;
 const MOST: f64 = 9_007_199_254_740_992.0;
 
 impl Checker<'_> {
-    pub(super) fn params(&mut self, file: &File, overrides: &[(String, String)]) {
+    pub(super) fn params(&mut self, file: &File, given: &[Given]) {
         let mut last: Vec<&str> = Vec::new();
         for item in &file.items {
             if let ItemKind::Param { name, ty, default } = &item.kind {
                 last.push(&name.value);
-                let value = if item.unreliable { None } else { self.param(name, ty, default, overrides) };
+                let value = if item.unreliable { None } else { self.param(name, ty, default, given) };
                 self.constants.insert(name.value.clone(), value);
             }
         }
@@ -91,20 +89,22 @@ impl Checker<'_> {
             self.constants.insert(name, value);
         }
         let place = file.items.first().map_or(Span::default(), |item| item.span);
-        for (name, _) in overrides {
-            if !last.contains(&name.as_str()) && !self.symbols.is_poisoned(name) {
-                let near = similar(name, last.iter().copied());
+        for given in given {
+            if !last.contains(&given.name.as_str()) && !self.symbols.is_poisoned(&given.name) {
+                let near = similar(&given.name, last.iter().copied());
                 let known = last.iter().map(|name| (*name).to_owned()).collect();
-                self.error(CheckError::SetUnknown { span: place, name: name.clone(), near, known });
+                let (name, origin) = (given.name.clone(), given.origin.clone());
+                self.error(CheckError::SetUnknown { span: place, name, origin, near, known });
             }
         }
     }
 
-    fn param(&mut self, name: &ast::Name, ty: &Type, default: &Expr, overrides: &[(String, String)]) -> Option<Value> {
+    fn param(&mut self, name: &ast::Name, ty: &Type, default: &Expr, given: &[Given]) -> Option<Value> {
         let kind = ty.name.path.text();
-        if ty.name.of.is_some() || ty.name.optional || !TYPES.contains(&kind.as_str()) {
-            let near = similar(&kind, TYPES);
-            self.error(CheckError::UnknownType { span: ty.name.span, name: kind, near, known: &TYPES });
+        if ty.name.of.is_some() || ty.name.optional || !Class::Type.has(&kind) {
+            let near = similar(&kind, Class::Type.names());
+            let known = Class::Type.names().collect();
+            self.error(CheckError::UnknownType { span: ty.name.span, name: kind, near, known });
             return None;
         }
         let range = match &ty.within {
@@ -141,9 +141,12 @@ impl Checker<'_> {
                 return None;
             }
         };
-        let Some((_, given)) = overrides.iter().rev().find(|(set, _)| *set == name.value) else { return Some(value) };
-        let refuse =
-            |why: String| CheckError::SetValue { span: name.span, name: name.value.clone(), given: given.clone(), why };
+        let Some(outside) = given.iter().rev().find(|given| given.name == name.value) else { return Some(value) };
+        let given = &outside.value;
+        let refuse = |why: String| {
+            let (name, span, origin) = (name.value.clone(), name.span, outside.origin.clone());
+            CheckError::SetValue { span, name, origin, given: given.clone(), why }
+        };
         let text = if kind == "text" && !given.starts_with('"') { format!("{given:?}") } else { given.clone() };
         let Some(expr) = crate::syntax::value(&text) else {
             self.error(refuse(format!("cannot be read as {}", wanted(&kind))));
@@ -264,6 +267,11 @@ impl Checker<'_> {
         })
     }
 
+    pub(super) fn is_constant(&mut self, path: &ast::Path) -> bool {
+        let name = self.symbols.long(&path.text(), path.span);
+        self.constants.contains_key(&name)
+    }
+
     /// A param, a `let`, an argument, or `min` and `max` of such.
     fn constant(&mut self, apply: &Apply, span: Span) -> Option<Value> {
         if apply.version.is_some() || apply.block.is_some() {
@@ -294,9 +302,9 @@ impl Checker<'_> {
                 }
             };
         }
-        if !self.locals.contains_key(&text)
-            && let Some(expr) = self.pending.remove(&text)
-        {
+        let local = self.locals.contains_key(&text);
+        let text = if local { text } else { self.symbols.long(&text, span) };
+        if !local && let Some(expr) = self.pending.remove(&text) {
             self.symbols.mark(&text);
             self.waiting += 1;
             let value = if self.waiting > MOST_WAITING {
@@ -328,9 +336,15 @@ impl Checker<'_> {
             }
             None if self.symbols.may_be_lost(Kind::Param) || self.symbols.may_be_lost(Kind::Constant) => None,
             None => {
-                let names: Vec<String> = self.constants.keys().cloned().collect();
+                let short = |name| self.symbols.short(name, span);
+                let names: Vec<String> =
+                    self.constants.keys().filter_map(|name| short(name)).map(str::to_owned).collect();
+                let text = short(&text).unwrap_or(&text).to_owned();
                 let near = similar(&text, names.iter().map(String::as_str));
-                near.iter().for_each(|name| self.symbols.mark(name));
+                for name in &near {
+                    let name = self.symbols.long(name, span);
+                    self.symbols.mark(&name);
+                }
                 self.error(CheckError::Unknown { span, name: text, what: "param or constant".to_owned(), near });
                 None
             }

@@ -1,7 +1,8 @@
 //! Turns what a run said into what a person reads.
 //!
 //! [`Report::fold`] makes one [`Report`] of the events; [`human`], [`markdown`], [`html`] and [`Report::json`] show it.
-//! [`figures`] finds curves, funnels and confusions in it; [`live`] is the fold of the live view.
+//! [`figures`] finds curves, funnels and confusions in it; [`live`] is the fold of the live view,
+//! [`sweep`] sets the runs of a matrix beside each other.
 //!
 //! # Invariants
 //! Nothing here prints, reads a file, the environment or a clock; times are handed in.
@@ -16,6 +17,7 @@ pub mod human;
 pub mod markdown;
 pub mod html;
 pub mod live;
+pub mod sweep;
 
 use crate::base::Digest;
 use crate::run::{ItemCounts, ItemOutcome, Metric, NodeInfo, NodeStatus, PauseReason, RunEvent, RunLabel};

@@ -1,8 +1,8 @@
 //! A run's own directory, `.agx/runs/<id>/`: what it was started from, its journal, its lock.
 //!
 //! ```text
-//! source/<file>.agx      the file as it was
-//! source/overrides.json  what `--set` said
+//! source/<file>.agx      the file as it was, and what it imports at its path
+//! source/overrides.json  what `--set` and `--params` said
 //! source/experiment.json what the checker made of both: what `resume` goes on from
 //! plan.json              every step with its key
 //! journal.jsonl          what happened
@@ -54,6 +54,12 @@ impl RunDirectory {
         let source = path.join("source");
         let name = Path::new(subject.file_name).file_name().unwrap_or("source.agx".as_ref());
         write(&source.join(name), subject.source.as_bytes())?;
+        for (path, text) in subject.imports {
+            let path = source.join(path);
+            let directory = path.parent().unwrap_or(&source);
+            std::fs::create_dir_all(directory).map_err(|problem| RunError::file(directory, problem))?;
+            write(&path, text.as_bytes())?;
+        }
         let pretty = |value: &serde_json::Value| serde_json::to_string_pretty(value).expect("plain data");
         write(&source.join("overrides.json"), pretty(&serde_json::json!(subject.overrides)).as_bytes())?;
         let mut experiment = subject.experiment.clone();

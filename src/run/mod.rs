@@ -119,7 +119,9 @@ pub struct RunOptions {
 pub struct Subject<'a> {
     pub file_name: &'a str,
     pub source: &'a str,
-    /// Values of `--set`, by the param's name.
+    /// The files that it imports, by their paths from its directory.
+    pub imports: &'a [(PathBuf, &'a str)],
+    /// Values from outside the file: of params, and of a cell's axes.
     pub overrides: &'a BTreeMap<String, Value>,
     pub experiment: &'a Experiment,
 }

@@ -5,6 +5,7 @@
 //! that nothing which uses them is blamed. No node holds source text that a later floor must parse again.
 
 use crate::base::{Span, Spanned};
+use crate::syntax::words::Class;
 
 pub type Name = Spanned<String>;
 
@@ -117,28 +118,29 @@ pub enum ItemWord {
 }
 
 impl ItemWord {
-    pub const ALL: [(Self, &'static str); 13] = [
-        (Self::Agx, "agx"),
-        (Self::Import, "import"),
-        (Self::Param, "param"),
-        (Self::Let, "let"),
-        (Self::Env, "env"),
-        (Self::Dataset, "dataset"),
-        (Self::Model, "model"),
-        (Self::Prompt, "prompt"),
-        (Self::Critic, "critic"),
-        (Self::Rule, "rule"),
-        (Self::Trainer, "trainer"),
-        (Self::Experiment, "experiment"),
-        (Self::Matrix, "matrix"),
+    /// In the order of [`Class::Item`].
+    pub const ALL: [Self; 13] = [
+        Self::Agx,
+        Self::Import,
+        Self::Param,
+        Self::Let,
+        Self::Env,
+        Self::Dataset,
+        Self::Model,
+        Self::Prompt,
+        Self::Critic,
+        Self::Rule,
+        Self::Trainer,
+        Self::Experiment,
+        Self::Matrix,
     ];
 
     pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|(_, name)| *name == word).map(|(item, _)| item)
+        Self::ALL.into_iter().find(|item| item.as_str() == word)
     }
 
     pub fn as_str(self) -> &'static str {
-        Self::ALL[self as usize].1
+        Class::Item.words()[self as usize].text
     }
 }
 
@@ -575,4 +577,18 @@ pub enum MatrixPart {
     Zip(Vec<(Path, Expr)>),
     /// `except { path = value, … }`
     Except(Block),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_item_has_its_own_word() {
+        assert_eq!(ItemWord::ALL.len(), Class::Item.words().len());
+        for item in ItemWord::ALL {
+            assert_eq!(format!("{item:?}").to_lowercase(), item.as_str());
+            assert_eq!(ItemWord::from_word(item.as_str()), Some(item));
+        }
+    }
 }

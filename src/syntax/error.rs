@@ -2,6 +2,7 @@
 
 use crate::base::{Diagnostic, Span};
 use crate::syntax::similar::{did_you_mean, join};
+use crate::syntax::words::Class;
 
 #[derive(Clone, Debug)]
 pub enum SyntaxError {
@@ -25,7 +26,7 @@ pub enum SyntaxError {
     UnknownStage { span: Span, word: String, near: Vec<String> },
     Twice { span: Span, first: Span, what: &'static str },
     NameCase { span: Span, name: String },
-    UnknownUnit { span: Span, unit: String, near: Vec<String> },
+    UnknownUnit { span: Span, class: Class, unit: String, near: Vec<String> },
     LeftOfMargin { span: Span, margin: usize, quotes: Span },
     NoEnd { span: Span, what: &'static str },
     EndWithout { span: Span },
@@ -97,6 +98,11 @@ fn alternatives(expected: &[&str]) -> String {
         [one] => (*one).to_owned(),
         [rest @ .., last] => format!("{} or {last}", rest.join(", ")),
     }
+}
+
+/// Every word of a class, of which one is due.
+fn any(class: Class) -> String {
+    join(&class.names().collect::<Vec<_>>(), "or")
 }
 
 fn near_or(diagnostic: Diagnostic, span: Span, near: &[String], otherwise: &str) -> Diagnostic {
@@ -207,19 +213,16 @@ impl From<SyntaxError> for Diagnostic {
             }
             SyntaxError::UnknownItem { word, near, .. } => {
                 let diagnostic = Diagnostic::error("E0111", format!("no item begins with `{word}`"), span, "unknown");
-                let all: Vec<&str> = crate::syntax::ast::ItemWord::ALL.iter().map(|(_, word)| *word).collect();
-                near_or(diagnostic, span, &near, &format!("an item begins with {}", join(&all, "or")))
+                near_or(diagnostic, span, &near, &format!("an item begins with {}", any(Class::Item)))
             }
             SyntaxError::UnknownStatement { word, near, .. } => {
                 let diagnostic =
                     Diagnostic::error("E0112", format!("no statement begins with `{word}`"), span, "unknown");
-                let all = join(crate::syntax::codes::STATEMENTS, "or");
-                near_or(diagnostic, span, &near, &format!("a statement begins with {all}"))
+                near_or(diagnostic, span, &near, &format!("a statement begins with {}", any(Class::Statement)))
             }
             SyntaxError::UnknownStage { word, near, .. } => {
                 let diagnostic = Diagnostic::error("E0113", format!("`{word}` is no stage of a rule"), span, "unknown");
-                let all = join(crate::syntax::codes::STAGES, "or");
-                near_or(diagnostic, span, &near, &format!("a stage begins with {all}"))
+                near_or(diagnostic, span, &near, &format!("a stage begins with {}", any(Class::Stage)))
             }
             SyntaxError::Twice { first, what, .. } => {
                 Diagnostic::error("E0114", format!("{what} is given twice"), span, "again here")
@@ -230,9 +233,10 @@ impl From<SyntaxError> for Diagnostic {
                 Diagnostic::error("E0115", format!("`{name}` is not in lower case"), span, "declared here")
                     .help(format!("names are `[a-z_][a-z0-9_]*`: write `{lower}`"))
             }
-            SyntaxError::UnknownUnit { unit, near, .. } => {
+            SyntaxError::UnknownUnit { class, unit, near, .. } => {
                 let diagnostic = Diagnostic::error("E0301", format!("`{unit}` is no unit"), span, "unknown");
-                near_or(diagnostic, span, &near, "units are tokens, ms, s, min, h, USD, KiB, MiB and GiB")
+                let place = if class == Class::Period { "after `per` stands" } else { "a unit is" };
+                near_or(diagnostic, span, &near, &format!("{place} {}", any(class)))
             }
             SyntaxError::LeftOfMargin { margin, quotes, .. } => Diagnostic::error(
                 "E0401",

@@ -2,7 +2,8 @@
 //!
 //! [`Source`] takes bytes in at the door; [`scan`] walks once over the text for what must not wait for a grammar (brackets,
 //! strings, tabs, depth); the grammar (`grammar/agx.pest`) gives pairs that recover where they can; [`build`] makes the
-//! tree. [`similar`] is the did-you-mean of this floor and the next.
+//! tree. [`SourceMap`] holds the files of one check in one address space of places, [`walk`] visits every place of a tree;
+//! [`words`] is the table of the language's words; [`similar`] is the did-you-mean of this floor and the next.
 //!
 //! # Invariants
 //! Nothing here reads a file, knows an environment or resolves a name. No text makes it panic, hang or overflow the stack:
@@ -16,9 +17,11 @@ mod grammar;
 mod scan;
 pub mod similar;
 mod source;
+pub mod walk;
+pub mod words;
 
 pub use ast::File;
-pub use source::{MAX_BYTES, Source};
+pub use source::{MAX_BYTES, Source, SourceMap};
 
 use crate::base::Diagnostic;
 
@@ -34,6 +37,13 @@ pub fn parse(text: &str) -> (File, Vec<Diagnostic>) {
     errors.sort_by_key(|error| error.span());
     file.sound = errors.is_empty();
     (file, errors.into_iter().map(Into::into).collect())
+}
+
+/// As [`parse`], for a text that lies at `base` in an address space of several.
+pub fn parse_at(text: &str, base: u32) -> (File, Vec<Diagnostic>) {
+    let (mut file, diagnostics) = parse(text);
+    walk::shift(&mut file, base);
+    (file, diagnostics.into_iter().map(|diagnostic| diagnostic.shifted(base)).collect())
 }
 
 /// One value alone: what the command line sets a param to.

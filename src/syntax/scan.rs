@@ -7,6 +7,7 @@
 use crate::base::Span;
 use crate::syntax::ast::{Comment, CommentKind};
 use crate::syntax::error::SyntaxError;
+use crate::syntax::words::Class;
 use std::collections::BTreeSet;
 
 /// Brackets within brackets: far above any real file, far below what the stack holds.
@@ -398,11 +399,10 @@ fn opens_item(text: &str) -> bool {
     let (first, second) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
     let named = second.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     match first {
-        "env" | "dataset" | "model" | "prompt" | "critic" | "rule" | "trainer" | "experiment" | "param" | "matrix" => {
-            named
-        }
         "import" => second.starts_with('"'),
         "agx" => second.starts_with(|c: char| c.is_ascii_digit()),
-        _ => false,
+        // A schedule has lets of its own.
+        "let" => false,
+        first => Class::Item.has(first) && named,
     }
 }

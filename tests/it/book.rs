@@ -4,8 +4,8 @@
 //! [`REST`]; `fails=E0202` names the codes that the block's own lines give, in order, joined by `+`.
 
 use agx::cli::args::Cli;
-use agx::experiment::{World, check};
-use agx::syntax::parse;
+use agx::experiment::{Unreadable, World, check};
+use agx::syntax::Source;
 use clap::Parser;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -146,11 +146,13 @@ fn every_block_gives_the_diagnostics_it_claims() {
     let mut problems = Vec::new();
     for block in &blocks {
         let (text, own) = block.file_text();
-        let (file, mut diagnostics) = parse(&text);
-        let world = World { root: Path::new("experiments"), exists: &|_| true };
-        let (_, found) = check(&file, &[], world);
-        diagnostics.extend(found);
-        diagnostics.sort_by_key(agx::base::Diagnostic::primary);
+        // What a block imports is one of the samples.
+        let read = |path: &Path| {
+            let name = path.file_name().unwrap_or_default();
+            std::fs::read(root().join("tests/it/samples/lib").join(name)).map_err(|_| Unreadable::Missing)
+        };
+        let world = World { root: Path::new("experiments"), exists: &|_| true, read: &read };
+        let diagnostics = check(Source { name: "book.agx".to_owned(), text }, &[], world).diagnostics;
         let inside = |at: usize| own.contains(&at);
         let codes: Vec<&str> =
             diagnostics.iter().filter(|it| inside(it.primary().start as usize)).map(|it| it.code).collect();

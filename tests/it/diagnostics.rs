@@ -4,21 +4,25 @@
 //! line `//~ --set name=value` is the command line's part.
 
 use agx::base::{Diagnostic, Severity};
-use agx::experiment::{self, World, codes};
-use agx::syntax::{self, Source};
+use agx::experiment::{self, Checked, Given, Origin, Unreadable, World, codes};
+use agx::syntax::{self, Source, SourceMap};
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Codes that only a file's bytes, its length or the file system can give; tests here, of `syntax::source` and of `cli` have
 /// them.
-const OF_BYTES: [&str; 6] = ["E0001", "E0002", "E0003", "E0004", "E0005", "E0116"];
+const OF_BYTES: [&str; 7] = ["E0001", "E0002", "E0003", "E0004", "E0005", "E0017", "E0116"];
 
 /// Codes that no built-in environment can give yet: nothing of the desk is optional.
 const OF_SCHEMAS: [&str; 1] = ["E0409"];
 
 fn files() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/diagnostics");
+    files_in("tests/it/diagnostics")
+}
+
+fn files_in(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let entries = std::fs::read_dir(folder).expect("the folder of bad files");
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a file").path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "agx"));
@@ -26,22 +30,31 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
-fn diagnose(text: &str) -> Vec<Diagnostic> {
-    let (file, mut diagnostics) = syntax::parse(text);
+/// Imported files lie in `diagnostics/lib`.
+fn check(name: &str, text: &str) -> Checked {
     let set = text.lines().next().and_then(|line| line.strip_prefix("//~ --set "));
-    let set: Vec<(String, String)> = set
+    let given: Vec<Given> = set
         .into_iter()
         .flat_map(|sets| sets.split(" --set "))
         .filter_map(|set| set.split_once('='))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .map(|(name, value)| Given { name: name.to_owned(), value: value.to_owned(), origin: Origin::Set })
         .collect();
-    let world = World { root: Path::new("project"), exists: &|path| !path.to_string_lossy().contains("missing") };
-    let (experiment, found) = experiment::check(&file, &set, world);
-    diagnostics.extend(found);
-    diagnostics.sort_by_key(|diagnostic| diagnostic.primary());
-    let sound = !diagnostics.iter().any(Diagnostic::is_error);
-    assert_eq!(experiment.is_some(), sound, "an experiment if and only if there is no error");
-    diagnostics
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/diagnostics");
+    let read = |path: &Path| {
+        let path = folder.join(path.strip_prefix("project").expect("below the root"));
+        std::fs::read(path).map_err(|_| Unreadable::Missing)
+    };
+    let exists = |path: &Path| !path.to_string_lossy().contains("missing");
+    let world = World { root: Path::new("project"), exists: &exists, read: &read };
+    let source = Source { name: format!("{name}.agx"), text: text.to_owned() };
+    let checked = experiment::check(source, &given, world);
+    let broken = checked.diagnostics.iter().any(Diagnostic::is_error);
+    assert!(!broken || checked.experiments.is_empty(), "no experiment of a file with an error");
+    checked
+}
+
+fn diagnose(text: &str) -> Vec<Diagnostic> {
+    check("a", text).diagnostics
 }
 
 /// (line, code) of what a file says it has.
@@ -66,17 +79,22 @@ fn every_planted_mistake_is_one_diagnostic() {
     let mut wrong = String::new();
     for path in files() {
         let text = std::fs::read_to_string(&path).expect("text");
-        let diagnostics = diagnose(&text);
-        let mut found: Vec<(usize, String)> = diagnostics
-            .iter()
-            .map(|diagnostic| (line_of(&text, diagnostic.primary().start as usize), diagnostic.code.to_owned()))
-            .collect();
-        found.sort();
-        let planted = planted(&text);
         let name = path.file_stem().expect("a name").to_string_lossy();
+        let Checked { sources, diagnostics, .. } = check(&name, &text);
+        let place = |diagnostic: &Diagnostic| {
+            let (source, span) = sources.locate(diagnostic.primary());
+            (source.name.clone(), line_of(&source.text, span.start as usize), diagnostic.code.to_owned())
+        };
+        let mut found: Vec<_> = diagnostics.iter().map(place).collect();
+        found.sort();
+        let of = |source: &Source| {
+            planted(&source.text).into_iter().map(|(line, code)| (source.name.clone(), line, code)).collect::<Vec<_>>()
+        };
+        let mut planted: Vec<_> = sources.iter().flat_map(of).collect();
+        planted.sort();
         assert!(!planted.is_empty(), "{name} plants nothing");
         if found != planted {
-            let drawn: String = diagnostics.iter().map(|diagnostic| draw(&name, &text, diagnostic)).collect();
+            let drawn: String = diagnostics.iter().map(|diagnostic| draw(&sources, diagnostic)).collect();
             wrong += &format!("── {name}\nplanted {planted:?}\nfound   {found:?}\n{drawn}\n");
         }
     }
@@ -88,7 +106,8 @@ fn every_message_reads_well() {
     for path in files() {
         let text = std::fs::read_to_string(&path).expect("text");
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-        let drawn: String = diagnose(&text).iter().map(|diagnostic| draw(&name, &text, diagnostic)).collect();
+        let Checked { sources, diagnostics, .. } = check(&name, &text);
+        let drawn: String = diagnostics.iter().map(|diagnostic| draw(&sources, diagnostic)).collect();
         let mut settings = insta::Settings::clone_current();
         settings.set_snapshot_path("diagnostics/snapshots");
         settings.set_prepend_module_to_snapshot(false);
@@ -101,7 +120,8 @@ fn every_message_reads_well() {
 fn every_code_is_planted_somewhere_and_explained() {
     let planted: BTreeSet<String> = files()
         .iter()
-        .flat_map(|path| planted(&std::fs::read_to_string(path).expect("text")))
+        .chain(&files_in("tests/it/diagnostics/lib"))
+        .flat_map(|path| planted(&String::from_utf8_lossy(&std::fs::read(path).expect("a file"))))
         .map(|(_, code)| code)
         .collect();
     let known: BTreeSet<String> = codes::all().map(|explanation| explanation.code.to_owned()).collect();
@@ -120,7 +140,8 @@ fn every_code_is_planted_somewhere_and_explained() {
 fn edits_mend_what_they_promise() {
     for path in files() {
         let text = std::fs::read_to_string(&path).expect("text");
-        for diagnostic in diagnose(&text).iter().filter(|diagnostic| !diagnostic.edits.is_empty()) {
+        let is_here = |diagnostic: &&Diagnostic| (diagnostic.primary().start as usize) <= text.len();
+        for diagnostic in diagnose(&text).iter().filter(is_here).filter(|it| !it.edits.is_empty()) {
             let mut mended = text.clone();
             let mut edits = diagnostic.edits.clone();
             edits.sort_by_key(|edit| std::cmp::Reverse(edit.span));
@@ -134,10 +155,13 @@ fn edits_mend_what_they_promise() {
     }
 }
 
-fn draw(name: &str, text: &str, diagnostic: &Diagnostic) -> String {
-    let labels = diagnostic.labels.iter().enumerate().map(|(index, label)| {
-        let place = (label.span.start as usize, label.span.len());
-        let words = Some(label.text.clone());
+fn draw(sources: &SourceMap, diagnostic: &Diagnostic) -> String {
+    let (source, _) = sources.locate(diagnostic.primary());
+    let (here, elsewhere): (Vec<_>, Vec<_>) =
+        diagnostic.labels.iter().partition(|label| sources.locate(label.span).0 == source);
+    let labels = here.iter().enumerate().map(|(index, label)| {
+        let span = sources.locate(label.span).1;
+        let (place, words) = ((span.start as usize, span.len()), Some(label.text.clone()));
         if index == 0 {
             LabeledSpan::new_primary_with_span(words, place)
         } else {
@@ -154,16 +178,23 @@ fn draw(name: &str, text: &str, diagnostic: &Diagnostic) -> String {
     if let Some(help) = &diagnostic.help {
         shown = shown.with_help(help.clone());
     }
-    let report = miette::Report::from(shown).with_source_code(NamedSource::new(format!("{name}.agx"), text.to_owned()));
+    let named = NamedSource::new(&source.name, source.text.clone());
+    let report = miette::Report::from(shown).with_source_code(named);
     let mut out = String::new();
     GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
         .with_width(100)
         .with_links(false)
         .render_report(&mut out, report.as_ref())
         .expect("drawing into a string");
+    for label in elsewhere {
+        let (source, span) = sources.locate(label.span);
+        let line = line_of(&source.text, span.start as usize);
+        out += &format!("  {}, line {line}: {:?}: {}\n", source.name, &source.text[span.range()], label.text);
+    }
     for edit in &diagnostic.edits {
-        let line = line_of(text, edit.span.start as usize);
-        out += &format!("  edit: line {line}: {:?} → {:?}\n", &text[edit.span.range()], edit.text);
+        let (source, span) = sources.locate(edit.span);
+        let line = line_of(&source.text, span.start as usize);
+        out += &format!("  edit: line {line}: {:?} → {:?}\n", &source.text[span.range()], edit.text);
     }
     out + "\n"
 }

@@ -1,29 +1,29 @@
 //! Any text is answered: with a tree, with places that lie in it, without a panic.
 
 use agx::base::Diagnostic;
-use agx::experiment::{self, World};
-use agx::syntax;
+use agx::experiment::{self, Given, Origin, World};
+use agx::syntax::Source;
 use proptest::prelude::*;
 use std::path::Path;
 
 const WHOLE: &str = include_str!("samples/whole.agx");
 
 fn answer(text: &str) -> Vec<Diagnostic> {
-    let (file, mut diagnostics) = syntax::parse(text);
-    let world = World { root: Path::new("project"), exists: &|_| true };
-    let (experiment, found) = experiment::check(&file, &[("rounds".to_owned(), "2".to_owned())], world);
-    diagnostics.extend(found);
-    assert_eq!(experiment.is_some(), !diagnostics.iter().any(Diagnostic::is_error));
+    // Whatever it imports is the same text again.
+    let read = |_: &Path| Ok(text.as_bytes().to_vec());
+    let world = World { root: Path::new("project"), exists: &|_| true, read: &read };
+    let given = Given { name: "rounds".to_owned(), value: "2".to_owned(), origin: Origin::Set };
+    let checked = experiment::check(Source { name: "a.agx".to_owned(), text: text.to_owned() }, &[given], world);
+    let (sources, diagnostics) = (checked.sources, checked.diagnostics);
+    let sound = !diagnostics.iter().any(Diagnostic::is_error);
+    assert!(sound || checked.experiments.is_empty());
     for diagnostic in &diagnostics {
         let places =
             diagnostic.labels.iter().map(|label| label.span).chain(diagnostic.edits.iter().map(|edit| edit.span));
         for place in places {
-            assert!(
-                text.get(place.range()).is_some(),
-                "{} points at {place:?} of {} bytes",
-                diagnostic.code,
-                text.len()
-            );
+            let (source, own) = sources.locate(place);
+            let length = source.text.len();
+            assert!(source.text.get(own.range()).is_some(), "{} points at {own:?} of {length} bytes", diagnostic.code);
         }
         assert!(agx::experiment::codes::explain(diagnostic.code).is_some(), "{} is not explained", diagnostic.code);
     }

@@ -13,3 +13,4 @@ mod hostile;
 mod report;
 mod stages;
 mod tidy;
+mod words;

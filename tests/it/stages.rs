@@ -1,8 +1,8 @@
 //! Every sample gives a snapshot a floor.
 
 use agx::base::Diagnostic;
-use agx::experiment::{self, Experiment, World};
-use agx::syntax;
+use agx::experiment::{self, Experiment, Given, Origin, Unreadable, World};
+use agx::syntax::{self, Source};
 use std::path::{Path, PathBuf};
 
 #[test]
@@ -15,18 +15,92 @@ fn the_whole_example_gives_a_tree() {
     settings.bind(|| insta::assert_debug_snapshot!("ast_whole", file));
 }
 
-/// A world in which every file exists.
+/// A world in which every file exists, and those in `samples` can be imported.
 fn check(text: &str, overrides: &[(&str, &str)]) -> (Option<Experiment>, Vec<Diagnostic>) {
-    let (file, diagnostics) = syntax::parse(text);
-    assert!(diagnostics.is_empty(), "{diagnostics:#?}");
-    let overrides: Vec<_> = overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    experiment::check(&file, &overrides, World { root: Path::new("project"), exists: &|_| true })
+    let given = |(name, value): &(&str, &str)| {
+        let (name, value) = ((*name).to_owned(), (*value).to_owned());
+        Given { name, value, origin: Origin::Set }
+    };
+    let given: Vec<Given> = overrides.iter().map(given).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/samples");
+    let read = |path: &Path| {
+        let path = folder.join(path.strip_prefix("project").expect("below the root"));
+        std::fs::read(path).map_err(|_| Unreadable::Missing)
+    };
+    let world = World { root: Path::new("project"), exists: &|_| true, read: &read };
+    let checked = experiment::check(Source { name: "a.agx".to_owned(), text: text.to_owned() }, &given, world);
+    (checked.experiments.into_iter().next(), checked.diagnostics)
 }
 
 fn sound(text: &str, overrides: &[(&str, &str)]) -> Experiment {
     let (experiment, diagnostics) = check(text, overrides);
     assert!(diagnostics.is_empty(), "{diagnostics:#?}");
     experiment.expect("nothing is wrong")
+}
+
+/// Everything of a file: its experiments, its cells.
+fn whole(text: &str) -> agx::experiment::Checked {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/samples");
+    let read = |path: &Path| {
+        let path = folder.join(path.strip_prefix("project").expect("below the root"));
+        std::fs::read(path).map_err(|_| Unreadable::Missing)
+    };
+    let world = World { root: Path::new("project"), exists: &|_| true, read: &read };
+    experiment::check(Source { name: "a.agx".to_owned(), text: text.to_owned() }, &[], world)
+}
+
+const IMPORTS: &str = include_str!("samples/imports.agx");
+
+#[test]
+fn an_unused_import_is_all_that_is_wrong_with_the_whole_example() {
+    let codes: Vec<_> = whole(include_str!("samples/whole.agx")).diagnostics.iter().map(|it| it.code).collect();
+    assert_eq!(codes, ["W0204"]);
+}
+
+#[test]
+fn an_imported_declaration_is_as_if_written_here() {
+    let imported = whole(IMPORTS);
+    assert!(imported.diagnostics.is_empty(), "{:#?}", imported.diagnostics);
+    let lib = |text: &str| {
+        text.lines()
+            .filter(|line| !line.starts_with("agx") && !line.starts_with("import"))
+            .fold(String::new(), |all, line| all + line + "\n")
+    };
+    let alone = IMPORTS.replace(
+        "import \"lib/critics.agx\" as critics\nimport \"lib/desk.agx\" { desk }",
+        &format!("{}{}", lib(include_str!("samples/lib/desk.agx")), lib(include_str!("samples/lib/critics.agx"))),
+    );
+    let alone = whole(&alone.replace("critics.", ""));
+    assert!(alone.diagnostics.is_empty(), "{:#?}", alone.diagnostics);
+    let keys = |experiments: &[Experiment]| -> Vec<_> { experiments.iter().map(plan).collect() };
+    assert_eq!(keys(&imported.experiments), keys(&alone.experiments), "no name and no path is in a key");
+}
+
+/// Keys of a plan, whatever the files hold.
+fn plan(experiment: &Experiment) -> agx::base::Digest {
+    let digests = |count: usize| vec![agx::base::Digest::of_bytes(b"x"); count];
+    let (envs, models) = (digests(experiment.envs.len()), digests(experiment.models.len()));
+    let identities = agx::plan::Identities { envs, models, datasets: digests(experiment.datasets.len()) };
+    agx::plan::build(experiment, &identities).expect("a plan").digest
+}
+
+#[test]
+fn a_matrix_gives_a_cell_for_every_combination_but_the_excepted() {
+    let checked = whole(IMPORTS);
+    let [rates] = checked.matrices.as_slice() else { panic!("one matrix: {:#?}", checked.diagnostics) };
+    let cells: Vec<String> = rates.cells.iter().map(|cell| agx::report::sweep::words(&cell.settings)).collect();
+    insta::assert_snapshot!(cells.join("\n"), @r"
+    lr=1e-4, threshold=2
+    lr=1e-4, threshold=3
+    lr=3e-4, threshold=2
+    lr=3e-4, threshold=3
+    lr=1e-3, threshold=3
+    ");
+    let rate = |at: usize| rates.cells[at].experiment.trainers[0].it.lr.otherwise;
+    assert_eq!([rate(0), rate(3), rate(4)], [1e-4, 3e-4, 1e-3]);
+    assert_ne!(rates.cells[0].experiment.rules, rates.cells[1].experiment.rules);
+    assert_eq!(rates.cells[4].experiment, checked.experiments[1], "the cell of the defaults is the experiment");
+    assert!(rates.params == ["critics.threshold"]);
 }
 
 const QUICKSTART: &str = include_str!("samples/quickstart.agx");
@@ -36,8 +110,9 @@ fn samples_give_experiments() {
     for path in samples(Path::new("tests/it/samples")) {
         let text = std::fs::read_to_string(&path).expect("text");
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-        // `import` is the next edition's work: this sample is there for its tree.
-        if name != "whole" {
+        // What is imported is in those that import it, and a file of several has a test of its own.
+        let imported = path.parent().is_some_and(|folder| folder.ends_with("lib"));
+        if !imported && !matches!(name.as_str(), "whole" | "imports") {
             insta::assert_json_snapshot!(format!("experiment_{name}"), sound(&text, &[]));
         }
     }

@@ -53,6 +53,7 @@ impl Lab {
         let subject = Subject {
             file_name: "quickstart.agx",
             source: "agx 2026\n",
+            imports: &[],
             overrides: &BTreeMap::new(),
             experiment: &self.experiment,
         };

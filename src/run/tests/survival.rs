@@ -45,7 +45,8 @@ fn victim() {
     let directory = Path::new(&directory);
     let project = Project::open(directory).expect("a project");
     let experiment = quickstart(directory, 2);
-    let subject = Subject { file_name: "a.agx", source: "", overrides: &BTreeMap::new(), experiment: &experiment };
+    let subject =
+        Subject { file_name: "a.agx", source: "", imports: &[], overrides: &BTreeMap::new(), experiment: &experiment };
     let (options, control) = (RunOptions::default(), Control::default());
     let outcome = start(&project, &subject, &options, &control, &tick(), &mut |_| {
         std::thread::sleep(std::time::Duration::from_millis(3));

@@ -5,16 +5,10 @@ use crate::base::{Span, Spanned};
 use crate::syntax::ast::*;
 use crate::syntax::error::SyntaxError;
 use crate::syntax::similar::similar;
+use crate::syntax::words::Class;
 use pest::iterators::Pair;
 use pest::pratt_parser::{Assoc, Op, PrattParser};
 use std::sync::LazyLock;
-
-/// Units that may follow a number; the checker knows what each measures.
-pub const UNITS: &[&str] =
-    &["tokens", "ms", "s", "min", "h", "days", "USD", "KiB", "MiB", "GiB", "TiB", "KB", "MB", "GB", "TB"];
-
-/// What may follow `per`.
-const PERIODS: &[&str] = &["task", "s", "min", "h", "day", "request", "Mtok", "token", "tokens"];
 
 /// Operators in one expression. Their tree is as deep as they are many.
 const MOST_OPERATORS: usize = 200;
@@ -116,7 +110,7 @@ impl Builder<'_> {
         if number && is_word && !matches!(text, "per" | "by" | "in") {
             let near = self.near_units(text);
             let unit = text.to_owned();
-            self.error(SyntaxError::UnknownUnit { span: tail, unit, near });
+            self.error(SyntaxError::UnknownUnit { span: tail, class: Class::Unit, unit, near });
         } else {
             self.broken_tail(Rule::only_field, field, tail);
         }
@@ -129,7 +123,7 @@ impl Builder<'_> {
             "hour" | "hours" | "hr" | "hrs" => "h",
             "tok" | "toks" => "tokens",
             "usd" | "dollar" | "dollars" => "USD",
-            _ => return similar(unit, UNITS.iter().copied()),
+            _ => return similar(unit, Class::Unit.names()),
         };
         vec![spelled.to_owned()]
     }
@@ -271,9 +265,10 @@ impl Builder<'_> {
         }
         if let Some(per) = parts.take(Rule::per) {
             let per = self.name(Parts::of(per).due());
-            if !PERIODS.contains(&per.value.as_str()) {
-                let near = similar(&per.value, PERIODS.iter().copied());
-                self.error(SyntaxError::UnknownUnit { span: per.span, unit: per.value, near });
+            if !Class::Period.has(&per.value) {
+                let (class, unit) = (Class::Period, per.value);
+                let near = similar(&unit, class.names());
+                self.error(SyntaxError::UnknownUnit { span: per.span, class, unit, near });
             } else {
                 quantity.per = Some(per);
             }
@@ -284,7 +279,7 @@ impl Builder<'_> {
     /// `512tokens` and `4k`: letters stuck to a number.
     fn glued(&mut self, quantity: &Quantity, glued: &Pair<Rule>, place: Span) -> Option<Name> {
         let (digits, letters) = (&quantity.digits.value, glued.as_str());
-        let (why, help, edit) = if UNITS.contains(&letters) || letters == "token" {
+        let (why, help, edit) = if Class::Unit.has(letters) {
             let spaced = format!("{digits} {letters}");
             ("a number and its unit stand apart", format!("write `{spaced}`"), Some(spaced))
         } else if let Some((thousands, binary)) = thousands(digits, letters) {
@@ -295,7 +290,7 @@ impl Builder<'_> {
         let span = quantity.digits.span.to(span(glued));
         let _ = place;
         self.error(SyntaxError::BadNumber { span, why, help, edit });
-        UNITS.contains(&letters).then(|| Spanned::new(letters.to_owned(), span))
+        Class::Unit.has(letters).then(|| Spanned::new(letters.to_owned(), span))
     }
 
     pub(super) fn string(&mut self, pair: Pair<Rule>) -> String {

@@ -16,6 +16,7 @@ use crate::syntax::error::SyntaxError;
 use crate::syntax::grammar::{self, Grammar, Rule};
 use crate::syntax::scan::{MOST_ERRORS, Scan};
 use crate::syntax::similar::similar;
+use crate::syntax::words::Class;
 use pest::Parser;
 use pest::iterators::{Pair, Pairs};
 use std::iter::Peekable;
@@ -251,13 +252,13 @@ impl Builder<'_> {
         let first = text.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or("");
         let word = ItemWord::from_word(first);
         if word.is_none() && !first.is_empty() && !self.is_blamed(region) {
-            let near = similar(first, ItemWord::ALL.iter().map(|(_, name)| *name));
+            let near = similar(first, Class::Item.names());
             let span = Span::new(region.start as usize, region.start as usize + first.len());
             self.error(SyntaxError::UnknownItem { span, word: first.to_owned(), near });
         } else {
             self.broken(Rule::only_item, region);
         }
-        let meant = word.or_else(|| match similar(first, ItemWord::ALL.iter().map(|(_, name)| *name)).as_slice() {
+        let meant = word.or_else(|| match similar(first, Class::Item.names()).as_slice() {
             [only] => ItemWord::from_word(only),
             _ => None,
         });

@@ -3,16 +3,16 @@
 use super::{Builder, Parts, Rule, let_names, span, trimmed, words};
 use crate::base::Span;
 use crate::syntax::ast::*;
-use crate::syntax::codes::{STAGES, STATEMENTS};
 use crate::syntax::error::SyntaxError;
 use crate::syntax::similar::similar;
+use crate::syntax::words::Class;
 use pest::iterators::Pair;
 
 impl Builder<'_> {
     pub(super) fn stage(&mut self, pair: Pair<Rule>) -> Stage {
         let place = trimmed(&pair);
         if pair.as_rule() == Rule::broken_stage {
-            match self.unknown_word(place, STAGES) {
+            match self.unknown_word(place, Class::Stage) {
                 Some((span, word, near)) => self.error(SyntaxError::UnknownStage { span, word, near }),
                 None => self.broken(Rule::only_stage, place),
             }
@@ -83,13 +83,13 @@ impl Builder<'_> {
         Stage { span: place, kind }
     }
 
-    /// The first word of a region, if it is none of `known`, and what it may have meant.
-    fn unknown_word(&self, region: Span, known: &[&'static str]) -> Option<(Span, String, Vec<String>)> {
+    /// The first word of a region, if it is none of `class`, and what it may have meant.
+    fn unknown_word(&self, region: Span, class: Class) -> Option<(Span, String, Vec<String>)> {
         let first = words(self.text, region).into_iter().next().filter(|word| word.span.start == region.start)?;
-        if known.contains(&first.value.as_str()) || self.is_blamed(region) {
+        if class.has(&first.value) || self.is_blamed(region) {
             return None;
         }
-        let near = similar(&first.value, known.iter().copied());
+        let near = similar(&first.value, class.names());
         Some((first.span, first.value, near))
     }
 
@@ -165,7 +165,7 @@ impl Builder<'_> {
                             Span { start: place.start + skip as u32, ..place }
                         }
                     };
-                    match self.unknown_word(head, STATEMENTS) {
+                    match self.unknown_word(head, Class::Statement) {
                         Some((span, word, near)) => self.error(SyntaxError::UnknownStatement { span, word, near }),
                         None => self.broken(Rule::only_statement, place),
                     }

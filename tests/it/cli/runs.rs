@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 /// A directory with `lab.agx` and its scripts: a policy that solves every third task, one third more after each training, and
 /// sometimes gives up when it draws; a critic that sees who gave up, and says nothing readable of one task.
-fn lab(tasks: u32) -> Desk {
+pub(super) fn lab(tasks: u32) -> Desk {
     let desk = Desk::new();
     let split = |name: &str, size, held_out| Split { name: name.to_owned(), size, held_out };
     let splits = vec![split("train", tasks, false), split("dev", 16, false), split("test", 16, true)];
@@ -46,7 +46,7 @@ fn lab(tasks: u32) -> Desk {
 }
 
 /// The shape without the figures, which change with the environment's tasks.
-fn quiet(run: impl FnOnce()) {
+pub(super) fn quiet(run: impl FnOnce()) {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(r"\b[0-9a-f]{64}\b", "[digest]");
     settings.add_filter(r"\b[0-9a-f]{12}\b", "[short]");
@@ -55,7 +55,7 @@ fn quiet(run: impl FnOnce()) {
     settings.bind(run);
 }
 
-fn value(desk: &Desk, args: &[&str]) -> Value {
+pub(super) fn value(desk: &Desk, args: &[&str]) -> Value {
     let output = desk.command(args).output().unwrap();
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}: {output:?}"))
 }
@@ -152,7 +152,7 @@ fn a_failed_node_is_one_message_and_its_own_exit_code() {
 }
 
 /// Starts a run and waits for its first line.
-fn begun(desk: &Desk) -> std::process::Child {
+pub(super) fn begun(desk: &Desk) -> std::process::Child {
     let mut child = desk.command(&["run", "lab.agx"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     assert!(lines.next().unwrap().unwrap().starts_with("lab · run lab-1"));
@@ -161,7 +161,7 @@ fn begun(desk: &Desk) -> std::process::Child {
     child
 }
 
-fn signal(child: &std::process::Child, name: &str) {
+pub(super) fn signal(child: &std::process::Child, name: &str) {
     let done = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
     assert!(done.success());
 }

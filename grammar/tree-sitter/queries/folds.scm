@@ -1,0 +1,9 @@
+; What can be folded.
+[
+  (block)
+  (statements)
+  (cases)
+  (list)
+  (template)
+  (rule)
+] @fold
