@@ -5,7 +5,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::place::Place;
 use crate::cli::terminal::Terminal;
 use crate::cli::{load, sweep};
-use crate::report::text::{Cell, Table, count};
+use crate::report::text::{Cell, Table, count, counted};
 use crate::run::{NodeSurvey, Project, SurveyStatus, survey};
 use serde_json::{Value, json};
 
@@ -44,8 +44,8 @@ pub fn plan(args: &PlanArgs, place: &Place, terminal: &Terminal) -> Result<Exit,
     terminal.data(&table.text());
     let with = |status| nodes.iter().filter(|node| node.status == status).count();
     terminal.say(&format!(
-        "{} nodes: {} cached, {} partly, {} to run; plan {}",
-        nodes.len(),
+        "{}: {} cached, {} partly, {} to run; plan {}",
+        counted(nodes.len() as u64, "node"),
         with(SurveyStatus::Cached) + with(SurveyStatus::Skipped),
         with(SurveyStatus::Partly),
         with(SurveyStatus::Run),

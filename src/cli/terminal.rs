@@ -4,9 +4,9 @@
 //! The one place that writes. A reader of data that went away (`| head`) ends the program quietly, it is no error; data
 //! that is lost in any other way is one. Talk that nobody hears stops nothing: a run goes on without its log.
 
+use crate::base::file::reason;
 use crate::cli::args::Format;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::load::reason;
 use crate::report::text::plain_lines;
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
@@ -74,8 +74,13 @@ impl Terminal {
     }
 
     /// Columns of stderr; 80 where there are none.
+    pub fn columns(&self) -> usize {
+        terminal_size::terminal_size_of(std::io::stderr()).map_or(80, |(width, _)| usize::from(width.0))
+    }
+
+    /// Columns to wrap text at.
     pub fn width(&self) -> usize {
-        terminal_size::terminal_size_of(std::io::stderr()).map_or(80, |(width, _)| usize::from(width.0).clamp(40, 120))
+        self.columns().clamp(40, 120)
     }
 }
 

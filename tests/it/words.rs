@@ -1,8 +1,9 @@
 //! The table of words against the grammar, the checker and the file that the editors' grammars are made from.
 
-use agx::experiment::{World, check};
-use agx::syntax::parse;
+use agx::base::Diagnostic;
+use agx::experiment::{Unreadable, World, check};
 use agx::syntax::words::{Class, RESERVED, TABLE};
+use agx::syntax::{Source, parse};
 use pest_meta::ast::Expr;
 use pest_meta::parser;
 use serde::Serialize;
@@ -113,15 +114,20 @@ const PLACES: [(Class, &str, &str); 6] = [
     ),
 ];
 
+fn diagnostics(text: String) -> Vec<Diagnostic> {
+    let read = |_: &Path| Err(Unreadable::Missing);
+    let world = World { root: Path::new("."), exists: &|_| true, read: &read };
+    check(Source { name: "words.agx".to_owned(), text }, &[], world).diagnostics
+}
+
 #[test]
 fn the_checker_knows_the_words_that_the_grammar_does_not() {
     let codes = |text: &str, word: &str| {
         let text = text.replace("WORD", word);
         let env = "env desk {\n  use = builtin(\"desk\")\n  splits { train = 16, dev = 16 }\n  max_steps = 6\n}";
         let model = "model m { weights = path(\"m\"), context = 512 tokens }";
-        let (file, mut diagnostics) = parse(&format!("agx 2026\n{env}\n{model}\n{text}\n"));
-        diagnostics.extend(check(&file, &[], World { root: Path::new("."), exists: &|_| true }).1);
-        diagnostics.into_iter().map(|it| it.code).collect::<Vec<_>>()
+        let found = diagnostics(format!("agx 2026\n{env}\n{model}\n{text}\n"));
+        found.into_iter().map(|it| it.code).collect::<Vec<_>>()
     };
     for (class, text, unknown) in PLACES {
         assert!(codes(text, "nonsense").contains(&unknown), "{class:?}: {:?}", codes(text, "nonsense"));
@@ -194,10 +200,7 @@ fn the_snippets_are_sound() {
         let lines: Vec<String> = serde_json::from_value(snippet["body"].clone()).unwrap();
         let body = expanded(&lines.join("\n"));
         let text = if name == "repeat" { format!("experiment e {{\nschedule {{\n{body}\n}}\n}}\n") } else { body };
-        let (file, mut diagnostics) = parse(&text);
-        if name == "file" {
-            diagnostics.extend(check(&file, &[], World { root: Path::new("."), exists: &|_| true }).1);
-        }
+        let diagnostics = if name == "file" { diagnostics(text) } else { parse(&text).1 };
         assert!(diagnostics.is_empty(), "{name}: {diagnostics:#?}");
     }
 }

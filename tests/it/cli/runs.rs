@@ -236,8 +236,13 @@ fn a_run_goes_on_without_its_log() {
 fn output_that_is_lost_is_an_error() {
     let desk = lab(24);
     assert_eq!(desk.code(&["run", "lab.agx"]), Some(0));
-    let verbs: [&[&str]; 5] =
-        [&["report"], &["plan", "lab.agx"], &["status", "--all"], &["show", "select@1", "--format", "json"], &["--help"]];
+    let verbs: [&[&str]; 5] = [
+        &["report"],
+        &["plan", "lab.agx"],
+        &["status", "--all"],
+        &["show", "select@1", "--format", "json"],
+        &["--help"],
+    ];
     for args in verbs {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let output = desk.command(args).stdout(full).output().unwrap();
