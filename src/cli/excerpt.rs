@@ -203,6 +203,10 @@ impl SourceCode for Excerpt {
 mod tests {
     use super::*;
 
+    fn one(at: usize, length: usize) -> Vec<Range<usize>> {
+        std::iter::once(at..at + length).collect()
+    }
+
     #[test]
     fn places_are_found_in_any_order() {
         let lines = Lines::new("ab\ncé d\r\n\n");
@@ -217,12 +221,12 @@ mod tests {
     fn a_long_line_is_cut_around_its_label() {
         let text = format!("agx 2026\n{}wrong{}\n", "é".repeat(400_000), "x".repeat(400_000));
         let at = text.find("wrong").unwrap();
-        let (excerpt, spans) = Lines::new(&text).excerpt("a", &[at..at + 5]);
+        let (excerpt, spans) = Lines::new(&text).excerpt("a", &one(at, 5));
         assert!(excerpt.text.len() < 600, "{}", excerpt.text.len());
         let shown = spans[0].offset()..spans[0].offset() + spans[0].len();
         assert_eq!(&excerpt.text[shown], "wrong");
         assert_eq!((excerpt.first, excerpt.columns[0].1), (0, 400_001));
-        let (all, _) = Lines::new(&text).excerpt("a", &[0..text.len()]);
+        let (all, _) = Lines::new(&text).excerpt("a", &one(0, text.len()));
         assert!(all.text.len() < 600);
     }
 
@@ -230,7 +234,7 @@ mod tests {
     fn what_cannot_be_seen_is_written_out() {
         let text = "a\u{1b}[31m\u{202e}b\u{200b}c é\r\n";
         let at = text.find('c').unwrap();
-        let (excerpt, spans) = Lines::new(text).excerpt("a", &[at..at + 1]);
+        let (excerpt, spans) = Lines::new(text).excerpt("a", &one(at, 1));
         assert_eq!(excerpt.text, "aU+001B[31mU+202EbU+200Bc é\n");
         assert_eq!(&excerpt.text[spans[0].offset()..][..1], "c");
     }

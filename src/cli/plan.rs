@@ -1,11 +1,12 @@
-//! `agx plan`: what is cached and what would run.
+//! `agx plan`: what is cached, what would run, and what it may take.
 
 use crate::cli::args::PlanArgs;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::place::Place;
 use crate::cli::terminal::Terminal;
 use crate::cli::{load, sweep};
-use crate::report::text::{Cell, Table, count, counted};
+use crate::plan::{self, Amount, Bounds};
+use crate::report::text::{Cell, Table, count, counted, rough};
 use crate::run::{NodeSurvey, Project, SurveyStatus, survey};
 use serde_json::{Value, json};
 
@@ -23,11 +24,16 @@ pub fn plan(args: &PlanArgs, place: &Place, terminal: &Terminal) -> Result<Exit,
     };
     let planned = load::plan(experiment)?;
     let nodes = survey(&project, experiment, &planned.identities, &planned.plan)?;
+    let steps = plan::bounds(experiment, &planned.plan);
+    // The survey tells the nodes as they run.
+    let bounds: Vec<Bounds> = planned.plan.order.iter().map(|id| steps[id.0]).collect();
+    let total = plan::total(&bounds);
     if args.json || terminal.json() {
         terminal.value(&json!({
             "experiment": experiment.name,
             "plan": planned.plan.digest,
-            "nodes": nodes.iter().map(json).collect::<Vec<_>>(),
+            "nodes": nodes.iter().zip(&bounds).map(|(node, bounds)| json(node, bounds)).collect::<Vec<_>>(),
+            "bounds": total,
         }));
         return Ok(Exit::Ok);
     }
@@ -36,10 +42,13 @@ pub fn plan(args: &PlanArgs, place: &Place, terminal: &Terminal) -> Result<Exit,
         Cell::left("status"),
         Cell::right("items"),
         Cell::right("cached"),
+        Cell::right("prompt ≤"),
+        Cell::right("answer ≤"),
+        Cell::right("train ≤"),
         Cell::left("key"),
     ]);
-    for node in &nodes {
-        table.push(row(node));
+    for (node, bounds) in nodes.iter().zip(&bounds) {
+        table.push(row(node, bounds));
     }
     terminal.data(&table.text());
     let with = |status| nodes.iter().filter(|node| node.status == status).count();
@@ -51,12 +60,20 @@ pub fn plan(args: &PlanArgs, place: &Place, terminal: &Terminal) -> Result<Exit,
         with(SurveyStatus::Run),
         planned.plan.digest.short(),
     ));
+    let most = |amount: Amount| amount.high.map_or_else(|| "nobody knows how many".to_owned(), rough);
+    terminal.say(&format!(
+        "at most {} prompt, {} answer and {} training tokens, if nothing were cached",
+        most(total.prompt_tokens),
+        most(total.completion_tokens),
+        most(total.training_tokens),
+    ));
     Ok(Exit::Ok)
 }
 
 /// A node that a recorded decision leaves out has nothing left to run: `cached`, and marked.
-fn json(node: &NodeSurvey) -> Value {
+fn json(node: &NodeSurvey, bounds: &Bounds) -> Value {
     let mut value = json!(node);
+    value["bounds"] = json!(bounds);
     if node.status == SurveyStatus::Skipped {
         value["status"] = json!(SurveyStatus::Cached);
         value["skipped"] = json!(true);
@@ -64,7 +81,11 @@ fn json(node: &NodeSurvey) -> Value {
     value
 }
 
-fn row(node: &NodeSurvey) -> [Cell; 5] {
+fn row(node: &NodeSurvey, bounds: &Bounds) -> [Cell; 8] {
+    let tokens = |amount: Amount| match amount.high {
+        Some(0) => Cell::right(""),
+        high => Cell::right(high.map_or_else(|| "?".to_owned(), rough)),
+    };
     let status = match node.status {
         SurveyStatus::Cached => "cached",
         SurveyStatus::Partly => "partly",
@@ -76,6 +97,9 @@ fn row(node: &NodeSurvey) -> [Cell; 5] {
         Cell::left(status),
         Cell::right(node.items.total.map_or_else(|| "?".to_owned(), count)),
         Cell::right(count(node.items.cached)),
+        tokens(bounds.prompt_tokens),
+        tokens(bounds.completion_tokens),
+        tokens(bounds.training_tokens),
         Cell::left(node.key.short()),
     ]
 }

@@ -344,4 +344,16 @@ const ALL: &[Explanation] = &[
         "an `except` that excepts nothing",
         "No cell has all of these values. Is one of them written otherwise in the axis?",
     ),
+    code(
+        "E0702",
+        "a prompt longer than the context",
+        "The text that stands in the prompt whatever its values are has more words than the model's `context` has tokens, and a \
+         word is a token or more.",
+    ),
+    code(
+        "W0702",
+        "a prompt that may be longer than the context",
+        "The fixed text and the values that the prompt cuts (`transcript(max = …)`, `truncate(max = …)`) come to more than the \
+         model's `context` when they are as long as they may be. Such an item is cut or fails.",
+    ),
 ];

@@ -2,9 +2,9 @@
 
 use super::Checker;
 use super::error::CheckError;
-use super::fields::{later, optional, required, required_block};
+use super::fields::{Fields, Given};
 use super::model::{Critic, ModelId, PromptId};
-use super::scope::Kind;
+use super::vocabulary;
 use crate::model::Sampling;
 use crate::node::spec::{AnswerField, AnswerKind, AnswerSchema, OnUnparsed};
 use crate::syntax::ast::{Block, EntryKind, Expr};
@@ -15,40 +15,29 @@ const CRITIC_TOKENS: u32 = 64;
 
 impl Checker<'_> {
     pub(super) fn critic(&mut self, body: &Block) -> Option<Critic> {
-        let known = [
-            required("model"),
-            required("prompt"),
-            required_block("answer"),
-            required("on_unparsed"),
-            optional("decode"),
-            optional("max_tokens"),
-            optional("kind"),
-            later("votes"),
-            later("panel"),
-        ];
-        let fields = self.fields(body, "a critic", &known);
-        let model = fields.value("model").and_then(|value| self.named(value, Kind::Model));
-        let prompt = fields.value("prompt").and_then(|value| {
-            let id = self.named(value, Kind::Prompt)?;
-            self.critic_prompt(id, value.span).then_some(id)
+        let fields = self.fields(body, &vocabulary::CRITIC);
+        for name in ["model", "prompt", "answer", "on_unparsed"] {
+            if !body.broken && !fields.has(name) {
+                self.error(CheckError::MissingField { span: body.span, name, owner: vocabulary::CRITIC.words });
+            }
+        }
+        let model = self.name_of(&fields, "model").flatten();
+        let prompt = self.name_of(&fields, "prompt").flatten().filter(|id| {
+            let used = fields.value("prompt").map_or(body.span, |value| value.span);
+            self.critic_prompt(*id, used)
         });
         let answer = fields.block("answer").and_then(|block| self.answer(block));
         let words = [("drop", OnUnparsed::Drop), ("fail", OnUnparsed::Fail)];
-        let on_unparsed = fields.value("on_unparsed").and_then(|value| self.word(value, "`on_unparsed`", &words));
-        if let Some(value) = fields.value("kind") {
-            let kinds = [("each", true), ("pairs", false), ("group", false)];
-            if self.word(value, "`kind`", &kinds) == Some(false) {
-                self.later(value.span, "a critic that compares");
-            }
+        let on_unparsed = self.word_of(&fields, "on_unparsed", &words).flatten();
+        self.word_of(&fields, "kind", &[("each", ()), ("pairs", ()), ("group", ())]);
+        let max_tokens = self.tokens_of(&fields, "max_tokens").unwrap_or(Some(CRITIC_TOKENS));
+        let sampling = max_tokens.and_then(|max_tokens| match self.decode(&fields, max_tokens) {
+            None => Some(Sampling::greedy(max_tokens)),
+            Some(sampling) => sampling,
+        });
+        if let (Some(model), Some(prompt), Some(asked)) = (model, prompt, fields.value("prompt")) {
+            self.fits_context(prompt, ModelId(model), asked.span);
         }
-        let max_tokens = match fields.value("max_tokens") {
-            None => Some(CRITIC_TOKENS),
-            Some(value) => self.tokens(value, "`max_tokens`"),
-        };
-        let sampling = match fields.value("decode") {
-            None => max_tokens.map(Sampling::greedy),
-            Some(value) => max_tokens.and_then(|max_tokens| self.decode(value, max_tokens)),
-        };
         Some(Critic {
             model: ModelId(model?),
             prompt: PromptId(prompt?),
@@ -119,21 +108,19 @@ impl Checker<'_> {
         Some(AnswerKind::Int { min: low as i64, max: high as i64 })
     }
 
-    /// `greedy` or `sample { temperature, top_p, top_k }`.
-    pub(super) fn decode(&mut self, value: &Expr, max_tokens: u32) -> Option<Sampling> {
-        let apply = self.choice(value, "`decode`", &["greedy", "sample"])?;
-        if apply.path.text() == "greedy" {
-            return Some(Sampling::greedy(max_tokens));
-        }
-        let Some(block) = &apply.block else {
-            let (name, wanted) = ("sample".to_owned(), "sample { temperature = 0.7 }".to_owned());
-            self.error(CheckError::Arguments { span: apply.path.span, wanted, name });
-            return None;
-        };
-        let fields = self.fields(block, "`sample`", &[required("temperature"), optional("top_p"), optional("top_k")]);
-        let temperature = fields.value("temperature").and_then(|value| self.real(value, "`temperature`", 0.0, 10.0));
-        let top_p = fields.value("top_p").map_or(Some(1.0), |value| self.real(value, "`top_p`", 1e-6, 1.0));
-        let top_k = fields.value("top_k").map_or(Some(0), |value| self.small(value, "`top_k`", 1..=1_000_000));
-        Some(Sampling { temperature: temperature?, top_p: top_p?, top_k: top_k?, max_tokens })
+    /// `decode = greedy` or `sample { temperature, top_p, top_k }`.
+    pub(super) fn decode(&mut self, fields: &Fields, max_tokens: u32) -> Given<Sampling> {
+        let chosen = self.choice_of(fields, "decode")?;
+        Some(chosen.and_then(|(apply, word)| match word.name {
+            "greedy" => Some(Sampling::greedy(max_tokens)),
+            _ => {
+                let block = self.due_block(apply, word)?;
+                let fields = self.fields(block, &vocabulary::SAMPLE);
+                let temperature = self.real_of(&fields, "temperature").flatten();
+                let top_p = self.real_of(&fields, "top_p").unwrap_or(Some(1.0));
+                let top_k = self.small_of(&fields, "top_k").unwrap_or(Some(0));
+                Some(Sampling { temperature: temperature?, top_p: top_p?, top_k: top_k?, max_tokens })
+            }
+        }))
     }
 }

@@ -1,10 +1,10 @@
 //! Turns the blocks of environments, datasets and models into their specs.
 
 use super::error::CheckError;
-use super::fields::{later, optional, optional_block, required, required_block};
+use super::fields::Fields;
 use super::model::{Critic, CriticId, Dataset, EnvId};
 use super::scope::Kind;
-use super::{Checker, DatasetInfo, EnvInfo};
+use super::{Checker, DatasetInfo, EnvInfo, vocabulary};
 use crate::base::Span;
 use crate::env::{EnvKind, EnvSpec, Split, schema};
 use crate::model::{Device, Dtype, Fresh, ModelSpec, Source, ToolFormat};
@@ -14,41 +14,32 @@ use std::path::PathBuf;
 
 impl Checker<'_> {
     pub(super) fn env(&mut self, body: &Block) -> Option<EnvInfo> {
-        let known = [
-            required("use"),
-            required_block("splits"),
-            required("max_steps"),
-            later("task"),
-            later("metrics"),
-            later("tasks"),
-        ];
-        let fields = self.fields(body, "an environment", &known);
-        let kind = fields.value("use").and_then(|value| self.env_kind(value));
+        let fields = self.fields(body, &vocabulary::ENV);
+        let kind = self.choice_of(&fields, "use").flatten().and_then(|(apply, _)| self.builtin(apply));
         let splits = fields.block("splits").map(|block| self.splits(block));
-        let max_steps = fields.value("max_steps").and_then(|value| self.small(value, "`max_steps`", 1..=1000));
+        let max_steps = self.small_of(&fields, "max_steps").flatten();
+        for outside in ["task", "metrics", "tasks"] {
+            if let Some(span) = fields.span(outside) {
+                self.later(span, format!("`{outside}` of an environment"));
+            }
+        }
         let kind = kind?;
         Some(EnvInfo { spec: EnvSpec { kind, splits: splits?, max_steps: max_steps? }, schema: schema(kind) })
     }
 
-    fn env_kind(&mut self, value: &Expr) -> Option<EnvKind> {
-        let kinds = ["builtin", "process", "openenv", "mcp", "agentgym"];
-        let apply = self.choice(value, "`use`", &kinds)?;
-        if apply.path.text() != "builtin" {
-            self.later(apply.path.span, format!("an environment from `{}`", apply.path.text()));
-            return None;
-        }
+    fn builtin(&mut self, apply: &Apply) -> Option<EnvKind> {
         let name = self.text_argument(apply)?;
         match name.as_str() {
             "desk" => Some(EnvKind::Desk),
             "api-bank" => {
-                self.later(value.span, "the environment `api-bank`");
+                self.later(apply.path.span, "the environment `api-bank`");
                 None
             }
             _ => {
                 let known = vec!["desk", "api-bank"];
                 let near = similar(&name, known.iter().copied());
                 let near = near.into_iter().map(|name| format!("\"{name}\"")).collect();
-                let span = apply.arguments.as_ref().map_or(value.span, |list| list[0].value.span);
+                let span = apply.arguments.as_ref().map_or(apply.path.span, |list| list[0].value.span);
                 let of = "`builtin`".to_owned();
                 self.error(CheckError::UnknownWord { span, of, found: Some(name), near, known });
                 None
@@ -86,7 +77,7 @@ impl Checker<'_> {
 
     /// `desk.lessons(60000)` and the other things a dataset may come from.
     pub(super) fn dataset(&mut self, body: &Block) -> Option<DatasetInfo> {
-        let fields = self.fields(body, "a dataset", &[required("from")]);
+        let fields = self.fields(body, &vocabulary::DATASET);
         let from = fields.value("from")?;
         let ExprKind::Apply(apply) = &from.kind else {
             if !matches!(from.kind, ExprKind::Broken) {
@@ -143,21 +134,11 @@ impl Checker<'_> {
     }
 
     pub(super) fn model(&mut self, body: &Block) -> Option<ModelSpec> {
-        let known = [
-            optional("weights"),
-            optional("scripted"),
-            later("remote"),
-            required("context"),
-            optional("dtype"),
-            optional("device"),
-            optional_block("lora"),
-            optional("tool_format"),
-        ];
-        let fields = self.fields(body, "a model", &known);
+        let fields = self.fields(body, &vocabulary::MODEL);
         let source = match (fields.value("weights"), fields.value("scripted")) {
-            (Some(weights), None) => self.weights(weights),
+            (Some(_), None) => self.weights(&fields),
             (None, Some(script)) => {
-                let path = self.text(script, "`scripted`");
+                let path = self.text_of(&fields, "scripted").flatten();
                 path.and_then(|path| self.existing(&path, script.span)).map(Source::Scripted)
             }
             (Some(_), Some(script)) => {
@@ -171,27 +152,21 @@ impl Checker<'_> {
                 None
             }
         };
-        let context = fields.value("context").and_then(|value| self.tokens(value, "`context`"));
+        let context = self.tokens_of(&fields, "context").flatten();
         let dtypes = [("f32", Dtype::F32), ("bf16", Dtype::Bf16), ("f16", Dtype::F16)];
-        let dtype = fields.value("dtype").map(|value| self.word(value, "`dtype`", &dtypes));
+        let dtype = self.word_of(&fields, "dtype", &dtypes);
         let devices = [("auto", Device::Auto), ("cpu", Device::Cpu), ("cuda", Device::Cuda), ("metal", Device::Metal)];
-        let device = fields.value("device").map(|value| self.word(value, "`device`", &devices));
+        let device = self.word_of(&fields, "device", &devices);
         let formats = [
-            ("lines", Some(ToolFormat::Lines)),
-            ("json", Some(ToolFormat::Json)),
-            ("hermes", None),
-            ("llama3", None),
-            ("mistral", None),
-            ("api_bank", None),
-            ("react", None),
+            ("lines", ToolFormat::Lines),
+            ("json", ToolFormat::Json),
+            ("hermes", ToolFormat::Json),
+            ("llama3", ToolFormat::Json),
+            ("mistral", ToolFormat::Json),
+            ("api_bank", ToolFormat::Json),
+            ("react", ToolFormat::Json),
         ];
-        let tool_format = fields.value("tool_format").map(|value| {
-            let format = self.word(value, "`tool_format`", &formats)?;
-            if format.is_none() {
-                self.later(value.span, "this tool format");
-            }
-            format
-        });
+        let tool_format = self.word_of(&fields, "tool_format", &formats);
         let lora = fields.block("lora").map(|block| self.lora(block));
         Some(ModelSpec {
             source: source?,
@@ -206,43 +181,31 @@ impl Checker<'_> {
         })
     }
 
-    fn weights(&mut self, value: &Expr) -> Option<Source> {
-        let apply = self.choice(value, "`weights`", &["path", "fresh", "hub", "gguf"])?;
-        match apply.path.text().as_str() {
+    fn weights(&mut self, fields: &Fields) -> Option<Source> {
+        let (apply, word) = self.choice_of(fields, "weights")??;
+        match word.name {
             "path" => {
                 let path = self.text_argument(apply)?;
-                self.existing(&path, value.span).map(Source::Path)
+                self.existing(&path, apply.path.span).map(Source::Path)
             }
-            "fresh" => match &apply.block {
-                Some(block) => self.fresh(block).map(Source::Fresh),
-                None => {
-                    let (name, wanted) = ("fresh".to_owned(), "fresh { tokenizer = path(\"…\"), … }".to_owned());
-                    self.error(CheckError::Arguments { span: apply.path.span, wanted, name });
-                    None
-                }
-            },
-            other => {
-                self.later(value.span, format!("weights from `{other}`"));
-                None
+            "fresh" => {
+                let block = self.due_block(apply, word)?;
+                self.fresh(block).map(Source::Fresh)
             }
+            other => unreachable!("`{other}` is not built"),
         }
     }
 
     fn fresh(&mut self, block: &Block) -> Option<Fresh> {
-        let known = ["tokenizer", "seed", "width", "layers", "heads", "kv_heads", "ffn"].map(required);
-        let fields = self.fields(block, "fresh weights", &known);
-        let tokenizer = fields.value("tokenizer").and_then(|value| {
-            let apply = self.choice(value, "`tokenizer`", &["path"])?;
+        let fields = self.fields(block, &vocabulary::FRESH);
+        let tokenizer = self.choice_of(&fields, "tokenizer").flatten().and_then(|(apply, _)| {
             let path = self.text_argument(apply)?;
-            self.existing(&path, value.span)
+            self.existing(&path, apply.path.span)
         });
-        let mut size = |name: &str, most: u32| {
-            let value = fields.value(name)?;
-            self.small(value, &format!("`{name}`"), 1..=most)
-        };
-        let (width, layers) = (size("width", 65_536), size("layers", 256));
-        let (heads, kv_heads, ffn) = (size("heads", 1024), size("kv_heads", 1024), size("ffn", 1 << 20));
-        let seed = fields.value("seed").and_then(|value| self.whole(value, "`seed`", 0..=u64::MAX));
+        let mut size = |name: &str| self.small_of(&fields, name).flatten();
+        let (width, layers) = (size("width"), size("layers"));
+        let (heads, kv_heads, ffn) = (size("heads"), size("kv_heads"), size("ffn"));
+        let seed = self.whole_of(&fields, "seed").flatten();
         let (width, heads, kv_heads) = (width?, heads?, kv_heads?);
         for (of, name, whole, part) in [
             ("width", "heads", width, heads),

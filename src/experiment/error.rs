@@ -69,6 +69,8 @@ pub enum CheckError {
     PromptMisfit { span: Span, name: String, why: &'static str, help: &'static str },
     SystemLate { span: Span },
     EmptyPrompt { span: Span, name: String },
+    PromptTooLong { span: Span, name: String, words: u64, context: u64 },
+    PromptMayBeTooLong { span: Span, name: String, words: u64, cut: u64, context: u64 },
     // Rules and schedule.
     UnknownColumn { span: Span, name: String, near: Vec<String>, known: Vec<String> },
     NotJudged { span: Span, name: String },

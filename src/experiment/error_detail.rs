@@ -95,7 +95,9 @@ pub(super) fn detail(error: CheckError) -> Diagnostic {
         | CheckError::NotIterable { .. }
         | CheckError::PromptMisfit { .. }
         | CheckError::SystemLate { .. }
-        | CheckError::EmptyPrompt { .. }) => prompt(error),
+        | CheckError::EmptyPrompt { .. }
+        | CheckError::PromptTooLong { .. }
+        | CheckError::PromptMayBeTooLong { .. }) => prompt(error),
         error @ (CheckError::UnknownColumn { .. }
         | CheckError::NotJudged { .. }
         | CheckError::NotCondition { .. }
@@ -170,6 +172,17 @@ fn prompt(error: CheckError) -> Diagnostic {
             let diagnostic =
                 Diagnostic::error("E0413", format!("`{path}` does not exist"), span, format!("no `{name}` here"));
             choose(diagnostic, span, &near, &known, "there are")
+        }
+        CheckError::PromptTooLong { span, name, words, context } => {
+            let message = format!("the prompt `{name}` is longer than its model's context of {context} tokens");
+            Diagnostic::error("E0702", message, span, format!("{words} words of fixed text, each a token or more"))
+                .help("shorten the prompt, or raise `context` if the model can hold more")
+        }
+        CheckError::PromptMayBeTooLong { span, name, words, cut, context } => {
+            let message = format!("the prompt `{name}` may be longer than its model's context of {context} tokens");
+            let label = format!("{words} words of fixed text, and values of up to {cut} tokens");
+            Diagnostic::warning("W0702", message, span, label)
+                .help("cut values earlier by a lower `max`, or shorten the text")
         }
         CheckError::EmptyPrompt { span, name } => {
             Diagnostic::error("E0414", format!("the prompt `{name}` says nothing"), span, "no message")

@@ -2,55 +2,18 @@
 
 use super::Checker;
 use super::error::CheckError;
+use super::vocabulary::{Field, Form, Need, Owner, Takes, Unit, Word};
 use crate::base::Span;
-use crate::syntax::ast::{Apply, Block, Entry, EntryKind, Expr, ExprKind};
+use crate::syntax::ast::{Apply, Block, Entry, EntryKind, Expr, ExprKind, Name, Path};
 use crate::syntax::similar::similar;
 use std::collections::BTreeMap;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Value,
-    Block,
-    Any,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Need {
-    Required,
-    Optional,
-    /// Part of the language, not of this version.
-    Later,
-}
-
-#[derive(Clone, Copy)]
-pub struct Field {
-    name: &'static str,
-    form: Form,
-    need: Need,
-}
-
-pub const fn required(name: &'static str) -> Field {
-    Field { name, form: Form::Value, need: Need::Required }
-}
-
-pub const fn optional(name: &'static str) -> Field {
-    Field { name, form: Form::Value, need: Need::Optional }
-}
-
-pub const fn required_block(name: &'static str) -> Field {
-    Field { name, form: Form::Block, need: Need::Required }
-}
-
-pub const fn optional_block(name: &'static str) -> Field {
-    Field { name, form: Form::Block, need: Need::Optional }
-}
-
-pub const fn later(name: &'static str) -> Field {
-    Field { name, form: Form::Any, need: Need::Later }
-}
+/// What a block says of a field: `None` where it is left out, `Some(None)` where a diagnostic has told what is wrong.
+pub type Given<T> = Option<Option<T>>;
 
 /// The entries of one block by name.
 pub struct Fields<'b> {
+    owner: &'static Owner,
     entries: BTreeMap<&'b str, &'b Entry>,
 }
 
@@ -69,6 +32,12 @@ impl<'b> Fields<'b> {
         }
     }
 
+    /// A field's value, and what the table says of it.
+    pub fn given(&self, name: &str) -> Option<(&'b Expr, &'static Field)> {
+        let field = self.owner.field(name).expect("the checker asks for fields of the table");
+        self.value(name).map(|value| (value, field))
+    }
+
     pub fn has(&self, name: &str) -> bool {
         self.entries.contains_key(name)
     }
@@ -79,106 +48,197 @@ impl<'b> Fields<'b> {
 }
 
 impl Checker<'_> {
-    /// Reads a block whose fields are known. `owner` is what has them: "a model".
-    pub(super) fn fields<'b>(&mut self, block: &'b Block, owner: &'static str, known: &[Field]) -> Fields<'b> {
+    /// Reads a block by the table.
+    pub(super) fn fields<'b>(&mut self, block: &'b Block, owner: &'static Owner) -> Fields<'b> {
         let mut entries: BTreeMap<&'b str, &'b Entry> = BTreeMap::new();
         for entry in &block.entries {
-            let Some(name) = entry.key.single() else {
-                self.unknown_field(entry.key.span, &entry.key.text(), owner, known, false);
+            let broken = matches!(entry.kind, EntryKind::Broken);
+            let known = entry.key.single().and_then(|name| Some((name, owner.field(&name.value)?)));
+            let Some((name, field)) = known else {
+                // What cannot be read has been told already.
+                if !broken {
+                    self.unknown_field(entry, owner);
+                }
                 continue;
             };
-            let Some(field) = known.iter().find(|field| field.name == name.value) else {
-                let broken = matches!(entry.kind, EntryKind::Broken);
-                self.unknown_field(name.span, &name.value, owner, known, broken);
-                continue;
-            };
-            let broken = |entry: &Entry| matches!(entry.kind, EntryKind::Broken);
-            if let Some(first) = entries.get(name.value.as_str()).filter(|first| !broken(first) && !broken(entry)) {
-                let first = first.key.span;
-                self.error(CheckError::FieldTwice { span: name.span, name: name.value.clone(), first });
-                continue;
+            if let Some(first) = entries.get(field.name) {
+                if !broken && !matches!(first.kind, EntryKind::Broken) {
+                    let first = first.key.span;
+                    self.error(CheckError::FieldTwice { span: name.span, name: name.value.clone(), first });
+                    continue;
+                }
+                if broken {
+                    continue;
+                }
             }
-            if entries.contains_key(name.value.as_str()) && broken(entry) {
-                continue;
-            }
-            entries.insert(&name.value, entry);
-            if field.need == Need::Later {
-                self.later(name.span, format!("`{}` of {owner}", name.value));
-                continue;
-            }
-            let fits = match (&entry.kind, field.form) {
-                (EntryKind::Broken, _) | (_, Form::Any) => true,
+            entries.insert(field.name, entry);
+            let fits = match (&entry.kind, field.form()) {
+                (EntryKind::Broken, _) => true,
                 (EntryKind::Value(_), form) => form == Form::Value,
                 (EntryKind::Block(_), form) => form == Form::Block,
                 (EntryKind::Type(_), _) => false,
             };
             if !fits {
-                let wanted = match field.form {
+                let wanted = match field.form() {
                     Form::Block => format!("{} {{ … }}", field.name),
-                    _ => format!("{} = …", field.name),
+                    Form::Value => format!("{} = …", field.name),
                 };
                 self.error(CheckError::WrongForm { span: entry.span, name: name.value.clone(), wanted });
+            } else if !field.built && !broken {
+                self.later(name.span, format!("`{}` of {}", field.name, owner.words));
             }
         }
         // A name close to a missing field was that field.
         let meant: Vec<String> = block
             .entries
             .iter()
-            .filter(|entry| known.iter().all(|field| entry.key.text() != field.name))
-            .flat_map(|entry| similar(&entry.key.text(), known.iter().map(|field| field.name)))
+            .filter(|entry| owner.field(&entry.key.text()).is_none())
+            .flat_map(|entry| similar(&entry.key.text(), owner.names()))
             .collect();
         if !block.broken {
-            for field in known.iter().filter(|field| field.need == Need::Required) {
+            // A schedule is no entry of its block: whoever reads it knows whether it is there.
+            let due = |field: &&Field| field.need == Need::Required && !matches!(field.takes, Takes::Statements);
+            for field in owner.fields.iter().filter(due) {
                 if !entries.contains_key(field.name) && !meant.iter().any(|name| name == field.name) {
-                    self.error(CheckError::MissingField { span: block.span, name: field.name, owner });
+                    self.error(CheckError::MissingField { span: block.span, name: field.name, owner: owner.words });
                 }
             }
         }
-        Fields { entries }
+        Fields { owner, entries }
     }
 
-    fn unknown_field(&mut self, span: Span, name: &str, owner: &'static str, known: &[Field], broken: bool) {
-        // What cannot be read has been told already.
-        if broken {
-            return;
+    fn unknown_field(&mut self, entry: &Entry, owner: &'static Owner) {
+        let span = entry.key.single().map_or(entry.key.span, |name| name.span);
+        let name = entry.key.text();
+        let known = owner.fields.iter().filter(|field| field.built).map(|field| field.name).collect();
+        let near = similar(&name, owner.names());
+        self.error(CheckError::UnknownField { span, name, owner: owner.words, near, known });
+    }
+
+    /// A whole number, within what the table says.
+    pub(super) fn small_of(&mut self, fields: &Fields, name: &str) -> Given<u32> {
+        let (value, field) = fields.given(name)?;
+        Some(self.small_as(value, field))
+    }
+
+    pub(super) fn small_as(&mut self, value: &Expr, field: &Field) -> Option<u32> {
+        let Takes::Whole { low, high } = field.takes else { unreachable!("`{}` is a whole number", field.name) };
+        self.whole(value, &format!("`{}`", field.name), low..=high.min(u64::from(u32::MAX))).map(|number| number as u32)
+    }
+
+    pub(super) fn whole_of(&mut self, fields: &Fields, name: &str) -> Given<u64> {
+        let (value, field) = fields.given(name)?;
+        let Takes::Whole { low, high } = field.takes else { unreachable!("`{name}` is a whole number") };
+        Some(self.whole(value, &format!("`{name}`"), low..=high))
+    }
+
+    pub(super) fn real_of(&mut self, fields: &Fields, name: &str) -> Given<f64> {
+        let (value, field) = fields.given(name)?;
+        Some(self.real_as(value, field))
+    }
+
+    pub(super) fn real_as(&mut self, value: &Expr, field: &Field) -> Option<f64> {
+        let Takes::Real { low, high } = field.takes else { unreachable!("`{}` is a number", field.name) };
+        self.real(value, &format!("`{}`", field.name), low, high)
+    }
+
+    pub(super) fn tokens_of(&mut self, fields: &Fields, name: &str) -> Given<u32> {
+        let (value, field) = fields.given(name)?;
+        debug_assert!(matches!(field.takes, Takes::Quantity(Unit::Tokens)), "`{name}` is a number of tokens");
+        Some(self.tokens(value, &format!("`{name}`")))
+    }
+
+    pub(super) fn text_of(&mut self, fields: &Fields, name: &str) -> Given<String> {
+        let (value, field) = fields.given(name)?;
+        debug_assert!(matches!(field.takes, Takes::Text), "`{name}` is text");
+        Some(self.text(value, &format!("`{name}`")))
+    }
+
+    /// The declaration that a field names.
+    pub(super) fn name_of(&mut self, fields: &Fields, name: &str) -> Given<usize> {
+        let (value, field) = fields.given(name)?;
+        let Takes::Name(kind) = field.takes else { unreachable!("`{name}` is a name") };
+        Some(self.named(value, kind))
+    }
+
+    /// One of the words that the table has, as what it stands for here.
+    pub(super) fn word_of<T: Copy>(&mut self, fields: &Fields, name: &str, words: &[(&str, T)]) -> Given<T> {
+        let (value, field) = fields.given(name)?;
+        let Takes::Words(known) = field.takes else { unreachable!("`{name}` is one of a few words") };
+        debug_assert!(
+            known.iter().map(|word| word.name).eq(words.iter().map(|(word, _)| *word)),
+            "the words of `{name}` are those of the table"
+        );
+        let word = self.word(value, &format!("`{name}`"), known);
+        Some(word.and_then(|chosen| words.iter().find(|(word, _)| *word == chosen.name)).map(|(_, value)| *value))
+    }
+
+    /// A single name that is one of a few words: `else stop`, `by median`.
+    pub(super) fn name_as<T: Copy>(
+        &mut self,
+        of: &str,
+        name: &Name,
+        known: &'static [Word],
+        words: &[(&str, T)],
+    ) -> Option<T> {
+        let path = Path { span: name.span, parts: vec![name.clone()] };
+        let kind = ExprKind::Apply(Apply { path, version: None, arguments: None, block: None });
+        let chosen = self.word(&Expr { span: name.span, kind }, of, known)?;
+        words.iter().find(|(word, _)| *word == chosen.name).map(|(_, value)| *value)
+    }
+
+    /// One of the words that the table has, with what stands behind it.
+    pub(super) fn choice_of<'b>(&mut self, fields: &Fields<'b>, name: &str) -> Given<(&'b Apply, &'static Word)> {
+        let (value, field) = fields.given(name)?;
+        let Takes::Words(words) = field.takes else { unreachable!("`{name}` is one of a few words") };
+        Some(self.choice(value, &format!("`{name}`"), words))
+    }
+
+    /// The block behind a word, which cannot do without.
+    pub(super) fn due_block<'b>(&mut self, apply: &'b Apply, word: &'static Word) -> Option<&'b Block> {
+        if apply.block.is_none() {
+            let (name, wanted) = (word.name.to_owned(), word.form.to_owned());
+            self.error(CheckError::Arguments { span: apply.path.span, wanted, name });
         }
-        let names: Vec<&'static str> =
-            known.iter().filter(|field| field.need != Need::Later).map(|field| field.name).collect();
-        let near = similar(name, known.iter().map(|field| field.name));
-        self.error(CheckError::UnknownField { span, name: name.to_owned(), owner, near, known: names });
+        apply.block.as_ref()
     }
 
-    /// One of a few words: `drop` or `fail`.
-    pub(super) fn word<T: Copy>(&mut self, expr: &Expr, of: &str, words: &[(&'static str, T)]) -> Option<T> {
-        let apply = self.choice(expr, of, &words.iter().map(|(word, _)| *word).collect::<Vec<_>>())?;
+    /// One of a few words with nothing behind it: `drop` or `fail`.
+    fn word(&mut self, expr: &Expr, of: &str, words: &'static [Word]) -> Option<&'static Word> {
+        let (apply, word) = self.choice(expr, of, words)?;
         if apply.arguments.is_some() || apply.block.is_some() {
             self.error(CheckError::NoValue { span: expr.span });
             return None;
         }
-        let word = apply.path.text();
-        words.iter().find(|(name, _)| *name == word).map(|(_, value)| *value)
+        Some(word)
     }
 
     /// One of a few words, maybe with arguments or a block behind it: `cosine { warmup = 3% }`.
-    pub(super) fn choice<'e>(&mut self, expr: &'e Expr, of: &str, words: &[&'static str]) -> Option<&'e Apply> {
-        match &expr.kind {
-            ExprKind::Apply(apply) if words.contains(&apply.path.text().as_str()) => Some(apply),
-            ExprKind::Broken => None,
-            other => {
-                let found = match other {
-                    ExprKind::Apply(apply) => Some(apply.path.text()),
-                    _ => None,
-                };
-                let near = found.as_deref().map(|found| similar(found, words.iter().copied())).unwrap_or_default();
-                let span = match other {
-                    ExprKind::Apply(apply) => apply.path.span,
-                    _ => expr.span,
-                };
-                let error = CheckError::UnknownWord { span, of: of.to_owned(), found, near, known: words.to_vec() };
-                self.error(error);
-                None
+    pub(super) fn choice<'e>(
+        &mut self,
+        expr: &'e Expr,
+        of: &str,
+        words: &'static [Word],
+    ) -> Option<(&'e Apply, &'static Word)> {
+        let (found, span) = match &expr.kind {
+            ExprKind::Broken => return None,
+            ExprKind::Apply(apply) => {
+                let text = apply.path.text();
+                if let Some(word) = words.iter().find(|word| word.name == text) {
+                    if !word.built {
+                        self.later(apply.path.span, format!("`{text}` as {of}"));
+                        return None;
+                    }
+                    return Some((apply, word));
+                }
+                (Some(text), apply.path.span)
             }
-        }
+            _ => (None, expr.span),
+        };
+        let known: Vec<&'static str> = words.iter().map(|word| word.name).collect();
+        let near = found.as_deref().map(|found| similar(found, known.iter().copied())).unwrap_or_default();
+        self.error(CheckError::UnknownWord { span, of: of.to_owned(), found, near, known });
+        None
     }
 
     /// The one text in the parentheses: `path("base/policy")`.

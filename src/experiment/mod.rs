@@ -2,7 +2,8 @@
 //!
 //! [`check`] is the entry. It declares every name first ([`scope`]), evaluates params and `let`s ([`value`]), reads the
 //! declarations ([`declare`], [`trainer`], [`critic`], [`prompt`]), and then walks the schedule ([`schedule`], [`statement`],
-//! [`train`], [`metric`]), typing each rule ([`rule`], [`interval`]) where it is used, against the rows that reach it. [`model`] is what comes out.
+//! [`train`], [`metric`]), typing each rule ([`rule`], [`interval`]) where it is used, against the rows that reach it.
+//! [`vocabulary`] is the table by which every block is read, [`model`] is what comes out.
 //!
 //! # Invariants
 //! A file with a mistake gives no experiment. What is broken poisons its name: nothing that uses it is blamed. Ground
@@ -16,6 +17,7 @@ mod error;
 mod error_detail;
 mod fields;
 mod interval;
+mod length;
 mod link;
 mod link_error;
 mod matrix;
@@ -30,9 +32,11 @@ mod statement;
 mod train;
 mod trainer;
 mod value;
+pub mod vocabulary;
 
 pub use link_error::Unreadable;
 pub use model::*;
+pub use scope::Kind;
 
 use crate::base::{Diagnostic, Span};
 use crate::env::{EnvSpec, Schema};
@@ -43,7 +47,7 @@ use crate::syntax::ast::{self, Declared, File, ItemKind};
 use crate::syntax::{self, Source, SourceMap};
 use error::CheckError;
 use link::Linked;
-use scope::{Kind, Symbols};
+use scope::Symbols;
 use std::collections::BTreeMap;
 use std::path::Path;
 use value::Value;

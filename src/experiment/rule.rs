@@ -7,6 +7,7 @@ use super::Checker;
 use super::error::CheckError;
 use super::interval::{Holds, Interval, Known, holds, narrow};
 use super::model::{EnvId, ModelId, Named, RuleId};
+use super::vocabulary;
 use crate::base::Span;
 use crate::env::{FieldType, Schema};
 use crate::node::spec::{AnswerKind, AnswerSchema};
@@ -229,9 +230,9 @@ impl Checker<'_> {
                 let ties = match options {
                     None => Some(Ties::Keep),
                     Some(block) => {
-                        let fields = self.fields(block, "`top`", &[super::fields::required("ties")]);
+                        let fields = self.fields(block, &vocabulary::TOP);
                         let words = [("keep", Ties::Keep), ("sample", Ties::Sample)];
-                        fields.value("ties").and_then(|value| self.word(value, "`ties`", &words))
+                        self.word_of(&fields, "ties", &words).unwrap_or(Some(Ties::Keep))
                     }
                 };
                 if let [_, second, ..] = by.as_slice() {
@@ -279,11 +280,7 @@ impl Checker<'_> {
                 let words = [("fail", Otherwise::Fail), ("stop", Otherwise::Stop), ("skip", Otherwise::Skip)];
                 let otherwise = match otherwise {
                     None => Some(Otherwise::Fail),
-                    Some(word) => {
-                        let path = Path { span: word.span, parts: vec![word.clone()] };
-                        let kind = ExprKind::Apply(Apply { path, version: None, arguments: None, block: None });
-                        self.word(&ast::Expr { span: word.span, kind }, "`else`", &words)
-                    }
+                    Some(word) => self.name_as("`else`", word, vocabulary::ELSE, &words),
                 };
                 Stage::Require { count: count?, otherwise: otherwise? }
             }

@@ -4,14 +4,13 @@
 //! A name means what the nearest earlier `let` gave it. Held-out splits never train, stop or pick.
 
 use super::error::CheckError;
-use super::fields::{later, required};
 use super::metric::Wanted;
 use super::model::{
     EnvId, Experiment, MetricRef, ModelId, ModelRef, Named, ReportItem, RowsRef, Statement, TrainerId, Version,
 };
 use super::rule::Rows;
 use super::scope::Kind;
-use super::{Checker, Slots};
+use super::{Checker, Slots, vocabulary};
 use crate::base::Span;
 use crate::syntax::ast::{self, Name, Path, Repeat, Slot, StatementKind, VersionKind};
 use crate::syntax::similar::similar;
@@ -88,8 +87,8 @@ impl Flow {
 
 impl Checker<'_> {
     pub(super) fn experiment(&mut self, experiment: &ast::Experiment, doc: &str) -> Option<Experiment> {
-        let fields = self.fields(&experiment.body, "an experiment", &[required("seed"), later("budget")]);
-        let seed = fields.value("seed").and_then(|value| self.whole(value, "`seed`", 0..=u64::MAX));
+        let fields = self.fields(&experiment.body, &vocabulary::EXPERIMENT);
+        let seed = self.whole_of(&fields, "seed").flatten();
         let mut flow = Flow::default();
         for statements in &experiment.schedules {
             survey(statements, &mut flow);
@@ -190,7 +189,7 @@ impl Checker<'_> {
             }
             StatementKind::Judge { rows, critic, options } => {
                 if let Some(block) = options {
-                    self.fields(block, "`judge`", &[]);
+                    self.fields(block, &vocabulary::JUDGE);
                 }
                 self.judge(name, span, rows, critic, flow)
             }

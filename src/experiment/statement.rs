@@ -3,13 +3,14 @@
 
 use super::Checker;
 use super::error::CheckError;
-use super::fields::{later, optional, required};
+use super::fields::{Fields, Given};
 use super::interval::Interval;
 use super::model::{CriticId, DatasetId, EnvId, ModelId, PromptId, Statement};
 use super::rule::{Answers, Form, Rows};
 use super::schedule::{Flow, Made};
 use super::scope::Kind;
 use super::value::Value;
+use super::vocabulary;
 use crate::base::Span;
 use crate::model::Sampling;
 use crate::node::spec::{AnswerKind, OnUnparsed};
@@ -37,34 +38,22 @@ impl Checker<'_> {
             self.error(CheckError::NeedsPrompt { span, word: "rollout", several: false });
             return None;
         };
-        let known = [
-            required("prompt"),
-            optional("samples"),
-            optional("temperature"),
-            optional("top_p"),
-            optional("top_k"),
-            optional("max_tokens"),
-            optional("decode"),
-            later("stream"),
-        ];
-        let fields = self.fields(block, "`rollout`", &known);
+        let fields = self.fields(block, &vocabulary::ROLLOUT);
         let env = place.as_ref().map(|(env, _)| *env);
-        let prompt = fields.value("prompt").and_then(|value| self.task_prompt(value, env));
+        let prompt = self.task_prompt(&fields, env).flatten();
         let samples = fields.value("samples").map_or(Some(1), |value| self.samples(value));
-        let max_tokens =
-            fields.value("max_tokens").map_or(Some(TURN_TOKENS), |value| self.tokens(value, "`max_tokens`"));
-        let sampling = if let Some(value) = fields.value("decode") {
+        let max_tokens = self.tokens_of(&fields, "max_tokens").unwrap_or(Some(TURN_TOKENS));
+        let sampling = if fields.has("decode") {
             for twice in ["temperature", "top_p", "top_k"] {
                 if let Some(span) = fields.span(twice) {
                     self.error(CheckError::DecodeTwice { span, name: twice });
                 }
             }
-            max_tokens.and_then(|max_tokens| self.decode(value, max_tokens))
+            max_tokens.and_then(|max_tokens| self.decode(&fields, max_tokens).flatten())
         } else {
-            let temperature =
-                fields.value("temperature").map_or(Some(1.0), |value| self.real(value, "`temperature`", 0.0, 10.0));
-            let top_p = fields.value("top_p").map_or(Some(1.0), |value| self.real(value, "`top_p`", 1e-6, 1.0));
-            let top_k = fields.value("top_k").map_or(Some(0), |value| self.small(value, "`top_k`", 1..=1_000_000));
+            let temperature = self.real_of(&fields, "temperature").unwrap_or(Some(1.0));
+            let top_p = self.real_of(&fields, "top_p").unwrap_or(Some(1.0));
+            let top_k = self.small_of(&fields, "top_k").unwrap_or(Some(0));
             match (temperature, top_p, top_k, max_tokens) {
                 (Some(temperature), Some(top_p), Some(top_k), Some(max_tokens)) => {
                     Some(Sampling { temperature, top_p, top_k, max_tokens })
@@ -76,6 +65,9 @@ impl Checker<'_> {
         self.same_samples(samples, sampling.as_ref(), at);
         let (env, split) = place?;
         let model = model?;
+        if let (Some(prompt), Some(asked)) = (prompt, fields.value("prompt")) {
+            self.fits_context(prompt, model.model, asked.span);
+        }
         let known = self.rolled(env, flow.within.as_ref().map_or(0, |within| within.times));
         let (samples, sampling, prompt, name) = (samples?, sampling?, prompt?, name?);
         let (tasks, per_task) = (u64::from(split.size), u64::from(samples));
@@ -122,9 +114,10 @@ impl Checker<'_> {
         }
     }
 
-    fn task_prompt(&mut self, value: &Expr, env: Option<EnvId>) -> Option<usize> {
-        let id = self.named(value, Kind::Prompt)?;
-        self.agent_prompt(id, env?, value.span).then_some(id)
+    fn task_prompt(&mut self, fields: &Fields, env: Option<EnvId>) -> Given<usize> {
+        let used = fields.value("prompt")?.span;
+        let id = self.name_of(fields, "prompt")?;
+        Some(id.filter(|id| env.is_some_and(|env| self.agent_prompt(*id, env, used))))
     }
 
     pub(super) fn judge(
@@ -273,24 +266,25 @@ impl Checker<'_> {
         }
         let place = self.split(&split.path);
         let empty = Block { span: split.span, entries: Vec::new(), broken: false };
-        let known = [optional("prompt"), optional("decode"), optional("samples"), optional("max_tokens")];
-        let fields = self.fields(options.unwrap_or(&empty), "`evaluate`", &known);
+        let fields = self.fields(options.unwrap_or(&empty), &vocabulary::EVALUATE);
         let env = place.as_ref().map(|(env, _)| *env);
-        let prompt = match fields.value("prompt") {
-            Some(value) => self.task_prompt(value, env),
+        let prompt = match self.task_prompt(&fields, env) {
+            Some(prompt) => prompt,
             None => reference.as_ref().and_then(|reference| self.usual_prompt(reference.model, env, model.span, flow)),
         };
         let samples = fields.value("samples").map_or(Some(1), |value| self.samples(value));
-        let max_tokens =
-            fields.value("max_tokens").map_or(Some(TURN_TOKENS), |value| self.tokens(value, "`max_tokens`"));
-        let sampling = max_tokens.and_then(|max_tokens| match fields.value("decode") {
+        let max_tokens = self.tokens_of(&fields, "max_tokens").unwrap_or(Some(TURN_TOKENS));
+        let sampling = max_tokens.and_then(|max_tokens| match self.decode(&fields, max_tokens) {
             None => Some(Sampling::greedy(max_tokens)),
-            Some(value) => self.decode(value, max_tokens),
+            Some(sampling) => sampling,
         });
         self.same_samples(samples, sampling.as_ref(), fields.span("samples"));
         let (env, chosen) = place?;
         flow.evaluated.push((env, chosen.name.clone(), split.span));
         let reference = reference?;
+        if let Some(prompt) = prompt {
+            self.fits_context(prompt, reference.model, fields.value("prompt").map_or(model.span, |asked| asked.span));
+        }
         if let Some(name) = name {
             let made = Made::Evaluation { model: reference.model, env, held_out: chosen.held_out };
             self.bind(name, made, flow);

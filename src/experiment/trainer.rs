@@ -2,32 +2,34 @@
 
 use super::Checker;
 use super::error::CheckError;
-use super::fields::{later, optional, optional_block, required};
+use super::fields::{Fields, Given};
 use super::value::Value;
+use super::vocabulary::{self, Takes};
 use crate::model::{Decay, LoraConfig, LossOn, Method};
 use crate::node::spec::{PerIteration, TrainerSpec};
 use crate::syntax::ast::{Block, Expr, ExprKind};
 
 impl Checker<'_> {
     pub(super) fn lora(&mut self, block: &Block) -> Option<LoraConfig> {
-        let known = [required("rank"), required("alpha"), optional("dropout"), optional("on")];
-        let fields = self.fields(block, "a LoRA", &known);
-        let rank = fields.value("rank").and_then(|value| self.small(value, "`rank`", 1..=4096));
-        let alpha = fields.value("alpha").and_then(|value| self.real(value, "`alpha`", 0.0, 1e6));
-        let dropout = fields.value("dropout").map(|value| self.real(value, "`dropout`", 0.0, 0.99));
+        let fields = self.fields(block, &vocabulary::LORA);
+        let rank = self.small_of(&fields, "rank").flatten();
+        let alpha = self.real_of(&fields, "alpha").flatten();
+        let dropout = self.real_of(&fields, "dropout");
         let attention = ["q_proj", "k_proj", "v_proj", "o_proj"];
         let mlp = ["gate_proj", "up_proj", "down_proj"];
         let linears = [attention.as_slice(), mlp.as_slice()].concat();
-        let words: Vec<&'static str> = ["attention", "mlp"].into_iter().chain(linears.iter().copied()).collect();
+        let Some(Takes::WordList(words)) = vocabulary::LORA.field("on").map(|field| &field.takes) else {
+            unreachable!("`on` is a list of words")
+        };
         let mut on: Vec<String> = Vec::new();
         let mut fits = true;
         match fields.value("on") {
             None => on.extend(linears.iter().map(|name| (*name).to_owned())),
             Some(Expr { kind: ExprKind::List(items), .. }) => {
                 for item in items {
-                    let chosen = self.choice(item, "`on`", &words).map(|apply| apply.path.text());
+                    let chosen = self.choice(item, "`on`", words).map(|(_, word)| word.name);
                     fits &= chosen.is_some();
-                    match chosen.as_deref() {
+                    match chosen {
                         Some("attention") => on.extend(attention.map(str::to_owned)),
                         Some("mlp") => on.extend(mlp.map(str::to_owned)),
                         other => on.extend(other.map(str::to_owned)),
@@ -46,32 +48,15 @@ impl Checker<'_> {
     }
 
     pub(super) fn trainer(&mut self, body: &Block) -> Option<TrainerSpec> {
-        let known = [
-            required("method"),
-            required("lr"),
-            optional("decay"),
-            required("epochs"),
-            required("batch"),
-            optional("max_len"),
-            optional("clip"),
-            optional("weight_decay"),
-            optional_block("lora"),
-            later("accumulate"),
-            later("command"),
-        ];
-        let fields = self.fields(body, "a trainer", &known);
-        let method = fields.value("method").and_then(|value| self.method(value));
-        let lr = fields
-            .value("lr")
-            .and_then(|value| self.per_iteration(value, &|checker, value| checker.real(value, "`lr`", 1e-12, 10.0)));
-        let epochs = fields
-            .value("epochs")
-            .and_then(|value| self.per_iteration(value, &|checker, value| checker.small(value, "`epochs`", 1..=1000)));
-        let decay = fields.value("decay").map(|value| self.decay(value));
-        let batch = fields.value("batch").and_then(|value| self.small(value, "`batch`", 1..=1_000_000));
-        let max_len = fields.value("max_len").map(|value| self.tokens(value, "`max_len`"));
-        let clip = fields.value("clip").map(|value| self.real(value, "`clip`", 0.0, 1e6));
-        let weight_decay = fields.value("weight_decay").map(|value| self.real(value, "`weight_decay`", 0.0, 10.0));
+        let fields = self.fields(body, &vocabulary::TRAINER);
+        let method = self.method(&fields);
+        let lr = self.real_each(&fields, "lr").flatten();
+        let epochs = self.small_each(&fields, "epochs").flatten();
+        let decay = self.decay(&fields);
+        let batch = self.small_of(&fields, "batch").flatten();
+        let max_len = self.tokens_of(&fields, "max_len");
+        let clip = self.real_of(&fields, "clip");
+        let weight_decay = self.real_of(&fields, "weight_decay");
         let lora = fields.block("lora").map(|block| self.lora(block));
         let max_len = match max_len {
             None => None,
@@ -94,36 +79,41 @@ impl Checker<'_> {
         })
     }
 
-    fn method(&mut self, value: &Expr) -> Option<Method> {
-        let apply = self.choice(value, "`method`", &["sft", "weighted", "dpo", "kto", "grpo"])?;
-        if apply.path.text() != "sft" {
-            self.later(value.span, format!("the method `{}`", apply.path.text()));
-            return None;
-        }
-        let Some(block) = &apply.block else {
-            let (name, wanted) = ("sft".to_owned(), "sft { loss_on = agent }".to_owned());
-            self.error(CheckError::Arguments { span: apply.path.span, wanted, name });
-            return None;
-        };
-        let fields = self.fields(block, "`sft`", &[required("loss_on")]);
-        let words = [("agent", LossOn::Agent), ("all", LossOn::All)];
-        let loss_on = fields.value("loss_on").and_then(|value| self.word(value, "`loss_on`", &words))?;
+    fn method(&mut self, fields: &Fields) -> Option<Method> {
+        let (apply, word) = self.choice_of(fields, "method")??;
+        let block = self.due_block(apply, word)?;
+        let fields = self.fields(block, &vocabulary::SFT);
+        let loss_on = self.word_of(&fields, "loss_on", &[("agent", LossOn::Agent), ("all", LossOn::All)])??;
         Some(Method::Sft { loss_on })
     }
 
-    fn decay(&mut self, value: &Expr) -> Option<Decay> {
-        let apply = self.choice(value, "`decay`", &["constant", "cosine"])?;
-        let mut warmup = 0.0;
-        if let Some(block) = &apply.block {
-            let fields = self.fields(block, "a decay", &[optional("warmup")]);
-            if let Some(value) = fields.value("warmup") {
-                warmup = match self.value(value)? {
-                    Value::Percent(0.0) | Value::Int(0) => 0.0,
-                    _ => self.share(value, "`warmup`")?,
-                };
+    fn decay(&mut self, fields: &Fields) -> Given<Decay> {
+        let chosen = self.choice_of(fields, "decay")?;
+        Some(chosen.and_then(|(apply, word)| {
+            let mut warmup = 0.0;
+            if let Some(block) = &apply.block {
+                let fields = self.fields(block, &vocabulary::DECAY);
+                if let Some(value) = fields.value("warmup") {
+                    warmup = match self.value(value)? {
+                        Value::Percent(0.0) | Value::Int(0) => 0.0,
+                        _ => self.share(value, "`warmup`")?,
+                    };
+                }
             }
-        }
-        Some(if apply.path.text() == "cosine" { Decay::Cosine { warmup } } else { Decay::Constant { warmup } })
+            Some(if word.name == "cosine" { Decay::Cosine { warmup } } else { Decay::Constant { warmup } })
+        }))
+    }
+
+    fn real_each(&mut self, fields: &Fields, name: &str) -> Given<PerIteration<f64>> {
+        let (value, field) = fields.given(name)?;
+        debug_assert!(field.per_iteration, "`{name}` may differ by iteration");
+        Some(self.per_iteration(value, &|checker, value| checker.real_as(value, field)))
+    }
+
+    fn small_each(&mut self, fields: &Fields, name: &str) -> Given<PerIteration<u32>> {
+        let (value, field) = fields.given(name)?;
+        debug_assert!(field.per_iteration, "`{name}` may differ by iteration");
+        Some(self.per_iteration(value, &|checker, value| checker.small_as(value, field)))
     }
 
     /// `{ 1 => a, 2..3 => b, _ => c }`, or one value for all iterations.

@@ -60,6 +60,17 @@ impl Canonical for Template {
     }
 }
 
+impl Template {
+    /// The words that stand in it whatever its values are. No tokenizer that is in use makes one token of two of them.
+    pub fn fixed_words(&self) -> u64 {
+        let words = |piece: &Piece| match piece {
+            Piece::Text(text) => text.split_whitespace().count() as u64,
+            Piece::Value { .. } | Piece::For { .. } | Piece::IfKnown { .. } => 0,
+        };
+        self.messages.iter().flat_map(|message| &message.pieces).map(words).sum()
+    }
+}
+
 /// What a template may name: `task`, `traj`, `answer`.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {

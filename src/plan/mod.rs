@@ -7,6 +7,7 @@
 //! Nothing here opens a model, runs a step or knows a clock. A key holds no name, no path, no comment, nothing of the
 //! report, and `until` only in the key of its own gate.
 
+pub mod bounds;
 pub mod build;
 pub mod export;
 pub mod key;
@@ -16,6 +17,7 @@ pub mod sample;
 #[cfg(test)]
 mod tests;
 
+pub use bounds::{Amount, Bounds, bounds, total};
 pub use build::build;
 pub use export::{to_dot, to_json, to_mermaid};
 pub use work::{Episodes, History, Judge, RowsFrom, TrainFrom, VersionFrom, Which, Work};

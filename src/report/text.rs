@@ -109,6 +109,25 @@ pub fn counted(value: u64, what: &str) -> String {
 }
 
 /// `0.4 s`, `42 s`, `3 min 05 s`, `1 h 02 min`.
+/// In at most four characters and a letter, for bounds: `840`, `12.3k`, `4.72M`; rounded up.
+pub fn rough(value: u64) -> String {
+    let (mut scaled, mut letters) = (value as f64, ["k", "M", "G", "T", "P", "E"].into_iter());
+    let mut letter = "";
+    while scaled >= 1000.0 {
+        let Some(next) = letters.next() else { break };
+        (scaled, letter) = (scaled / 1000.0, next);
+    }
+    let places = if letter.is_empty() || scaled >= 100.0 {
+        0
+    } else if scaled >= 10.0 {
+        1
+    } else {
+        2
+    };
+    let step = 10f64.powi(places);
+    format!("{}{letter}", (scaled * step).ceil() / step)
+}
+
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     match whole {

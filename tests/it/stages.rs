@@ -76,12 +76,50 @@ fn an_imported_declaration_is_as_if_written_here() {
     assert_eq!(keys(&imported.experiments), keys(&alone.experiments), "no name and no path is in a key");
 }
 
+#[test]
+fn a_plan_knows_what_it_may_take() {
+    let judged = whole(IMPORTS).experiments.remove(1);
+    let plan = unrolled(&judged);
+    let bounds = agx::plan::bounds(&judged, &plan);
+    let of = |id: &str| bounds[plan.steps.iter().position(|step| step.id == id).expect(id)];
+    let pair = |amount: agx::plan::Amount| (amount.low, amount.high);
+    let (tasks, context) = (192 * 4, 512);
+    assert_eq!(pair(of("rollout@1").items), (tasks, Some(tasks)));
+    assert_eq!(pair(of("rollout@1").prompt_tokens), (0, Some(tasks * 6 * context)), "nothing is fixed in its prompt");
+    assert_eq!(pair(of("rollout@1").completion_tokens), (0, Some(tasks * 6 * 128)));
+    assert_eq!(pair(of("judge@1").items), (tasks, Some(tasks)));
+    assert_eq!(pair(of("judge@1").prompt_tokens), (tasks, Some(tasks * 768)), "`Request:` is a word");
+    assert_eq!(pair(of("judge@2").items), (0, Some(tasks)), "the gate may leave it out");
+    assert_eq!(pair(of("calibrate:critics.grader").items), (256, Some(256)));
+    // All rows may tie at the cut of `top 40%`; a quarter of what is trained on is general.
+    assert_eq!(pair(of("train@1").training_tokens), (0, Some(tasks * 4 / 3 * context * 3)));
+    let total = agx::plan::total(&bounds);
+    assert_eq!(total.prompt_tokens.low, tasks + 256, "what runs in any case");
+    let most: u64 = bounds.iter().filter_map(|step| step.completion_tokens.high).sum();
+    assert_eq!(total.completion_tokens.high, Some(most));
+
+    // How long a file of dialogues is, nobody knows before it is read.
+    let unknown = IMPORTS
+        .replace("desk.dialogues(512)", "jsonl(\"talk.jsonl\")")
+        .replace("train policy on kept mixed with 25% general with sft", "train policy on general with sft");
+    let mut checked = whole(&unknown.replace("let kept ", "let _kept "));
+    assert!(checked.diagnostics.iter().all(|it| !it.is_error()), "{:#?}", checked.diagnostics);
+    let judged = checked.experiments.remove(1);
+    let total = agx::plan::total(&agx::plan::bounds(&judged, &unrolled(&judged)));
+    assert_eq!(total.training_tokens.high, None);
+    assert!(total.prompt_tokens.high.is_some());
+}
+
 /// Keys of a plan, whatever the files hold.
 fn plan(experiment: &Experiment) -> agx::base::Digest {
+    unrolled(experiment).digest
+}
+
+fn unrolled(experiment: &Experiment) -> agx::plan::Plan {
     let digests = |count: usize| vec![agx::base::Digest::of_bytes(b"x"); count];
     let (envs, models) = (digests(experiment.envs.len()), digests(experiment.models.len()));
     let identities = agx::plan::Identities { envs, models, datasets: digests(experiment.datasets.len()) };
-    agx::plan::build(experiment, &identities).expect("a plan").digest
+    agx::plan::build(experiment, &identities).expect("a plan")
 }
 
 #[test]

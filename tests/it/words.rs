@@ -50,7 +50,10 @@ impl Grammar {
 
     fn words(&self) -> Words {
         let parts = self.0.values().flat_map(|rule| rule.clone().iter_top_down());
-        parts.filter_map(|part| if let Expr::Str(text) = part { Some(text) } else { None }).filter(is_word).collect()
+        parts
+            .filter_map(|part| if let Expr::Str(text) = part { Some(text) } else { None })
+            .filter(|text| is_word(text))
+            .collect()
     }
 
     /// The words that a text of this form may begin with.
@@ -65,7 +68,7 @@ impl Grammar {
     }
 }
 
-fn is_word(text: &String) -> bool {
+fn is_word(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphabetic() || c == '_')
 }
 

@@ -1,0 +1,97 @@
+//! The blocks of environments and datasets.
+
+use super::{Field, Owner, Takes, Word, field, word};
+
+pub const ENV: Owner = Owner {
+    words: "an environment",
+    doc: "Where an agent works: it gives tasks, tools and metrics, and the types by which prompts and rules are checked.",
+    fields: &[
+        field("use", Takes::Words(KINDS), "What it is: one that comes with the program, or how to reach one outside.")
+            .required(),
+        field("splits", Takes::Own(&SPLITS), "How many tasks each split has, and which are held out.").required(),
+        field(
+            "max_steps",
+            Takes::Whole { low: 1, high: 1000 },
+            "Agent turns in an episode; the one beyond is not asked for.",
+        )
+        .required(),
+        field(
+            "task",
+            Takes::Own(&TASK),
+            "What a task of an outside environment looks like, and who may see which field.",
+        ),
+        field(
+            "metrics",
+            Takes::Own(&METRICS),
+            "What an outside environment measures; the first says whether a task is solved.",
+        ),
+        field(
+            "tasks",
+            Takes::Words(TASKS),
+            "Where the tasks of an environment come from that has only tools: JSON lines.",
+        ),
+    ],
+};
+
+const KINDS: &[Word] = &[
+    word("builtin", "Comes with the program: `desk`, or `api-bank` over its published data.")
+        .written("builtin(\"desk\")"),
+    word("process", "A program that speaks JSON lines on its standard input and output.")
+        .written("process([\"python\", \"env.py\"])")
+        .later(),
+    word("openenv", "An OpenEnv server, by WebSocket.").written("openenv(\"ws://localhost:8000/ws\")").later(),
+    word("mcp", "Tools of an MCP server: a command to start, or an address. Its tasks are the file's own.")
+        .written("mcp([\"npx\", \"server\"])")
+        .later(),
+    word("agentgym", "An AgentGym server, by HTTP.").written("agentgym(\"http://localhost:36001\")").later(),
+];
+
+const TASKS: &[Word] =
+    &[word("jsonl", "One task a line, with the fields that `task { … }` declares.").written("jsonl(\"tasks.jsonl\")")];
+
+pub const API_BANK: Owner = Owner {
+    words: "the environment `api-bank`",
+    doc: "API-Bank (Li et al. 2023): where its published files lie, and which of its levels are used.",
+    fields: &[
+        field("data", Takes::Words(PATH), "The directory with the published files.").required(),
+        field("level", Takes::Whole { low: 1, high: 3 }, "Which levels: one, or a range such as `1..2`.").or("1..2"),
+    ],
+};
+
+const PATH: &[Word] = &[word("path", "A path, relative to the file.").written("path(\"data/api-bank\")")];
+
+pub const SPLITS: Owner = Owner {
+    words: "splits",
+    doc: "`train = 192, test = 128 held_out`: a name and how many tasks it has. What is held out may be evaluated, and never \
+          trains, stops or picks.",
+    fields: &[],
+};
+
+pub const TASK: Owner = Owner {
+    words: "a task",
+    doc: "`request: text <= 300 tokens visible to agent, critic`: a name, a type, and who may see it. `visible to none` is ground \
+          truth: it reaches metrics and audits, nothing else.",
+    fields: &[],
+};
+
+pub const METRICS: Owner = Owner {
+    words: "metrics",
+    doc: "`success: ratio`: what the environment says of a finished episode, a number from 0 to 1 each.",
+    fields: &[],
+};
+
+pub const DATASET: Owner = Owner {
+    words: "a dataset",
+    doc: "Static data: what an environment offers, a file, or a data set of the hub.",
+    fields: &[FROM],
+};
+
+const FROM: Field = field("from", Takes::Words(SOURCES), "Where it comes from.").required();
+
+const SOURCES: &[Word] = &[
+    word("ENV.OFFER", "So many examples of what an environment offers.").written("desk.dialogues(512)"),
+    word("jsonl", "JSON lines with `messages`.").written("jsonl(\"data.jsonl\")"),
+    word("hub", "A data set of the Hugging Face hub, pinned to a revision.")
+        .written("hub(\"org/name\", revision = \"…\", split = \"train\")")
+        .later(),
+];

@@ -1,0 +1,242 @@
+//! Turns a plan into bounds of what it may take: items, tokens asked, answered and trained on, if nothing is cached.
+//!
+//! An upper bound holds whatever the models say; a lower bound is what runs at the very least. What the file does not say,
+//! as the length of a data set on disk, is unknown, and so is every sum with it: nothing is guessed. With `c` the context of
+//! the model that answers, `m` its `max_tokens`, `w` the words of the prompt's fixed text (each is a token or more):
+//!
+//! | step | items | prompt tokens | completion tokens |
+//! |---|---|---|---|
+//! | rollout, evaluate | tasks × samples | `w` a task × sample, to `max_steps` × `c` | to `max_steps` × min(`m`, `c`) |
+//! | judge | rows | `w` to `c` a row | to min(`m`, `c`) a row |
+//! | calibrate | examples | `w` to `c` an example | to min(`m`, `c`) an example |
+//!
+//! A training sees at most rows × min(`max_len`, `c`) × epochs tokens; rows that are mixed in for a share `s` make `n` rows
+//! `n / (1 − s)`. A selection keeps at most what its stages let through: a rule's `best 2 per task` of 100 tasks is 200.
+//!
+//! # Invariants
+//! A step that a gate or a selection may leave out has the lower bound 0. Pure: nothing here reads a file or a tokenizer.
+
+use crate::experiment::{Critic, CriticId, Dataset, DatasetId, Experiment};
+use crate::plan::{Episodes, Plan, RowsFrom, Step, StepId, TrainFrom, Work};
+use crate::select::{Stage, Ties};
+use serde::Serialize;
+use std::ops::{Add, AddAssign};
+
+/// Between these; without an upper end, nobody knows how much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Amount {
+    pub low: u64,
+    pub high: Option<u64>,
+}
+
+impl Default for Amount {
+    fn default() -> Self {
+        Self { low: 0, high: Some(0) }
+    }
+}
+
+impl Add for Amount {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        let high = self.high.zip(other.high).map(|(a, b)| a.saturating_add(b));
+        Self { low: self.low.saturating_add(other.low), high }
+    }
+}
+
+impl Amount {
+    fn times(self, low: u64, high: u64) -> Self {
+        Self { low: self.low.saturating_mul(low), high: self.high.map(|count| count.saturating_mul(high)) }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Bounds {
+    pub items: Amount,
+    pub prompt_tokens: Amount,
+    pub completion_tokens: Amount,
+    pub training_tokens: Amount,
+}
+
+impl AddAssign for Bounds {
+    fn add_assign(&mut self, other: Self) {
+        *self = Self {
+            items: self.items + other.items,
+            prompt_tokens: self.prompt_tokens + other.prompt_tokens,
+            completion_tokens: self.completion_tokens + other.completion_tokens,
+            training_tokens: self.training_tokens + other.training_tokens,
+        };
+    }
+}
+
+/// At most so many rows.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rows {
+    all: u64,
+    tasks: u64,
+    per_task: u64,
+}
+
+/// The bounds of each step, in the order of [`Plan::steps`].
+pub fn bounds(experiment: &Experiment, plan: &Plan) -> Vec<Bounds> {
+    let mut reader = Reader { experiment, plan, rows: Vec::with_capacity(plan.steps.len()) };
+    plan.steps.iter().map(|step| reader.step(step)).collect()
+}
+
+/// Of the whole plan.
+pub fn total(steps: &[Bounds]) -> Bounds {
+    let mut total = Bounds::default();
+    steps.iter().for_each(|step| total += *step);
+    total
+}
+
+struct Reader<'p> {
+    experiment: &'p Experiment,
+    plan: &'p Plan,
+    /// Of the steps so far.
+    rows: Vec<Rows>,
+}
+
+impl Reader<'_> {
+    fn step(&mut self, step: &Step) -> Bounds {
+        let (mut bounds, mut rows) = (Bounds::default(), Rows::default());
+        match &step.work {
+            Work::Rollout(asked) | Work::Evaluate(asked) => {
+                let tasks = self.tasks(asked);
+                rows = Rows { all: tasks * u64::from(asked.samples), tasks, per_task: u64::from(asked.samples) };
+                let items = Amount { low: rows.all, high: Some(rows.all) };
+                let steps = u64::from(self.experiment.envs[asked.env.0].it.max_steps);
+                let context = u64::from(self.experiment.models[asked.version.model.0].it.context);
+                let words = self.words(asked.prompt.0);
+                bounds.items = items;
+                bounds.prompt_tokens = items.times(words.min(context), steps * context);
+                bounds.completion_tokens = items.times(0, steps * context.min(u64::from(asked.sampling.max_tokens)));
+            }
+            Work::Judge { rows: from, by } => {
+                rows = self.rows_of(from);
+                let low = if self.surely(from) { rows.all } else { 0 };
+                bounds = self.judged(Amount { low, high: Some(rows.all) }, by.critic);
+            }
+            Work::Calibrate { by, dataset } => {
+                let examples = self.examples(*dataset);
+                bounds = self.judged(Amount { low: examples.unwrap_or(0), high: examples }, by.critic);
+            }
+            Work::Select { rows: from, rule } => {
+                rows = self.rows_of(from);
+                for stage in &self.experiment.rules[rule.0].it.stages {
+                    rows = kept(stage, rows);
+                }
+            }
+            Work::Train { start, on, mixed, trainer, .. } => {
+                let own = match on {
+                    TrainFrom::Rows(from) => Some(self.rows_of(from).all),
+                    TrainFrom::Dataset(dataset) | TrainFrom::Through { dataset, .. } => self.examples(*dataset),
+                };
+                let whole = |rows: u64, share: f64| (rows as f64 / (1.0 - share)).ceil() as u64;
+                let seen = own.map(|rows| mixed.as_ref().map_or(rows, |mixed| whole(rows, mixed.share)));
+                let spec = &self.experiment.trainers[trainer.0].it;
+                let context = self.experiment.models[start.model.0].it.context;
+                let length = u64::from(spec.max_len.map_or(context, |most| most.min(context)));
+                let epochs = u64::from(spec.epochs.at(step.iteration));
+                bounds.training_tokens = Amount { low: 0, high: seen }.times(0, length * epochs);
+            }
+            Work::Audit { .. } | Work::Gate { .. } | Work::Pick { .. } => {}
+        }
+        self.rows.push(rows);
+        if !step.after.is_empty() {
+            for amount in [
+                &mut bounds.items,
+                &mut bounds.prompt_tokens,
+                &mut bounds.completion_tokens,
+                &mut bounds.training_tokens,
+            ] {
+                amount.low = 0;
+            }
+        }
+        bounds
+    }
+
+    fn tasks(&self, asked: &Episodes) -> u64 {
+        let splits = &self.experiment.envs[asked.env.0].it.splits;
+        splits.iter().find(|split| split.name == asked.split).map_or(0, |split| u64::from(split.size))
+    }
+
+    fn judged(&self, items: Amount, critic: CriticId) -> Bounds {
+        let Critic { model, prompt, sampling, .. } = &self.experiment.critics[critic.0].it;
+        let context = u64::from(self.experiment.models[model.0].it.context);
+        Bounds {
+            items,
+            prompt_tokens: items.times(self.words(prompt.0).min(context), context),
+            completion_tokens: items.times(0, context.min(u64::from(sampling.max_tokens))),
+            training_tokens: Amount::default(),
+        }
+    }
+
+    fn examples(&self, dataset: DatasetId) -> Option<u64> {
+        match &self.experiment.datasets[dataset.0].it {
+            Dataset::Offered { count, .. } => Some(u64::from(*count)),
+            Dataset::Jsonl { .. } => None,
+        }
+    }
+
+    fn words(&self, prompt: usize) -> u64 {
+        self.experiment.prompts[prompt].it.fixed_words()
+    }
+
+    /// The rows of the newest step that ran, whichever that is, or of all.
+    fn rows_of(&self, from: &RowsFrom) -> Rows {
+        let rows = |steps: &[StepId]| steps.iter().map(|step| self.rows[step.0]).collect::<Vec<_>>();
+        match from {
+            RowsFrom::Newest(steps) => rows(steps).into_iter().fold(Rows::default(), |most, rows| Rows {
+                all: most.all.max(rows.all),
+                tasks: most.tasks.max(rows.tasks),
+                per_task: most.per_task.max(rows.per_task),
+            }),
+            RowsFrom::All(steps) => rows(steps).into_iter().fold(Rows::default(), |most, rows| Rows {
+                all: most.all.saturating_add(rows.all),
+                tasks: most.tasks.max(rows.tasks),
+                per_task: most.per_task.saturating_add(rows.per_task),
+            }),
+        }
+    }
+
+    /// Whether the rows are those of one rollout that runs in any case.
+    fn surely(&self, from: &RowsFrom) -> bool {
+        let first = match from {
+            RowsFrom::Newest(steps) => steps.first(),
+            RowsFrom::All(_) => None,
+        };
+        first.is_some_and(|step| self.plan.step(*step).after.is_empty())
+    }
+}
+
+/// What a stage can let through.
+fn kept(stage: &Stage, rows: Rows) -> Rows {
+    let part = |rows: u64, share: f64| (rows as f64 * share).ceil() as u64;
+    let at_most = |count: u64| Rows { all: rows.all.min(count), ..rows };
+    let each = |count: u64| {
+        let per_task = rows.per_task.min(count);
+        Rows { all: rows.all.min(rows.tasks.saturating_mul(per_task)), per_task, ..rows }
+    };
+    match stage {
+        Stage::Top { share, per_task: true, .. } => each(part(rows.per_task, *share)),
+        Stage::Top { share, ties: Ties::Sample, .. } => at_most(part(rows.all, *share)),
+        // All of them may tie at the cut.
+        Stage::Top { .. } => rows,
+        Stage::Best { count, per_task, .. }
+        | Stage::Worst { count, per_task, .. }
+        | Stage::Sample { count, per_task } => {
+            if *per_task {
+                each(u64::from(*count))
+            } else {
+                at_most(u64::from(*count))
+            }
+        }
+        Stage::CapRows { count } => at_most(u64::from(*count)),
+        Stage::Where { .. }
+        | Stage::Dedup { .. }
+        | Stage::CapTokens { .. }
+        | Stage::Balance { .. }
+        | Stage::Require { .. } => rows,
+    }
+}
