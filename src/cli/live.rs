@@ -7,7 +7,7 @@ use crate::cli::terminal::Terminal;
 use crate::report::human::mark;
 use crate::report::live::{Line, Live};
 use crate::report::status_word;
-use crate::report::text::{count, counted, duration, painted, plain};
+use crate::report::text::{clip, count, counted, duration, painted, plain};
 use crate::run::{NodeStatus, RunEvent};
 use anstyle::Style;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -67,6 +67,8 @@ struct Bars {
     all: MultiProgress,
     nodes: BTreeMap<String, ProgressBar>,
     style: ProgressStyle,
+    /// There is room for a bar beside its figures.
+    wide: bool,
 }
 
 impl View {
@@ -74,11 +76,12 @@ impl View {
     pub fn new(screen: Screen) -> Self {
         let wide = screen.terminal.columns() >= ROOM_FOR_BARS;
         let template =
-            if wide { "  {spinner} {prefix:18} {bar:18.cyan/dim} {wide_msg}" } else { "{spinner} {prefix} {wide_msg}" };
+            if wide { "  {spinner} {prefix:18} {bar:18.cyan/dim} {msg}" } else { "{spinner} {prefix} {msg}" };
         let bars = screen.bars.clone().map(|all| Bars {
             all,
             nodes: BTreeMap::new(),
             style: ProgressStyle::with_template(template).expect("the template is well-formed").progress_chars("━━─"),
+            wide,
         });
         Self {
             screen,
@@ -150,7 +153,12 @@ impl View {
         });
         bar.set_length(line.total);
         bar.set_position(line.done);
-        bar.set_message(under_way(line, now));
+        // Cut by hand, a few columns short: where a line fills the terminal, the `^C` that it echoes begins another, and the
+        // bar stays behind.
+        let name = plain(&line.node).chars().count();
+        let used = if bars.wide { 5 + name.max(18) + 1 + 18 } else { 3 + name };
+        let room = self.screen.terminal.columns().saturating_sub(used + 3);
+        bar.set_message(if room > 1 { clip(&under_way(line, now), room) } else { String::new() });
     }
 
     fn end(&mut self, line: &Line, now: f64) {
