@@ -130,7 +130,7 @@ const rules = {
       optional($.visible),
     ),
   _type_name: ($) => seq(field("name", $.type_name), optional(seq("<", $._type_name, ">")), optional("?")),
-  type_name: ($) => seq($.identifier, optional(seq($._dot, $.identifier))),
+  type_name: ($) => seq($.identifier, repeat(seq($._dot, $.identifier))),
   visible: ($) => seq(word("visible"), word("to"), comma(field("audience", $.identifier))),
 
   // ── rules ──────────────────────────────────────────────────────────────────────────────────────────────────────────

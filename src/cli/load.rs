@@ -80,7 +80,7 @@ pub fn check(path: &Path, given: &[Given]) -> Checked {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let directory = absolute.parent().unwrap_or(Path::new("."));
     let world = World { root: directory, exists: &|path| path.exists(), read: &|path| import(directory, path) };
-    experiment::check(source, given, world)
+    plan::afford(experiment::check(source, given, world))
 }
 
 /// Checks, shows what is wrong, and stops there if it is an error.

@@ -345,6 +345,18 @@ const ALL: &[Explanation] = &[
         "No cell has all of these values. Is one of them written otherwise in the axis?",
     ),
     code(
+        "E0701",
+        "a budget that cannot suffice",
+        "What runs in any case asks for more tokens than the budget allows. Counted are the words that stand in the prompts, \
+         each a token or more, once a task and sample, a row and an example.",
+    ),
+    code(
+        "W0701",
+        "a budget that may not suffice",
+        "If every episode takes all its steps, and every prompt and answer is as long as it may be, the plan asks for more tokens \
+         than the budget allows. The run would pause there.",
+    ),
+    code(
         "E0702",
         "a prompt longer than the context",
         "The text that stands in the prompt whatever its values are has more words than the model's `context` has tokens, and a \

@@ -10,6 +10,7 @@
 //! truth cannot reach a prompt, a rule or a trainer without `unstable(oracle)`. Nothing here reads a file: whether a path
 //! exists is asked through [`World`].
 
+mod budget;
 pub mod codes;
 mod critic;
 mod declare;

@@ -1,5 +1,7 @@
 //! The checked experiment: names are ids, literals are quantities, every reference fits. What is here cannot be wrong later.
 
+use crate::base::Spanned;
+use crate::base::units::{MicroUsd, Millis, TokenCount};
 use crate::env::EnvSpec;
 use crate::model::{ModelSpec, Sampling};
 pub use crate::node::gate::{MetricRef, Until};
@@ -31,6 +33,8 @@ pub struct Experiment {
     /// The file's `//!` text.
     pub doc: String,
     pub seed: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
     /// Unstable features the file names: `oracle`.
     pub unstable: Vec<String>,
     pub envs: Vec<Named<EnvSpec>>,
@@ -42,6 +46,17 @@ pub struct Experiment {
     pub trainers: Vec<Named<TrainerSpec>>,
     pub schedule: Vec<Statement>,
     pub report: Vec<ReportItem>,
+}
+
+/// What may be spent before the run pauses, each with its place in the file. In no key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Budget {
+    /// For remote models.
+    pub spend: Option<Spanned<MicroUsd>>,
+    /// From the start of the run.
+    pub wall: Option<Spanned<Millis>>,
+    /// Sent to and from models; those of a training are not among them.
+    pub tokens: Option<Spanned<TokenCount>>,
 }
 
 /// A sweep: one experiment, once for every combination of values that its file does not except.

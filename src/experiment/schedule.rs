@@ -88,6 +88,7 @@ impl Flow {
 impl Checker<'_> {
     pub(super) fn experiment(&mut self, experiment: &ast::Experiment, doc: &str) -> Option<Experiment> {
         let fields = self.fields(&experiment.body, &vocabulary::EXPERIMENT);
+        let budget = fields.block("budget").map(|block| self.budget(block));
         let seed = self.whole_of(&fields, "seed").flatten();
         let mut flow = Flow::default();
         for statements in &experiment.schedules {
@@ -131,6 +132,7 @@ impl Checker<'_> {
             name: experiment.name.value.clone(),
             doc: doc.to_owned(),
             seed: seed?,
+            budget: budget.map_or(Some(None), |budget| budget.map(Some))?,
             unstable: self.unstable.iter().map(|(feature, _)| feature.clone()).collect(),
             envs: all(&self.envs, |info| info.spec.clone())?,
             datasets: all(&self.datasets, |info| info.it.clone())?,

@@ -8,6 +8,7 @@
 //! report, and `until` only in the key of its own gate.
 
 pub mod bounds;
+pub mod budget;
 pub mod build;
 pub mod export;
 pub mod key;
@@ -18,6 +19,7 @@ pub mod sample;
 mod tests;
 
 pub use bounds::{Amount, Bounds, bounds, total};
+pub use budget::afford;
 pub use build::build;
 pub use export::{to_dot, to_json, to_mermaid};
 pub use work::{Episodes, History, Judge, RowsFrom, TrainFrom, VersionFrom, Which, Work};

@@ -92,6 +92,7 @@ pub fn quickstart(directory: &Path, times: u32) -> Experiment {
         name: "quickstart".to_owned(),
         doc: "Critic-supervised iterative training at your desk.".to_owned(),
         seed: 7,
+        budget: None,
         unstable: Vec::new(),
         envs: vec![named(
             "desk",

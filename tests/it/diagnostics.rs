@@ -47,7 +47,7 @@ fn check(name: &str, text: &str) -> Checked {
     let exists = |path: &Path| !path.to_string_lossy().contains("missing");
     let world = World { root: Path::new("project"), exists: &exists, read: &read };
     let source = Source { name: format!("{name}.agx"), text: text.to_owned() };
-    let checked = experiment::check(source, &given, world);
+    let checked = agx::plan::afford(experiment::check(source, &given, world));
     let broken = checked.diagnostics.iter().any(Diagnostic::is_error);
     assert!(!broken || checked.experiments.is_empty(), "no experiment of a file with an error");
     checked

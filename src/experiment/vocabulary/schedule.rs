@@ -8,7 +8,7 @@ pub const EXPERIMENT: Owner = Owner {
     doc: "The entry point: the seed, what happens in which order, and what is shown.",
     fields: &[
         field("seed", Takes::Whole { low: 0, high: u64::MAX }, "Every draw of the run comes from it.").required(),
-        field("budget", Takes::Block(&BUDGET), "What may be spent before the run pauses.").later(),
+        field("budget", Takes::Block(&BUDGET), "What may be spent before the run pauses."),
         field("schedule", Takes::Statements, "The statements, in order.").required(),
         field("report", Takes::Statements, "The curves and tables of the report."),
     ],

@@ -236,3 +236,18 @@ fn a_paused_sweep_goes_on_by_the_same_command() {
     assert_eq!(found(&went_on), found(&expected));
     assert_eq!(std::fs::read_dir(desk.path().join(".agx/runs")).unwrap().count(), 5, "the paused run went on");
 }
+
+#[test]
+fn a_budget_is_checked_and_planned_and_says_that_it_does_not_run_yet() {
+    let desk = lab(24);
+    let text = std::fs::read_to_string(desk.path().join("lab.agx")).unwrap();
+    let budget =
+        |tokens: &str| text.replace("  seed = seed\n", &format!("  seed = seed\n  budget {{ tokens = {tokens} }}\n"));
+    desk.write("wide.agx", budget("1_000_000_000 tokens")).write("low.agx", budget("7 tokens"));
+    assert!(desk.agx(&["check", "wide.agx"]).contains("wide.agx: ok\n"));
+    let plan = |file: &str| value(&desk, &["plan", file, "--json"])["plan"].clone();
+    assert_eq!(plan("wide.agx"), plan("lab.agx"), "a budget is in no key");
+    insta::assert_snapshot!("files_budget_run", desk.agx(&["run", "wide.agx"]));
+    assert!(!desk.path().join(".agx").exists());
+    assert!(desk.agx(&["check", "low.agx"]).contains("E0701"));
+}
