@@ -71,6 +71,8 @@ fn main() {
             clip: 1.0,
             weight_decay: 0.0,
             lora,
+            accumulate: 1,
+            command: None,
         };
         let start = Instant::now();
         let trained = model::train(&spec, None, &rows, &config, Seed(1), &mut Quiet).expect("trained");

@@ -6,7 +6,7 @@ use crate::cli::args::{Sets, Which};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::terminal::Terminal;
 use crate::cli::{draw, params};
-use crate::experiment::{self, Checked, Experiment, Given, Unreadable, World};
+use crate::experiment::{self, Checked, Experiment, Given, NOT_BUILT, Unreadable, World};
 use crate::plan::{self, Identities, Plan};
 use crate::run;
 use crate::syntax::{Source, SourceMap};
@@ -87,6 +87,21 @@ pub fn check(path: &Path, given: &[Given]) -> Checked {
 pub fn load(path: &Path, sets: &Sets, terminal: &Terminal) -> Result<Loaded, Failure> {
     let given = params::given(sets)?;
     let checked = check(path, &given);
+    sound(checked, given, terminal)
+}
+
+/// The same to run it: what this version only checks and plans is an error here, at each place, before anything is spent.
+pub fn load_to_run(path: &Path, sets: &Sets, terminal: &Terminal) -> Result<Loaded, Failure> {
+    let given = params::given(sets)?;
+    let mut checked = check(path, &given);
+    let refused = experiment::not_built(&checked.diagnostics);
+    checked.diagnostics.retain(|diagnostic| diagnostic.code != NOT_BUILT);
+    checked.diagnostics.extend(refused);
+    checked.diagnostics.sort_by_key(Diagnostic::primary);
+    sound(checked, given, terminal)
+}
+
+fn sound(checked: Checked, given: Vec<Given>, terminal: &Terminal) -> Result<Loaded, Failure> {
     draw::diagnostics(terminal, &checked.sources, &checked.diagnostics);
     if checked.diagnostics.iter().any(Diagnostic::is_error) {
         let name = &checked.sources.root().name;

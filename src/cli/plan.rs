@@ -67,6 +67,12 @@ pub fn plan(args: &PlanArgs, place: &Place, terminal: &Terminal) -> Result<Exit,
         most(total.completion_tokens),
         most(total.training_tokens),
     ));
+    if total.spend != Amount::default() {
+        let dollars = |micro: u64| format!("at most {:.2} USD", micro as f64 / 1e6);
+        terminal.say(
+            &total.spend.high.map_or_else(|| "nobody knows how much money: a price is missing".to_owned(), dollars),
+        );
+    }
     Ok(Exit::Ok)
 }
 

@@ -7,7 +7,7 @@ use crate::cli::report::fold;
 use crate::cli::show::{read, turn};
 use crate::cli::terminal::Terminal;
 use crate::env::{Env, Task};
-use crate::experiment::{Experiment, ModelId, PromptId, Statement};
+use crate::experiment::{Critic, Experiment, ModelId, PromptId, Statement};
 use crate::model::{LanguageModel, Message};
 use crate::node::template::{Scope, render, token_counter};
 use crate::node::{judge, trajectory::Trajectory};
@@ -32,16 +32,20 @@ pub fn show(
         return Err(failure.help(format!("it has {}", names.join(", "))));
     };
     let id = PromptId(index);
-    let critic = experiment.critics.iter().find(|critic| critic.it.prompt == id);
+    let mut soles = experiment.critics.iter().filter_map(|critic| match &critic.it {
+        Critic::Sole(sole) => Some(sole),
+        Critic::Panel(_) => None,
+    });
+    let critic = soles.find(|sole| sole.prompt == id);
     let messages = match critic {
         Some(critic) => {
             let row = row(project, &fold(project, &run)?, args)?;
             let trajectory: Trajectory = read(&project.store, &row.trajectory)?;
             let task = task(&experiment, Some(&row.task))?;
             let scope = Scope::new().task(&task).trajectory(&trajectory);
-            let model = open(&experiment, critic.it.model)?;
+            let model = open(&experiment, critic.model)?;
             let count = token_counter(model.as_ref()).map_err(usage)?;
-            judge::messages(&experiment.prompts[index].it, &critic.it.answer, scope, &count)
+            judge::messages(&experiment.prompts[index].it, &critic.answer, scope, &count)
         }
         None => {
             let task = task(&experiment, args.task.as_deref())?;
@@ -87,7 +91,8 @@ fn row(project: &Project, report: &Report, args: &ShowArgs) -> Result<RowEntry, 
 
 fn task(experiment: &Experiment, id: Option<&str>) -> Result<Task, Failure> {
     for env in &experiment.envs {
-        let open = Env::open(&env.it);
+        // One that this version does not open has no task to show.
+        let Ok(open) = Env::open(&env.it) else { continue };
         for split in &env.it.splits {
             let mut tasks = open.tasks(&split.name).into_iter();
             if let Some(task) = tasks.find(|task| id.is_none_or(|id| task.id == id)) {

@@ -16,12 +16,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub fn start(args: &RunArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
-    let loaded = load::load(&args.file, &args.sets, terminal)?;
+    let loaded = load::load_to_run(&args.file, &args.sets, terminal)?;
     if let Some(matrix) = sweep::chosen(&loaded, &args.which)? {
         return sweep::run(&loaded, &matrix, &args.work, &place.make()?, terminal);
     }
     let experiment = loaded.experiment(&args.which)?;
-    refuse(experiment)?;
     let project = place.make()?;
     let overrides = params::overrides(&loaded.given);
     let imports = loaded.imports();
@@ -29,15 +28,6 @@ pub fn start(args: &RunArgs, place: &Place, terminal: &Terminal) -> Result<Exit,
     let outcome = Worker::new(&args.work, *terminal)?
         .work(|options, control, sink| run::start(&project, &subject, options, control, &place::now, sink))?;
     finish(&project, place, terminal, &outcome)
-}
-
-/// What checks and plans, and does not run yet.
-pub fn refuse(experiment: &Experiment) -> Result<(), Failure> {
-    match experiment.budget {
-        None => Ok(()),
-        Some(_) => Err(Failure::new(Exit::Diagnostics, "E0009: `budget` is part of the language, but not built yet")
-            .help("without it the experiment runs; `agx plan` shows what it may take")),
-    }
 }
 
 pub fn subject<'a>(

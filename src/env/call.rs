@@ -35,6 +35,7 @@ pub fn parse(text: &str, format: ToolFormat) -> Action {
     match format {
         ToolFormat::Lines => parse_lines(text),
         ToolFormat::Json => parse_json(text),
+        other => Action::Unreadable(format!("this version does not read calls as `{}`", other.as_str())),
     }
 }
 
@@ -48,7 +49,8 @@ pub fn render(call: &Call, format: ToolFormat) -> String {
             }
             text
         }
-        ToolFormat::Json => serde_json::json!({ "name": call.name, "arguments": call.arguments }).to_string(),
+        // Only what can be read is written: the others are refused before a run begins.
+        _ => serde_json::json!({ "name": call.name, "arguments": call.arguments }).to_string(),
     }
 }
 

@@ -9,9 +9,11 @@
 
 pub mod call;
 pub mod desk;
+pub mod outside;
 pub mod schema;
 
 pub use call::{Action, Call};
+pub use outside::{Outside, Reach};
 pub use schema::{Field, FieldType, Schema, Visibility};
 
 use crate::base::{Canonical, Digest, Hasher};
@@ -19,6 +21,7 @@ use crate::model::Message;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// A declared environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,10 +32,17 @@ pub struct EnvSpec {
     pub max_steps: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EnvKind {
     Desk,
+    /// API-Bank over its published files, levels `from` to `to`.
+    ApiBank {
+        data: PathBuf,
+        from: u32,
+        to: u32,
+    },
+    Outside(Box<Outside>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,9 +114,13 @@ pub enum Env {
 }
 
 impl Env {
-    pub fn open(spec: &EnvSpec) -> Self {
-        match spec.kind {
-            EnvKind::Desk => Env::Desk(desk::Desk::new(spec)),
+    /// # Errors
+    /// An environment that this version declares and does not run.
+    pub fn open(spec: &EnvSpec) -> Result<Self, NotBuilt> {
+        match &spec.kind {
+            EnvKind::Desk => Ok(Env::Desk(desk::Desk::new(spec))),
+            EnvKind::ApiBank { .. } => Err(NotBuilt("the environment `api-bank`".to_owned())),
+            EnvKind::Outside(outside) => Err(NotBuilt(format!("an environment by `{}`", outside.reach.word()))),
         }
     }
 
@@ -140,8 +154,33 @@ impl Env {
 }
 
 /// The schema of a kind, known without opening it: the checker types prompts and rules against it.
-pub fn schema(kind: EnvKind) -> &'static Schema {
+pub fn schema(kind: &EnvKind) -> &Schema {
     match kind {
         EnvKind::Desk => desk::schema(),
+        EnvKind::ApiBank { .. } => outside::api_bank(),
+        EnvKind::Outside(outside) => &outside.schema,
     }
 }
+
+/// Everything that decides tasks, tools, observations and metrics, as far as it is known without reaching out.
+///
+/// # Errors
+/// A file of tasks that cannot be read.
+pub fn identity(kind: &EnvKind) -> std::io::Result<Digest> {
+    match kind {
+        EnvKind::Desk => {
+            // Splits and steps are in the keys of what uses them, so that a larger test set rolls nothing out again; here a
+            // few tasks of the customary splits stand for what the environment is.
+            let split = |name: &str, held_out| Split { name: name.to_owned(), size: 8, held_out };
+            let splits = vec![split("train", false), split("dev", false), split("test", true)];
+            Ok(desk::Desk::new(&EnvSpec { kind: EnvKind::Desk, splits, max_steps: 0 }).digest())
+        }
+        EnvKind::ApiBank { data, from, to } => outside::directory_digest("agx-api-bank/1", data, (*from, *to)),
+        EnvKind::Outside(outside) => outside.identity(),
+    }
+}
+
+/// The language has it, this version does not run it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} cannot be run by this version")]
+pub struct NotBuilt(pub String);

@@ -22,34 +22,47 @@ pub enum FieldType {
     Ratio,
     Bool,
     List(Box<FieldType>),
+    /// Named fields, each with its own reader.
+    Record(Vec<Field>),
     /// Values that only tools and metrics understand.
     Opaque,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Field {
-    pub name: &'static str,
+    pub name: String,
     pub ty: FieldType,
     pub optional: bool,
+    /// A text is at most so many tokens long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u32>,
     pub visible: Visibility,
-    pub doc: &'static str,
+    pub doc: String,
 }
 
 /// A dataset that an environment offers: `desk.dialogues(512)`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
-    pub name: &'static str,
+    pub name: String,
     /// Its rows carry ground truth as labels: may calibrate a critic; training on it needs `unstable(oracle)`.
     pub labelled: bool,
-    pub doc: &'static str,
+    pub doc: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// Of an environment that comes with the program, or as a file declares it for one outside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schema {
-    pub name: &'static str,
+    pub name: String,
     pub task: Vec<Field>,
     /// Metric names, each a ratio; the first is the one that says whether a task is solved.
-    pub metrics: Vec<&'static str>,
+    pub metrics: Vec<String>,
     pub offers: Vec<Offer>,
-    pub doc: &'static str,
+    pub doc: String,
+}
+
+impl Schema {
+    /// The metric that says whether a task is solved.
+    pub fn success(&self) -> &str {
+        self.metrics.first().expect("an environment measures something")
+    }
 }

@@ -27,8 +27,8 @@ const ALL: &[Explanation] = &[
     code(
         "E0009",
         "not built yet",
-        "The language has it, so the file is not wrong; this version of the program cannot run it. Nothing is guessed in its \
-         place.",
+        "The language has it, so the file checks and plans, with the note W0009; this version of the program cannot run it. \
+         Nothing is guessed in its place.",
     ),
     code(
         "E0010",
@@ -129,6 +129,34 @@ const ALL: &[Explanation] = &[
         "E0218",
         "a constant that needs itself",
         "A `let` may use others in any order, but not, through them, itself.",
+    ),
+    code(
+        "E0219",
+        "a secret outside a key",
+        "A secret is named, never written: `key = secret(\"NAME\")` of a remote model. Its value is read from the environment \
+         when the run starts, and is in no file, no key and no report.",
+    ),
+    code(
+        "E0220",
+        "a field of another kind of environment",
+        "An environment that comes with the program brings its tasks and its metrics. One outside declares them; only `mcp`, \
+         which has tools and no tasks, takes `tasks`.",
+    ),
+    code(
+        "E0221",
+        "a panel with fields of its own",
+        "A panel asks its members, and each has its model, its prompt and its answer.",
+    ),
+    code(
+        "E0222",
+        "no member of a panel",
+        "Members are critics that ask one model each and give the same answer: else there is nothing to take a mean of.",
+    ),
+    code(
+        "E0223",
+        "a line that is no row",
+        "JSON lines are one object a line. A data set's rows have `messages`; the rows of `tasks` have the fields that `task { … }` \
+         declares.",
     ),
     code(
         "E0302",
@@ -301,13 +329,49 @@ const ALL: &[Explanation] = &[
         "used before it is made",
         "Statements run in their order; what an iteration makes is not there at its beginning.",
     ),
+    code(
+        "E0528",
+        "a trainer that does not fit its rows",
+        "`dpo` learns from pairs, `sft` from rows, `weighted` and `grpo` from rows with a weight, `kto` from pairs or from rows \
+         with a weight. The rule decides which they are: `pair best with worst per task by …`, `weight by …`.",
+    ),
+    code(
+        "E0529",
+        "a reference for nothing",
+        "A reference model is what `dpo`, `kto` and `grpo` are held to; supervised fine-tuning has none.",
+    ),
+    code("E0530", "training a remote model", "The weights of a model behind an endpoint are somebody else's."),
+    code(
+        "E0531",
+        "a stage that does not fit what comes before it",
+        "Rows become pairs by `pair`, and each side has its columns from then on: `chosen.score`, `rejected.traj.steps`. What \
+         compares needs two rows of a task.",
+    ),
+    code(
+        "E0532",
+        "added rows that lack a column",
+        "The rows of a dataset were never judged. A rule that reads a critic's answer would drop each of them, so `add` gives \
+         it: `add demos { score = 4 }`.",
+    ),
+    code(
+        "W0009",
+        "checked and planned, not run",
+        "The language has it, and `agx check` and `agx plan` know what it means; this version of the program does not run it. \
+         `agx run` refuses the file with E0009 at each place, before anything is spent. There is one note a feature.",
+    ),
     code("W0201", "an unused declaration", "Nothing names it. Begin its name with `_` to keep it."),
     code("W0202", "unused rows", "They are made, at a cost, and nothing reads them."),
-    code("W0204", "an unused import", "Nothing in the file uses what the import brings."),
     code(
         "W0203",
         "an unused unstable feature",
         "Without `unstable(oracle)` the compiler proves that ground truth trains nothing.",
+    ),
+    code("W0204", "an unused import", "Nothing in the file uses what the import brings."),
+    code(
+        "W0205",
+        "an undated model",
+        "Behind a name without a date may stand another model tomorrow, and the run cannot be repeated. Providers give dated \
+         names: `gpt-4o-2024-08-06`.",
     ),
     code("W0401", "a condition that always holds", "The field is never absent."),
     code("W0501", "a stage that every row passes", "From what is known before the run, the condition is always true."),
@@ -347,13 +411,13 @@ const ALL: &[Explanation] = &[
     code(
         "E0701",
         "a budget that cannot suffice",
-        "What runs in any case asks for more tokens than the budget allows. Counted are the words that stand in the prompts, \
-         each a token or more, once a task and sample, a row and an example.",
+        "What runs in any case takes more tokens, or more money by the declared prices, than the budget allows. Counted are the \
+         words that stand in the prompts, each a token or more, once a task and sample, a row and an example.",
     ),
     code(
         "W0701",
         "a budget that may not suffice",
-        "If every episode takes all its steps, and every prompt and answer is as long as it may be, the plan asks for more tokens \
+        "If every episode takes all its steps, and every prompt and answer is as long as it may be, the plan takes more \
          than the budget allows. The run would pause there.",
     ),
     code(

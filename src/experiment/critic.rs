@@ -3,19 +3,61 @@
 use super::Checker;
 use super::error::CheckError;
 use super::fields::{Fields, Given};
-use super::model::{Critic, ModelId, PromptId};
-use super::vocabulary;
+use super::model::{Critic, CriticId, ModelId, Panel, PromptId, Sole};
+use super::scope::Kind;
+use super::vocabulary::{self, Takes};
 use crate::model::Sampling;
-use crate::node::spec::{AnswerField, AnswerKind, AnswerSchema, OnUnparsed};
-use crate::syntax::ast::{Block, EntryKind, Expr};
+use crate::node::spec::{AnswerField, AnswerKind, AnswerSchema, CriticKind, Joined, OnUnparsed, Votes};
+use crate::syntax::ast::{Block, EntryKind, Expr, ExprKind};
 use crate::syntax::similar::similar;
 
 /// Tokens a critic may say when its block does not set `max_tokens`.
 const CRITIC_TOKENS: u32 = 64;
 
+const JOINED: [(&str, Joined); 5] = [
+    ("mean", Joined::Mean),
+    ("median", Joined::Median),
+    ("majority", Joined::Majority),
+    ("min", Joined::Min),
+    ("max", Joined::Max),
+];
+
+/// A critic as the checker knows it.
+pub struct CriticInfo {
+    pub it: Critic,
+    /// As rules see it: a mean of whole numbers is no whole number.
+    pub answer: AnswerSchema,
+    pub prompts: Vec<PromptId>,
+    /// The file says that it may judge what its own model has done.
+    pub itself: bool,
+}
+
+/// The answer once several have become one.
+fn joined_answer(answer: &AnswerSchema, joined: Option<Joined>) -> AnswerSchema {
+    let mut answer = answer.clone();
+    if joined.is_some_and(|joined| !joined.stays_whole()) {
+        answer.fields.iter_mut().for_each(|field| field.expectation |= matches!(field.kind, AnswerKind::Int { .. }));
+    }
+    answer
+}
+
+/// Whether two answers have the same fields with the same values.
+fn same_scales(a: &AnswerSchema, b: &AnswerSchema) -> bool {
+    let scale = |field: &AnswerField| (field.name.clone(), field.kind.clone());
+    a.fields.iter().map(scale).eq(b.fields.iter().map(scale))
+}
+
 impl Checker<'_> {
-    pub(super) fn critic(&mut self, body: &Block) -> Option<Critic> {
+    pub(super) fn critic(&mut self, body: &Block) -> Option<CriticInfo> {
         let fields = self.fields(body, &vocabulary::CRITIC);
+        if let Some((value, _)) = fields.given("panel") {
+            for alone in ["model", "prompt", "answer", "on_unparsed", "kind", "votes", "decode", "max_tokens"] {
+                if let Some(span) = fields.key(alone) {
+                    self.error(CheckError::PanelToo { span, name: alone });
+                }
+            }
+            return self.panel(value);
+        }
         for name in ["model", "prompt", "answer", "on_unparsed"] {
             if !body.broken && !fields.has(name) {
                 self.error(CheckError::MissingField { span: body.span, name, owner: vocabulary::CRITIC.words });
@@ -29,22 +71,119 @@ impl Checker<'_> {
         let answer = fields.block("answer").and_then(|block| self.answer(block));
         let words = [("drop", OnUnparsed::Drop), ("fail", OnUnparsed::Fail)];
         let on_unparsed = self.word_of(&fields, "on_unparsed", &words).flatten();
-        self.word_of(&fields, "kind", &[("each", ()), ("pairs", ()), ("group", ())]);
+        let kinds = [("each", CriticKind::Each), ("pairs", CriticKind::Pairs), ("group", CriticKind::Group)];
+        let kind = self.word_of(&fields, "kind", &kinds).unwrap_or(Some(CriticKind::Each));
         let max_tokens = self.tokens_of(&fields, "max_tokens").unwrap_or(Some(CRITIC_TOKENS));
         let sampling = max_tokens.and_then(|max_tokens| match self.decode(&fields, max_tokens) {
             None => Some(Sampling::greedy(max_tokens)),
             Some(sampling) => sampling,
         });
+        let votes = self.votes(&fields).unwrap_or(Some(Votes::ONE));
+        if let (Some(Votes { count: samples @ 2.., .. }), Some(Sampling { temperature: 0.0, .. })) = (votes, &sampling)
+            && let Some(span) = fields.span("votes")
+        {
+            self.error(CheckError::SameSamples { span, samples });
+        }
+        let itself = self.bool_of(&fields, "judges_itself").unwrap_or(Some(false));
         if let (Some(model), Some(prompt), Some(asked)) = (model, prompt, fields.value("prompt")) {
             self.fits_context(prompt, ModelId(model), asked.span);
         }
-        Some(Critic {
+        let it = Critic::Sole(Sole {
             model: ModelId(model?),
             prompt: PromptId(prompt?),
-            answer: answer?,
+            answer: answer.clone()?,
             on_unparsed: on_unparsed?,
             sampling: sampling?,
+            kind: kind?,
+            votes: votes?,
+        });
+        let joined = votes.filter(|votes| votes.count > 1).map(|votes| votes.by);
+        Some(CriticInfo {
+            it,
+            answer: joined_answer(&answer?, joined),
+            prompts: vec![PromptId(prompt?)],
+            itself: itself?,
         })
+    }
+
+    /// `3 by median`
+    fn votes(&mut self, fields: &Fields) -> Given<Votes> {
+        let (value, field) = fields.given("votes")?;
+        let Takes::Votes(words) = field.takes else { unreachable!("`votes` is a number by a word") };
+        let ExprKind::By { of, by } = &value.kind else {
+            if !matches!(value.kind, ExprKind::Broken) {
+                let (name, wanted) = ("votes".to_owned(), "votes = 3 by median".to_owned());
+                self.error(CheckError::WrongForm { span: value.span, name, wanted });
+            }
+            return Some(None);
+        };
+        let count = self.small(of, "`votes`", 1..=100);
+        let by = self.name_as("`by`", by, words, &JOINED);
+        Some(count.and_then(|count| Some(Votes { count, by: by? })))
+    }
+
+    /// `[a, b, c] by mean`: sole critics with one answer.
+    fn panel(&mut self, value: &Expr) -> Option<CriticInfo> {
+        let Some(Takes::Panel(_, words)) = vocabulary::CRITIC.field("panel").map(|field| &field.takes) else {
+            unreachable!("`panel` is a list by a word")
+        };
+        let wrong = |checker: &mut Self| {
+            let (name, wanted) = ("panel".to_owned(), "panel = [a, b, c] by mean".to_owned());
+            checker.error(CheckError::WrongForm { span: value.span, name, wanted });
+        };
+        let (list, by) = match &value.kind {
+            ExprKind::By { of, by } => (of, by),
+            ExprKind::Broken => return None,
+            _ => {
+                wrong(self);
+                return None;
+            }
+        };
+        let ExprKind::List(items) = &list.kind else {
+            wrong(self);
+            return None;
+        };
+        let by = self.name_as("`by`", by, words, &JOINED);
+        let mut members = Vec::new();
+        let mut answer: Option<AnswerSchema> = None;
+        let mut prompts = Vec::new();
+        let (mut fits, mut itself) = (items.len() > 1, true);
+        if items.len() < 2 {
+            wrong(self);
+        }
+        for item in items {
+            let Some(id) = self.named(item, Kind::Critic) else {
+                fits = false;
+                continue;
+            };
+            if self.panels.contains(&id) {
+                self.error(CheckError::PanelMember { span: item.span, why: "is a panel itself" });
+                fits = false;
+                continue;
+            }
+            let Some(member) = self.critics[id].it.as_ref() else {
+                fits = false;
+                continue;
+            };
+            let why = match &answer {
+                Some(known) if !same_scales(known, &member.answer) => Some("answers something else than the others"),
+                _ => None,
+            };
+            itself &= member.itself;
+            prompts.extend(member.prompts.iter().copied());
+            let known = answer.get_or_insert_with(|| member.answer.clone());
+            for (field, other) in known.fields.iter_mut().zip(&member.answer.fields) {
+                field.expectation |= other.expectation;
+            }
+            members.push(CriticId(id));
+            if let Some(why) = why {
+                self.error(CheckError::PanelMember { span: item.span, why });
+                fits = false;
+            }
+        }
+        let by = by?;
+        let answer = joined_answer(&answer?, Some(by));
+        fits.then_some(CriticInfo { it: Critic::Panel(Panel { members, by }), answer, prompts, itself })
     }
 
     fn answer(&mut self, block: &Block) -> Option<AnswerSchema> {
@@ -66,10 +205,19 @@ impl Checker<'_> {
                 fits = false;
                 continue;
             }
-            if let Some(by) = &ty.by {
-                self.later(by.span, format!("`by {}`", by.value));
-                fits = false;
-            }
+            let expectation = match &ty.by {
+                None => false,
+                Some(by) => {
+                    let known = self.name_as("`by`", by, vocabulary::BY_EXPECTATION, &[("expectation", ())]);
+                    let is_int = ty.name.path.text() == "int";
+                    if known.is_some() && !is_int {
+                        let of = "only `int` has an expectation; this".to_owned();
+                        self.error(CheckError::NotList { span: by.span, of });
+                    }
+                    fits &= known.is_some() && is_int;
+                    true
+                }
+            };
             let kind = match (ty.name.path.text().as_str(), &ty.within) {
                 ("int", Some(within)) => self.answer_range(within),
                 ("int", None) => {
@@ -79,7 +227,10 @@ impl Checker<'_> {
                 ("bool", None) => Some(AnswerKind::Bool),
                 ("text", None) => Some(AnswerKind::Text),
                 ("bool" | "text", Some(within)) => {
-                    self.error(CheckError::NotList { span: within.span, of: "only `int` has a range; this" });
+                    self.error(CheckError::NotList {
+                        span: within.span,
+                        of: "only `int` has a range; this".to_owned(),
+                    });
                     None
                 }
                 (other, _) => {
@@ -90,7 +241,7 @@ impl Checker<'_> {
                 }
             };
             fits &= kind.is_some();
-            fields.extend(kind.map(|kind| AnswerField { name, kind }));
+            fields.extend(kind.map(|kind| AnswerField { name, kind, expectation }));
         }
         if fits && fields.is_empty() {
             self.error(CheckError::NoAnswer { span: block.span });

@@ -2,49 +2,65 @@
 
 use super::error::CheckError;
 use super::fields::Fields;
-use super::model::{Critic, CriticId, Dataset, EnvId};
+use super::jsonl::Rows;
+use super::model::{Dataset, EnvId};
 use super::scope::Kind;
 use super::{Checker, DatasetInfo, EnvInfo, vocabulary};
 use crate::base::Span;
-use crate::env::{EnvKind, EnvSpec, Split, schema};
+use crate::env::{EnvKind, EnvSpec, Split};
 use crate::model::{Device, Dtype, Fresh, ModelSpec, Source, ToolFormat};
-use crate::syntax::ast::{Apply, Block, EntryKind, Expr, ExprKind, Path};
+use crate::syntax::ast::{Apply, Argument, Block, EntryKind, Expr, ExprKind, Path};
 use crate::syntax::similar::similar;
 use std::path::PathBuf;
 
 impl Checker<'_> {
     pub(super) fn env(&mut self, body: &Block) -> Option<EnvInfo> {
         let fields = self.fields(body, &vocabulary::ENV);
-        let kind = self.choice_of(&fields, "use").flatten().and_then(|(apply, _)| self.builtin(apply));
+        let kind = self.choice_of(&fields, "use").flatten().and_then(|(apply, word)| match word.name {
+            "builtin" => {
+                self.not_outside(&fields);
+                self.builtin(apply)
+            }
+            _ => self.outside(body, &fields, apply, word),
+        });
         let splits = fields.block("splits").map(|block| self.splits(block));
         let max_steps = self.small_of(&fields, "max_steps").flatten();
-        for outside in ["task", "metrics", "tasks"] {
-            if let Some(span) = fields.span(outside) {
-                self.later(span, format!("`{outside}` of an environment"));
-            }
-        }
-        let kind = kind?;
-        Some(EnvInfo { spec: EnvSpec { kind, splits: splits?, max_steps: max_steps? }, schema: schema(kind) })
+        Some(self.env_info(EnvSpec { kind: kind?, splits: splits?, max_steps: max_steps? }))
     }
 
     fn builtin(&mut self, apply: &Apply) -> Option<EnvKind> {
         let name = self.text_argument(apply)?;
-        match name.as_str() {
-            "desk" => Some(EnvKind::Desk),
-            "api-bank" => {
+        match (name.as_str(), &apply.block) {
+            ("desk", None) => Some(EnvKind::Desk),
+            ("api-bank", Some(block)) => {
                 self.later(apply.path.span, "the environment `api-bank`");
+                self.api_bank(block)
+            }
+            ("desk" | "api-bank", _) => {
+                let wanted = match name.as_str() {
+                    "desk" => "builtin(\"desk\")",
+                    _ => "builtin(\"api-bank\") { data = path(\"…\") }",
+                };
+                self.error(CheckError::Arguments { span: apply.path.span, wanted: wanted.to_owned(), name });
                 None
             }
             _ => {
-                let known = vec!["desk", "api-bank"];
-                let near = similar(&name, known.iter().copied());
+                let known = ["desk", "api-bank"];
+                let near = similar(&name, known);
                 let near = near.into_iter().map(|name| format!("\"{name}\"")).collect();
                 let span = apply.arguments.as_ref().map_or(apply.path.span, |list| list[0].value.span);
-                let of = "`builtin`".to_owned();
+                let (of, known) = ("`builtin`".to_owned(), known.map(str::to_owned).into());
                 self.error(CheckError::UnknownWord { span, of, found: Some(name), near, known });
                 None
             }
         }
+    }
+
+    fn api_bank(&mut self, block: &Block) -> Option<EnvKind> {
+        let fields = self.fields(block, &vocabulary::API_BANK);
+        let data = self.choice_of(&fields, "data").flatten().and_then(|(apply, _)| self.file_argument(apply));
+        let (from, to) = self.small_range_of(&fields, "level").unwrap_or(Some((1, 2)))?;
+        Some(EnvKind::ApiBank { data: data?, from, to })
     }
 
     fn splits(&mut self, block: &Block) -> Vec<Split> {
@@ -87,13 +103,15 @@ impl Checker<'_> {
         };
         match apply.path.text().as_str() {
             "jsonl" => {
-                let path = self.text_argument(apply)?;
-                let path = self.existing(&path, from.span)?;
-                Some(DatasetInfo { it: Dataset::Jsonl { path }, env: None, labelled: false })
+                let path = self.file_argument(apply)?;
+                let rows = self.conversations(&path, from.span)?;
+                Some(DatasetInfo { it: Dataset::Jsonl { path }, env: None, labelled: false, rows })
             }
             "hub" => {
-                self.later(from.span, "a dataset from the hub");
-                None
+                self.later(apply.path.span, "a dataset from the hub");
+                let [repo, revision, split] = self.hub(apply, &["revision", "split"])?;
+                let it = Dataset::Hub { repo, revision, split };
+                Some(DatasetInfo { it, env: None, labelled: false, rows: Rows::default() })
             }
             _ => self.offered(apply, from.span),
         }
@@ -105,10 +123,10 @@ impl Checker<'_> {
             return None;
         };
         let id = self.reference(env_name, Kind::Env)?;
-        let schema = self.envs[id].it.as_ref()?.schema;
+        let schema = self.envs[id].it.as_ref()?.schema.clone();
         let Some(offer) = schema.offers.iter().find(|offer| offer.name == offer_name.value) else {
-            let known: Vec<&'static str> = schema.offers.iter().map(|offer| offer.name).collect();
-            let near = similar(&offer_name.value, known.iter().copied());
+            let known: Vec<String> = schema.offers.iter().map(|offer| offer.name.clone()).collect();
+            let near = similar(&offer_name.value, known.iter().map(String::as_str));
             let (span, name, env) = (offer_name.span, offer_name.value.clone(), env_name.value.clone());
             self.error(CheckError::UnknownOffer { span, name, env, near, known });
             return None;
@@ -119,8 +137,9 @@ impl Checker<'_> {
             return None;
         };
         let count = self.small(&argument.value, "the number of examples", 1..=100_000_000)?;
-        let it = Dataset::Offered { env: EnvId(id), offer: offer.name.to_owned(), count };
-        Some(DatasetInfo { it, env: Some(EnvId(id)), labelled: offer.labelled })
+        let it = Dataset::Offered { env: EnvId(id), offer: offer.name.clone(), count };
+        let rows = Rows { count: u64::from(count), ..Rows::default() };
+        Some(DatasetInfo { it, env: Some(EnvId(id)), labelled: offer.labelled, rows })
     }
 
     /// A path of a file, from where that file stands.
@@ -133,22 +152,33 @@ impl Checker<'_> {
         Some(full)
     }
 
+    /// The file or directory that the text in the parentheses names.
+    pub(super) fn file_argument(&mut self, apply: &Apply) -> Option<PathBuf> {
+        let path = self.text_argument(apply)?;
+        let span = apply.arguments.iter().flatten().next().map_or(apply.path.span, |argument| argument.value.span);
+        self.existing(&path, span)
+    }
+
     pub(super) fn model(&mut self, body: &Block) -> Option<ModelSpec> {
         let fields = self.fields(body, &vocabulary::MODEL);
-        let source = match (fields.value("weights"), fields.value("scripted")) {
-            (Some(_), None) => self.weights(&fields),
-            (None, Some(script)) => {
+        let given: Vec<&str> = ["weights", "remote", "scripted"].into_iter().filter(|name| fields.has(name)).collect();
+        let source = match given.as_slice() {
+            ["weights"] => self.weights(&fields),
+            ["remote"] => self.remote(&fields).map(Source::Remote),
+            ["scripted"] => {
                 let path = self.text_of(&fields, "scripted").flatten();
-                path.and_then(|path| self.existing(&path, script.span)).map(Source::Scripted)
+                let span = fields.span("scripted").unwrap_or(body.span);
+                path.and_then(|path| self.existing(&path, span)).map(Source::Scripted)
             }
-            (Some(_), Some(script)) => {
-                self.error(CheckError::OneSource { span: script.span });
-                None
-            }
-            (None, None) => {
-                if !body.broken && !["weights", "scripted", "remote"].iter().any(|name| fields.has(name)) {
+            [] => {
+                if !body.broken {
                     self.error(CheckError::MissingField { span: body.span, name: "weights", owner: "a model" });
                 }
+                None
+            }
+            [.., second] => {
+                let span = fields.span(second).unwrap_or(body.span);
+                self.error(CheckError::OneSource { span });
                 None
             }
         };
@@ -160,11 +190,11 @@ impl Checker<'_> {
         let formats = [
             ("lines", ToolFormat::Lines),
             ("json", ToolFormat::Json),
-            ("hermes", ToolFormat::Json),
-            ("llama3", ToolFormat::Json),
-            ("mistral", ToolFormat::Json),
-            ("api_bank", ToolFormat::Json),
-            ("react", ToolFormat::Json),
+            ("hermes", ToolFormat::Hermes),
+            ("llama3", ToolFormat::Llama3),
+            ("mistral", ToolFormat::Mistral),
+            ("api_bank", ToolFormat::ApiBank),
+            ("react", ToolFormat::React),
         ];
         let tool_format = self.word_of(&fields, "tool_format", &formats);
         let lora = fields.block("lora").map(|block| self.lora(block));
@@ -184,24 +214,45 @@ impl Checker<'_> {
     fn weights(&mut self, fields: &Fields) -> Option<Source> {
         let (apply, word) = self.choice_of(fields, "weights")??;
         match word.name {
-            "path" => {
-                let path = self.text_argument(apply)?;
-                self.existing(&path, apply.path.span).map(Source::Path)
-            }
+            "path" => self.file_argument(apply).map(Source::Path),
             "fresh" => {
                 let block = self.due_block(apply, word)?;
                 self.fresh(block).map(Source::Fresh)
             }
-            other => unreachable!("`{other}` is not built"),
+            "gguf" => self.file_argument(apply).map(Source::Gguf),
+            _ => {
+                let [repo, revision] = self.hub(apply, &["revision"])?;
+                Some(Source::Hub { repo, revision })
+            }
+        }
+    }
+
+    /// `hub("org/name", revision = "…")`: what has no revision may be something else tomorrow.
+    fn hub<const N: usize>(&mut self, apply: &Apply, names: &[&str]) -> Option<[String; N]> {
+        let arguments = apply.arguments.as_deref().unwrap_or_default();
+        let is_named =
+            |argument: &Argument, wanted: &str| argument.name.as_ref().is_some_and(|name| name.value == wanted);
+        let repo = arguments.iter().find(|argument| argument.name.is_none());
+        let named = names.iter().map(|name| arguments.iter().find(|argument| is_named(argument, name)));
+        let found: Option<Vec<&Argument>> = [repo].into_iter().chain(named).collect();
+        match found {
+            Some(found) if found.len() == arguments.len() => {
+                let texts: Vec<Option<String>> =
+                    found.iter().map(|argument| self.text(&argument.value, "`hub(…)`")).collect();
+                texts.into_iter().collect::<Option<Vec<_>>>()?.try_into().ok()
+            }
+            _ => {
+                let named: String = names.iter().map(|name| format!(", {name} = \"…\"")).collect();
+                let (name, wanted) = ("hub".to_owned(), format!("hub(\"org/name\"{named})"));
+                self.error(CheckError::Arguments { span: apply.path.span, wanted, name });
+                None
+            }
         }
     }
 
     fn fresh(&mut self, block: &Block) -> Option<Fresh> {
         let fields = self.fields(block, &vocabulary::FRESH);
-        let tokenizer = self.choice_of(&fields, "tokenizer").flatten().and_then(|(apply, _)| {
-            let path = self.text_argument(apply)?;
-            self.existing(&path, apply.path.span)
-        });
+        let tokenizer = self.choice_of(&fields, "tokenizer").flatten().and_then(|(apply, _)| self.file_argument(apply));
         let mut size = |name: &str| self.small_of(&fields, name).flatten();
         let (width, layers) = (size("width"), size("layers"));
         let (heads, kv_heads, ffn) = (size("heads"), size("kv_heads"), size("ffn"));
@@ -253,9 +304,5 @@ impl Checker<'_> {
                 None
             }
         }
-    }
-
-    pub(super) fn critic_info(&self, id: CriticId) -> Option<&Critic> {
-        self.critics[id.0].it.as_ref()
     }
 }

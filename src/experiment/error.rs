@@ -3,7 +3,7 @@
 use super::Origin;
 use super::scope::Kind;
 use super::value::number_text;
-use crate::base::{Diagnostic, Span};
+use crate::base::{Diagnostic, Label, Span};
 use crate::syntax::similar::{did_you_mean, join};
 
 #[derive(Clone, Debug)]
@@ -13,7 +13,7 @@ pub enum CheckError {
     UnknownEdition { span: Span, edition: String },
     EditionTwice { span: Span, first: Span },
     EditionLate { span: Span },
-    NotBuilt { span: Span, what: String },
+    NotBuilt { what: String, places: Vec<Span> },
     UnknownFeature { span: Span, feature: String },
     UnusedFeature { span: Span, feature: String },
     NoFile { span: Span, path: String },
@@ -27,8 +27,8 @@ pub enum CheckError {
     MissingField { span: Span, name: &'static str, owner: &'static str },
     FieldTwice { span: Span, name: String, first: Span },
     UnknownSplit { span: Span, name: String, env: String, near: Vec<String>, known: Vec<String> },
-    UnknownWord { span: Span, of: String, found: Option<String>, near: Vec<String>, known: Vec<&'static str> },
-    UnknownOffer { span: Span, name: String, env: String, near: Vec<String>, known: Vec<&'static str> },
+    UnknownWord { span: Span, of: String, found: Option<String>, near: Vec<String>, known: Vec<String> },
+    UnknownOffer { span: Span, name: String, env: String, near: Vec<String>, known: Vec<String> },
     SetUnknown { span: Span, name: String, origin: Origin, near: Vec<String>, known: Vec<String> },
     SetValue { span: Span, name: String, origin: Origin, given: String, why: String },
     WrongForm { span: Span, name: String, wanted: String },
@@ -37,6 +37,12 @@ pub enum CheckError {
     OneSource { span: Span },
     NotName { span: Span, what: &'static str },
     NotSplit { span: Span },
+    SecretOutside { span: Span },
+    OtherKind { span: Span, name: &'static str, outside: bool },
+    Undated { span: Span, name: String },
+    BadLine { span: Span, path: String, line: u64, why: String },
+    PanelToo { span: Span, name: &'static str },
+    PanelMember { span: Span, why: &'static str },
     Circular { span: Span, name: String, declared: Span },
     Unused { span: Span, name: String, what: &'static str },
     UnusedRows { span: Span, name: String },
@@ -49,7 +55,7 @@ pub enum CheckError {
     NoValue { span: Span },
     Fraction { span: Span, unit: String },
     Shape { span: Span, of: &'static str, whole: u32, name: &'static str, part: u32 },
-    NotList { span: Span, of: &'static str },
+    NotList { span: Span, of: String },
     BadCase { span: Span },
     CaseTwice { span: Span },
     NoOtherwise { span: Span },
@@ -58,7 +64,7 @@ pub enum CheckError {
     // Prompts.
     NotProvided { span: Span, name: String, prompt: String, near: Vec<String>, known: Vec<String> },
     NoPath { span: Span, name: String, path: String, near: Vec<String>, known: Vec<String> },
-    Hidden { span: Span, path: String, env: &'static str },
+    Hidden { span: Span, path: String, env: String },
     HiddenFrom { span: Span, field: String, reader: &'static str, used: Span },
     NotText { span: Span, path: String, found: &'static str, suggestion: &'static str },
     UnknownFilter { span: Span, name: String, near: Vec<String> },
@@ -99,6 +105,11 @@ pub enum CheckError {
     NeedsPrompt { span: Span, word: &'static str, several: bool },
     DecodeTwice { span: Span, name: &'static str },
     SameSamples { span: Span, samples: u32 },
+    TrainerMisfit { span: Span, name: String, why: &'static str, help: &'static str, declared: Option<Span> },
+    NoReference { span: Span, name: String },
+    TrainsRemote { span: Span, name: String },
+    AddLacks { span: Span, name: String },
+    StageMisfit { span: Span, why: &'static str, help: &'static str },
     NothingToAudit { span: Span, name: String },
     UnknownMetric { span: Span, name: String, of: String, near: Vec<String>, known: Vec<String> },
     NotAudited { span: Span, name: String, metric: String },
@@ -109,6 +120,16 @@ pub enum CheckError {
     NeverStalls { span: Span, rounds: u32, times: u32 },
     MeasuresOther { span: Span, name: String, model: String, measured: Option<String>, declared: Span },
     UnknownIndex { span: Span, name: String, near: Vec<String>, known: Vec<String> },
+}
+
+impl CheckError {
+    /// Of a stage that does nothing: where it is.
+    pub fn idle(&self) -> Option<Span> {
+        match self {
+            CheckError::AlwaysPasses { span, .. } | CheckError::NoEffect { span, .. } => Some(*span),
+            _ => None,
+        }
+    }
 }
 
 /// Adds the names that may have been meant, as an edit where there is one; or else what there is.
@@ -125,6 +146,23 @@ fn meant(diagnostic: Diagnostic, span: Span, near: &[String], known: &[impl AsRe
 }
 
 const NOTHING: [&str; 0] = [];
+
+/// The note on a feature that this version checks and plans, and does not run.
+pub const NOT_BUILT: &str = "W0009";
+
+/// What it says of the feature.
+const ONLY_PLANNED: &str = " is part of the language, but not built yet";
+
+/// What keeps a file that checks from being run: for each place that uses a feature which this version only checks and
+/// plans, the error that running it is.
+pub fn not_built(diagnostics: &[Diagnostic]) -> Vec<Diagnostic> {
+    let notes = diagnostics.iter().filter(|diagnostic| diagnostic.code == NOT_BUILT);
+    let refuse = |note: &Diagnostic| -> Vec<Diagnostic> {
+        let place = |label: &Label| Diagnostic::error("E0009", &note.message, label.span, "not in this version");
+        note.labels.iter().map(place).collect()
+    };
+    notes.flat_map(refuse).collect()
+}
 
 impl From<CheckError> for Diagnostic {
     fn from(error: CheckError) -> Self {
@@ -225,7 +263,7 @@ impl From<CheckError> for Diagnostic {
             }
             CheckError::OneSource { span } => {
                 Diagnostic::error("E0215", "a model has one source", span, "a second one")
-                    .help("keep one of `weights` and `scripted`")
+                    .help("keep one of `weights`, `remote` and `scripted`")
             }
             CheckError::NotName { span, what } => {
                 Diagnostic::error("E0216", format!("the name of {what} is due here"), span, "no name")
@@ -233,6 +271,40 @@ impl From<CheckError> for Diagnostic {
             CheckError::NotSplit { span } => {
                 Diagnostic::error("E0217", "a split is named by its environment", span, "no `ENV.SPLIT`")
                     .help("write the environment before it: `desk.dev`")
+            }
+            CheckError::SecretOutside { span } => {
+                Diagnostic::error("E0219", "a secret stands only in a model's `key`", span, "would become a value")
+                    .help("`key = secret(\"NAME\")`: the name of an environment variable, read when the run starts")
+            }
+            CheckError::OtherKind { span, name, outside } => {
+                let (message, help) = match outside {
+                    false => (
+                        format!("`{name}` is for environments outside the program"),
+                        "an environment that comes with the program brings its own",
+                    ),
+                    true => {
+                        (format!("`{name}` is for `mcp`, which has only tools"), "the environment has its own tasks")
+                    }
+                };
+                Diagnostic::error("E0220", message, span, "does not belong here").help(help)
+            }
+            CheckError::BadLine { span, path, line, why } => {
+                Diagnostic::error("E0223", format!("line {line} of {path} is no row: {why}"), span, "reads this file")
+                    .help("JSON lines are one object a line")
+            }
+            CheckError::PanelToo { span, name } => {
+                let message = format!("`{name}` beside `panel`");
+                Diagnostic::error("E0221", message, span, "the members have their own")
+                    .help("a panel has its members, and nothing else")
+            }
+            CheckError::PanelMember { span, why } => {
+                Diagnostic::error("E0222", format!("this member of the panel {why}"), span, "cannot be a member")
+                    .help("members are critics with one model each and the same `answer`")
+            }
+            CheckError::Undated { span, name } => {
+                let message = format!("`{name}` names no fixed version of a model");
+                Diagnostic::warning("W0205", message, span, "may be another model tomorrow")
+                    .help("name a dated version, such as `gpt-4o-2024-08-06`")
             }
             CheckError::Circular { span, name, declared } => Diagnostic::error(
                 "E0218",
@@ -271,12 +343,13 @@ fn file(error: CheckError) -> Diagnostic {
         CheckError::EditionLate { span } => {
             Diagnostic::error("E0008", "the edition is the first item of a file", span, "other items stand before it")
         }
-        CheckError::NotBuilt { span, what } => Diagnostic::error(
-            "E0009",
-            format!("{what} is part of the language, but not built yet"),
-            span,
-            "not in this version",
-        ),
+        CheckError::NotBuilt { what, places } => {
+            let mut places = places.into_iter();
+            let first = places.next().expect("a feature is noted where it is used");
+            let message = format!("{what}{ONLY_PLANNED}");
+            let note = Diagnostic::warning(NOT_BUILT, message, first, "checked and planned, not run");
+            places.fold(note, |note, place| note.label(place, "and here"))
+        }
         CheckError::UnknownFeature { span, feature } => {
             Diagnostic::error("E0010", format!("there is no unstable feature `{feature}`"), span, "unknown")
                 .help("there is `oracle`: ground truth may select and train")

@@ -375,6 +375,31 @@ fn schedule(error: CheckError) -> Diagnostic {
             Diagnostic::error("E0527", format!("`{name}` is made later"), span, "used before it is made")
                 .label(declared, "made here")
         }
+        CheckError::TrainerMisfit { span, name, why, help, declared } => {
+            let diagnostic =
+                Diagnostic::error("E0528", format!("`{name}` {why}"), span, "does not fit the rows").help(help);
+            match declared {
+                Some(declared) => diagnostic.label(declared, "the rows are made here"),
+                None => diagnostic,
+            }
+        }
+        CheckError::NoReference { span, name } => {
+            let message = format!("`{name}` is held to no reference model");
+            Diagnostic::error("E0529", message, span, "a reference for nothing")
+                .help("leave it out: only `dpo`, `kto` and `grpo` have one")
+        }
+        CheckError::TrainsRemote { span, name } => {
+            Diagnostic::error("E0530", format!("`{name}` is behind an endpoint and cannot be trained"), span, "remote")
+                .help("train a model with `weights`")
+        }
+        CheckError::AddLacks { span, name } => {
+            let message = format!("rows that are added have no `{name}`");
+            Diagnostic::error("E0532", message, span, "a rule that reads it would drop them")
+                .help(format!("give it here: `{{ {name} = … }}`"))
+        }
+        CheckError::StageMisfit { span, why, help } => {
+            Diagnostic::error("E0531", why, span, "does not fit what comes before it").help(help)
+        }
         CheckError::SameSamples { span, samples } => Diagnostic::error(
             "E0514",
             "greedy decoding gives the same reply each time",

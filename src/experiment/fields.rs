@@ -2,9 +2,11 @@
 
 use super::Checker;
 use super::error::CheckError;
+use super::value::Value;
 use super::vocabulary::{Field, Form, Need, Owner, Takes, Unit, Word};
 use crate::base::Span;
-use crate::syntax::ast::{Apply, Block, Entry, EntryKind, Expr, ExprKind, Name, Path};
+use crate::model::Rate;
+use crate::syntax::ast::{Apply, Block, Entry, EntryKind, Expr, ExprKind, Name, Operator, Path};
 use crate::syntax::similar::similar;
 use std::collections::BTreeMap;
 
@@ -40,6 +42,11 @@ impl<'b> Fields<'b> {
 
     pub fn has(&self, name: &str) -> bool {
         self.entries.contains_key(name)
+    }
+
+    /// Where its name stands.
+    pub fn key(&self, name: &str) -> Option<Span> {
+        self.entries.get(name).map(|entry| entry.key.span)
     }
 
     pub fn span(&self, name: &str) -> Option<Span> {
@@ -126,6 +133,29 @@ impl Checker<'_> {
         self.whole(value, &format!("`{}`", field.name), low..=high.min(u64::from(u32::MAX))).map(|number| number as u32)
     }
 
+    /// One whole number, or a range of them.
+    pub(super) fn small_range_of(&mut self, fields: &Fields, name: &str) -> Given<(u32, u32)> {
+        let (value, field) = fields.given(name)?;
+        let Takes::Whole { low, high } = field.takes else { unreachable!("`{name}` is a whole number") };
+        if let Some(Value::Range(from, to)) = self.constant_range(value) {
+            let (least, most) = (low as f64, high as f64);
+            if from <= to && from >= least && to <= most && from.fract() == 0.0 && to.fract() == 0.0 {
+                return Some(Some((from as u32, to as u32)));
+            }
+            let of = format!("`{name}`");
+            let span = value.span;
+            let value = if from < least { from } else { to };
+            self.error(CheckError::Range { span, of, value, low: least, high: most, declared: None });
+            return Some(None);
+        }
+        Some(self.small_as(value, field).map(|number| (number, number)))
+    }
+
+    fn constant_range(&mut self, value: &Expr) -> Option<Value> {
+        let ExprKind::Binary { operator, .. } = &value.kind else { return None };
+        (operator.value == Operator::Range).then(|| self.value(value)).flatten()
+    }
+
     pub(super) fn whole_of(&mut self, fields: &Fields, name: &str) -> Given<u64> {
         let (value, field) = fields.given(name)?;
         let Takes::Whole { low, high } = field.takes else { unreachable!("`{name}` is a whole number") };
@@ -152,6 +182,19 @@ impl Checker<'_> {
         let (value, field) = fields.given(name)?;
         debug_assert!(matches!(field.takes, Takes::Text), "`{name}` is text");
         Some(self.text(value, &format!("`{name}`")))
+    }
+
+    pub(super) fn bool_of(&mut self, fields: &Fields, name: &str) -> Given<bool> {
+        let (value, field) = fields.given(name)?;
+        debug_assert!(matches!(field.takes, Takes::Bool), "`{name}` is true or false");
+        Some(self.value(value).and_then(|found| match found {
+            Value::Bool(value) => Some(value),
+            other => {
+                let (found, of) = (other.words(), format!("`{name}`"));
+                self.error(CheckError::Mismatch { span: value.span, found, wanted: "true or false", of });
+                None
+            }
+        }))
     }
 
     /// The declaration that a field names.
@@ -185,6 +228,63 @@ impl Checker<'_> {
         let kind = ExprKind::Apply(Apply { path, version: None, arguments: None, block: None });
         let chosen = self.word(&Expr { span: name.span, kind }, of, known)?;
         words.iter().find(|(word, _)| *word == chosen.name).map(|(_, value)| *value)
+    }
+
+    /// An amount in a unit, in the unit's base: milliseconds, micro-dollars a million tokens.
+    pub(super) fn amount_of(&mut self, fields: &Fields, name: &str) -> Given<u64> {
+        let (value, field) = fields.given(name)?;
+        let Takes::Quantity(unit) = field.takes else { unreachable!("`{name}` is a quantity") };
+        let of = format!("`{name}`");
+        Some(self.value(value).and_then(|found| match (unit, &found) {
+            (Unit::Time, Value::Time(amount))
+            | (Unit::Money, Value::Money(amount))
+            | (Unit::Price, Value::Price(amount))
+            | (Unit::Tokens, Value::Tokens(amount)) => Some(*amount),
+            (_, Value::Int(number)) => {
+                let edit = format!("{number}{}", unit.suffix());
+                self.error(CheckError::MissingUnit { span: value.span, of, unit: unit.words().0, edit });
+                None
+            }
+            _ => {
+                let (found, wanted) = (found.words(), unit.words().0);
+                self.error(CheckError::Mismatch { span: value.span, found, wanted, of });
+                None
+            }
+        }))
+    }
+
+    pub(super) fn rate_of(&mut self, fields: &Fields, name: &str) -> Given<Rate> {
+        let (value, _) = fields.given(name)?;
+        Some(self.value(value).and_then(|found| match found {
+            Value::Rate { count, each } => Some(Rate { count, each }),
+            Value::Int(number) => {
+                let (of, edit) = (format!("`{name}`"), format!("{number} per min"));
+                self.error(CheckError::MissingUnit { span: value.span, of, unit: Unit::Rate.words().0, edit });
+                None
+            }
+            other => {
+                let (found, wanted, of) = (other.words(), Unit::Rate.words().0, format!("`{name}`"));
+                self.error(CheckError::Mismatch { span: value.span, found, wanted, of });
+                None
+            }
+        }))
+    }
+
+    /// A list of texts: a command and its arguments.
+    pub(super) fn texts(&mut self, value: &Expr, of: &str) -> Option<Vec<String>> {
+        let ExprKind::List(items) = &value.kind else {
+            if !matches!(value.kind, ExprKind::Broken) {
+                self.error(CheckError::NotList { span: value.span, of: of.to_owned() });
+            }
+            return None;
+        };
+        let texts: Vec<Option<String>> = items.iter().map(|item| self.text(item, of)).collect();
+        texts.into_iter().collect::<Option<Vec<_>>>().filter(|texts| {
+            if texts.is_empty() {
+                self.error(CheckError::NotList { span: value.span, of: of.to_owned() });
+            }
+            !texts.is_empty()
+        })
     }
 
     /// One of the words that the table has, with what stands behind it.
@@ -226,8 +326,9 @@ impl Checker<'_> {
                 let text = apply.path.text();
                 if let Some(word) = words.iter().find(|word| word.name == text) {
                     if !word.built {
-                        self.later(apply.path.span, format!("`{text}` as {of}"));
-                        return None;
+                        let field = of.trim_matches('`');
+                        let sign = if field == "by" { " " } else { " = " };
+                        self.later(apply.path.span, format!("`{field}{sign}{text}`"));
                     }
                     return Some((apply, word));
                 }
@@ -235,8 +336,8 @@ impl Checker<'_> {
             }
             _ => (None, expr.span),
         };
-        let known: Vec<&'static str> = words.iter().map(|word| word.name).collect();
-        let near = found.as_deref().map(|found| similar(found, known.iter().copied())).unwrap_or_default();
+        let known: Vec<String> = words.iter().map(|word| word.name.to_owned()).collect();
+        let near = found.as_deref().map(|found| similar(found, known.iter().map(String::as_str))).unwrap_or_default();
         self.error(CheckError::UnknownWord { span, of: of.to_owned(), found, near, known });
         None
     }

@@ -142,6 +142,8 @@ fn arithmetic(op: BinaryOp, a: Interval, b: Interval) -> Interval {
             let quotient = hull([a.low / b.low, a.low / b.high, a.high / b.low, a.high / b.high]);
             Interval { whole: false, ..quotient }
         }
+        BinaryOp::Min => Interval { low: a.low.min(b.low), high: a.high.min(b.high), whole },
+        BinaryOp::Max => Interval { low: a.low.max(b.low), high: a.high.max(b.high), whole },
         _ => Interval::ANY,
     }
 }

@@ -28,7 +28,7 @@ fn lengths(template: &Template) -> (u64, u64) {
     let pieces = || template.messages.iter().flat_map(|message| &message.pieces);
     let cut = |piece: &Piece| match piece {
         Piece::Value { filters, .. } => filters.iter().map(cut_at).max().unwrap_or(0),
-        Piece::Text(_) | Piece::For { .. } | Piece::IfKnown { .. } => 0,
+        Piece::Text(_) | Piece::For { .. } | Piece::IfKnown { .. } | Piece::IfUnknown { .. } => 0,
     };
     (template.fixed_words(), pieces().map(cut).sum())
 }

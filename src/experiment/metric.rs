@@ -40,14 +40,14 @@ impl Checker<'_> {
             return self.declared_metric(path, reference, flow, wanted);
         };
         binding.used = true;
-        let (in_loop, audited, declared) = (binding.in_loop, binding.audited, binding.span);
+        let (place, audited, declared) = (binding.place.clone(), binding.audited, binding.span);
         let (known, held_out, what): (Vec<String>, bool, String) = match &binding.made {
             Made::Poisoned => return None,
             Made::Picked { .. } => (Vec::new(), false, "a picked model".to_owned()),
             Made::Evaluation { env, held_out, .. } => {
-                let schema = self.envs[env.0].it.as_ref()?.schema;
+                let schema = &self.envs[env.0].it.as_ref()?.schema;
                 let what = format!("the evaluation `{}`", first.value);
-                let known = schema.metrics.iter().chain(&ROLLED).map(|name| (*name).to_owned());
+                let known = schema.metrics.iter().map(String::as_str).chain(ROLLED).map(str::to_owned);
                 (known.collect(), *held_out, what)
             }
             Made::Rows(rows) => {
@@ -96,7 +96,7 @@ impl Checker<'_> {
             self.error(CheckError::HeldOutDecides { span: path.span, path: path.text(), use_, declared });
             return None;
         }
-        if !in_loop && matches!(wanted, Wanted::Stop | Wanted::Curve) {
+        if !flow.changes(&place) && matches!(wanted, Wanted::Stop | Wanted::Curve) {
             self.error(CheckError::NotInLoop {
                 span: path.span,
                 path: path.text(),
@@ -123,7 +123,7 @@ impl Checker<'_> {
                 self.symbols.mark(&first.value);
                 let critic = kind == Kind::Critic;
                 let made = if critic { &flow.calibrated } else { &flow.changed };
-                let Some(in_loop) = made.get(&first.value).copied() else {
+                let Some(place) = made.get(&first.value).cloned() else {
                     let (span, name, metric) = (path.span, first.value.clone(), reference.metric);
                     self.error(CheckError::NotMeasured { span, name, metric, critic });
                     return None;
@@ -137,7 +137,7 @@ impl Checker<'_> {
                     self.error(CheckError::UnknownMetric { span, name: reference.metric, of, near, known });
                     return None;
                 }
-                if wanted == Wanted::Choice || !in_loop && wanted != Wanted::Shown {
+                if wanted == Wanted::Choice || !flow.changes(&place) && wanted != Wanted::Shown {
                     let (span, path, stop) = (path.span, path.text(), wanted != Wanted::Curve);
                     self.error(CheckError::NotInLoop { span, path, declared, stop });
                     return None;
@@ -162,7 +162,7 @@ impl Checker<'_> {
                 None
             }
             None => {
-                let near = similar(&first.value, flow.names.keys().map(String::as_str));
+                let near = self.symbols.near(&first.value, flow.names.keys().map(String::as_str));
                 for near in &near {
                     flow.names.get_mut(near).expect("it was just found").used = true;
                 }
@@ -213,7 +213,7 @@ impl Checker<'_> {
                     (Some(path), Some(metric)) => self.including(path, &metric.metric, None, flow).map(Some),
                     (Some(_), None) => None,
                 };
-                if let (Some(rounds), Some(within)) = (rounds, &flow.within)
+                if let (Some(rounds), Some(within)) = (rounds, flow.within())
                     && rounds > within.times
                 {
                     let times = within.times;
@@ -221,8 +221,7 @@ impl Checker<'_> {
                     return None;
                 }
                 if negated {
-                    self.later(expr.span, "`not … stalls`");
-                    return None;
+                    return self.not_until(expr);
                 }
                 Some(Until::Stalls { metric: metric?, rounds: rounds?, by: by?, since: since? })
             }
@@ -254,7 +253,7 @@ impl Checker<'_> {
             if let Some(error) = flow.too_early(&name, path.span) {
                 self.error(error);
             } else if !flow.lost && !self.symbols.is_poisoned(&name) {
-                let near = similar(&name, flow.names.keys().map(String::as_str));
+                let near = self.symbols.near(&name, flow.names.keys().map(String::as_str));
                 self.error(CheckError::Unknown { span: path.span, name, what: "evaluation".to_owned(), near });
             }
             return None;
@@ -266,8 +265,8 @@ impl Checker<'_> {
             Made::Evaluation { env, held_out, .. } => {
                 let held_out = *held_out;
                 let metrics = &self.envs[env.0].it.as_ref()?.schema.metrics;
-                if !metrics.contains(&metric) && !ROLLED.contains(&metric) {
-                    let known: Vec<String> = metrics.iter().map(|name| (*name).to_owned()).collect();
+                if !metrics.iter().any(|known| known == metric) && !ROLLED.contains(&metric) {
+                    let known = metrics.clone();
                     let of = format!("the evaluation `{name}`");
                     let near = Vec::new();
                     self.error(CheckError::UnknownMetric { span: path.span, name: metric.to_owned(), of, near, known });

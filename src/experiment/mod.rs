@@ -12,12 +12,15 @@
 
 mod budget;
 pub mod codes;
+mod column;
+mod counts;
 mod critic;
 mod declare;
 mod error;
 mod error_detail;
 mod fields;
 mod interval;
+mod jsonl;
 mod length;
 mod link;
 mod link_error;
@@ -25,7 +28,9 @@ mod matrix;
 mod matrix_error;
 mod metric;
 pub mod model;
+mod outside;
 mod prompt;
+mod remote;
 mod rule;
 mod schedule;
 mod scope;
@@ -35,6 +40,7 @@ mod trainer;
 mod value;
 pub mod vocabulary;
 
+pub use error::{NOT_BUILT, not_built};
 pub use link_error::Unreadable;
 pub use model::*;
 pub use scope::Kind;
@@ -49,8 +55,9 @@ use crate::syntax::{self, Source, SourceMap};
 use error::CheckError;
 use link::Linked;
 use scope::Symbols;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 use value::Value;
 
 /// What the checker may know of the world outside the file.
@@ -132,13 +139,15 @@ pub fn check(source: Source, given: &[Given], world: World) -> Checked {
 
 struct EnvInfo {
     spec: EnvSpec,
-    schema: &'static Schema,
+    schema: Arc<Schema>,
 }
 
 struct DatasetInfo {
     it: Dataset,
     env: Option<EnvId>,
     labelled: bool,
+    /// What a file's rows are, as far as they could be read.
+    rows: jsonl::Rows,
 }
 
 /// A slot for each declaration, in source order, so that a place is an id; `None` once a diagnostic has told why.
@@ -147,6 +156,8 @@ type Slots<T> = Vec<Named<Option<T>>>;
 struct Checker<'a> {
     world: World<'a>,
     errors: Vec<CheckError>,
+    /// What this version does not run, and where the file uses it.
+    not_built: Vec<(String, Vec<Span>)>,
     /// What other enums than [`CheckError`] tell.
     found: Vec<Diagnostic>,
     symbols: Symbols,
@@ -162,7 +173,9 @@ struct Checker<'a> {
     datasets: Slots<DatasetInfo>,
     models: Slots<ModelSpec>,
     prompts: Slots<prompt::PromptInfo>,
-    critics: Slots<Critic>,
+    critics: Slots<critic::CriticInfo>,
+    /// Which of them are panels.
+    panels: BTreeSet<usize>,
     trainers: Slots<TrainerSpec>,
     rule_items: Vec<ast::Rule>,
     /// One for each way a rule is used.
@@ -174,6 +187,7 @@ impl<'a> Checker<'a> {
         Self {
             world,
             errors: Vec::new(),
+            not_built: Vec::new(),
             found: Vec::new(),
             symbols: Symbols::of(linked),
             unstable: linked.unstable.clone(),
@@ -186,6 +200,7 @@ impl<'a> Checker<'a> {
             models: Vec::new(),
             prompts: Vec::new(),
             critics: Vec::new(),
+            panels: BTreeSet::new(),
             trainers: Vec::new(),
             rule_items: Vec::new(),
             rules: Vec::new(),
@@ -198,8 +213,22 @@ impl Checker<'_> {
         self.errors.push(error);
     }
 
+    /// Part of the language that this version reads, checks and plans, and does not run.
     fn later(&mut self, span: Span, what: impl Into<String>) {
-        self.error(CheckError::NotBuilt { span, what: what.into() });
+        let what = what.into();
+        match self.not_built.iter_mut().find(|(known, _)| *known == what) {
+            Some((_, places)) => places.push(span),
+            None => self.not_built.push((what, vec![span])),
+        }
+    }
+
+    /// One note a feature, however often the file uses it.
+    fn tell_not_built(&mut self) {
+        for (what, mut places) in std::mem::take(&mut self.not_built) {
+            places.sort();
+            places.dedup();
+            self.error(CheckError::NotBuilt { what, places });
+        }
     }
 
     fn has_oracle(&mut self) -> bool {
@@ -233,10 +262,12 @@ impl Checker<'_> {
         let experiments = self.experiments(file);
         self.unused_rules();
         self.unused(file);
+        self.tell_not_built();
         experiments
     }
 
     fn declarations(&mut self, file: &File, wanted: Declared) {
+        let mut panels = Vec::new();
         for item in &file.items {
             let ItemKind::Declaration { kind, name, body } = &item.kind else { continue };
             if *kind != wanted {
@@ -262,10 +293,19 @@ impl Checker<'_> {
                     self.trainers.push(Named { name, it });
                 }
                 Declared::Critic => {
-                    let it = reliable.then(|| self.critic(body)).flatten();
+                    // A panel is read once its members are, wherever the file declares them.
+                    let is_panel = body.entries.iter().any(|entry| entry.key.text() == "panel");
+                    if is_panel {
+                        self.panels.insert(self.critics.len());
+                        panels.extend(reliable.then_some((self.critics.len(), body)));
+                    }
+                    let it = (reliable && !is_panel).then(|| self.critic(body)).flatten();
                     self.critics.push(Named { name, it });
                 }
             }
+        }
+        for (id, body) in panels {
+            self.critics[id].it = self.critic(body);
         }
     }
 

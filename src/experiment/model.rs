@@ -5,7 +5,7 @@ use crate::base::units::{MicroUsd, Millis, TokenCount};
 use crate::env::EnvSpec;
 use crate::model::{ModelSpec, Sampling};
 pub use crate::node::gate::{MetricRef, Until};
-use crate::node::spec::{AnswerSchema, OnUnparsed, TrainerSpec};
+use crate::node::spec::{AnswerSchema, CriticKind, Joined, OnUnparsed, PerIteration, TrainerSpec, Votes};
 use crate::node::template::Template;
 use crate::select::Rule;
 use serde::{Deserialize, Serialize};
@@ -92,15 +92,53 @@ pub enum Dataset {
     Offered { env: EnvId, offer: String, count: u32 },
     /// JSON lines with `messages`.
     Jsonl { path: PathBuf },
+    /// A data set of the hub at one revision.
+    Hub { repo: String, revision: String, split: String },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Critic {
+#[serde(rename_all = "snake_case")]
+pub enum Critic {
+    Sole(Sole),
+    Panel(Panel),
+}
+
+/// One model that judges.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sole {
     pub model: ModelId,
     pub prompt: PromptId,
     pub answer: AnswerSchema,
     pub on_unparsed: OnUnparsed,
     pub sampling: Sampling,
+    pub kind: CriticKind,
+    pub votes: Votes,
+}
+
+/// Several critics with one answer whose verdicts become one. No member is a panel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Panel {
+    pub members: Vec<CriticId>,
+    pub by: Joined,
+}
+
+impl Experiment {
+    /// # Panics
+    /// For a panel: a plan holds its members.
+    pub fn sole(&self, id: CriticId) -> &Sole {
+        match &self.critics[id.0].it {
+            Critic::Sole(sole) => sole,
+            Critic::Panel(_) => unreachable!("a plan holds a panel's members, never the panel"),
+        }
+    }
+
+    /// Who judges: the critic alone, or the members of a panel.
+    pub fn members(&self, id: CriticId) -> Vec<CriticId> {
+        match &self.critics[id.0].it {
+            Critic::Sole(_) => vec![id],
+            Critic::Panel(panel) => panel.members.clone(),
+        }
+    }
 }
 
 /// Which version of a model slot. Versions count from 0, the declared one; each `train` adds one.
@@ -109,6 +147,8 @@ pub struct Critic {
 pub enum Version {
     /// `policy@0`
     Declared,
+    /// `policy@2`: what the second training made.
+    Trained(u32),
     /// A bare name or `@last`: the newest at this point of the schedule. In `from`, `@prev` is the same.
     Newest,
     /// `@start`: the version at the entry of the enclosing `repeat`; outside one, as [`Version::Declared`].
@@ -143,7 +183,9 @@ pub enum Statement {
         split: String,
         prompt: PromptId,
         samples: u32,
-        sampling: Sampling,
+        sampling: PerIteration<Sampling>,
+        /// Another number draws other samples.
+        stream: u64,
     },
     Judge {
         name: String,
@@ -153,7 +195,8 @@ pub enum Statement {
     Select {
         name: String,
         rows: RowsRef,
-        rule: RuleId,
+        /// Its arguments may differ by iteration.
+        rule: PerIteration<RuleId>,
     },
     /// Critic and selection against ground truth; metrics only, joined to the rows' name (`kept.precision`).
     Audit {
@@ -168,9 +211,11 @@ pub enum Statement {
     Train {
         model: ModelId,
         on: TrainData,
-        mixed: Option<Mixed>,
+        mixed: Vec<Mixed>,
         trainer: TrainerId,
         from: Version,
+        /// What the method holds it to.
+        reference: Option<Version>,
     },
     Evaluate {
         name: Option<String>,
@@ -180,6 +225,8 @@ pub enum Statement {
         prompt: PromptId,
         samples: u32,
         sampling: Sampling,
+        /// Of a task's samples, only the one that this critic likes best counts.
+        best_by: Option<CriticId>,
     },
     Repeat {
         times: u32,

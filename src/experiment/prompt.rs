@@ -8,13 +8,14 @@ use super::error::CheckError;
 use super::model::EnvId;
 use super::scope::Kind;
 use crate::base::Span;
-use crate::env::{FieldType, Schema};
+use crate::env::{Field, FieldType, Schema};
 use crate::model::Role;
 use crate::node::template::{Filter, Piece, Template, TemplateMessage};
 use crate::select::TRAJ_COLUMNS;
 use crate::syntax::ast;
 use crate::syntax::similar::similar;
 use crate::syntax::words::Class;
+use std::sync::Arc;
 
 pub struct PromptInfo {
     pub template: Template,
@@ -35,9 +36,9 @@ pub struct Seen {
 }
 
 /// What a parameter is.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Root {
-    Task(&'static Schema),
+    Task(Arc<Schema>),
     Trajectory,
     /// Its type is broken: nothing that names it is blamed.
     Poisoned,
@@ -95,7 +96,8 @@ impl Checker<'_> {
                     let near = similar(other, Class::Role.names());
                     let (span, found) = (message.role.span, Some(other.to_owned()));
                     let of = "a message's role".to_owned();
-                    self.error(CheckError::UnknownWord { span, of, found, near, known: Class::Role.names().collect() });
+                    let known = Class::Role.names().map(str::to_owned).collect();
+                    self.error(CheckError::UnknownWord { span, of, found, near, known });
                     reading.broken = true;
                     Role::User
                 }
@@ -124,7 +126,7 @@ impl Checker<'_> {
                 let Some(id) = self.reference(owner, Kind::Env) else { return Root::Poisoned };
                 let Some(info) = &self.envs[id].it else { return Root::Poisoned };
                 *env = Some(EnvId(id));
-                Root::Task(info.schema)
+                Root::Task(info.schema.clone())
             }
             _ => {
                 let (span, name) = (ty.name.span, ty.name.path.text());
@@ -171,7 +173,7 @@ impl Checker<'_> {
                 reading.variables.pop();
                 Some(Piece::For { variable: name.value.clone(), path: found?.0, body })
             }
-            ast::Piece::If { path, negated, body, span } => {
+            ast::Piece::If { path, negated, body, .. } => {
                 let Some((optional, _)) = self.optional(path, reading) else {
                     reading.broken = true;
                     return None;
@@ -180,9 +182,9 @@ impl Checker<'_> {
                     self.error(CheckError::AlwaysKnown { span: path.span, path: path.text() });
                 }
                 if *negated {
-                    self.later(*span, "`is not known`");
-                    reading.broken = true;
-                    return None;
+                    let body = self.pieces(body, reading);
+                    let path = self.place(path, reading, false)?.0;
+                    return Some(Piece::IfUnknown { path, body });
                 }
                 reading.known.push(path.text());
                 let body = self.pieces(body, reading);
@@ -272,8 +274,8 @@ impl Checker<'_> {
     fn optional(&mut self, path: &ast::Path, reading: &mut Reading) -> Option<(bool, Shape)> {
         let (_, shape) = self.place(path, reading, false)?;
         let optional = match (path.parts.as_slice(), self.root(path, reading)) {
-            ([_, field], Some(Root::Task(schema))) => {
-                schema.task.iter().any(|known| known.name == field.value && known.optional)
+            ([_, fields @ ..], Some(Root::Task(schema))) => {
+                found(&schema.task, fields).is_some_and(|path| path.iter().any(|field| field.optional))
             }
             _ => false,
         };
@@ -282,7 +284,7 @@ impl Checker<'_> {
 
     fn root(&self, path: &ast::Path, reading: &Reading) -> Option<Root> {
         let first = &path.parts[0].value;
-        reading.roots.iter().find(|(name, _)| name == first).map(|(_, root)| *root)
+        reading.roots.iter().find(|(name, _)| name == first).map(|(_, root)| root.clone())
     }
 
     /// Where a path leads, in the template's own names, and what is there. `must_be_known`: it is about to be printed.
@@ -325,17 +327,6 @@ impl Checker<'_> {
         match (root, rest) {
             (Root::Poisoned, _) => None,
             (Root::Trajectory, []) => Some((vec!["traj".to_owned()], Shape::Trajectory)),
-            (Root::Task(schema), []) => {
-                // The whole record shows each of its fields.
-                let partly = schema.task.iter().filter(|field| field.visible.agent != field.visible.critic);
-                reading.seen.extend(partly.map(|field| Seen {
-                    span: path.span,
-                    field: format!("{}.{}", first.value, field.name),
-                    agent: field.visible.agent,
-                    critic: field.visible.critic,
-                }));
-                Some((vec!["task".to_owned()], Shape::Record))
-            }
             (Root::Trajectory, [field]) => {
                 let columns: Vec<&str> = TRAJ_COLUMNS.iter().map(|(name, _)| *name).collect();
                 if columns.contains(&field.value.as_str()) {
@@ -344,36 +335,63 @@ impl Checker<'_> {
                 self.no_field(field, path, &columns);
                 None
             }
-            (Root::Task(schema), [field]) => {
-                let Some(known) = schema.task.iter().find(|known| known.name == field.value) else {
-                    let visible: Vec<&str> = schema
-                        .task
-                        .iter()
-                        .filter(|field| field.visible.agent || field.visible.critic)
-                        .map(|field| field.name)
-                        .collect();
-                    self.no_field(field, path, &visible);
-                    return None;
-                };
-                if !known.visible.agent && !known.visible.critic {
-                    self.error(CheckError::Hidden { span: path.span, path: path.text(), env: schema.name });
-                    return None;
-                }
-                if known.optional && must_be_known && !reading.known.contains(&path.text()) {
-                    self.error(CheckError::MayBeAbsent { span: path.span, path: path.text() });
-                    return None;
-                }
-                let (agent, critic) = (known.visible.agent, known.visible.critic);
-                if !(agent && critic) {
-                    reading.seen.push(Seen { span: path.span, field: path.text(), agent, critic });
-                }
-                Some((vec!["task".to_owned(), field.value.clone()], shape(&known.ty)))
-            }
-            (_, [_, deeper, ..]) => {
+            (Root::Task(schema), fields) => self.task_place(&schema, path, fields, reading, must_be_known),
+            (Root::Trajectory, [_, deeper, ..]) => {
                 self.no_field(deeper, path, &[]);
                 None
             }
         }
+    }
+
+    /// A field of a task, or of a record within it.
+    fn task_place(
+        &mut self,
+        schema: &Schema,
+        path: &ast::Path,
+        fields: &[ast::Name],
+        reading: &mut Reading,
+        must_be_known: bool,
+    ) -> Option<(Vec<String>, Shape)> {
+        let mut list = schema.task.as_slice();
+        let mut way = vec!["task".to_owned()];
+        let mut at = path.parts[0].value.clone();
+        let mut shape_here = Shape::Record;
+        for field in fields {
+            let Some(known) = list.iter().find(|known| known.name == field.value) else {
+                let visible = list.iter().filter(|field| field.visible.agent || field.visible.critic);
+                let visible: Vec<&str> = visible.map(|field| field.name.as_str()).collect();
+                self.no_field(field, path, &visible);
+                return None;
+            };
+            at = format!("{at}.{}", field.value);
+            if !known.visible.agent && !known.visible.critic {
+                self.error(CheckError::Hidden { span: path.span, path: at, env: schema.name.clone() });
+                return None;
+            }
+            if known.optional && must_be_known && !reading.known.contains(&at) {
+                self.error(CheckError::MayBeAbsent { span: path.span, path: at });
+                return None;
+            }
+            let (agent, critic) = (known.visible.agent, known.visible.critic);
+            if !(agent && critic) {
+                reading.seen.push(Seen { span: path.span, field: at.clone(), agent, critic });
+            }
+            way.push(field.value.clone());
+            shape_here = shape(&known.ty);
+            list = match &known.ty {
+                FieldType::Record(inner) => inner,
+                _ => &[],
+            };
+        }
+        // A whole record shows each of its fields.
+        for field in list {
+            let (agent, critic) = (field.visible.agent, field.visible.critic);
+            // What nobody may see is in no record.
+            if agent != critic {
+                reading.seen.push(Seen { span: path.span, field: format!("{at}.{}", field.name), agent, critic });
+            }
+        }
+        Some((way, shape_here))
     }
 
     fn no_field(&mut self, field: &ast::Name, path: &ast::Path, known: &[&str]) {
@@ -433,12 +451,27 @@ impl Checker<'_> {
     }
 }
 
+/// The fields along a path.
+fn found<'f>(task: &'f [Field], path: &[ast::Name]) -> Option<Vec<&'f Field>> {
+    let mut list = task;
+    let mut found = Vec::new();
+    for name in path {
+        let field = list.iter().find(|field| field.name == name.value)?;
+        found.push(field);
+        list = match &field.ty {
+            FieldType::Record(inner) => inner,
+            _ => &[],
+        };
+    }
+    Some(found)
+}
+
 fn shape(ty: &FieldType) -> Shape {
     match ty {
         FieldType::Text => Shape::Text,
         FieldType::Int | FieldType::Ratio | FieldType::Bool => Shape::Scalar,
         FieldType::List(item) => Shape::List(Box::new(shape(item))),
-        FieldType::Opaque => Shape::Record,
+        FieldType::Opaque | FieldType::Record(_) => Shape::Record,
     }
 }
 
@@ -456,24 +489,21 @@ fn words(shape: &Shape) -> &'static str {
 mod tests {
     use super::*;
     use crate::base::Diagnostic;
-    use crate::env::{Field, Visibility};
+    use crate::env::Visibility;
     use crate::experiment::link::link;
     use crate::experiment::{Unreadable, World};
     use crate::syntax::{self, Source};
     use std::path::Path;
-    use std::sync::LazyLock;
 
     /// An environment with what the built-in ones lack: optional fields, and fields for one reader only.
-    fn schema() -> &'static Schema {
-        static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
-            let field = |name, optional, agent, critic| {
-                let visible = Visibility { agent, critic };
-                Field { name, ty: FieldType::Text, optional, visible, doc: "" }
-            };
-            let task = vec![field("note", true, true, true), field("rubric", false, false, true)];
-            Schema { name: "test", task, metrics: vec!["success"], offers: Vec::new(), doc: "" }
-        });
-        &SCHEMA
+    fn schema() -> Arc<Schema> {
+        let field = |name: &str, optional, agent, critic| {
+            let (name, visible, doc) = (name.to_owned(), Visibility { agent, critic }, String::new());
+            Field { name, ty: FieldType::Text, optional, max_tokens: None, visible, doc }
+        };
+        let task = vec![field("note", true, true, true), field("rubric", false, false, true)];
+        let (name, metrics) = ("test".to_owned(), vec!["success".to_owned()]);
+        Arc::new(Schema { name, task, metrics, offers: Vec::new(), doc: String::new() })
     }
 
     /// The codes of a prompt with this text, read by an agent.

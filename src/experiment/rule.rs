@@ -1,19 +1,26 @@
-//! Turns a rule into its typed form, against the rows that reach it: columns, types, and how many rows can be left.
+//! Turns a rule into its typed form, stage by stage, against the rows that reach it.
+//!
+//! Expressions are typed in [`super::column`], row counts and value ranges followed in [`super::counts`].
 //!
 //! # Invariants
-//! `truth.*` needs `unstable(oracle)`; a task's hidden field is never a column. Row counts are bounds, never guesses.
+//! A rule is typed once for each way it is used: for the rows, for the arguments, for the iteration.
 
-use super::Checker;
+use super::column::{Table, type_words};
 use super::error::CheckError;
-use super::interval::{Holds, Interval, Known, holds, narrow};
+use super::interval::{Interval, Known};
+use super::jsonl::Holds;
 use super::model::{EnvId, ModelId, Named, RuleId};
-use super::vocabulary;
+use super::schedule::Flow;
+use super::scope::Kind;
+use super::value::{Value, cast, wanted};
+use super::{Checker, vocabulary};
 use crate::base::Span;
-use crate::env::{FieldType, Schema};
-use crate::node::spec::{AnswerKind, AnswerSchema};
-use crate::select::{BinaryOp, Column, ColumnType, Expr, Otherwise, Rule, Stage, TRAJ_COLUMNS, Ties};
-use crate::syntax::ast::{self, Apply, Argument, ExprKind, Operator, Path, StageKind};
+use crate::node::spec::{AnswerKind, AnswerSchema, PerIteration};
+use crate::select::{CellValue, Column, ColumnType, Otherwise, Rule, Side, Stage, Ties};
+use crate::syntax::ast::{self, Argument, Block, EntryKind, ExprKind, Parameter, Path, StageKind};
 use crate::syntax::similar::similar;
+use crate::syntax::words::Class;
+use std::collections::BTreeMap;
 
 /// What is known of some rows before anything runs.
 #[derive(Clone, Debug)]
@@ -30,6 +37,10 @@ pub struct Rows {
     pub low: u64,
     pub high: u64,
     pub known: Known,
+    /// Each is one trajectory better than another of its task.
+    pub pairs: bool,
+    /// Each has a weight.
+    pub weighted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,14 +58,6 @@ pub enum Answers {
     Unknown,
 }
 
-/// What a rule is typed against.
-struct Table<'r> {
-    schema: Option<&'static Schema>,
-    answer: &'r Answers,
-}
-
-type Typed = (Expr, ColumnType);
-
 impl Checker<'_> {
     /// What is known of rows from rollouts, before a critic.
     pub(super) fn rolled(&self, env: EnvId, iterations: u32) -> Known {
@@ -69,15 +72,64 @@ impl Checker<'_> {
             known.insert(traj(flag), Interval::BOOL);
         }
         for metric in &info.schema.metrics {
-            known.insert(Column::Truth((*metric).to_owned()), Interval::SHARE);
+            known.insert(Column::Truth(metric.clone()), Interval::SHARE);
         }
         let first = f64::from(u32::from(iterations > 0));
         known.insert(Column::Iteration, Interval::whole(first, f64::from(iterations)));
         known
     }
 
-    /// A rule as one selection uses it, and the rows it leaves. `None`: a diagnostic has told why.
-    pub(super) fn rule(&mut self, id: usize, arguments: &[Argument], rows: &Rows, at: Span) -> Option<(RuleId, Rows)> {
+    /// A rule as one selection uses it, for each iteration where its arguments name the loop's index, and the rows it may
+    /// leave. `None`: a diagnostic has told why.
+    pub(super) fn rule_each(
+        &mut self,
+        id: usize,
+        arguments: &[Argument],
+        rows: &Rows,
+        at: Span,
+        flow: &Flow,
+    ) -> Option<(PerIteration<RuleId>, Rows)> {
+        let within = flow.within().and_then(|within| Some((within.times, within.index.clone()?)));
+        let Some((times, index)) = within.filter(|(_, index)| arguments.iter().any(|it| names(&it.value, index)))
+        else {
+            let (rule, rows) = self.rule(id, arguments, rows, at, None)?;
+            return Some((PerIteration::always(rule), rows));
+        };
+        let mut cases: Vec<(u32, RuleId)> = Vec::new();
+        let mut left: Option<Rows> = None;
+        let before = self.errors.len();
+        // A stage that every row passes in one iteration may still decide in another.
+        let mut idle: Option<Vec<CheckError>> = None;
+        for iteration in 1..=times {
+            let typed = self.rule(id, arguments, rows, at, Some((&index, iteration)));
+            let (here, told): (Vec<_>, Vec<_>) = self.errors.drain(before..).partition(|error| error.idle().is_some());
+            self.errors.extend(told);
+            idle = Some(match idle {
+                None => here,
+                Some(known) => {
+                    known.into_iter().filter(|it| here.iter().any(|other| it.idle() == other.idle())).collect()
+                }
+            });
+            let (rule, rows) = typed?;
+            cases.push((iteration, rule));
+            left = Some(match left {
+                None => rows,
+                Some(before) => before.or(rows),
+            });
+        }
+        self.errors.extend(idle.into_iter().flatten());
+        let (_, otherwise) = *cases.last()?;
+        Some((PerIteration { cases, otherwise }, left?))
+    }
+
+    fn rule(
+        &mut self,
+        id: usize,
+        arguments: &[Argument],
+        rows: &Rows,
+        at: Span,
+        index: Option<(&str, u32)>,
+    ) -> Option<(RuleId, Rows)> {
         let rule = self.rule_items[id].clone();
         if self.symbols.is_poisoned(&rule.name.value) {
             return None;
@@ -91,11 +143,16 @@ impl Checker<'_> {
             self.error(CheckError::Arguments { span: at, wanted, name });
             return None;
         }
-        let mut text = rule.name.value.clone();
-        for (parameter, argument) in rule.parameters.iter().zip(arguments) {
-            let value = self.value(&argument.value);
+        self.locals.extend(index.map(|(index, at)| (index.to_owned(), Some(Value::Int(i64::from(at))))));
+        let values: Vec<Option<Value>> = rule
+            .parameters
+            .iter()
+            .zip(arguments)
+            .map(|(parameter, argument)| self.argument(parameter, argument))
+            .collect();
+        self.locals.clear();
+        for (parameter, value) in rule.parameters.iter().zip(values) {
             fits &= value.is_some();
-            text.push_str(&format!("({value:?})"));
             self.locals.insert(parameter.name.value.clone(), value);
         }
         let result = self.stages(&rule, rows, &mut fits);
@@ -110,31 +167,60 @@ impl Checker<'_> {
         Some((RuleId(place), rows))
     }
 
+    /// The value of an argument, as its parameter's type takes it.
+    fn argument(&mut self, parameter: &Parameter, argument: &Argument) -> Option<Value> {
+        let kind = parameter.ty.name.path.text();
+        if parameter.ty.name.of.is_some() || parameter.ty.name.optional || !Class::Type.has(&kind) {
+            let near = similar(&kind, Class::Type.names());
+            let known = Class::Type.names().collect();
+            self.error(CheckError::UnknownType { span: parameter.ty.name.span, name: kind, near, known });
+            return None;
+        }
+        let value = self.value(&argument.value)?;
+        let (span, of) = (argument.value.span, format!("`{}`", parameter.name.value));
+        let Some(value) = cast(&value, &kind) else {
+            self.error(CheckError::Mismatch { span, found: value.words(), wanted: wanted(&kind), of });
+            return None;
+        };
+        if let (Some(within), Some(number)) = (&parameter.ty.within, value.number()) {
+            let (low, high) = self.range(within)?;
+            if !(low..=high).contains(&number) {
+                let declared = Some(within.span);
+                self.error(CheckError::Range { span, of, value: number, low, high, declared });
+                return None;
+            }
+        }
+        Some(value)
+    }
+
     /// Types a rule that nothing uses, as far as that goes: any name may be a critic's field.
     pub(super) fn rule_alone(&mut self, rule: &ast::Rule) {
         for parameter in &rule.parameters {
             self.locals.insert(parameter.name.value.clone(), None);
         }
         let schema = match self.envs.as_slice() {
-            [only] => only.it.as_ref().map(|info| info.schema),
+            [only] => only.it.as_ref().map(|info| info.schema.clone()),
             _ => None,
         };
-        let table = Table { schema, answer: &Answers::Unknown };
+        let mut table = Table { schema, answer: &Answers::Unknown, pairs: false };
         for stage in &rule.stages {
-            self.stage(stage, &table);
+            self.stage(stage, &table, None);
+            table.pairs |= matches!(stage.kind, StageKind::Pair { .. });
         }
         self.locals.clear();
     }
 
     fn stages(&mut self, rule: &ast::Rule, rows: &Rows, fits: &mut bool) -> Option<(Vec<Stage>, Rows)> {
-        let schema = self.envs[rows.env.0].it.as_ref()?.schema;
-        let table = Table { schema: Some(schema), answer: &rows.answer };
+        let schema = self.envs[rows.env.0].it.as_ref()?.schema.clone();
+        let mut table = Table { schema: Some(schema), answer: &rows.answer, pairs: rows.pairs };
         let mut left = Rows { form: Form::Selected, ..rows.clone() };
         let mut stages = Vec::new();
         // Once a stage is broken, how many rows are left is not known.
         let mut counted = true;
         for stage in &rule.stages {
-            let Some(typed) = self.stage(stage, &table) else {
+            let typed = self.stage(stage, &table, Some(rows.env));
+            table.pairs |= matches!(stage.kind, StageKind::Pair { .. });
+            let Some(typed) = typed else {
                 *fits = false;
                 counted = false;
                 continue;
@@ -148,72 +234,7 @@ impl Checker<'_> {
         Some((stages, left))
     }
 
-    /// What a stage does to the row bounds. `false`: it makes all that follows pointless.
-    fn pass(&mut self, stage: &Stage, span: Span, rows: &mut Rows) -> bool {
-        let full = rows.low == rows.high && rows.high == rows.tasks * rows.samples;
-        let before = (rows.low, rows.high);
-        let mut limits = false;
-        match stage {
-            Stage::Where { condition } => {
-                let verdict =
-                    if let Answers::Unknown = rows.answer { Holds::Maybe } else { holds(condition, &rows.known) };
-                match verdict {
-                    Holds::Never => {
-                        self.error(CheckError::NeverPasses { span, why: explain(condition, &rows.known) });
-                        return false;
-                    }
-                    Holds::Always => {
-                        self.error(CheckError::AlwaysPasses { span, why: explain(condition, &rows.known) })
-                    }
-                    Holds::Maybe => rows.low = 0,
-                }
-                rows.known = narrow(condition, &rows.known, true);
-            }
-            Stage::Top { share, per_task, ties, .. } => {
-                let part = |rows: u64| (rows as f64 * share).ceil() as u64;
-                rows.low = part(rows.low);
-                if *per_task {
-                    rows.samples = part(rows.samples);
-                    rows.high = rows.high.min(rows.tasks.saturating_mul(rows.samples));
-                } else if *ties == Ties::Sample {
-                    rows.high = part(rows.high);
-                }
-            }
-            Stage::Best { count, per_task, .. }
-            | Stage::Worst { count, per_task, .. }
-            | Stage::Sample { count, per_task } => {
-                limits = true;
-                let count = u64::from(*count);
-                if *per_task {
-                    rows.samples = rows.samples.min(count);
-                    rows.high = rows.high.min(rows.tasks.saturating_mul(rows.samples));
-                    rows.low = if full { rows.high } else { rows.low.min(count) };
-                } else {
-                    (rows.low, rows.high) = (rows.low.min(count), rows.high.min(count));
-                }
-            }
-            Stage::CapRows { count } => {
-                limits = true;
-                (rows.low, rows.high) = (rows.low.min(u64::from(*count)), rows.high.min(u64::from(*count)));
-            }
-            Stage::CapTokens { .. } => rows.low = 0,
-            Stage::Dedup { .. } => rows.low = rows.low.min(1),
-            Stage::Balance { max, .. } => rows.low = rows.low.min(u64::from(*max)),
-            Stage::Require { count, .. } => {
-                if rows.high < u64::from(*count) {
-                    self.error(CheckError::NeverEnough { span, count: *count, most: rows.high });
-                    return false;
-                }
-                rows.low = rows.low.max(u64::from(*count));
-            }
-        }
-        if limits && full && before == (rows.low, rows.high) {
-            self.error(CheckError::NoEffect { span, most: before.1 });
-        }
-        true
-    }
-
-    fn stage(&mut self, stage: &ast::Stage, table: &Table) -> Option<Stage> {
+    fn stage(&mut self, stage: &ast::Stage, table: &Table, env: Option<EnvId>) -> Option<Stage> {
         let most = 1_000_000_000;
         Some(match &stage.kind {
             StageKind::Where(condition) => {
@@ -235,10 +256,7 @@ impl Checker<'_> {
                         self.word_of(&fields, "ties", &words).unwrap_or(Some(Ties::Keep))
                     }
                 };
-                if let [_, second, ..] = by.as_slice() {
-                    self.later(second.span, "`top` by several columns");
-                    return None;
-                }
+                self.one_column(by, "top 40% by score")?;
                 let by = self.keys(by, table);
                 Stage::Top { share: share?, per_task: *per_task, by: by?.remove(0), ties: ties? }
             }
@@ -267,10 +285,7 @@ impl Checker<'_> {
                 Stage::CapTokens { tokens: self.whole(count, "the tokens of `cap`", 1..=u64::from(u32::MAX))? }
             }
             StageKind::Balance { by, max } => {
-                if let [_, second, ..] = by.as_slice() {
-                    self.later(second.span, "`balance` by several columns");
-                    return None;
-                }
+                self.one_column(by, "balance by task.id max 4")?;
                 let column = self.column(&by[0], table);
                 let max = self.small(max, "`max`", 1..=most);
                 Stage::Balance { by: column?.0, max: max? }
@@ -284,274 +299,196 @@ impl Checker<'_> {
                 };
                 Stage::Require { count: count?, otherwise: otherwise? }
             }
-            StageKind::Add { .. } => return self.later_stage(stage.span, "add"),
-            StageKind::Pair { .. } => return self.later_stage(stage.span, "pair"),
-            StageKind::Truncate { .. } => return self.later_stage(stage.span, "truncate"),
-            StageKind::Weight(_) => return self.later_stage(stage.span, "weight"),
+            StageKind::Majority { by } => {
+                let columns: Vec<Option<_>> = by.iter().map(|path| self.column(path, table)).collect();
+                let columns: Option<Vec<_>> = columns.into_iter().collect();
+                Stage::Majority { by: columns?.into_iter().map(|(column, _)| column).collect() }
+            }
+            StageKind::Add { dataset, options } => {
+                self.later(stage.span, "the stage `add`");
+                self.not_on_pairs(stage.span, table)?;
+                self.add(dataset, options.as_ref(), table, env)?
+            }
+            StageKind::Pair { by, margin } => {
+                self.later(stage.span, "the stage `pair`");
+                self.not_on_pairs(stage.span, table)?;
+                let by = self.keys(by, table);
+                let margin = margin.as_ref().map(|margin| self.real(margin, "the margin of `pair`", 0.0, 1e9));
+                let margin = match margin {
+                    None => None,
+                    Some(margin) => Some(margin?),
+                };
+                Stage::Pair { by: by?, margin }
+            }
+            StageKind::Truncate { field, to } => {
+                self.later(stage.span, "the stage `truncate`");
+                if !table.pairs {
+                    let (why, help) =
+                        ("these rows are no pairs", "`truncate` cuts one side of a pair: put `pair` before it");
+                    self.error(CheckError::StageMisfit { span: stage.span, why, help });
+                    return None;
+                }
+                let text = field.text();
+                let Some(side) = Side::ALL.into_iter().find(|side| side.as_str() == text) else {
+                    let near = similar(&text, ["chosen", "rejected"]);
+                    let (of, known) = ("the side that `truncate` cuts".to_owned(), ["chosen", "rejected"]);
+                    let known = known.map(str::to_owned).into();
+                    self.error(CheckError::UnknownWord { span: field.span, of, found: Some(text), near, known });
+                    return None;
+                };
+                Stage::Truncate { side, to: self.number(to, table)? }
+            }
+            StageKind::Weight(by) => {
+                self.later(stage.span, "the stage `weight`");
+                Stage::Weight { by: self.number(by, table)? }
+            }
             StageKind::Broken => return None,
         })
     }
 
-    fn later_stage(&mut self, span: Span, word: &str) -> Option<Stage> {
-        self.later(span, format!("the stage `{word}`"));
-        None
-    }
-
-    /// Columns that rows can be ordered by.
-    fn keys(&mut self, by: &[Path], table: &Table) -> Option<Vec<Expr>> {
-        let mut keys = Vec::new();
-        for path in by {
-            let (column, ty) = self.column(path, table)?;
-            if ty == ColumnType::Text {
-                self.error(CheckError::NoOrder { span: path.span, name: path.text() });
-                return None;
-            }
-            keys.push(Expr::Column(column));
-        }
-        Some(keys)
-    }
-
-    /// The column that a path names, and its type.
-    fn column(&mut self, path: &Path, table: &Table) -> Option<(Column, ColumnType)> {
-        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let parts: Vec<&str> = path.parts.iter().map(|part| part.value.as_str()).collect();
-        match parts.as_slice() {
-            ["iteration"] => Some((Column::Iteration, ColumnType::Number)),
-            ["traj", field] => match TRAJ_COLUMNS.iter().find(|(name, _)| name == field) {
-                Some((name, ty)) => Some((Column::Traj((*name).to_owned()), *ty)),
-                None => {
-                    let known: Vec<&str> = TRAJ_COLUMNS.iter().map(|(name, _)| *name).collect();
-                    self.no_column(path, names(&known))
-                }
-            },
-            ["task", "id"] => Some((Column::Task("id".to_owned()), ColumnType::Text)),
-            ["task", field] => {
-                let Some(schema) = table.schema else {
-                    return Some((Column::Task((*field).to_owned()), ColumnType::Text));
-                };
-                let visible = schema.task.iter().filter(|field| field.visible.agent || field.visible.critic);
-                let known: Vec<&str> = visible.map(|field| field.name).collect();
-                let Some(found) = schema.task.iter().find(|known| known.name == *field) else {
-                    return self.no_column(path, names(&known));
-                };
-                if !known.contains(field) {
-                    self.error(CheckError::Hidden { span: path.span, path: path.text(), env: schema.name });
-                    return None;
-                }
-                let ty = match found.ty {
-                    FieldType::Text => ColumnType::Text,
-                    FieldType::Int | FieldType::Ratio => ColumnType::Number,
-                    FieldType::Bool => ColumnType::Bool,
-                    FieldType::List(_) | FieldType::Opaque => {
-                        self.error(CheckError::NoOrder { span: path.span, name: path.text() });
-                        return None;
-                    }
-                };
-                Some((Column::Task(found.name.to_owned()), ty))
-            }
-            ["truth", metric] => {
-                let known: Vec<&str> = table.schema.map(|schema| schema.metrics.clone()).unwrap_or_default();
-                if table.schema.is_some() && !known.contains(metric) {
-                    return self.no_column(path, names(&known));
-                }
-                if !self.has_oracle() {
-                    self.error(CheckError::NeedsOracle {
-                        span: path.span,
-                        what: format!("`{}` is ground truth", path.text()),
-                    });
-                    return None;
-                }
-                Some((Column::Truth((*metric).to_owned()), ColumnType::Number))
-            }
-            [field] => match table.answer {
-                Answers::Unknown => Some((Column::Answer((*field).to_owned()), ColumnType::Number)),
-                Answers::NotJudged => {
-                    self.error(CheckError::NotJudged { span: path.span, name: (*field).to_owned() });
-                    None
-                }
-                Answers::Schema(schema) => match schema.fields.iter().find(|known| known.name == *field) {
-                    Some(found) => {
-                        let ty = match found.kind {
-                            AnswerKind::Int { .. } => ColumnType::Number,
-                            AnswerKind::Bool => ColumnType::Bool,
-                            AnswerKind::Text => ColumnType::Text,
-                        };
-                        Some((Column::Answer((*field).to_owned()), ty))
-                    }
-                    None => {
-                        let answers = schema.fields.iter().map(|field| field.name.clone());
-                        self.no_column(path, answers.chain(["iteration".to_owned()]).collect())
-                    }
-                },
-            },
-            _ => self.no_column(path, names(&["traj.…", "task.…", "iteration"])),
-        }
-    }
-
-    fn no_column<T>(&mut self, path: &Path, known: Vec<String>) -> Option<T> {
-        let last = path.parts.last().map_or("", |part| part.value.as_str());
-        let near = similar(last, known.iter().map(String::as_str));
-        let span = path.parts.last().map_or(path.span, |part| part.span);
-        self.error(CheckError::UnknownColumn { span, name: path.text(), near, known });
-        None
-    }
-
-    fn column_expr(&mut self, expr: &ast::Expr, table: &Table) -> Option<Typed> {
-        let span = expr.span;
-        match &expr.kind {
-            ExprKind::Bool(value) => Some((Expr::Bool(*value), ColumnType::Bool)),
-            ExprKind::Text(text) => Some((Expr::Text(text.clone()), ColumnType::Text)),
-            ExprKind::Not(inner) => {
-                let inner_expr = self.column_expr(inner, table)?;
-                let inner = self.is(inner_expr, ColumnType::Bool, inner.span, "`not`")?;
-                Some((Expr::Not(Box::new(inner)), ColumnType::Bool))
-            }
-            ExprKind::Negative(inner) => {
-                let inner_expr = self.column_expr(inner, table)?;
-                let inner = self.is(inner_expr, ColumnType::Number, inner.span, "`-`")?;
-                Some((Expr::Negate(Box::new(inner)), ColumnType::Number))
-            }
-            ExprKind::Apply(Apply { path, version: None, arguments: None, block: None }) => {
-                let constant = path.single().is_some_and(|name| {
-                    let long = self.symbols.long(&name.value, name.span);
-                    self.locals.contains_key(&name.value) || self.constants.contains_key(&long)
-                });
-                // A critic's field wins over a param of the same name: the row is nearer.
-                let field = match (path.single(), table.answer) {
-                    (Some(name), Answers::Schema(schema)) => schema.fields.iter().any(|field| field.name == name.value),
-                    _ => false,
-                };
-                if constant && !field {
-                    return self.literal(expr);
-                }
-                self.column(path, table).map(|(column, ty)| (Expr::Column(column), ty))
-            }
-            ExprKind::Binary { operator, left, right } => self.operation(operator.value, left, right, span, table),
-            ExprKind::Broken => None,
-            _ => self.literal(expr),
-        }
-    }
-
-    fn literal(&mut self, expr: &ast::Expr) -> Option<Typed> {
-        use super::value::Value;
-        match self.value(expr)? {
-            Value::Text(text) => Some((Expr::Text(text), ColumnType::Text)),
-            Value::Bool(value) => Some((Expr::Bool(value), ColumnType::Bool)),
-            other => match other.number() {
-                Some(number) => Some((Expr::Number(number), ColumnType::Number)),
-                None => {
-                    self.error(CheckError::NoValue { span: expr.span });
-                    None
-                }
-            },
-        }
-    }
-
-    fn is(&mut self, (expr, ty): Typed, wanted: ColumnType, span: Span, of: &str) -> Option<Expr> {
-        if ty == wanted {
-            return Some(expr);
-        }
-        self.error(CheckError::Operand { span, found: type_words(ty), wanted: type_words(wanted), of: of.to_owned() });
-        None
-    }
-
-    fn operation(
-        &mut self,
-        operator: Operator,
-        left: &ast::Expr,
-        right: &ast::Expr,
-        span: Span,
-        table: &Table,
-    ) -> Option<Typed> {
-        let of = format!("`{}`", operator.as_str());
-        let op = match operator {
-            Operator::In => return self.within(left, right, table),
-            Operator::Range => {
-                self.error(CheckError::NoValue { span });
-                return None;
-            }
-            Operator::Or => BinaryOp::Or,
-            Operator::And => BinaryOp::And,
-            Operator::Equal => BinaryOp::Eq,
-            Operator::Unequal => BinaryOp::Ne,
-            Operator::Less => BinaryOp::Lt,
-            Operator::LessOrEqual => BinaryOp::Le,
-            Operator::Greater => BinaryOp::Gt,
-            Operator::GreaterOrEqual => BinaryOp::Ge,
-            Operator::Add => BinaryOp::Add,
-            Operator::Subtract => BinaryOp::Sub,
-            Operator::Multiply => BinaryOp::Mul,
-            Operator::Divide => BinaryOp::Div,
-        };
-        let (a, b) = (self.column_expr(left, table), self.column_expr(right, table));
-        let (operands, result) = match op {
-            BinaryOp::Or | BinaryOp::And => (ColumnType::Bool, ColumnType::Bool),
-            BinaryOp::Eq | BinaryOp::Ne => (a.as_ref().map_or(ColumnType::Number, |a| a.1), ColumnType::Bool),
-            BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge => (ColumnType::Number, ColumnType::Bool),
-            BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div => (ColumnType::Number, ColumnType::Number),
-        };
-        let equality = matches!(op, BinaryOp::Eq | BinaryOp::Ne);
-        if equality && a.is_none() {
+    fn number(&mut self, expr: &ast::Expr, table: &Table) -> Option<crate::select::Expr> {
+        let (typed, ty) = self.column_expr(expr, table)?;
+        if ty == ColumnType::Text {
+            let (found, of) = (type_words(ty), "this stage".to_owned());
+            self.error(CheckError::Operand { span: expr.span, found, wanted: "a number", of });
             return None;
         }
-        let a = a.and_then(|a| self.is(a, operands, left.span, &of));
-        let b = b.and_then(|b| self.is(b, operands, right.span, &of));
-        Some((Expr::Binary { op, left: Box::new(a?), right: Box::new(b?) }, result))
+        Some(typed)
     }
 
-    /// `x in 1..3` is `x >= 1 and x <= 3`.
-    fn within(&mut self, left: &ast::Expr, right: &ast::Expr, table: &Table) -> Option<Typed> {
-        let value = self.column_expr(left, table)?;
-        let value = self.is(value, ColumnType::Number, left.span, "`in`")?;
-        let (low, high) = self.range(right)?;
-        let side = |op, bound| Expr::Binary { op, left: Box::new(value.clone()), right: Box::new(Expr::Number(bound)) };
-        let (low, high) = (side(BinaryOp::Ge, low), side(BinaryOp::Le, high));
-        Some((Expr::Binary { op: BinaryOp::And, left: Box::new(low), right: Box::new(high) }, ColumnType::Bool))
+    fn one_column(&mut self, by: &[Path], wanted: &str) -> Option<()> {
+        let [_, second, ..] = by else { return Some(()) };
+        let name = wanted.split(' ').next().unwrap_or_default().to_owned();
+        self.error(CheckError::Arguments { span: second.span, wanted: wanted.to_owned(), name });
+        None
     }
-}
 
-fn type_words(ty: ColumnType) -> &'static str {
-    match ty {
-        ColumnType::Number => "a number",
-        ColumnType::Bool => "true or false",
-        ColumnType::Text => "text",
-    }
-}
-
-/// The intervals of the columns that a condition reads: "`score` is 0 to 4 here".
-fn explain(condition: &Expr, known: &Known) -> String {
-    let mut columns: Vec<&Column> = Vec::new();
-    collect(condition, &mut columns);
-    let one = |column: &&Column| {
-        let interval = known.get(*column)?;
-        let flag = matches!(column, Column::Traj(_)) && interval.low >= 0.0 && interval.high <= 1.0;
-        if flag && interval.low != interval.high {
+    fn not_on_pairs(&mut self, span: Span, table: &Table) -> Option<()> {
+        if table.pairs {
+            let (why, help) = ("the rows are pairs by now", "put it before `pair`");
+            self.error(CheckError::StageMisfit { span, why, help });
             return None;
         }
-        let name = match column {
-            Column::Answer(name) => name.clone(),
-            Column::Traj(name) => format!("traj.{name}"),
-            Column::Task(name) => format!("task.{name}"),
-            Column::Truth(name) => format!("truth.{name}"),
-            Column::Iteration => "iteration".to_owned(),
+        Some(())
+    }
+
+    /// Rows of a dataset beside the judged ones: what rules read of the critic's answer they must be given.
+    fn add(&mut self, path: &Path, options: Option<&Block>, table: &Table, env: Option<EnvId>) -> Option<Stage> {
+        let dataset = self.reference_path(path, Kind::Dataset);
+        let empty = Block { span: path.span, entries: Vec::new(), broken: false };
+        let block = options.unwrap_or(&empty);
+        let mut cells = BTreeMap::new();
+        let mut fits = !block.broken;
+        for entry in &block.entries {
+            let cell = self.added_cell(entry, table);
+            fits &= cell.is_some();
+            if let Some((column, cell)) = cell
+                && cells.insert(column, cell).is_some()
+            {
+                let name = entry.key.text();
+                let first =
+                    block.entries.iter().find(|other| other.key.text() == name).map_or(path.span, |it| it.key.span);
+                self.error(CheckError::FieldTwice { span: entry.key.span, name, first });
+                fits = false;
+            }
+        }
+        let columns = dataset
+            .and_then(|id| self.datasets[id].it.as_ref())
+            .map(|info| info.rows.columns.clone())
+            .unwrap_or_default();
+        if let (true, Answers::Schema(schema)) = (fits, table.answer) {
+            for field in schema.fields.iter().filter(|field| field.kind != AnswerKind::Text) {
+                let due = if field.kind == AnswerKind::Bool { Holds::Bool } else { Holds::Number };
+                let own = columns.get(&field.name) == Some(&due);
+                if !own && !cells.contains_key(&Column::Answer(field.name.clone())) {
+                    let (span, name) = (block.span, field.name.clone());
+                    self.error(CheckError::AddLacks { span, name });
+                    fits = false;
+                }
+            }
+        }
+        let dataset = dataset?;
+        let info = self.datasets[dataset].it.as_ref()?;
+        if info.labelled {
+            if self.has_oracle() {
+                self.error(CheckError::NeedsThrough { span: path.span, name: path.text() });
+            } else {
+                let what = format!("`{}` is labelled by ground truth", path.text());
+                self.error(CheckError::NeedsOracle { span: path.span, what });
+            }
+            return None;
+        }
+        if let (Some(of), Some(env)) = (info.env, env)
+            && of != env
+        {
+            let (why, help) = ("the dataset is of another environment", "add what the rows' environment offers");
+            self.error(CheckError::StageMisfit { span: path.span, why, help });
+            return None;
+        }
+        fits.then_some(Stage::Add { dataset, cells })
+    }
+
+    fn added_cell(&mut self, entry: &ast::Entry, table: &Table) -> Option<(Column, CellValue)> {
+        let EntryKind::Value(value) = &entry.kind else {
+            if !matches!(entry.kind, EntryKind::Broken) {
+                let name = entry.key.text();
+                let wanted = format!("{name} = …");
+                self.error(CheckError::WrongForm { span: entry.span, name, wanted });
+            }
+            return None;
         };
-        let number = super::value::number_text;
-        Some(match interval.low == interval.high {
-            true => format!("`{name}` is {} here", number(interval.low)),
-            false => format!("`{name}` is {} to {} here", number(interval.low), number(interval.high)),
-        })
-    };
-    columns.iter().filter_map(one).collect::<Vec<_>>().join(", ")
+        let (column, ty) = self.column(&entry.key, table)?;
+        let found = self.value(value)?;
+        let cell = match (&found, ty) {
+            (Value::Text(text), ColumnType::Text) => CellValue::Text(text.clone()),
+            (Value::Bool(value), ColumnType::Bool) => CellValue::Bool(*value),
+            (found, ColumnType::Number) if found.number().is_some() => {
+                let number = found.number().expect("asked just above");
+                if let (Answers::Schema(schema), Column::Answer(name)) = (table.answer, &column)
+                    && let Some(AnswerKind::Int { min, max }) =
+                        schema.fields.iter().find(|field| field.name == *name).map(|field| &field.kind)
+                    && !(*min as f64..=*max as f64).contains(&number)
+                {
+                    let (of, low, high) = (format!("`{name}`"), *min as f64, *max as f64);
+                    self.error(CheckError::Range { span: value.span, of, value: number, low, high, declared: None });
+                    return None;
+                }
+                CellValue::Number(number)
+            }
+            _ => {
+                let (found, of) = (found.words(), format!("`{}`", entry.key.text()));
+                self.error(CheckError::Mismatch { span: value.span, found, wanted: type_words(ty), of });
+                return None;
+            }
+        };
+        Some((column, cell))
+    }
 }
 
-fn collect<'e>(expr: &'e Expr, columns: &mut Vec<&'e Column>) {
-    match expr {
-        Expr::Column(column) if !columns.contains(&column) => columns.push(column),
-        Expr::Not(inner) | Expr::Negate(inner) => collect(inner, columns),
-        Expr::Binary { left, right, .. } => {
-            collect(left, columns);
-            collect(right, columns);
+impl Rows {
+    /// What is known where either may be.
+    fn or(self, other: Self) -> Self {
+        let mut known = Known::new();
+        for (column, a) in &self.known {
+            if let Some(b) = other.known.get(column) {
+                let hull = Interval { low: a.low.min(b.low), high: a.high.max(b.high), whole: a.whole && b.whole };
+                known.insert(column.clone(), hull);
+            }
         }
-        _ => {}
+        let (low, high) = (self.low.min(other.low), self.high.max(other.high));
+        Self { low, high, samples: self.samples.max(other.samples), known, ..self }
+    }
+}
+
+/// Whether an expression names something.
+fn names(expr: &ast::Expr, name: &str) -> bool {
+    match &expr.kind {
+        ExprKind::Apply(apply) => {
+            let arguments = apply.arguments.iter().flatten();
+            apply.path.text() == name || arguments.into_iter().any(|argument| names(&argument.value, name))
+        }
+        ExprKind::Not(inner) | ExprKind::Negative(inner) => names(inner, name),
+        ExprKind::Binary { left, right, .. } => names(left, name) || names(right, name),
+        _ => false,
     }
 }

@@ -15,14 +15,15 @@ use crate::base::Span;
 use crate::syntax::ast::{self, Name, Path, Repeat, Slot, StatementKind, VersionKind};
 use crate::syntax::similar::similar;
 use crate::syntax::words::Class;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a `let` of the schedule has named.
 #[derive(Debug)]
 pub struct Binding {
     pub span: Span,
     pub made: Made,
-    pub in_loop: bool,
+    /// The loops it is made in, outermost first.
+    pub place: Vec<usize>,
     pub used: bool,
     /// An `audit` has compared it with the truth.
     pub audited: bool,
@@ -47,10 +48,12 @@ impl Made {
     }
 }
 
-/// The loop that is being checked.
+/// A loop of the schedule.
 #[derive(Clone, Debug)]
 pub struct Loop {
     pub times: u32,
+    /// `None` where the loop's head could not be read.
+    pub index: Option<String>,
 }
 
 /// What the schedule has made so far.
@@ -58,18 +61,23 @@ pub struct Loop {
 pub struct Flow {
     pub names: BTreeMap<String, Binding>,
     /// Critics that a `calibrate` has measured.
-    pub calibrated: BTreeMap<String, bool>,
-    /// Models that a `train` has changed; both say whether in the loop.
-    pub changed: BTreeMap<String, bool>,
+    pub calibrated: BTreeMap<String, Vec<usize>>,
+    /// Models that a `train` has changed; both say in which loops.
+    pub changed: BTreeMap<String, Vec<usize>>,
+    /// How often each model may have been trained so far.
+    pub versions: BTreeMap<ModelId, u64>,
     /// Metrics of `@best(…)` that are made later in the loop: looked up once they are.
     pub awaited: Vec<(Path, ModelId)>,
-    pub within: Option<Loop>,
+    /// Every loop so far.
+    pub loops: Vec<Loop>,
+    /// Those that are being checked, outermost first.
+    pub place: Vec<usize>,
     /// Indices of the loops so far.
     pub indices: Vec<String>,
     /// Prompts that each model slot is rolled out with, by name, over the whole schedule.
     pub prompts: Vec<(String, Name)>,
     /// Splits whose rows a training has seen.
-    pub trained: Vec<(EnvId, String)>,
+    pub trained: BTreeSet<(EnvId, String)>,
     pub evaluated: Vec<(EnvId, String, Span)>,
     /// Statements whose names are not known, so an unknown name may be theirs.
     pub lost: bool,
@@ -78,6 +86,16 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// The innermost loop that is being checked.
+    pub fn within(&self) -> Option<&Loop> {
+        self.place.last().map(|id| &self.loops[*id])
+    }
+
+    /// Whether what is made at a place changes with the loop that is being checked.
+    pub fn changes(&self, place: &[usize]) -> bool {
+        !place.is_empty() && place.starts_with(&self.place)
+    }
+
     /// That `name`, which nothing has made so far, is made later.
     pub fn too_early(&self, name: &str, span: Span) -> Option<CheckError> {
         let declared = *self.given.get(name).filter(|_| !self.names.contains_key(name))?;
@@ -98,6 +116,9 @@ impl Checker<'_> {
             *slot = self.symbols.long(slot, prompt.span);
             prompt.value = self.symbols.long(&prompt.value, prompt.span);
         }
+        // Each evaluation without a prompt looks through them.
+        flow.prompts.sort_by(|a, b| (&a.0, &a.1.value).cmp(&(&b.0, &b.1.value)));
+        flow.prompts.dedup_by(|a, b| (&a.0, &a.1.value) == (&b.0, &b.1.value));
         if let [_, second, ..] = experiment.schedules.as_slice() {
             let first = experiment.schedules[0].span;
             self.error(CheckError::FieldTwice { span: second.span, name: "schedule".to_owned(), first });
@@ -138,7 +159,7 @@ impl Checker<'_> {
             datasets: all(&self.datasets, |info| info.it.clone())?,
             models: all(&self.models, Clone::clone)?,
             prompts: all(&self.prompts, |info| info.template.clone())?,
-            critics: all(&self.critics, Clone::clone)?,
+            critics: all(&self.critics, |info| info.it.clone())?,
             rules: self.rules.clone(),
             trainers: all(&self.trainers, Clone::clone)?,
             schedule: schedule?,
@@ -149,7 +170,7 @@ impl Checker<'_> {
     /// What can only be said once the whole schedule is known.
     fn after(&mut self, flow: &Flow, sound: bool) {
         for (env, split, span) in &flow.evaluated {
-            if flow.trained.iter().any(|(trained, name)| trained == env && name == split) {
+            if flow.trained.contains(&(*env, split.clone())) {
                 self.error(CheckError::EvaluatesTraining { span: *span, split: split.clone() });
             }
         }
@@ -215,7 +236,7 @@ impl Checker<'_> {
             }
             StatementKind::Repeat(repeat) => {
                 self.no_name(name, "repeat");
-                self.repeat(repeat, span, flow)
+                self.repeat(repeat, flow)
             }
             StatementKind::Pick { model, by, including } => self.pick(name, span, model, by, including, flow),
             StatementKind::Broken { declares } => {
@@ -241,8 +262,8 @@ impl Checker<'_> {
             self.error(CheckError::Duplicate { span: name.span, name: name.value.clone(), first });
             return;
         }
-        let in_loop = flow.within.is_some();
-        let binding = Binding { span: name.span, made, in_loop, used: false, audited: false };
+        let place = flow.place.clone();
+        let binding = Binding { span: name.span, made, place, used: false, audited: false };
         flow.names.insert(name.value.clone(), binding);
     }
 
@@ -304,9 +325,19 @@ impl Checker<'_> {
     pub(super) fn version(&mut self, version: &ast::Version, model: ModelId, flow: &mut Flow) -> Option<Version> {
         match &version.kind {
             VersionKind::Number(0) => Some(Version::Declared),
-            VersionKind::Number(_) => {
-                self.later(version.span, "a version by its number, other than `@0`");
-                None
+            VersionKind::Number(number) => {
+                // Every version before this point, if no loop ends early.
+                let most = flow.versions.get(&model).copied().unwrap_or(0);
+                if u64::from(*number) > most {
+                    let name = &self.models[model.0].name;
+                    let help = match most {
+                        0 => format!("nothing has trained `{name}` yet: there is `@0`"),
+                        most => format!("at this point `{name}` has versions `@0` to `@{most}`"),
+                    };
+                    self.error(CheckError::NoVersion { span: version.span, help });
+                    return None;
+                }
+                Some(Version::Trained(*number))
             }
             VersionKind::Word { word, argument } => match (word.value.as_str(), argument) {
                 ("prev" | "last", None) => Some(Version::Newest),
@@ -332,7 +363,7 @@ impl Checker<'_> {
     /// The metric of `@best(…)`: of an evaluation of this model, which may also come later in the loop.
     fn best(&mut self, path: &Path, model: ModelId, flow: &mut Flow) -> Option<MetricRef> {
         let first = &path.parts[0].value;
-        if flow.within.is_some() && path.parts.len() > 1 && flow.too_early(first, path.span).is_some() {
+        if flow.within().is_some() && path.parts.len() > 1 && flow.too_early(first, path.span).is_some() {
             flow.awaited.push((path.clone(), model));
             let metric = path.parts[1..].iter().map(|part| part.value.as_str()).collect::<Vec<_>>().join(".");
             return Some(MetricRef { name: first.clone(), metric });
@@ -344,7 +375,6 @@ impl Checker<'_> {
     /// Rows that a `let` has named.
     pub(super) fn rows(&mut self, slot: &Slot, flow: &mut Flow) -> Option<(RowsRef, Rows)> {
         let name = slot.path.text();
-        let within = flow.within.is_some();
         let Some(binding) = flow.names.get_mut(&name) else {
             self.unknown_rows(&slot.path, flow);
             return None;
@@ -360,12 +390,13 @@ impl Checker<'_> {
                 return None;
             }
         };
-        let in_loop = binding.in_loop;
+        let place = binding.place.clone();
+        let here = flow.place.starts_with(&place);
         let all_iterations = match &slot.version {
             None => false,
             Some(version) => {
                 let all = matches!(&version.kind, VersionKind::Word { word, argument: None } if word.value == "all");
-                if !all || !in_loop {
+                if !all || place.is_empty() {
                     let help = match all {
                         true => format!("`{name}` is made once: leave `@all` out"),
                         false => "rows have `@all`: this iteration's and all earlier ones'".to_owned(),
@@ -373,11 +404,14 @@ impl Checker<'_> {
                     self.error(CheckError::NoVersion { span: version.span, help });
                     return None;
                 }
-                rows.high = rows.high.saturating_mul(1000);
+                let times =
+                    place.iter().fold(1, |times: u64, id| times.saturating_mul(u64::from(flow.loops[*id].times)));
+                rows.high = rows.high.saturating_mul(times);
+                rows.samples = rows.samples.saturating_mul(times);
                 true
             }
         };
-        if in_loop && !within && !all_iterations {
+        if !here && !all_iterations {
             self.error(CheckError::OnlyInLoop { span: slot.span, name, declared });
             return None;
         }
@@ -400,7 +434,7 @@ impl Checker<'_> {
             }
             None => {
                 let rows = flow.names.iter().filter(|(_, binding)| !matches!(binding.made, Made::Picked { .. }));
-                let near = similar(&name, rows.map(|(name, _)| name.as_str()));
+                let near = self.symbols.near(&name, rows.map(|(name, _)| name.as_str()));
                 for near in &near {
                     flow.names.get_mut(near).expect("it was just found").used = true;
                 }
@@ -409,14 +443,7 @@ impl Checker<'_> {
         }
     }
 
-    fn repeat(&mut self, repeat: &Repeat, span: Span, flow: &mut Flow) -> Option<Statement> {
-        if flow.within.is_some() {
-            self.later(
-                Span::new(span.start as usize, span.start as usize + "repeat".len()),
-                "a `repeat` within a `repeat`",
-            );
-            return None;
-        }
+    fn repeat(&mut self, repeat: &Repeat, flow: &mut Flow) -> Option<Statement> {
         let times = repeat.times.as_ref().and_then(|times| self.small(times, "the number of iterations", 1..=1000));
         if let Some(index) = &repeat.index {
             if let Some((_, first)) = self.symbols.find(&index.value) {
@@ -426,18 +453,23 @@ impl Checker<'_> {
         }
         let outer_lost = flow.lost;
         flow.lost |= repeat.body.broken;
-        flow.within = Some(Loop { times: times.unwrap_or(1000) });
+        let index = repeat.index.as_ref().map(|index| index.value.clone());
+        flow.place.push(flow.loops.len());
+        flow.loops.push(Loop { times: times.unwrap_or(1000), index });
+        let before = flow.versions.clone();
+        let awaited_outside = std::mem::take(&mut flow.awaited);
         let body = self.statements(&repeat.body, flow);
-        let awaited: Vec<Option<MetricRef>> = std::mem::take(&mut flow.awaited)
-            .into_iter()
-            .map(|(path, model)| {
-                flow.within = None;
-                self.best(&path, model, flow)
-            })
-            .collect();
-        flow.within = Some(Loop { times: times.unwrap_or(1000) });
+        let awaited = std::mem::replace(&mut flow.awaited, awaited_outside);
+        let inside = std::mem::take(&mut flow.place);
+        let awaited: Vec<Option<MetricRef>> =
+            awaited.into_iter().map(|(path, model)| self.best(&path, model, flow)).collect();
+        flow.place = inside;
         let until = repeat.until.as_ref().map(|until| self.until(until, flow, false));
-        flow.within = None;
+        flow.place.pop();
+        for (model, count) in &mut flow.versions {
+            let once = *count - before.get(model).copied().unwrap_or(0);
+            *count += once.saturating_mul(u64::from(times.unwrap_or(1000)) - 1);
+        }
         flow.lost = outer_lost || flow.lost;
         let until = match until {
             None => None,

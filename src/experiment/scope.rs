@@ -246,12 +246,9 @@ impl Symbols {
             None => (None, name.value.as_str(), name.span),
         };
         let before = &long[..long.len() - word.len()];
-        self.misses += 1;
-        let known: Vec<&str> = match self.misses > MOST_MISSES {
-            true => Vec::new(),
-            false => self.names(kind).filter_map(|known| known.strip_prefix(before)).collect(),
-        };
-        let near = similar(word, known);
+        let names = self.names(kind).filter(|_| self.misses <= MOST_MISSES);
+        let known: Vec<String> = names.filter_map(|known| known.strip_prefix(before)).map(str::to_owned).collect();
+        let near = self.near(word, known.iter().map(String::as_str));
         let what = match owner {
             Some(owner) => format!("{} of `{}`", kind.word(), self.short(owner, name.span).unwrap_or(owner)),
             None => kind.word().to_owned(),
@@ -263,6 +260,12 @@ impl Symbols {
             }
         }
         CheckError::Unknown { span, name: word.to_owned(), what, near }
+    }
+
+    /// The names that may have been meant.
+    pub fn near<'n>(&mut self, name: &str, names: impl IntoIterator<Item = &'n str>) -> Vec<String> {
+        self.misses += 1;
+        if self.misses > MOST_MISSES { Vec::new() } else { similar(name, names) }
     }
 
     pub fn names(&self, kind: Kind) -> impl Iterator<Item = &str> {

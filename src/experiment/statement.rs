@@ -5,7 +5,7 @@ use super::Checker;
 use super::error::CheckError;
 use super::fields::{Fields, Given};
 use super::interval::Interval;
-use super::model::{CriticId, DatasetId, EnvId, ModelId, PromptId, Statement};
+use super::model::{Critic, CriticId, DatasetId, EnvId, ModelId, PromptId, Sole, Statement};
 use super::rule::{Answers, Form, Rows};
 use super::schedule::{Flow, Made};
 use super::scope::Kind;
@@ -13,7 +13,7 @@ use super::value::Value;
 use super::vocabulary;
 use crate::base::Span;
 use crate::model::Sampling;
-use crate::node::spec::{AnswerKind, OnUnparsed};
+use crate::node::spec::{AnswerKind, CriticKind, OnUnparsed, PerIteration};
 use crate::select::Column;
 use crate::syntax::ast::{Argument, Block, Expr, Name, Path, Slot};
 use crate::syntax::similar::similar;
@@ -49,26 +49,34 @@ impl Checker<'_> {
                     self.error(CheckError::DecodeTwice { span, name: twice });
                 }
             }
-            max_tokens.and_then(|max_tokens| self.decode(&fields, max_tokens).flatten())
+            max_tokens.and_then(|max_tokens| self.decode(&fields, max_tokens).flatten()).map(PerIteration::always)
         } else {
-            let temperature = self.real_of(&fields, "temperature").unwrap_or(Some(1.0));
-            let top_p = self.real_of(&fields, "top_p").unwrap_or(Some(1.0));
-            let top_k = self.small_of(&fields, "top_k").unwrap_or(Some(0));
+            let always = PerIteration::always;
+            let temperature = self.real_each(&fields, "temperature").unwrap_or_else(|| Some(always(1.0)));
+            let top_p = self.real_each(&fields, "top_p").unwrap_or_else(|| Some(always(1.0)));
+            let top_k = self.small_each(&fields, "top_k").unwrap_or_else(|| Some(PerIteration::always(0)));
             match (temperature, top_p, top_k, max_tokens) {
                 (Some(temperature), Some(top_p), Some(top_k), Some(max_tokens)) => {
-                    Some(Sampling { temperature, top_p, top_k, max_tokens })
+                    Some(temperature.with(&top_p).with(&top_k).map(|((temperature, top_p), top_k)| Sampling {
+                        temperature,
+                        top_p,
+                        top_k,
+                        max_tokens,
+                    }))
                 }
                 _ => None,
             }
         };
+        let stream = self.whole_of(&fields, "stream").unwrap_or(Some(0));
         let at = fields.span("samples");
-        self.same_samples(samples, sampling.as_ref(), at);
+        let greedy = sampling.iter().flat_map(PerIteration::values).find(|sampling| sampling.temperature == 0.0);
+        self.same_samples(samples, greedy.as_ref(), at);
         let (env, split) = place?;
         let model = model?;
         if let (Some(prompt), Some(asked)) = (prompt, fields.value("prompt")) {
             self.fits_context(prompt, model.model, asked.span);
         }
-        let known = self.rolled(env, flow.within.as_ref().map_or(0, |within| within.times));
+        let known = self.rolled(env, flow.within().map_or(0, |within| within.times));
         let (samples, sampling, prompt, name) = (samples?, sampling?, prompt?, name?);
         let (tasks, per_task) = (u64::from(split.size), u64::from(samples));
         let total = tasks * per_task;
@@ -83,11 +91,13 @@ impl Checker<'_> {
             samples: per_task,
             low: total,
             high: total,
+            pairs: false,
+            weighted: false,
             known,
         };
         self.bind(name, Made::Rows(rows), flow);
-        let (name, split) = (name.value.clone(), split.name);
-        Some(Statement::Rollout { name, model, env, split, prompt: PromptId(prompt), samples, sampling })
+        let (name, split, stream) = (name.value.clone(), split.name, stream?);
+        Some(Statement::Rollout { name, model, env, split, prompt: PromptId(prompt), samples, sampling, stream })
     }
 
     /// `4` or `4 per task`.
@@ -133,38 +143,59 @@ impl Checker<'_> {
         let critic_span = critic.span;
         let critic = self.reference_path(critic, Kind::Critic)?;
         let (reference, of) = found?;
-        if of.form != Form::Rolled || reference.all_iterations {
-            self.later(rows.span, "judging anything but the rows of one rollout");
+        if of.pairs {
+            let (why, help) = ("pairs are made, not judged", "judge the rows before `pair`");
+            self.error(CheckError::StageMisfit { span: rows.span, why, help });
             return None;
         }
+        if of.form != Form::Rolled || reference.all_iterations {
+            self.later(rows.span, "judging anything but the rows of one rollout");
+        }
         let mut judged = Rows { form: Form::Judged, ..of };
-        match self.critic_info(CriticId(critic)).cloned() {
+        match self.critics[critic].it.as_ref() {
             None => judged.answer = Answers::Unknown,
             Some(info) => {
-                if info.model == judged.model {
-                    let name = self.models[info.model.0].name.clone();
+                let (itself, answer, prompts, it) =
+                    (info.itself, info.answer.clone(), info.prompts.clone(), info.it.clone());
+                let soles = self.soles(&it);
+                if !itself && soles.iter().any(|sole| sole.model == judged.model) {
+                    let name = self.models[judged.model.0].name.clone();
                     self.error(CheckError::JudgesItself { span: critic_span, name });
                 }
-                let shows = self.prompts[info.prompt.0].it.as_ref().and_then(|prompt| prompt.env);
-                if shows.is_some_and(|shows| shows != judged.env) {
-                    let name = self.prompts[info.prompt.0].name.clone();
+                let shows = |id: &PromptId| {
+                    let shows = self.prompts[id.0].it.as_ref().and_then(|prompt| prompt.env);
+                    shows.is_some_and(|shows| shows != judged.env)
+                };
+                if let Some(foreign) = prompts.iter().find(|id| shows(id)) {
+                    let name = self.prompts[foreign.0].name.clone();
                     let why = "the critic's prompt shows tasks of another environment";
                     let help = "judge with a critic made for this environment";
                     self.error(CheckError::PromptMisfit { span: critic_span, name, why, help });
                     return None;
                 }
-                if info.on_unparsed == OnUnparsed::Drop {
+                if soles.iter().any(|sole| sole.kind != CriticKind::Each) && judged.samples < 2 {
+                    let (why, help) = (
+                        "this critic compares samples of a task, of which there is one",
+                        "roll out with `samples = 2 per task` or more",
+                    );
+                    self.error(CheckError::StageMisfit { span: critic_span, why, help });
+                    return None;
+                }
+                // A vote that is lost leaves the others; only where none is left there is no verdict.
+                if soles.iter().any(|sole| sole.on_unparsed == OnUnparsed::Drop) {
                     judged.low = 0;
                 }
-                for field in &info.answer.fields {
+                for field in &answer.fields {
                     let interval = match field.kind {
-                        AnswerKind::Int { min, max } => Interval::whole(min as f64, max as f64),
+                        AnswerKind::Int { min, max } => {
+                            Interval { low: min as f64, high: max as f64, whole: !field.expectation }
+                        }
                         AnswerKind::Bool => Interval::BOOL,
                         AnswerKind::Text => continue,
                     };
                     judged.known.insert(Column::Answer(field.name.clone()), interval);
                 }
-                judged.answer = Answers::Schema(info.answer);
+                judged.answer = Answers::Schema(answer);
             }
         }
         let name = name?;
@@ -190,11 +221,7 @@ impl Checker<'_> {
             self.rule_alone(&rule);
             return None;
         };
-        if of.form == Form::Selected {
-            self.later(rows.span, "selecting from what a rule has kept");
-            return None;
-        }
-        let (rule, kept) = self.rule(id, arguments, &of, rule.span)?;
+        let (rule, kept) = self.rule_each(id, arguments, &of, rule.span, flow)?;
         let name = name?;
         self.bind(name, Made::Rows(kept), flow);
         Some(Statement::Select { name: name.value.clone(), rows: reference, rule })
@@ -206,14 +233,14 @@ impl Checker<'_> {
             self.error(CheckError::NothingToAudit { span: rows.span, name: reference.name });
             return None;
         }
-        let schema = self.envs[of.env.0].it.as_ref()?.schema;
+        let schema = self.envs[of.env.0].it.as_ref()?.schema.clone();
         let metric = match against {
-            None => schema.metrics[0].to_owned(),
+            None => schema.success().to_owned(),
             Some(path) => {
                 let name = path.text();
-                if !schema.metrics.contains(&name.as_str()) {
-                    let near = similar(&name, schema.metrics.iter().copied());
-                    let known = schema.metrics.iter().map(|name| (*name).to_owned()).collect();
+                if !schema.metrics.contains(&name) {
+                    let near = similar(&name, schema.metrics.iter().map(String::as_str));
+                    let known = schema.metrics.clone();
                     let of = format!("the environment `{}`", schema.name);
                     self.error(CheckError::UnknownMetric { span: path.span, name, of, near, known });
                     return None;
@@ -231,7 +258,7 @@ impl Checker<'_> {
         let id = self.reference_path(critic, Kind::Critic);
         let data = self.reference_path(&dataset.path, Kind::Dataset);
         if let Some(id) = id {
-            flow.calibrated.insert(self.critics[id].name.clone(), flow.within.is_some());
+            flow.calibrated.insert(self.critics[id].name.clone(), flow.place.clone());
         }
         let (id, data) = (id?, data?);
         let info = self.datasets[data].it.as_ref()?;
@@ -240,14 +267,16 @@ impl Checker<'_> {
             self.error(CheckError::NotLabelled { span: dataset.span, name: dataset.path.text() });
             return None;
         }
-        let prompt = self.critic_info(CriticId(id))?.prompt;
-        let shows = self.prompts[prompt.0].it.as_ref()?.env;
-        if shows.is_some() && shows != env {
-            let name = self.prompts[prompt.0].name.clone();
-            let why = "it shows tasks of another environment than the dataset's";
-            let help = "calibrate on labelled verdicts of the critic's own environment";
-            self.error(CheckError::PromptMisfit { span: dataset.span, name, why, help });
-            return None;
+        let prompts = self.critics[id].it.as_ref()?.prompts.clone();
+        for prompt in prompts {
+            let shows = self.prompts[prompt.0].it.as_ref()?.env;
+            if shows.is_some() && shows != env {
+                let name = self.prompts[prompt.0].name.clone();
+                let why = "it shows tasks of another environment than the dataset's";
+                let help = "calibrate on labelled verdicts of the critic's own environment";
+                self.error(CheckError::PromptMisfit { span: dataset.span, name, why, help });
+                return None;
+            }
         }
         Some(Statement::Calibrate { critic: CriticId(id), dataset: DatasetId(data) })
     }
@@ -279,6 +308,11 @@ impl Checker<'_> {
             Some(sampling) => sampling,
         });
         self.same_samples(samples, sampling.as_ref(), fields.span("samples"));
+        let best_by = self.name_of(&fields, "best_by");
+        if let (Some(_), Some(1), Some(span)) = (best_by, samples, fields.span("best_by")) {
+            let (why, help) = ("there is one sample to choose from", "add `samples = 8 per task` and a temperature");
+            self.error(CheckError::StageMisfit { span, why, help });
+        }
         let (env, chosen) = place?;
         flow.evaluated.push((env, chosen.name.clone(), split.span));
         let reference = reference?;
@@ -297,7 +331,23 @@ impl Checker<'_> {
             prompt: PromptId(prompt?),
             samples: samples?,
             sampling: sampling?,
+            best_by: match best_by {
+                None => None,
+                Some(critic) => Some(CriticId(critic?)),
+            },
         })
+    }
+
+    /// Who judges: the critic alone, or the members of a panel.
+    fn soles(&self, critic: &Critic) -> Vec<Sole> {
+        let sole = |id: &CriticId| match &self.critics[id.0].it.as_ref()?.it {
+            Critic::Sole(sole) => Some(sole.clone()),
+            Critic::Panel(_) => None,
+        };
+        match critic {
+            Critic::Sole(sole) => vec![sole.clone()],
+            Critic::Panel(panel) => panel.members.iter().filter_map(sole).collect(),
+        }
     }
 
     /// The prompt of an evaluation that names none: the one that the model is rolled out with, or the only one there is.

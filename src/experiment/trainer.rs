@@ -5,7 +5,7 @@ use super::error::CheckError;
 use super::fields::{Fields, Given};
 use super::value::Value;
 use super::vocabulary::{self, Takes};
-use crate::model::{Decay, LoraConfig, LossOn, Method};
+use crate::model::{Decay, DpoLoss, LoraConfig, LossOn, Method, Scale};
 use crate::node::spec::{PerIteration, TrainerSpec};
 use crate::syntax::ast::{Block, Expr, ExprKind};
 
@@ -38,7 +38,7 @@ impl Checker<'_> {
             }
             Some(value) => {
                 fits = false;
-                self.error(CheckError::NotList { span: value.span, of: "`on`" });
+                self.error(CheckError::NotList { span: value.span, of: "`on`".to_owned() });
             }
         }
         // In the model's order, each once: how they are listed changes nothing.
@@ -52,8 +52,10 @@ impl Checker<'_> {
         let method = self.method(&fields);
         let lr = self.real_each(&fields, "lr").flatten();
         let epochs = self.small_each(&fields, "epochs").flatten();
-        let decay = self.decay(&fields);
-        let batch = self.small_of(&fields, "batch").flatten();
+        let decay = fields.given("decay").map(|(value, _)| self.per_iteration(value, &|it, value| it.decay(value)));
+        let batch = self.small_each(&fields, "batch").flatten();
+        let accumulate = self.small_of(&fields, "accumulate").unwrap_or(Some(1));
+        let command = fields.given("command").map(|(value, _)| self.texts(value, "`command`"));
         let max_len = self.tokens_of(&fields, "max_len");
         let clip = self.real_of(&fields, "clip");
         let weight_decay = self.real_of(&fields, "weight_decay");
@@ -66,51 +68,96 @@ impl Checker<'_> {
             None => None,
             Some(lora) => Some(lora?),
         };
+        let command = match command {
+            None => None,
+            Some(command) => Some(command?),
+        };
         Some(TrainerSpec {
             method: method?,
             lr: lr?,
-            decay: decay.unwrap_or(Some(Decay::Constant { warmup: 0.0 }))?,
+            decay: decay.unwrap_or(Some(PerIteration::always(Decay::Constant { warmup: 0.0 })))?,
             epochs: epochs?,
             batch: batch?,
             max_len,
             clip: clip.unwrap_or(Some(1.0))?,
             weight_decay: weight_decay.unwrap_or(Some(0.0))?,
             lora,
+            accumulate: accumulate?,
+            command,
         })
     }
 
-    fn method(&mut self, fields: &Fields) -> Option<Method> {
+    fn method(&mut self, fields: &Fields) -> Option<PerIteration<Method>> {
         let (apply, word) = self.choice_of(fields, "method")??;
         let block = self.due_block(apply, word)?;
-        let fields = self.fields(block, &vocabulary::SFT);
-        let loss_on = self.word_of(&fields, "loss_on", &[("agent", LossOn::Agent), ("all", LossOn::All)])??;
-        Some(Method::Sft { loss_on })
-    }
-
-    fn decay(&mut self, fields: &Fields) -> Given<Decay> {
-        let chosen = self.choice_of(fields, "decay")?;
-        Some(chosen.and_then(|(apply, word)| {
-            let mut warmup = 0.0;
-            if let Some(block) = &apply.block {
-                let fields = self.fields(block, &vocabulary::DECAY);
-                if let Some(value) = fields.value("warmup") {
-                    warmup = match self.value(value)? {
-                        Value::Percent(0.0) | Value::Int(0) => 0.0,
-                        _ => self.share(value, "`warmup`")?,
-                    };
-                }
+        let owner = word.block.expect("every method has its block");
+        let fields = self.fields(block, owner);
+        let losses = [("agent", LossOn::Agent), ("all", LossOn::All)];
+        match word.name {
+            "sft" => {
+                let loss_on = self.word_of(&fields, "loss_on", &losses)??;
+                Some(PerIteration::always(Method::Sft { loss_on }))
             }
-            Some(if word.name == "cosine" { Decay::Cosine { warmup } } else { Decay::Constant { warmup } })
-        }))
+            "weighted" => {
+                let loss_on = self.word_of(&fields, "loss_on", &losses)??;
+                Some(PerIteration::always(Method::Weighted { loss_on }))
+            }
+            "dpo" => {
+                let beta = self.real_each(&fields, "beta").flatten();
+                let losses = [("sigmoid", DpoLoss::Sigmoid), ("ipo", DpoLoss::Ipo)];
+                let loss = self.word_of(&fields, "loss", &losses).unwrap_or(Some(DpoLoss::Sigmoid));
+                let smoothing = self.real_of(&fields, "smoothing").unwrap_or(Some(0.0));
+                let nll = self.real_of(&fields, "nll").unwrap_or(Some(0.0));
+                let (loss, smoothing, nll) = (loss?, smoothing?, nll?);
+                Some(beta?.map(|beta| Method::Dpo { beta, loss, smoothing, nll }))
+            }
+            "kto" => {
+                let beta = self.real_each(&fields, "beta").flatten();
+                let wanted = self.real_of(&fields, "wanted").unwrap_or(Some(1.0));
+                let unwanted = self.real_of(&fields, "unwanted").unwrap_or(Some(1.0));
+                let (wanted, unwanted) = (wanted?, unwanted?);
+                Some(beta?.map(|beta| Method::Kto { beta, wanted, unwanted }))
+            }
+            _ => {
+                let beta = self.real_each(&fields, "beta").flatten();
+                let epsilon = self.real_of(&fields, "epsilon").unwrap_or(Some(0.2));
+                let scales = [("std", Scale::Std), ("none", Scale::None)];
+                let scale = self.word_of(&fields, "scale", &scales).unwrap_or(Some(Scale::Std));
+                let (epsilon, scale) = (epsilon?, scale?);
+                Some(beta?.map(|beta| Method::Grpo { beta, epsilon, scale }))
+            }
+        }
     }
 
-    fn real_each(&mut self, fields: &Fields, name: &str) -> Given<PerIteration<f64>> {
+    fn decay(&mut self, value: &Expr) -> Option<Decay> {
+        let Some(Takes::Words(words)) = vocabulary::TRAINER.field("decay").map(|field| &field.takes) else {
+            unreachable!("`decay` is one of a few words")
+        };
+        let (apply, word) = self.choice(value, "`decay`", words)?;
+        let mut warmup = 0.0;
+        if let Some(block) = &apply.block {
+            let fields = self.fields(block, &vocabulary::DECAY);
+            if let Some(value) = fields.value("warmup") {
+                warmup = match self.value(value)? {
+                    Value::Percent(0.0) | Value::Int(0) => 0.0,
+                    _ => self.share(value, "`warmup`")?,
+                };
+            }
+        }
+        Some(match word.name {
+            "constant" => Decay::Constant { warmup },
+            "linear" => Decay::Linear { warmup },
+            _ => Decay::Cosine { warmup },
+        })
+    }
+
+    pub(super) fn real_each(&mut self, fields: &Fields, name: &str) -> Given<PerIteration<f64>> {
         let (value, field) = fields.given(name)?;
         debug_assert!(field.per_iteration, "`{name}` may differ by iteration");
         Some(self.per_iteration(value, &|checker, value| checker.real_as(value, field)))
     }
 
-    fn small_each(&mut self, fields: &Fields, name: &str) -> Given<PerIteration<u32>> {
+    pub(super) fn small_each(&mut self, fields: &Fields, name: &str) -> Given<PerIteration<u32>> {
         let (value, field) = fields.given(name)?;
         debug_assert!(field.per_iteration, "`{name}` may differ by iteration");
         Some(self.per_iteration(value, &|checker, value| checker.small_as(value, field)))

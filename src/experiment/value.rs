@@ -22,6 +22,13 @@ pub enum Value {
     Money(u64),
     /// Bytes.
     Memory(u64),
+    /// Micro-dollars a million tokens.
+    Price(u64),
+    /// So many in so many milliseconds.
+    Rate {
+        count: u64,
+        each: u64,
+    },
     /// `4 per task`
     PerTask(i64),
     Text(String),
@@ -39,6 +46,8 @@ impl Value {
             Value::Time(_) => "a time",
             Value::Money(_) => "an amount of money",
             Value::Memory(_) => "an amount of memory",
+            Value::Price(_) => "a price",
+            Value::Rate { .. } => "a rate",
             Value::PerTask(_) => "a number per task",
             Value::Text(_) => "text",
             Value::Bool(_) => "true or false",
@@ -54,7 +63,7 @@ impl Value {
             Value::Tokens(number) | Value::Time(number) | Value::Money(number) | Value::Memory(number) => {
                 Some(number as f64)
             }
-            Value::Text(_) | Value::Bool(_) | Value::Range(..) => None,
+            Value::Text(_) | Value::Bool(_) | Value::Range(..) | Value::Price(_) | Value::Rate { .. } => None,
         }
     }
 }
@@ -283,6 +292,10 @@ impl Checker<'_> {
             let pick: fn(f64, f64) -> f64 = match text.as_str() {
                 "min" => f64::min,
                 "max" => f64::max,
+                "secret" => {
+                    self.error(CheckError::SecretOutside { span });
+                    return None;
+                }
                 _ => {
                     let near = similar(&text, ["min", "max"]);
                     let what = "function".to_owned();
@@ -364,8 +377,7 @@ impl Checker<'_> {
             if fits {
                 return Some(Value::PerTask(number as i64));
             }
-            self.later(span, format!("a rate per {}", per.value));
-            return None;
+            return self.rate(quantity, number, &per.value, span);
         }
         let scaled = |factor: f64| {
             let base = number * factor;
@@ -397,6 +409,30 @@ impl Checker<'_> {
         };
         if value.is_none() {
             self.error(CheckError::Fraction { span, unit: unit.value.clone() });
+        }
+        value
+    }
+
+    /// `2.50 USD per Mtok`, `300 per min`.
+    fn rate(&mut self, quantity: &Quantity, number: f64, per: &str, span: Span) -> Option<Value> {
+        let unit = quantity.unit.as_ref().map(|unit| unit.value.as_str());
+        let each = match per {
+            "s" => Some(1000),
+            "min" => Some(60_000),
+            "h" => Some(3_600_000),
+            "day" => Some(86_400_000),
+            _ => None,
+        };
+        let value = match (unit, per, each) {
+            (Some("USD"), "Mtok", _) => Some(Value::Price((number * 1e6).round() as u64)),
+            (Some("USD"), "token" | "tokens", _) => Some(Value::Price((number * 1e12).round() as u64)),
+            (None, _, Some(each)) if number.fract() == 0.0 && number >= 1.0 && !quantity.percent => {
+                Some(Value::Rate { count: number as u64, each })
+            }
+            _ => None,
+        };
+        if value.is_none() {
+            self.error(CheckError::Fraction { span, unit: format!("this per {per}") });
         }
         value
     }
@@ -511,7 +547,7 @@ impl Checker<'_> {
 }
 
 /// A value as a param's type takes it.
-fn cast(value: &Value, kind: &str) -> Option<Value> {
+pub(super) fn cast(value: &Value, kind: &str) -> Option<Value> {
     match (kind, value) {
         ("int", Value::Int(_))
         | ("float", Value::Real(_))
@@ -529,7 +565,7 @@ fn cast(value: &Value, kind: &str) -> Option<Value> {
     }
 }
 
-fn wanted(kind: &str) -> &'static str {
+pub(super) fn wanted(kind: &str) -> &'static str {
     match kind {
         "int" => "a whole number",
         "float" => "a number",

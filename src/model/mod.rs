@@ -12,9 +12,12 @@ pub mod local;
 pub mod scripted;
 pub mod spec;
 
-pub use spec::{Decay, Device, Dtype, Fresh, LoraConfig, LossOn, Method, ModelSpec, Source, ToolFormat, TrainConfig};
+pub use spec::{
+    Decay, Device, DpoLoss, Dtype, Fresh, Limits, LoraConfig, LossOn, Method, ModelSpec, Price, Rate, Remote, Scale,
+    Source, ToolFormat, TrainConfig,
+};
 
-use crate::base::{Canonical, Digest, Hasher, Seed};
+use crate::base::{Canonical, Digest, Hasher, Seed, file};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -200,6 +203,7 @@ pub fn open(spec: &ModelSpec, version: Option<&[u8]>) -> Result<Arc<dyn Language
             let _ = version;
             Err(ModelError::NotBuilt)
         }
+        Source::Hub { .. } | Source::Gguf(_) | Source::Remote(_) => Err(ModelError::Later),
     }
 }
 
@@ -211,6 +215,19 @@ pub fn identity(spec: &ModelSpec) -> Result<Digest, ModelError> {
         Source::Path(_) | Source::Fresh(_) => local::identity(spec),
         #[cfg(not(feature = "local"))]
         Source::Path(_) | Source::Fresh(_) => Err(ModelError::NotBuilt),
+        Source::Hub { repo, revision } => Ok(Hasher::new("agx-hub-model/1").put(repo).put(revision).finish()),
+        Source::Gguf(path) => {
+            let fail = |problem: std::io::Error| ModelError::File {
+                path: path.display().to_string(),
+                problem: file::reason(&problem),
+            };
+            let mut hasher = blake3::Hasher::new();
+            hasher.update_reader(file::open(path).map_err(fail)?).map_err(fail)?;
+            Ok(Hasher::new("agx-gguf-model/1").bytes(hasher.finalize().as_bytes()).finish())
+        }
+        Source::Remote(Remote { name, base_url: _, key: _, price: _, limits: _ }) => {
+            Ok(Hasher::new("agx-remote-model/1").put(name).finish())
+        }
     }
 }
 
@@ -233,6 +250,7 @@ pub fn train(
         Source::Path(_) | Source::Fresh(_) => local::train(spec, start, rows, config, seed, monitor),
         #[cfg(not(feature = "local"))]
         Source::Path(_) | Source::Fresh(_) => Err(ModelError::NotBuilt),
+        Source::Hub { .. } | Source::Gguf(_) | Source::Remote(_) => Err(ModelError::Later),
     }
 }
 
@@ -272,6 +290,8 @@ pub enum ModelError {
     Script(String),
     #[error("local models are not in this build: build with `--features local`")]
     NotBuilt,
+    #[error("this kind of model cannot be run by this version")]
+    Later,
     #[error("tensor engine: {0}")]
     Engine(String),
 }

@@ -20,7 +20,6 @@
 //! vocabulary is stored. Replies depend on prompt, sampling and seed only.
 
 use super::*;
-use crate::base::file;
 use serde::Deserialize;
 use std::path::Path;
 
@@ -373,6 +372,8 @@ mod tests {
             clip: 0.0,
             weight_decay: 0.0,
             lora: None,
+            accumulate: 1,
+            command: None,
         };
         let rows = vec![TrainRow { tokens: vec![1, 2], learn: vec![false, true] }; 3];
         let train = |start: Option<&[u8]>, rows: &[TrainRow], seed| {

@@ -23,8 +23,53 @@ pub enum Source {
     Path(PathBuf),
     /// Random weights from the seed, in a shape given here.
     Fresh(Fresh),
+    /// A model of the Hugging Face hub at one revision.
+    Hub { repo: String, revision: String },
+    /// A GGUF file.
+    Gguf(PathBuf),
+    /// Behind an endpoint.
+    Remote(Remote),
     /// Replies read from a JSON file.
     Scripted(PathBuf),
+}
+
+/// A model behind an OpenAI-compatible endpoint. Its name is its identity; where it is, what it costs and how fast it may be
+/// asked are in no key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Remote {
+    pub name: String,
+    pub base_url: String,
+    /// The name of the secret, never the secret.
+    pub key: Option<String>,
+    pub price: Option<Price>,
+    pub limits: Limits,
+}
+
+/// Micro-dollars a million tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Price {
+    pub input: u64,
+    pub output: u64,
+    /// Of what was sent before; as `input` where it is not declared.
+    pub cached: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    pub rate: Option<Rate>,
+    /// Requests at once.
+    pub in_flight: u32,
+    /// Milliseconds a request may take.
+    pub timeout: u64,
+    /// How often a request that failed is sent again.
+    pub retries: u32,
+}
+
+/// So many in so many milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
+    pub count: u64,
+    pub each: u64,
 }
 
 /// The shape of a Llama-family decoder and where its tokenizer is; embeddings are tied.
@@ -78,6 +123,16 @@ pub enum ToolFormat {
     Lines,
     /// One JSON object: `{"name": …, "arguments": {…}}`.
     Json,
+    /// `<tool_call>{…}</tool_call>`
+    Hermes,
+    /// `{"name": …, "parameters": {…}}` after `<|python_tag|>`
+    Llama3,
+    /// `[TOOL_CALLS] […]`
+    Mistral,
+    /// `[ApiName(key='value')]`
+    ApiBank,
+    /// `Action: …` and `Action Input: …`
+    React,
 }
 
 /// A training recipe, resolved for one iteration.
@@ -96,13 +151,41 @@ pub struct TrainConfig {
     pub weight_decay: f64,
     /// Adapter to train; `None` trains all weights.
     pub lora: Option<LoraConfig>,
+    /// Parts a batch is worked in.
+    pub accumulate: u32,
+    /// The outside program that trains instead.
+    pub command: Option<Vec<String>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// Supervised fine-tuning: mean negative log-likelihood of the trained tokens of a batch.
     Sft { loss_on: LossOn },
+    /// The same, each row's loss multiplied by its weight.
+    Weighted { loss_on: LossOn },
+    /// Direct preference optimisation, on pairs.
+    Dpo { beta: f64, loss: DpoLoss, smoothing: f64, nll: f64 },
+    /// Kahneman-Tversky optimisation, on rows that are wanted or not.
+    Kto { beta: f64, wanted: f64, unwanted: f64 },
+    /// Group-relative policy optimisation; a row's weight is its reward.
+    Grpo { beta: f64, epsilon: f64, scale: Scale },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DpoLoss {
+    Sigmoid,
+    Ipo,
+}
+
+/// What an advantage is divided by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scale {
+    /// The standard deviation of the group's rewards.
+    Std,
+    None,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +201,10 @@ pub enum LossOn {
 #[serde(rename_all = "snake_case")]
 pub enum Decay {
     Constant {
+        warmup: f64,
+    },
+    /// To nothing, in a straight line.
+    Linear {
         warmup: f64,
     },
     /// To a tenth of the peak; `warmup` is a share of all steps, linear from zero.
@@ -143,8 +230,32 @@ macro_rules! named {
 }
 named!(Dtype { F32 => "f32", Bf16 => "bf16", F16 => "f16" });
 named!(Device { Auto => "auto", Cpu => "cpu", Cuda => "cuda", Metal => "metal" });
-named!(ToolFormat { Lines => "lines", Json => "json" });
+named!(ToolFormat {
+    Lines => "lines", Json => "json", Hermes => "hermes", Llama3 => "llama3", Mistral => "mistral", ApiBank => "api_bank",
+    React => "react",
+});
+named!(DpoLoss { Sigmoid => "sigmoid", Ipo => "ipo" });
+named!(Scale { Std => "std", None => "none" });
 named!(LossOn { Agent => "agent", All => "all" });
+
+impl Method {
+    /// Whether it is held to a reference model.
+    pub fn refers(&self) -> bool {
+        match self {
+            Method::Sft { .. } | Method::Weighted { .. } => false,
+            Method::Dpo { .. } | Method::Kto { .. } | Method::Grpo { .. } => true,
+        }
+    }
+}
+
+impl Decay {
+    /// Share of the steps in which the rate rises from nothing.
+    pub fn warmup(self) -> f64 {
+        match self {
+            Decay::Constant { warmup } | Decay::Linear { warmup } | Decay::Cosine { warmup } => warmup,
+        }
+    }
+}
 
 impl Canonical for LoraConfig {
     fn feed(&self, hasher: &mut Hasher) {
@@ -157,6 +268,7 @@ impl Canonical for Decay {
     fn feed(&self, hasher: &mut Hasher) {
         match self {
             Decay::Constant { warmup } => hasher.str("constant").put(warmup),
+            Decay::Linear { warmup } => hasher.str("linear").put(warmup),
             Decay::Cosine { warmup } => hasher.str("cosine").put(warmup),
         };
     }
@@ -166,14 +278,25 @@ impl Canonical for Method {
     fn feed(&self, hasher: &mut Hasher) {
         match self {
             Method::Sft { loss_on } => hasher.str("sft").put(loss_on),
+            Method::Weighted { loss_on } => hasher.str("weighted").put(loss_on),
+            Method::Dpo { beta, loss, smoothing, nll } => hasher.str("dpo").put(beta).put(loss).put(smoothing).put(nll),
+            Method::Kto { beta, wanted, unwanted } => hasher.str("kto").put(beta).put(wanted).put(unwanted),
+            Method::Grpo { beta, epsilon, scale } => hasher.str("grpo").put(beta).put(epsilon).put(scale),
         };
     }
 }
 
 impl Canonical for TrainConfig {
     fn feed(&self, hasher: &mut Hasher) {
-        let Self { method, lr, decay, epochs, batch, max_len, clip, weight_decay, lora } = self;
+        let Self { method, lr, decay, epochs, batch, max_len, clip, weight_decay, lora, accumulate, command } = self;
         hasher.put(method).put(lr).put(decay).put(epochs).put(batch);
         hasher.put(max_len).put(clip).put(weight_decay).put(lora);
+        // Only where they are said: what was trained before they could be keeps its key.
+        if *accumulate > 1 {
+            hasher.str("accumulate").put(accumulate);
+        }
+        if let Some(command) = command {
+            hasher.str("command").put(command);
+        }
     }
 }

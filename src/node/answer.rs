@@ -18,7 +18,7 @@ pub fn format(schema: &AnswerSchema) -> String {
     }
 }
 
-fn instruction(AnswerField { name, kind }: &AnswerField) -> String {
+fn instruction(AnswerField { name, kind, expectation: _ }: &AnswerField) -> String {
     match kind {
         AnswerKind::Int { min, max } => format!("{name}: {min} to {max}"),
         AnswerKind::Bool => format!("{name}: yes or no"),
@@ -35,7 +35,7 @@ pub fn parse(text: &str, schema: &AnswerSchema) -> Result<Verdict, String> {
 }
 
 fn read_field(text: &str, field: &AnswerField) -> Result<AnswerValue, String> {
-    let AnswerField { name, kind } = field;
+    let AnswerField { name, kind, expectation: _ } = field;
     if mentions(text, name) > 1 {
         return Err(format!("`{name}` is given more than once"));
     }
@@ -135,7 +135,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn schema(fields: &[(&str, AnswerKind)]) -> AnswerSchema {
-        let field = |(name, kind): &(&str, AnswerKind)| AnswerField { name: (*name).to_owned(), kind: kind.clone() };
+        let field = |(name, kind): &(&str, AnswerKind)| AnswerField {
+            name: (*name).to_owned(),
+            kind: kind.clone(),
+            expectation: false,
+        };
         AnswerSchema { fields: fields.iter().map(field).collect() }
     }
 

@@ -191,7 +191,8 @@ mod tests {
 
     #[test]
     fn everything_that_decides_a_reply_is_in_its_key() {
-        let field = AnswerField { name: "score".to_owned(), kind: AnswerKind::Int { min: 0, max: 4 } };
+        let field =
+            AnswerField { name: "score".to_owned(), kind: AnswerKind::Int { min: 0, max: 4 }, expectation: false };
         let first = JudgeKey {
             model: digest("model"),
             sampling: Sampling::greedy(8),
@@ -230,6 +231,8 @@ mod tests {
             clip: 1.0,
             weight_decay: 0.0,
             lora: None,
+            accumulate: 1,
+            command: None,
         };
         let first = TrainKey { model: digest("model"), start: None, rows: digest("rows"), config, seed: Seed(7) };
         all_differ(

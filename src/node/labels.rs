@@ -85,7 +85,7 @@ mod tests {
     use crate::node::template::{Filter, Piece, TemplateMessage};
 
     fn schema(kind: AnswerKind) -> AnswerSchema {
-        AnswerSchema { fields: vec![AnswerField { name: "score".to_owned(), kind }] }
+        AnswerSchema { fields: vec![AnswerField { name: "score".to_owned(), kind, expectation: false }] }
     }
 
     fn truth(success: f64, progress: f64) -> Truth {

@@ -15,6 +15,9 @@ pub struct AnswerSchema {
 pub struct AnswerField {
     pub name: String,
     pub kind: AnswerKind,
+    /// `by expectation`: the scale's values weighted by the model's probability of each.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub expectation: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +26,57 @@ pub enum AnswerKind {
     Int { min: i64, max: i64 },
     Bool,
     Text,
+}
+
+/// What one verdict is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CriticKind {
+    /// One trajectory.
+    Each,
+    /// Two of one task, in both orders.
+    Pairs,
+    /// All samples of a task.
+    Group,
+}
+
+/// How several numbers become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Joined {
+    Mean,
+    Median,
+    Majority,
+    Min,
+    Max,
+}
+
+impl Joined {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Joined::Mean => "mean",
+            Joined::Median => "median",
+            Joined::Majority => "majority",
+            Joined::Min => "min",
+            Joined::Max => "max",
+        }
+    }
+
+    /// Whether whole numbers become whole numbers.
+    pub fn stays_whole(self) -> bool {
+        matches!(self, Joined::Majority | Joined::Min | Joined::Max)
+    }
+}
+
+/// How often a row is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Votes {
+    pub count: u32,
+    pub by: Joined,
+}
+
+impl Votes {
+    pub const ONE: Self = Self { count: 1, by: Joined::Mean };
 }
 
 impl Canonical for OnUnparsed {
@@ -69,25 +123,47 @@ pub struct PerIteration<T> {
     pub otherwise: T,
 }
 
-impl<T: Copy> PerIteration<T> {
+impl<T: Clone> PerIteration<T> {
     pub fn always(value: T) -> Self {
         Self { cases: Vec::new(), otherwise: value }
     }
 
+    /// Both values of each iteration.
+    pub fn with<U: Clone>(&self, other: &PerIteration<U>) -> PerIteration<(T, U)> {
+        let mut at: Vec<u32> =
+            self.cases.iter().map(|(at, _)| *at).chain(other.cases.iter().map(|(at, _)| *at)).collect();
+        at.sort_unstable();
+        at.dedup();
+        let cases = at.into_iter().map(|at| (at, (self.at(at), other.at(at)))).collect();
+        PerIteration { cases, otherwise: (self.otherwise.clone(), other.otherwise.clone()) }
+    }
+
+    pub fn map<U>(self, make: impl Fn(T) -> U) -> PerIteration<U> {
+        let cases = self.cases.into_iter().map(|(at, value)| (at, make(value))).collect();
+        PerIteration { cases, otherwise: make(self.otherwise) }
+    }
+
+    /// Every value that may hold.
+    pub fn values(&self) -> impl Iterator<Item = T> {
+        self.cases.iter().map(|(_, value)| value.clone()).chain([self.otherwise.clone()])
+    }
+
     /// Iterations count from 1; outside a loop it is 0.
     pub fn at(&self, iteration: u32) -> T {
-        self.cases.iter().find(|(at, _)| *at == iteration).map_or(self.otherwise, |(_, value)| *value)
+        self.cases.iter().find(|(at, _)| *at == iteration).map_or(&self.otherwise, |(_, value)| value).clone()
     }
 }
 
 /// A declared trainer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainerSpec {
-    pub method: Method,
+    pub method: PerIteration<Method>,
     pub lr: PerIteration<f64>,
-    pub decay: Decay,
+    pub decay: PerIteration<Decay>,
     pub epochs: PerIteration<u32>,
-    pub batch: u32,
+    pub batch: PerIteration<u32>,
+    pub accumulate: u32,
+    pub command: Option<Vec<String>>,
     pub max_len: Option<u32>,
     pub clip: f64,
     pub weight_decay: f64,

@@ -37,6 +37,8 @@ pub enum Piece {
     For { variable: String, path: Vec<String>, body: Vec<Piece> },
     /// `{% if task.note is known %}…{% end %}`
     IfKnown { path: Vec<String>, body: Vec<Piece> },
+    /// `{% if task.note is not known %}…{% end %}`
+    IfUnknown { path: Vec<String>, body: Vec<Piece> },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,7 +67,7 @@ impl Template {
     pub fn fixed_words(&self) -> u64 {
         let words = |piece: &Piece| match piece {
             Piece::Text(text) => text.split_whitespace().count() as u64,
-            Piece::Value { .. } | Piece::For { .. } | Piece::IfKnown { .. } => 0,
+            Piece::Value { .. } | Piece::For { .. } | Piece::IfKnown { .. } | Piece::IfUnknown { .. } => 0,
         };
         self.messages.iter().flat_map(|message| &message.pieces).map(words).sum()
     }
@@ -159,8 +161,9 @@ impl<'a> Reader<'a> {
                         self.names.pop();
                     }
                 }
-                Piece::IfKnown { path, body } => {
-                    if self.find(path).is_some_and(|(value, _)| !value.is_null()) {
+                Piece::IfKnown { path, body } | Piece::IfUnknown { path, body } => {
+                    let known = self.find(path).is_some_and(|(value, _)| !value.is_null());
+                    if known == matches!(piece, Piece::IfKnown { .. }) {
                         self.pieces(body);
                     }
                 }
@@ -313,6 +316,8 @@ mod tests {
         assert_eq!(rendered([each]), "[find(day) for train-0001][book(room) for train-0001]");
         let known = |at: &str| Piece::IfKnown { path: path(at), body: vec![text(at)] };
         assert_eq!(rendered([known("task.request"), known("task.note"), known("task.nowhere")]), "task.request");
+        let unknown = |at: &str| Piece::IfUnknown { path: path(at), body: vec![text(at)] };
+        assert_eq!(rendered([unknown("task.request"), unknown("task.nowhere")]), "task.nowhere");
         assert_eq!(
             rendered([value("answer.format", []), value("task.nowhere", []), value("task.note", [])]),
             "score: 0 to 4"

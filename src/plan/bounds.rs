@@ -13,14 +13,22 @@
 //! A training sees at most rows × min(`max_len`, `c`) × epochs tokens; rows that are mixed in for a share `s` make `n` rows
 //! `n / (1 − s)`. A selection keeps at most what its stages let through: a rule's `best 2 per task` of 100 tasks is 200.
 //!
+//! What is asked of a remote model costs its declared price for a million tokens; at the lowest, the price of what was sent
+//! before.
+//!
 //! # Invariants
 //! A step that a gate or a selection may leave out has the lower bound 0. Pure: nothing here reads a file or a tokenizer.
 
-use crate::experiment::{Critic, CriticId, Dataset, DatasetId, Experiment};
+use crate::experiment::{CriticId, Dataset, DatasetId, Experiment, ModelId, Sole};
+use crate::model::Source;
+use crate::node::spec::CriticKind;
 use crate::plan::{Episodes, Plan, RowsFrom, Step, StepId, TrainFrom, Work};
 use crate::select::{Stage, Ties};
 use serde::Serialize;
 use std::ops::{Add, AddAssign};
+
+/// Prices are for so many tokens.
+const MILLION: u128 = 1_000_000;
 
 /// Between these; without an upper end, nobody knows how much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -56,6 +64,8 @@ pub struct Bounds {
     pub prompt_tokens: Amount,
     pub completion_tokens: Amount,
     pub training_tokens: Amount,
+    /// Micro-dollars for remote models, by their declared prices. Those of this machine cost none.
+    pub spend: Amount,
 }
 
 impl AddAssign for Bounds {
@@ -65,6 +75,7 @@ impl AddAssign for Bounds {
             prompt_tokens: self.prompt_tokens + other.prompt_tokens,
             completion_tokens: self.completion_tokens + other.completion_tokens,
             training_tokens: self.training_tokens + other.training_tokens,
+            spend: self.spend + other.spend,
         };
     }
 }
@@ -111,20 +122,28 @@ impl Reader<'_> {
                 bounds.items = items;
                 bounds.prompt_tokens = items.times(words.min(context), steps * context);
                 bounds.completion_tokens = items.times(0, steps * context.min(u64::from(asked.sampling.max_tokens)));
+                bounds.spend = self.spend(asked.version.model, bounds.prompt_tokens, bounds.completion_tokens);
+                for judge in &asked.best_by {
+                    bounds += self.judged(items, judge.critic, rows.per_task);
+                }
             }
-            Work::Judge { rows: from, by } => {
+            Work::Judge { rows: from, by, joined: _ } => {
                 rows = self.rows_of(from);
                 let low = if self.surely(from) { rows.all } else { 0 };
-                bounds = self.judged(Amount { low, high: Some(rows.all) }, by.critic);
+                for judge in by {
+                    bounds += self.judged(Amount { low, high: Some(rows.all) }, judge.critic, rows.per_task);
+                }
             }
-            Work::Calibrate { by, dataset } => {
+            Work::Calibrate { by, joined: _, dataset } => {
                 let examples = self.examples(*dataset);
-                bounds = self.judged(Amount { low: examples.unwrap_or(0), high: examples }, by.critic);
+                for judge in by {
+                    bounds += self.judged(Amount { low: examples.unwrap_or(0), high: examples }, judge.critic, 1);
+                }
             }
             Work::Select { rows: from, rule } => {
                 rows = self.rows_of(from);
                 for stage in &self.experiment.rules[rule.0].it.stages {
-                    rows = kept(stage, rows);
+                    rows = self.kept(stage, rows);
                 }
             }
             Work::Train { start, on, mixed, trainer, .. } => {
@@ -133,7 +152,7 @@ impl Reader<'_> {
                     TrainFrom::Dataset(dataset) | TrainFrom::Through { dataset, .. } => self.examples(*dataset),
                 };
                 let whole = |rows: u64, share: f64| (rows as f64 / (1.0 - share)).ceil() as u64;
-                let seen = own.map(|rows| mixed.as_ref().map_or(rows, |mixed| whole(rows, mixed.share)));
+                let seen = own.map(|rows| whole(rows, mixed.iter().map(|mixed| mixed.share).sum()));
                 let spec = &self.experiment.trainers[trainer.0].it;
                 let context = self.experiment.models[start.model.0].it.context;
                 let length = u64::from(spec.max_len.map_or(context, |most| most.min(context)));
@@ -149,6 +168,7 @@ impl Reader<'_> {
                 &mut bounds.prompt_tokens,
                 &mut bounds.completion_tokens,
                 &mut bounds.training_tokens,
+                &mut bounds.spend,
             ] {
                 amount.low = 0;
             }
@@ -161,21 +181,39 @@ impl Reader<'_> {
         splits.iter().find(|split| split.name == asked.split).map_or(0, |split| u64::from(split.size))
     }
 
-    fn judged(&self, items: Amount, critic: CriticId) -> Bounds {
-        let Critic { model, prompt, sampling, .. } = &self.experiment.critics[critic.0].it;
+    /// One question a row and vote; of a critic that compares, one a pair in each order, or one a group.
+    fn judged(&self, rows: Amount, critic: CriticId, per_task: u64) -> Bounds {
+        let Sole { model, prompt, sampling, kind, votes, .. } = self.experiment.sole(critic);
+        let votes = u64::from(votes.count);
+        let items = match kind {
+            CriticKind::Each => rows.times(votes, votes),
+            CriticKind::Pairs => rows.times(0, votes * per_task.saturating_sub(1)),
+            CriticKind::Group => rows.times(0, votes),
+        };
         let context = u64::from(self.experiment.models[model.0].it.context);
-        Bounds {
-            items,
-            prompt_tokens: items.times(self.words(prompt.0).min(context), context),
-            completion_tokens: items.times(0, context.min(u64::from(sampling.max_tokens))),
-            training_tokens: Amount::default(),
-        }
+        let prompt_tokens = items.times(self.words(prompt.0).min(context), context);
+        let completion_tokens = items.times(0, context.min(u64::from(sampling.max_tokens)));
+        let spend = self.spend(*model, prompt_tokens, completion_tokens);
+        Bounds { items, prompt_tokens, completion_tokens, training_tokens: Amount::default(), spend }
+    }
+
+    /// At the lowest, all of the prompt was sent before. A remote model without a price costs nobody knows what.
+    fn spend(&self, model: ModelId, prompt: Amount, completion: Amount) -> Amount {
+        let Source::Remote(remote) = &self.experiment.models[model.0].it.source else { return Amount::default() };
+        let Some(price) = &remote.price else { return Amount { low: 0, high: None } };
+        let cost = |tokens: u64, each: u64| u128::from(tokens) * u128::from(each);
+        let micro = |cost: u128| u64::try_from(cost).unwrap_or(u64::MAX);
+        let low = cost(prompt.low, price.input.min(price.cached)) + cost(completion.low, price.output);
+        let high = prompt.high.zip(completion.high);
+        let high = high
+            .map(|(prompt, completion)| cost(prompt, price.input.max(price.cached)) + cost(completion, price.output));
+        Amount { low: micro(low / MILLION), high: high.map(|cost| micro(cost.div_ceil(MILLION))) }
     }
 
     fn examples(&self, dataset: DatasetId) -> Option<u64> {
         match &self.experiment.datasets[dataset.0].it {
             Dataset::Offered { count, .. } => Some(u64::from(*count)),
-            Dataset::Jsonl { .. } => None,
+            Dataset::Jsonl { .. } | Dataset::Hub { .. } => None,
         }
     }
 
@@ -208,9 +246,22 @@ impl Reader<'_> {
         };
         first.is_some_and(|step| self.plan.step(*step).after.is_empty())
     }
+
+    /// What a stage can let through.
+    fn kept(&self, stage: &Stage, rows: Rows) -> Rows {
+        match stage {
+            Stage::Add { dataset, .. } => {
+                let added = self.examples(DatasetId(*dataset)).unwrap_or(u64::MAX);
+                let (all, per_task) = (rows.all.saturating_add(added), rows.per_task.saturating_add(added));
+                Rows { all, per_task, ..rows }
+            }
+            Stage::Pair { .. } => Rows { all: rows.tasks.min(rows.all / 2), per_task: 1, ..rows },
+            _ => kept(stage, rows),
+        }
+    }
 }
 
-/// What a stage can let through.
+/// What a stage can let through that only drops rows.
 fn kept(stage: &Stage, rows: Rows) -> Rows {
     let part = |rows: u64, share: f64| (rows as f64 * share).ceil() as u64;
     let at_most = |count: u64| Rows { all: rows.all.min(count), ..rows };
@@ -237,6 +288,11 @@ fn kept(stage: &Stage, rows: Rows) -> Rows {
         | Stage::Dedup { .. }
         | Stage::CapTokens { .. }
         | Stage::Balance { .. }
+        | Stage::Majority { .. }
+        | Stage::Truncate { .. }
+        | Stage::Weight { .. }
+        | Stage::Add { .. }
+        | Stage::Pair { .. }
         | Stage::Require { .. } => rows,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::base::{Diagnostic, Digest, Span};
 use crate::experiment::{Checked, Experiment};
-use crate::plan::{Identities, bounds, build, total};
+use crate::plan::{Amount, Identities, bounds, build, total};
 
 /// Adds what the budgets of a checked file come to. As in a check, an error leaves no experiment.
 pub fn afford(mut checked: Checked) -> Checked {
@@ -24,23 +24,29 @@ pub fn afford(mut checked: Checked) -> Checked {
 }
 
 fn budget(experiment: &Experiment) -> Option<Diagnostic> {
-    let tokens = experiment.budget.as_ref()?.tokens.as_ref()?;
+    let budget = experiment.budget.as_ref()?;
     let plan = build(experiment, &nameless(experiment)).ok()?;
     let total = total(&bounds(experiment, &plan));
+    let tokens = |amount: u64| format!("{amount} tokens");
     let asked = total.prompt_tokens + total.completion_tokens;
-    let (most, span): (u64, Span) = (tokens.value.0, tokens.span);
-    if asked.low > most {
-        let message = format!("the budget of {most} tokens cannot suffice");
-        let label = format!("the plan asks for at least {} tokens", asked.low);
-        return Some(
-            Diagnostic::error("E0701", message, span, label).help("`agx plan` shows how many each node may take"),
-        );
+    let tokens = budget.tokens.as_ref().and_then(|most| suffices(most.value.0, most.span, asked, &tokens));
+    let dollars = |micro: u64| format!("{:.2} USD", micro as f64 / 1e6);
+    let spend = budget.spend.as_ref().and_then(|most| suffices(most.value.0, most.span, total.spend, &dollars));
+    // The worse one: the other shows itself once this one is mended.
+    tokens.into_iter().chain(spend).min_by_key(|it| it.severity)
+}
+
+fn suffices(most: u64, span: Span, plan: Amount, words: &dyn Fn(u64) -> String) -> Option<Diagnostic> {
+    let budget = words(most);
+    if plan.low > most {
+        let message = format!("the budget of {budget} cannot suffice");
+        let label = format!("the plan takes at least {}", words(plan.low));
+        return Some(Diagnostic::error("E0701", message, span, label).help("`agx plan` shows what each node may take"));
     }
-    let high = asked.high.filter(|high| *high > most)?;
-    let message = format!("the budget of {most} tokens may not suffice");
-    let label = format!("the plan may ask for {high} tokens");
-    let warning = Diagnostic::warning("W0701", message, span, label);
-    Some(warning.help("the run would pause, and `agx resume` go on; `agx plan` shows how many each node may take"))
+    let high = plan.high.filter(|high| *high > most)?;
+    let message = format!("the budget of {budget} may not suffice");
+    let warning = Diagnostic::warning("W0701", message, span, format!("the plan may take {}", words(high)));
+    Some(warning.help("the run would pause, and `agx resume` go on; `agx plan` shows what each node may take"))
 }
 
 /// Bounds do not depend on what files hold.

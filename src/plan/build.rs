@@ -2,8 +2,9 @@
 
 use crate::base::{Digest, Hasher};
 use crate::experiment::{
-    CriticId, Experiment, MetricRef, ModelId, ModelRef, RowsRef, Statement, TrainData, Until, Version,
+    Critic, CriticId, Experiment, MetricRef, ModelId, ModelRef, RowsRef, Statement, TrainData, Until, Version,
 };
+use crate::node::spec::Joined;
 use crate::plan::key::{Recipe, step_key};
 use crate::plan::{
     Edge, Episodes, History, Identities, Judge, Op, Plan, PlanError, RowsFrom, Step, StepId, TrainFrom, VersionFrom,
@@ -188,7 +189,7 @@ impl<'a> Unroll<'a> {
         self.steps.push(Step {
             id: if path.is_empty() { word } else { format!("{word}@{}", path.join(".")) },
             op: work.op(),
-            iteration: self.path.last().copied().unwrap_or(0),
+            iteration: self.iteration(),
             name: name.clone(),
             key: unknown,
             recipe: unknown,
@@ -227,21 +228,26 @@ impl<'a> Unroll<'a> {
 
     fn work(&self, statement: &Statement) -> Result<Work, PlanError> {
         Ok(match statement.clone() {
-            Statement::Rollout { name: _, model, env, split, prompt, samples, sampling } => {
-                let version = self.version(&model)?;
-                Work::Rollout(Episodes { version, env, split, prompt, samples, sampling })
+            Statement::Rollout { name: _, model, env, split, prompt, samples, sampling, stream } => {
+                let (version, sampling) = (self.version(&model)?, sampling.at(self.iteration()));
+                Work::Rollout(Episodes { version, env, split, prompt, samples, sampling, stream, best_by: Vec::new() })
             }
-            Statement::Evaluate { name: _, model, env, split, prompt, samples, sampling } => {
+            Statement::Evaluate { name: _, model, env, split, prompt, samples, sampling, best_by } => {
                 let version = self.version(&model)?;
-                Work::Evaluate(Episodes { version, env, split, prompt, samples, sampling })
+                let best_by = best_by.map_or(Ok(Vec::new()), |critic| self.judges(critic))?;
+                Work::Evaluate(Episodes { version, env, split, prompt, samples, sampling, stream: 0, best_by })
             }
             Statement::Judge { name: _, rows, critic } => {
-                Work::Judge { rows: self.rows(&rows)?, by: self.judge(critic)? }
+                Work::Judge { rows: self.rows(&rows)?, by: self.judges(critic)?, joined: self.joined(critic) }
             }
-            Statement::Select { name: _, rows, rule } => Work::Select { rows: self.rows(&rows)?, rule },
+            Statement::Select { name: _, rows, rule } => {
+                Work::Select { rows: self.rows(&rows)?, rule: rule.at(self.iteration()) }
+            }
             Statement::Audit { rows, metric } => Work::Audit { rows: self.rows(&rows)?, metric },
-            Statement::Calibrate { critic, dataset } => Work::Calibrate { by: self.judge(critic)?, dataset },
-            Statement::Train { model, on, mixed, trainer, from } => {
+            Statement::Calibrate { critic, dataset } => {
+                Work::Calibrate { by: self.judges(critic)?, joined: self.joined(critic), dataset }
+            }
+            Statement::Train { model, on, mixed, trainer, from, reference } => {
                 let on = match on {
                     TrainData::Rows(rows) => TrainFrom::Rows(self.rows(&rows)?),
                     TrainData::Dataset(dataset) => TrainFrom::Dataset(dataset),
@@ -249,7 +255,8 @@ impl<'a> Unroll<'a> {
                 };
                 let version = self.trains.get(&model).map_or(0, Vec::len) as u32 + 1;
                 let start = self.version(&ModelRef { model, version: from })?;
-                Work::Train { start, on, mixed, trainer, version }
+                let reference = reference.map(|version| self.version(&ModelRef { model, version })).transpose()?;
+                Work::Train { start, on, mixed, trainer, reference, version }
             }
             Statement::Pick { name: _, model, by: MetricRef { name, metric }, including } => {
                 let named = including.iter().chain([&name]);
@@ -269,6 +276,12 @@ impl<'a> Unroll<'a> {
         };
         let which = match version {
             Version::Declared => Which::Newest(Vec::new()),
+            Version::Trained(number) => {
+                let trains = self.trains.get(model).map(Vec::as_slice).unwrap_or_default();
+                let train = trains.get(*number as usize - 1);
+                let name = || format!("{}@{number}", self.experiment.models[model.0].name);
+                Which::Trained(*train.ok_or_else(|| PlanError::Undefined { name: name() })?)
+            }
             Version::Newest => newest(&self.trains),
             Version::Start => self.loops.last().map_or(Which::Newest(Vec::new()), |around| newest(&around.entry)),
             Version::Best(MetricRef { name, metric }) => {
@@ -284,9 +297,24 @@ impl<'a> Unroll<'a> {
         Ok(VersionFrom { model: *model, which })
     }
 
-    fn judge(&self, critic: CriticId) -> Result<Judge, PlanError> {
-        let model = self.experiment.critics[critic.0].it.model;
-        Ok(Judge { critic, version: self.version(&ModelRef { model, version: Version::Newest })? })
+    fn iteration(&self) -> u32 {
+        self.path.last().copied().unwrap_or(0)
+    }
+
+    /// The critic alone, or the members of a panel.
+    fn judges(&self, critic: CriticId) -> Result<Vec<Judge>, PlanError> {
+        let judge = |critic: CriticId| {
+            let model = self.experiment.sole(critic).model;
+            Ok(Judge { critic, version: self.version(&ModelRef { model, version: Version::Newest })? })
+        };
+        self.experiment.members(critic).into_iter().map(judge).collect()
+    }
+
+    fn joined(&self, critic: CriticId) -> Option<Joined> {
+        match &self.experiment.critics[critic.0].it {
+            Critic::Sole(_) => None,
+            Critic::Panel(panel) => Some(panel.by),
+        }
     }
 
     fn rows(&self, RowsRef { name, all_iterations }: &RowsRef) -> Result<RowsFrom, PlanError> {

@@ -5,9 +5,9 @@
 
 use crate::base::{Digest, Hasher, Seed};
 use crate::env::{EnvSpec, Split};
-use crate::experiment::{Critic, CriticId, EnvId, Experiment, MetricRef, Mixed, ModelId, PromptId, Until};
+use crate::experiment::{CriticId, EnvId, Experiment, MetricRef, Mixed, ModelId, PromptId, Sole, Until};
 use crate::model::{ModelSpec, Sampling, TrainConfig};
-use crate::node::spec::{OnUnparsed, TrainerSpec};
+use crate::node::spec::{CriticKind, Joined, OnUnparsed, TrainerSpec, Votes};
 use crate::plan::{Episodes, History, Identities, Judge, Op, Step, StepId, TrainFrom, VersionFrom, Which, Work};
 use crate::select;
 
@@ -60,12 +60,13 @@ impl Recipe<'_> {
                 self.episodes(&mut hasher, episodes);
                 hasher.put(&drawn(&episodes.sampling, seed));
             }
-            Work::Judge { rows: _, by } => {
-                self.judge(&mut hasher, by);
-            }
+            Work::Judge { rows: _, by, joined } => self.judges(&mut hasher, by, *joined),
             Work::Select { rows: _, rule } => {
                 let rule = &self.experiment.rules[rule.0].it;
                 hasher.put(rule);
+                for dataset in rule.datasets() {
+                    hasher.put(&self.identities.datasets[dataset]);
+                }
                 if select::draws(rule) {
                     hasher.put(&seed).put(&iteration);
                 }
@@ -73,11 +74,11 @@ impl Recipe<'_> {
             Work::Audit { rows: _, metric } => {
                 hasher.put(metric);
             }
-            Work::Calibrate { by, dataset } => {
-                self.judge(&mut hasher, by);
+            Work::Calibrate { by, joined, dataset } => {
+                self.judges(&mut hasher, by, *joined);
                 hasher.put(&self.identities.datasets[dataset.0]);
             }
-            Work::Train { start, on, mixed, trainer, version: _ } => {
+            Work::Train { start, on, mixed, trainer, reference, version: _ } => {
                 self.version(&mut hasher, start);
                 match on {
                     TrainFrom::Rows(_) => hasher.str("rows"),
@@ -88,11 +89,18 @@ impl Recipe<'_> {
                         &mut hasher
                     }
                 };
-                let mixed =
-                    mixed.as_ref().map(|Mixed { share, dataset }| (*share, self.identities.datasets[dataset.0]));
+                let mut mixed =
+                    mixed.iter().map(|Mixed { share, dataset }| (*share, self.identities.datasets[dataset.0]));
                 let spec = &self.experiment.models[start.model.0].it;
                 let config = resolve(&self.experiment.trainers[trainer.0].it, spec, iteration);
-                hasher.put(&mixed).put(&config).put(&seed).put(&iteration);
+                hasher.put(&mixed.next()).put(&config).put(&seed).put(&iteration);
+                // Only where there are such: what was trained before there could be keeps its key.
+                mixed.for_each(|more| {
+                    hasher.str("mixed").put(&more);
+                });
+                if let Some(reference) = reference {
+                    self.version(hasher.str("reference"), reference);
+                }
             }
             Work::Gate { until, history } => {
                 until_key(&mut hasher, until, history);
@@ -106,11 +114,17 @@ impl Recipe<'_> {
     }
 
     fn episodes(&self, hasher: &mut Hasher, episodes: &Episodes) {
-        let Episodes { version, env, split, prompt, samples, sampling } = episodes;
+        let Episodes { version, env, split, prompt, samples, sampling, stream, best_by } = episodes;
         self.version(hasher, version);
         self.env(hasher, *env, split);
         self.prompt(hasher, *prompt);
         hasher.put(samples).put(sampling);
+        if *stream > 0 {
+            hasher.str("stream").put(stream);
+        }
+        if !best_by.is_empty() {
+            self.judges(hasher.str("best"), best_by, None);
+        }
     }
 
     /// The declared weights, and how one of the versions over them is chosen.
@@ -121,6 +135,8 @@ impl Recipe<'_> {
             Which::Newest(_) => hasher.str("newest"),
             Which::Best { metric, among: _, otherwise: _ } => hasher.str("best").put(metric),
             Which::Picked(_) => hasher.str("picked"),
+            // The training itself is an input.
+            Which::Trained(_) => hasher.str("newest"),
         };
     }
 
@@ -142,36 +158,53 @@ impl Recipe<'_> {
         hasher.put(&self.experiment.prompts[prompt.0].it);
     }
 
-    fn judge(&self, hasher: &mut Hasher, by: &Judge) {
-        let Judge { critic, version } = by;
-        self.version(hasher, version);
-        self.critic(hasher, *critic);
+    fn judges(&self, hasher: &mut Hasher, by: &[Judge], joined: Option<Joined>) {
+        for Judge { critic, version } in by {
+            self.version(hasher, version);
+            self.critic(hasher, *critic);
+        }
+        if let Some(joined) = joined {
+            hasher.str("panel").str(joined.as_str());
+        }
     }
 
     fn critic(&self, hasher: &mut Hasher, critic: CriticId) {
-        let Critic { model, prompt, answer, on_unparsed, sampling } = &self.experiment.critics[critic.0].it;
+        let Sole { model, prompt, answer, on_unparsed, sampling, kind, votes } = self.experiment.sole(critic);
         self.model(hasher, *model);
         self.prompt(hasher, *prompt);
         hasher.put(answer).put(sampling).put(&drawn(sampling, Seed(self.experiment.seed))).str(match on_unparsed {
             OnUnparsed::Drop => "drop",
             OnUnparsed::Fail => "fail",
         });
+        match kind {
+            CriticKind::Each => {}
+            CriticKind::Pairs | CriticKind::Group => {
+                hasher.str(if *kind == CriticKind::Pairs { "pairs" } else { "group" });
+            }
+        }
+        let Votes { count, by } = votes;
+        if *count > 1 {
+            hasher.str("votes").put(count).str(by.as_str());
+        }
     }
 }
 
 /// The recipe of one iteration: per-iteration values chosen, the model's adapter where the trainer names none.
 pub fn resolve(trainer: &TrainerSpec, model: &ModelSpec, iteration: u32) -> TrainConfig {
-    let TrainerSpec { method, lr, decay, epochs, batch, max_len, clip, weight_decay, lora } = trainer;
+    let TrainerSpec { method, lr, decay, epochs, batch, max_len, clip, weight_decay, lora, accumulate, command } =
+        trainer;
     TrainConfig {
-        method: *method,
+        method: method.at(iteration),
         lr: lr.at(iteration),
-        decay: *decay,
+        decay: decay.at(iteration),
         epochs: epochs.at(iteration),
-        batch: *batch,
+        batch: batch.at(iteration),
         max_len: *max_len,
         clip: *clip,
         weight_decay: *weight_decay,
         lora: lora.clone().or_else(|| model.lora.clone()),
+        accumulate: *accumulate,
+        command: command.clone(),
     }
 }
 

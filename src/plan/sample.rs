@@ -4,7 +4,9 @@ use crate::base::{Digest, Hasher};
 use crate::env::{EnvKind, EnvSpec, Split};
 use crate::experiment::*;
 use crate::model::{Decay, Device, Dtype, LossOn, Method, ModelSpec, Role, Sampling, Source, ToolFormat};
-use crate::node::spec::{AnswerField, AnswerKind, AnswerSchema, OnUnparsed, PerIteration, TrainerSpec};
+use crate::node::spec::{
+    AnswerField, AnswerKind, AnswerSchema, CriticKind, OnUnparsed, PerIteration, TrainerSpec, Votes,
+};
 use crate::node::template::{Filter, Piece, Template, TemplateMessage};
 use crate::plan::Identities;
 use crate::select::{BinaryOp, Column, Expr, Otherwise, Rule, Stage, Ties};
@@ -50,6 +52,7 @@ pub fn evaluate(name: Option<&str>, split: &str, version: Version) -> Statement 
         prompt: PromptId(0),
         samples: 1,
         sampling: Sampling::greedy(64),
+        best_by: None,
     }
 }
 
@@ -74,17 +77,19 @@ pub fn quickstart(directory: &Path, times: u32) -> Experiment {
             split: "train".to_owned(),
             prompt: PromptId(0),
             samples: 2,
-            sampling: Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, max_tokens: 64 },
+            sampling: PerIteration::always(Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, max_tokens: 64 }),
+            stream: 0,
         },
         Statement::Judge { name: "graded".to_owned(), rows: rows("trajs"), critic: CriticId(0) },
-        Statement::Select { name: "kept".to_owned(), rows: rows("graded"), rule: RuleId(0) },
+        Statement::Select { name: "kept".to_owned(), rows: rows("graded"), rule: PerIteration::always(RuleId(0)) },
         Statement::Audit { rows: rows("kept"), metric: "success".to_owned() },
         Statement::Train {
             model: ModelId(0),
             on: TrainData::Rows(rows("kept")),
-            mixed: Some(Mixed { share: 0.25, dataset: DatasetId(0) }),
+            mixed: vec![Mixed { share: 0.25, dataset: DatasetId(0) }],
             trainer: TrainerId(0),
             from: Version::Newest,
+            reference: None,
         },
         evaluate(Some("dev"), "dev", Version::Newest),
     ];
@@ -123,25 +128,33 @@ pub fn quickstart(directory: &Path, times: u32) -> Experiment {
         ],
         critics: vec![named(
             "grader",
-            Critic {
+            Critic::Sole(Sole {
                 model: ModelId(1),
                 prompt: PromptId(1),
                 answer: AnswerSchema {
-                    fields: vec![AnswerField { name: "score".to_owned(), kind: AnswerKind::Int { min: 0, max: 4 } }],
+                    fields: vec![AnswerField {
+                        name: "score".to_owned(),
+                        kind: AnswerKind::Int { min: 0, max: 4 },
+                        expectation: false,
+                    }],
                 },
                 on_unparsed: OnUnparsed::Drop,
                 sampling: Sampling::greedy(16),
-            },
+                kind: CriticKind::Each,
+                votes: Votes::ONE,
+            }),
         )],
         rules: vec![named("good", rule)],
         trainers: vec![named(
             "sft",
             TrainerSpec {
-                method: Method::Sft { loss_on: LossOn::Agent },
+                method: PerIteration::always(Method::Sft { loss_on: LossOn::Agent }),
                 lr: PerIteration::always(1e-3),
-                decay: Decay::Constant { warmup: 0.0 },
+                decay: PerIteration::always(Decay::Constant { warmup: 0.0 }),
                 epochs: PerIteration::always(3),
-                batch: 32,
+                batch: PerIteration::always(32),
+                accumulate: 1,
+                command: None,
                 max_len: None,
                 clip: 1.0,
                 weight_decay: 0.0,

@@ -121,19 +121,24 @@ fn every_field_of_the_configuration_is_in_the_key_of_its_step() {
             &["judge@1", "calibrate:grader"],
             &agent,
         ),
-        ("critic sampling", |it| it.critics[0].it.sampling.max_tokens = 17, &["judge@1", "calibrate:grader"], &agent),
-        ("on_unparsed", |it| it.critics[0].it.on_unparsed = OnUnparsed::Fail, &["judge@1"], &agent),
-        ("answer", |it| it.critics[0].it.answer.fields[0].kind = AnswerKind::Bool, &["judge@1"], &agent),
+        ("critic sampling", |it| critic(it).sampling.max_tokens = 17, &["judge@1", "calibrate:grader"], &agent),
+        ("on_unparsed", |it| critic(it).on_unparsed = OnUnparsed::Fail, &["judge@1"], &agent),
+        ("answer", |it| critic(it).answer.fields[0].kind = AnswerKind::Bool, &["judge@1"], &agent),
         ("context", |it| it.models[0].it.context = 99, &agent, &["calibrate:grader"]),
         ("tool format", |it| it.models[0].it.tool_format = ToolFormat::Json, &agent, &["calibrate:grader"]),
         ("rule", |it| drop(it.rules[0].it.stages.remove(1)), &["select@1", "audit@1", "train@1"], &["judge@1"]),
         ("lr", |it| it.trainers[0].it.lr = PerIteration::always(2e-3), &["train@1"], &["select@1"]),
         ("epochs", |it| it.trainers[0].it.epochs = PerIteration::always(1), &["train@1"], &["select@1"]),
-        ("batch", |it| it.trainers[0].it.batch = 8, &["train@1"], &["select@1"]),
+        ("batch", |it| it.trainers[0].it.batch = PerIteration::always(8), &["train@1"], &["select@1"]),
         ("max_len", |it| it.trainers[0].it.max_len = Some(9), &["train@1"], &["select@1"]),
         ("clip", |it| it.trainers[0].it.clip = 0.5, &["train@1"], &["select@1"]),
         ("weight decay", |it| it.trainers[0].it.weight_decay = 0.1, &["train@1"], &["select@1"]),
-        ("loss", |it| it.trainers[0].it.method = Method::Sft { loss_on: LossOn::All }, &["train@1"], &["select@1"]),
+        (
+            "loss",
+            |it| it.trainers[0].it.method = PerIteration::always(Method::Sft { loss_on: LossOn::All }),
+            &["train@1"],
+            &["select@1"],
+        ),
         ("model's adapter", |it| it.models[0].it.lora = Some(lora()), &["train@1"], &["rollout@1"]),
         ("trainer's adapter", |it| it.trainers[0].it.lora = Some(lora()), &["train@1"], &["select@1"]),
         ("mixed share", |it| mixed(it).share = 0.5, &["train@1"], &["select@1"]),
@@ -177,6 +182,13 @@ fn resize(env: &mut EnvSpec, split: usize) {
     env.splits[split].size += 1;
 }
 
+fn critic(experiment: &mut Experiment) -> &mut Sole {
+    match &mut experiment.critics[0].it {
+        Critic::Sole(sole) => sole,
+        Critic::Panel(_) => unreachable!("the sample's critic is alone"),
+    }
+}
+
 fn text() -> Piece {
     Piece::Text("Think.".to_owned())
 }
@@ -187,7 +199,7 @@ fn lora() -> LoraConfig {
 
 fn mixed(experiment: &mut Experiment) -> &mut Mixed {
     let found = sample::body(experiment).iter_mut().find_map(|statement| match statement {
-        Statement::Train { mixed, .. } => mixed.as_mut(),
+        Statement::Train { mixed, .. } => mixed.first_mut(),
         _ => None,
     });
     found.expect("the sample mixes")
@@ -203,7 +215,7 @@ fn from(experiment: &mut Experiment) -> &mut Version {
 
 fn rollout(experiment: &mut Experiment) -> (&mut u32, &mut crate::model::Sampling) {
     let found = sample::body(experiment).iter_mut().find_map(|statement| match statement {
-        Statement::Rollout { samples, sampling, .. } => Some((samples, sampling)),
+        Statement::Rollout { samples, sampling, .. } => Some((samples, &mut sampling.otherwise)),
         _ => None,
     });
     found.expect("the sample rolls out")
@@ -249,7 +261,8 @@ fn per_iteration_values_reach_their_iteration_only() {
 #[test]
 fn statements_that_share_an_operation_are_told_apart() {
     let mut experiment = sample(1);
-    let again = Statement::Select { name: "few".to_owned(), rows: rows("graded"), rule: RuleId(0) };
+    let again =
+        Statement::Select { name: "few".to_owned(), rows: rows("graded"), rule: PerIteration::always(RuleId(0)) };
     sample::body(&mut experiment).insert(3, again);
     experiment.schedule.push(evaluate(None, "test", Version::Declared));
     let ids: BTreeSet<String> = plan(&experiment).steps.into_iter().map(|step| step.id).collect();

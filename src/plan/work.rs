@@ -5,6 +5,7 @@
 
 use crate::experiment::{CriticId, DatasetId, EnvId, Mixed, ModelId, PromptId, RuleId, TrainerId, Until};
 use crate::model::Sampling;
+use crate::node::spec::Joined;
 use crate::plan::{Op, StepId};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -12,7 +13,9 @@ pub enum Work {
     Rollout(Episodes),
     Judge {
         rows: RowsFrom,
-        by: Judge,
+        by: Vec<Judge>,
+        /// How the verdicts of several become one.
+        joined: Option<Joined>,
     },
     Select {
         rows: RowsFrom,
@@ -23,14 +26,17 @@ pub enum Work {
         metric: String,
     },
     Calibrate {
-        by: Judge,
+        by: Vec<Judge>,
+        joined: Option<Joined>,
         dataset: DatasetId,
     },
     Train {
         start: VersionFrom,
         on: TrainFrom,
-        mixed: Option<Mixed>,
+        mixed: Vec<Mixed>,
         trainer: TrainerId,
+        /// What the method holds it to.
+        reference: Option<VersionFrom>,
         /// What the trained version is called: 1, 2, …
         version: u32,
     },
@@ -56,6 +62,10 @@ pub struct Episodes {
     pub prompt: PromptId,
     pub samples: u32,
     pub sampling: Sampling,
+    /// Another number draws other samples.
+    pub stream: u64,
+    /// Who chooses among a task's samples.
+    pub best_by: Vec<Judge>,
 }
 
 /// A critic, and the version of its model that answers: the newest, as with a bare name anywhere.
@@ -99,6 +109,8 @@ pub enum Which {
         otherwise: Vec<StepId>,
     },
     Picked(StepId),
+    /// What this very training made; where a gate skipped it, there is no such version.
+    Trained(StepId),
 }
 
 /// The steps a gate may read, by the name their metrics are filed under, in the order in which `until` names them.
@@ -127,7 +139,7 @@ impl VersionFrom {
                 let ran = ran(among, skipped);
                 if ran.is_empty() { first(otherwise, skipped).into_iter().collect() } else { ran }
             }
-            Which::Picked(pick) => vec![*pick],
+            Which::Picked(step) | Which::Trained(step) => vec![*step],
         }
     }
 }
@@ -150,16 +162,23 @@ impl Work {
     /// The steps that are read, one list a role, given who was skipped.
     pub fn reads(&self, skipped: &dyn Fn(StepId) -> bool) -> Vec<Vec<StepId>> {
         match self {
-            Work::Rollout(episodes) | Work::Evaluate(episodes) => vec![episodes.version.reads(skipped)],
-            Work::Judge { rows, by } => vec![rows.resolve(skipped), by.version.reads(skipped)],
+            Work::Rollout(episodes) | Work::Evaluate(episodes) => {
+                let judges = episodes.best_by.iter().map(|judge| judge.version.reads(skipped));
+                [episodes.version.reads(skipped)].into_iter().chain(judges).collect()
+            }
+            Work::Judge { rows, by, .. } => {
+                let judges = by.iter().map(|judge| judge.version.reads(skipped));
+                [rows.resolve(skipped)].into_iter().chain(judges).collect()
+            }
             Work::Select { rows, .. } | Work::Audit { rows, .. } => vec![rows.resolve(skipped)],
-            Work::Calibrate { by, .. } => vec![by.version.reads(skipped)],
-            Work::Train { start, on, .. } => {
+            Work::Calibrate { by, .. } => by.iter().map(|judge| judge.version.reads(skipped)).collect(),
+            Work::Train { start, on, reference, .. } => {
                 let rows = match on {
                     TrainFrom::Rows(rows) => rows.resolve(skipped),
                     TrainFrom::Dataset(_) | TrainFrom::Through { .. } => Vec::new(),
                 };
-                vec![start.reads(skipped), rows]
+                let reference = reference.iter().map(|reference| reference.reads(skipped));
+                [start.reads(skipped), rows].into_iter().chain(reference).collect()
             }
             Work::Gate { history: History { rounds, since }, .. } => {
                 let rounds = rounds.iter().flat_map(|(_, rounds)| rounds);

@@ -14,6 +14,7 @@
 //! The frozen files are written before the first event and never changed.
 
 use crate::base::{Digest, file};
+use crate::env::EnvKind;
 use crate::experiment::{Dataset, Experiment};
 use crate::model::Source;
 use crate::run::{Project, RunError, RunEvent, Subject, journal};
@@ -156,15 +157,21 @@ fn unroot(experiment: &mut Experiment, anchor: &Path) {
 
 /// Every path that an experiment names.
 fn files(experiment: &mut Experiment) -> Vec<&mut PathBuf> {
-    let models = experiment.models.iter_mut().map(|model| match &mut model.it.source {
-        Source::Path(path) | Source::Scripted(path) => path,
-        Source::Fresh(fresh) => &mut fresh.tokenizer,
+    let models = experiment.models.iter_mut().filter_map(|model| match &mut model.it.source {
+        Source::Path(path) | Source::Gguf(path) | Source::Scripted(path) => Some(path),
+        Source::Fresh(fresh) => Some(&mut fresh.tokenizer),
+        Source::Hub { .. } | Source::Remote(_) => None,
+    });
+    let envs = experiment.envs.iter_mut().filter_map(|env| match &mut env.it.kind {
+        EnvKind::Desk => None,
+        EnvKind::ApiBank { data, .. } => Some(data),
+        EnvKind::Outside(outside) => outside.tasks.as_mut(),
     });
     let datasets = experiment.datasets.iter_mut().filter_map(|dataset| match &mut dataset.it {
         Dataset::Jsonl { path } => Some(path),
-        Dataset::Offered { .. } => None,
+        Dataset::Offered { .. } | Dataset::Hub { .. } => None,
     });
-    models.chain(datasets).collect()
+    models.chain(envs).chain(datasets).collect()
 }
 
 /// The runs that were started, oldest first.

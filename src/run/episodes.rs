@@ -28,8 +28,8 @@ pub fn prepare(
     version: &Version,
     op: Op,
     iteration: u32,
-) -> EpisodeItems {
-    let Episodes { version: _, env, split, prompt, samples, sampling } = episodes;
+) -> Result<EpisodeItems, StepError> {
+    let Episodes { version: _, env, split, prompt, samples, sampling, stream: _, best_by: _ } = episodes;
     let experiment = resources.experiment;
     let root = Seed(experiment.seed);
     let (stream, iteration) = if op == Op::Rollout { ("rollout", iteration) } else { ("evaluate", 0) };
@@ -39,7 +39,7 @@ pub fn prepare(
     let max_steps = experiment.envs[env.0].it.max_steps;
     let env_digest = resources.identities.envs[env.0];
     let (mut items, mut asked) = (Vec::new(), Vec::new());
-    for task in resources.tasks(*env, split).iter() {
+    for task in resources.tasks(*env, split)?.iter() {
         let task_digest = task.digest();
         for sample in 0..*samples {
             // A greedy evaluation draws nothing, so experiments with other seeds share it.
@@ -77,7 +77,7 @@ pub fn prepare(
             asked.push(RolloutItem { task: task.clone(), sample, seed });
         }
     }
-    EpisodeItems { items, asked }
+    Ok(EpisodeItems { items, asked })
 }
 
 /// Works a rollout or an evaluation.
@@ -85,13 +85,13 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result
     let step = bench.state.plan.step(id);
     let resources = bench.resources;
     let version = bench.state.version(&episodes.version);
-    let EpisodeItems { items, asked } = prepare(resources, episodes, &version, step.op, step.iteration);
-    let env = resources.env(episodes.env);
+    let EpisodeItems { items, asked } = prepare(resources, episodes, &version, step.op, step.iteration)?;
+    let env = resources.env(episodes.env)?;
     let spec = &resources.experiment.models[version.model.0].it;
     let mut model: Option<Arc<dyn LanguageModel>> = None;
     let (mut seen, mut solved) = (0u32, 0.0);
     let truth_seen = step.op == Op::Evaluate;
-    let first_metric = crate::env::schema(resources.experiment.envs[episodes.env.0].it.kind).metrics[0];
+    let first_metric = crate::env::schema(&resources.experiment.envs[episodes.env.0].it.kind).success();
     let mut note = |made: &Made| {
         // Ground truth is for metrics: a rollout under way says nothing of it.
         let truth = made.also.iter().find(|(role, _)| truth_seen && *role == "truth");

@@ -2,6 +2,7 @@
 
 use crate::base::Digest;
 use crate::base::file::reason;
+use crate::env::NotBuilt;
 use crate::model::ModelError;
 use crate::node::train::AssembleError;
 use crate::plan::PlanError;
@@ -22,6 +23,8 @@ pub enum StepError {
     Require { stage: String, kept: usize },
     #[error("model `{name}`: {problem}")]
     Model { name: String, problem: ModelError },
+    #[error(transparent)]
+    NotBuilt(#[from] NotBuilt),
     #[error("{path}: {problem}", path = .path.display())]
     Dataset { path: PathBuf, problem: String },
     #[error("dataset `{0}` has rows without a true verdict")]
@@ -61,6 +64,10 @@ pub enum RunError {
     Plan(#[from] PlanError),
     #[error("model `{name}`: {problem}")]
     Model { name: String, problem: ModelError },
+    #[error("environment `{name}`: {why}", why = reason(.problem))]
+    Environment { name: String, problem: std::io::Error },
+    #[error(transparent)]
+    NotBuilt(#[from] NotBuilt),
     #[error("{jobs} threads cannot be started: {problem}")]
     Threads { jobs: usize, problem: String },
     /// What a survey could not work out.
@@ -77,6 +84,7 @@ impl StepError {
             StepError::Items { .. }
             | StepError::Require { .. }
             | StepError::Model { .. }
+            | StepError::NotBuilt(_)
             | StepError::Dataset { .. }
             | StepError::Unlabelled(_)
             | StepError::UnknownTask(_)

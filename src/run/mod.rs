@@ -18,6 +18,7 @@ mod state;
 mod items;
 mod episodes;
 mod verdicts;
+mod refuse;
 mod train;
 mod steps;
 mod execute;
@@ -31,7 +32,6 @@ pub use manifest::{Manifest, ManifestItem, RowEntry, RowSet};
 pub use survey::{NodeSurvey, SurveyItems, SurveyStatus, survey};
 
 use crate::base::{Digest, Hasher, file};
-use crate::env::{Env, EnvSpec, Split};
 use crate::experiment::{Dataset, Experiment};
 use crate::plan::{Identities, Op, Plan};
 use crate::store::Store;
@@ -158,12 +158,11 @@ pub struct FailedStep {
 /// # Errors
 /// A file that is missing or cannot be read.
 pub fn identify(experiment: &Experiment) -> Result<Identities, RunError> {
-    // Splits and steps are in the keys of what uses them, so that a larger test set rolls nothing out again; here a few
-    // tasks of the customary splits stand for what the environment is.
-    let split = |name: &str, held_out| Split { name: name.to_owned(), size: 8, held_out };
-    let splits = [split("train", false), split("dev", false), split("test", true)];
-    let bare = |kind| EnvSpec { kind, splits: splits.to_vec(), max_steps: 0 };
-    let envs: Vec<Digest> = experiment.envs.iter().map(|env| Env::open(&bare(env.it.kind)).digest()).collect();
+    let env = |env: &crate::experiment::Named<crate::env::EnvSpec>| {
+        let blame = |problem| RunError::Environment { name: env.name.clone(), problem };
+        crate::env::identity(&env.it.kind).map_err(blame)
+    };
+    let envs = experiment.envs.iter().map(env).collect::<Result<Vec<Digest>, _>>()?;
     let model = |model: &crate::experiment::Named<crate::model::ModelSpec>| {
         let blame = |problem| RunError::Model { name: model.name.clone(), problem };
         crate::model::identity(&model.it).map_err(blame)
@@ -176,6 +175,9 @@ pub fn identify(experiment: &Experiment) -> Result<Identities, RunError> {
         Dataset::Jsonl { path } => {
             let bytes = file::read(path, resources::MOST_JSONL).map_err(|problem| RunError::file(path, problem))?;
             Ok(Hasher::new("agx-jsonl/1").bytes(&bytes).finish())
+        }
+        Dataset::Hub { repo, revision, split } => {
+            Ok(Hasher::new("agx-hub-data/1").put(repo).put(revision).put(split).finish())
         }
     };
     let datasets = experiment.datasets.iter().map(dataset).collect::<Result<_, RunError>>()?;
@@ -197,6 +199,7 @@ pub fn start(
     let experiment = subject.experiment;
     let identities = identify(experiment)?;
     let plan = crate::plan::build(experiment, &identities)?;
+    refuse::refuse(experiment, &plan)?;
     let directory = directory::RunDirectory::create(project, subject, &crate::plan::to_json(&plan))?;
     let (journal, _) = journal::Writer::open(&directory.journal())?;
     let mut emitter = Emitter::new(journal, clock, sink);
@@ -244,6 +247,7 @@ pub fn resume(
     let experiment = directory::experiment(project, run)?;
     let identities = identify(&experiment)?;
     let plan = crate::plan::build(&experiment, &identities)?;
+    refuse::refuse(&experiment, &plan)?;
     let (journal, _) = journal::Writer::open(&directory.journal())?;
     let mut emitter = Emitter::new(journal, clock, sink);
     match started {

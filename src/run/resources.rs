@@ -4,7 +4,7 @@
 //! A run in which everything is cached opens nothing.
 
 use crate::base::{Digest, Hasher, file};
-use crate::env::{Env, Example, Task};
+use crate::env::{Env, Example, NotBuilt, Task};
 use crate::experiment::{Dataset, DatasetId, EnvId, Experiment, ModelId};
 use crate::model::{LanguageModel, ModelError};
 use crate::plan::Identities;
@@ -56,15 +56,19 @@ impl<'a> Resources<'a> {
         }
     }
 
-    pub fn env(&self, id: EnvId) -> Arc<Env> {
-        let open = || Arc::new(Env::open(&self.experiment.envs[id.0].it));
-        self.envs.borrow_mut().entry(id).or_insert_with(open).clone()
+    pub fn env(&self, id: EnvId) -> Result<Arc<Env>, StepError> {
+        if let Some(env) = self.envs.borrow().get(&id) {
+            return Ok(env.clone());
+        }
+        let env = Arc::new(Env::open(&self.experiment.envs[id.0].it)?);
+        self.envs.borrow_mut().insert(id, env.clone());
+        Ok(env)
     }
 
-    pub fn tasks(&self, id: EnvId, split: &str) -> Tasks {
-        let env = self.env(id);
+    pub fn tasks(&self, id: EnvId, split: &str) -> Result<Tasks, StepError> {
+        let env = self.env(id)?;
         let make = || Arc::new(env.tasks(split));
-        self.tasks.borrow_mut().entry((id, split.to_owned())).or_insert_with(make).clone()
+        Ok(self.tasks.borrow_mut().entry((id, split.to_owned())).or_insert_with(make).clone())
     }
 
     /// One version of each slot is kept open: the last one asked for.
@@ -101,7 +105,8 @@ impl<'a> Resources<'a> {
 
     pub fn examples(&self, id: DatasetId) -> Result<Vec<Example>, StepError> {
         match &self.experiment.datasets[id.0].it {
-            Dataset::Offered { env, offer, count } => Ok(self.env(*env).examples(offer, *count)),
+            Dataset::Offered { env, offer, count } => Ok(self.env(*env)?.examples(offer, *count)),
+            Dataset::Hub { .. } => Err(NotBuilt("a data set of the hub".to_owned()).into()),
             Dataset::Jsonl { path } => {
                 let fail = |problem: String| StepError::Dataset { path: path.clone(), problem };
                 let text = file::read_text(path, MOST_JSONL).map_err(|error| fail(file::reason(&error)))?;

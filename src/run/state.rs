@@ -119,6 +119,7 @@ impl<'a> State<'a> {
                 let values: Vec<Option<f64>> = ran.iter().map(|&step| self.done(step).metric(metric)).collect();
                 crate::node::pick::best(&values).map_or_else(|| newest(otherwise), |best| self.evaluated(ran[best]))
             }
+            Which::Trained(train) => newest(&[*train]),
             Which::Picked(pick) => {
                 let winner = self.done(*pick).detail["winner"].as_u64().expect("a pick has a winner");
                 self.evaluated(self.reads(*pick)[0][winner as usize])

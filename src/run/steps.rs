@@ -1,13 +1,14 @@
 //! Works one step: what it reads, what it does, what it leaves.
 
 use crate::base::{Digest, Seed};
+use crate::env::NotBuilt;
 use crate::experiment::{Experiment, MetricRef, Until};
 use crate::node::audit::{self, AuditRow};
 use crate::node::calibrate::Confusion;
 use crate::node::metric::Metric;
 use crate::node::trajectory::{Trajectory, TruthRecord};
 use crate::node::{answer, gate, labels, pick, rows as node_rows};
-use crate::plan::{History, Op, RowsFrom, StepId, Work};
+use crate::plan::{History, Judge, Op, RowsFrom, StepId, Work};
 use crate::run::emit::Emitter;
 use crate::run::items::Worker;
 use crate::run::manifest::{Manifest, RowEntry, RowSet};
@@ -81,8 +82,8 @@ pub fn work(bench: &mut Bench<'_, '_>, id: StepId) -> Result<Finished, StepError
     let plan = bench.state.plan;
     match &plan.step(id).work {
         Work::Rollout(episodes) | Work::Evaluate(episodes) => episodes::run(bench, id, episodes),
-        Work::Judge { rows, by } => verdicts::run(bench, id, rows, by),
-        Work::Calibrate { by, dataset } => verdicts::calibrate(bench, id, by, *dataset),
+        Work::Judge { rows, by, joined: _ } => verdicts::run(bench, id, rows, sole(by)?),
+        Work::Calibrate { by, joined: _, dataset } => verdicts::calibrate(bench, id, sole(by)?, *dataset),
         Work::Train { .. } => train::run(bench, id),
         Work::Select { rows, rule } => {
             bench.announce(id);
@@ -101,6 +102,14 @@ pub fn work(bench: &mut Bench<'_, '_>, id: StepId) -> Result<Finished, StepError
     }
 }
 
+/// The one judge of a step: panels are refused before a run begins.
+fn sole(by: &[Judge]) -> Result<&Judge, StepError> {
+    match by {
+        [only] => Ok(only),
+        _ => Err(NotBuilt("a panel of critics".to_owned()).into()),
+    }
+}
+
 fn one(manifest: Manifest) -> Result<Finished, StepError> {
     Ok(Finished { manifest, counts: ItemCounts { done: 1, cached: 0, failed: 0 } })
 }
@@ -108,7 +117,7 @@ fn one(manifest: Manifest) -> Result<Finished, StepError> {
 fn select_rows(bench: &Bench<'_, '_>, id: StepId, from: &RowsFrom, rule: &select::Rule) -> Result<Manifest, StepError> {
     let resources = bench.resources;
     let RowSet { rows: entering, .. } = bench.rows(from)?;
-    let tasks = verdicts::tasks(resources, bench.state, from);
+    let tasks = verdicts::tasks(resources, bench.state, from)?;
     let oracle = resources.experiment.unstable.iter().any(|feature| feature == "oracle");
     let store = resources.store;
     // A verdict that could not be read is never a number: its row reaches no rule.
@@ -163,8 +172,10 @@ fn audit_rows(bench: &Bench<'_, '_>, from: &RowsFrom, metric: &str) -> Result<Ma
     let mut universe = from.clone();
     let mut schema = None;
     state.walk_origins(from, &mut |_, work| {
-        if let Work::Judge { by, .. } = work {
-            schema.get_or_insert(&resources.experiment.critics[by.critic.0].it.answer);
+        if let Work::Judge { by, .. } = work
+            && let [by, ..] = by.as_slice()
+        {
+            schema.get_or_insert(&resources.experiment.sole(by.critic).answer);
         }
     });
     loop {

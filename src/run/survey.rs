@@ -100,13 +100,20 @@ fn items(resources: &Resources<'_>, state: &State<'_>, id: StepId) -> Result<Vec
     Ok(match &step.work {
         Work::Rollout(asked) | Work::Evaluate(asked) => {
             let version = state.version(&asked.version);
-            episodes::prepare(resources, asked, &version, step.op, step.iteration).items
+            match episodes::prepare(resources, asked, &version, step.op, step.iteration) {
+                // What this version does not run has no items yet.
+                Err(StepError::NotBuilt(_)) => Vec::new(),
+                prepared => prepared?.items,
+            }
         }
-        Work::Judge { rows, by } => {
+        Work::Judge { rows, by, joined: _ } => {
+            // What a panel will be asked is not known to this version.
+            let [by] = by.as_slice() else { return Ok(Vec::new()) };
             let set = steps::rows(resources, state, rows)?;
             verdicts::about_rows(resources, state, rows, &set, by)?.items
         }
-        Work::Calibrate { by, dataset } => {
+        Work::Calibrate { by, joined: _, dataset } => {
+            let [by] = by.as_slice() else { return Ok(Vec::new()) };
             let examples = verdicts::labelled(resources, *dataset)?;
             verdicts::about_examples(resources, state, by, &examples)?.items
         }

@@ -4,7 +4,7 @@
 //! Rows stand in one written order and the seed decides every draw. A checkpoint continues to the same bytes.
 
 use crate::base::{Canonical, Digest, Seed, file};
-use crate::experiment::{Critic, Mixed, ModelId};
+use crate::experiment::{Mixed, ModelId, Sole};
 use crate::model::{LanguageModel, Message, ModelError, TrainMonitor, TrainProgress, TrainRow, Trained};
 use crate::node::key::TrainKey;
 use crate::node::labels;
@@ -40,7 +40,7 @@ const ITEM: &str = "weights";
 
 pub fn run(bench: &mut Bench<'_, '_>, id: StepId) -> Result<Finished, StepError> {
     let step = bench.state.plan.step(id);
-    let Work::Train { start, on, mixed, trainer, version: _ } = &step.work else {
+    let Work::Train { start, on, mixed, trainer, reference: _, version: _ } = &step.work else {
         unreachable!("called for trainings")
     };
     let resources = bench.resources;
@@ -56,7 +56,7 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId) -> Result<Finished, StepError>
         return Ok(Finished { manifest, counts: ItemCounts::default() });
     }
     let seed = Seed(resources.experiment.seed).derive("train").derive(step.iteration);
-    let rows = training_rows(bench, &start, on, mixed.as_ref(), seed)?;
+    let rows = training_rows(bench, &start, on, mixed.first(), seed)?;
     let spec = &resources.experiment.models[start.model.0].it;
     let config = resolve(&resources.experiment.trainers[trainer.0].it, spec, step.iteration);
     let declared = Version { weights: None, ..start.clone() };
@@ -154,8 +154,8 @@ fn training_rows(
             number(encode(resources, start, conversations)?)
         }
         TrainFrom::Through { dataset, critic } => {
-            let Critic { model, prompt, answer, on_unparsed: _, sampling: _ } =
-                &resources.experiment.critics[critic.0].it;
+            let Sole { model, prompt, answer, on_unparsed: _, sampling: _, kind: _, votes: _ } =
+                resources.experiment.sole(*critic);
             let examples = verdicts::labelled(resources, *dataset)?;
             let metric = verdicts::label_metric(resources, *dataset)?;
             let template = &resources.experiment.prompts[prompt.0].it;

@@ -2,7 +2,7 @@
 
 use crate::base::{Canonical, Digest, Seed};
 use crate::env::{Labelled, Task};
-use crate::experiment::{Critic, CriticId, Dataset, DatasetId};
+use crate::experiment::{CriticId, Dataset, DatasetId, Sole};
 use crate::model::{LanguageModel, ModelError};
 use crate::node::calibrate::Confusion;
 use crate::node::judge::{self, JudgeItem, JudgeReply};
@@ -40,7 +40,7 @@ pub fn about_rows(
     set: &RowSet,
     by: &Judge,
 ) -> Result<Questions, StepError> {
-    let tasks = tasks(resources, state, rows);
+    let tasks = tasks(resources, state, rows)?;
     let (store, root) = (resources.store, Seed(resources.experiment.seed));
     let topic = |row: &crate::run::manifest::RowEntry| -> Result<Topic, StepError> {
         let task = tasks.get(&row.task).ok_or_else(|| StepError::UnknownTask(row.task.clone()))?;
@@ -75,10 +75,12 @@ pub fn labelled(resources: &Resources<'_>, dataset: DatasetId) -> Result<Vec<Lab
 }
 
 /// The metric that says whether a task of this dataset is solved.
-pub fn label_metric(resources: &Resources<'_>, dataset: DatasetId) -> Result<&'static str, StepError> {
+pub fn label_metric<'a>(resources: &Resources<'a>, dataset: DatasetId) -> Result<&'a str, StepError> {
     match &resources.experiment.datasets[dataset.0].it {
-        Dataset::Offered { env, .. } => Ok(crate::env::schema(resources.experiment.envs[env.0].it.kind).metrics[0]),
-        Dataset::Jsonl { .. } => Err(StepError::Unlabelled(resources.experiment.datasets[dataset.0].name.clone())),
+        Dataset::Offered { env, .. } => Ok(crate::env::schema(&resources.experiment.envs[env.0].it.kind).success()),
+        Dataset::Jsonl { .. } | Dataset::Hub { .. } => {
+            Err(StepError::Unlabelled(resources.experiment.datasets[dataset.0].name.clone()))
+        }
     }
 }
 
@@ -88,7 +90,8 @@ fn questions(
     version: &Version,
     topics: Vec<Topic>,
 ) -> Result<Questions, StepError> {
-    let Critic { model: slot, prompt, answer, on_unparsed: _, sampling } = &resources.experiment.critics[critic.0].it;
+    let Sole { model: slot, prompt, answer, on_unparsed: _, sampling, kind: _, votes: _ } =
+        resources.experiment.sole(critic);
     let model = resources.model(version)?;
     let model_digest = resources.version_digest(version);
     let template = &resources.experiment.prompts[prompt.0].it;
@@ -117,7 +120,7 @@ fn questions(
 
 /// Asks what is not in the store yet.
 fn ask(bench: &mut Bench<'_, '_>, id: StepId, critic: CriticId, questions: &Questions) -> Result<Worked, StepError> {
-    let Critic { answer, on_unparsed, sampling, .. } = &bench.resources.experiment.critics[critic.0].it;
+    let Sole { answer, on_unparsed, sampling, .. } = bench.resources.experiment.sole(critic);
     let Questions { items, asked, model } = questions;
     let classify = |bytes: &[u8]| match read(bytes, answer) {
         Ok(_) => Class::Done,
@@ -148,7 +151,7 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, rows: &RowsFrom, by: &Judge) -
     let mut set = bench.rows(rows)?;
     let questions = about_rows(bench.resources, bench.state, rows, &set, by)?;
     let Worked { items, outputs, counts } = ask(bench, id, by.critic, &questions)?;
-    let answer = &bench.resources.experiment.critics[by.critic.0].it.answer;
+    let answer = &bench.resources.experiment.sole(by.critic).answer;
     let mut verdicts = Vec::with_capacity(set.rows.len());
     for ((row, item), bytes) in set.rows.iter_mut().zip(&items).zip(&outputs) {
         row.reply = reply_of(item);
@@ -185,7 +188,7 @@ pub fn calibrate(bench: &mut Bench<'_, '_>, id: StepId, by: &Judge, dataset: Dat
     let metric = label_metric(bench.resources, dataset)?;
     let questions = about_examples(bench.resources, bench.state, by, &examples)?;
     let Worked { items, outputs, counts } = ask(bench, id, by.critic, &questions)?;
-    let schema = &bench.resources.experiment.critics[by.critic.0].it.answer;
+    let schema = &bench.resources.experiment.sole(by.critic).answer;
     let pair = |(example, bytes): (&Labelled, &Vec<u8>)| {
         let verdict = read(bytes, schema).ok();
         let passes = verdict.and_then(|verdict| answer::passes(&verdict, schema));
@@ -201,13 +204,17 @@ pub fn calibrate(bench: &mut Bench<'_, '_>, id: StepId, by: &Judge, dataset: Dat
 }
 
 /// The tasks that rows may belong to, by id.
-pub fn tasks(resources: &Resources<'_>, state: &State<'_>, rows: &RowsFrom) -> BTreeMap<String, Task> {
+pub fn tasks(
+    resources: &Resources<'_>,
+    state: &State<'_>,
+    rows: &RowsFrom,
+) -> Result<BTreeMap<String, Task>, StepError> {
     let mut tasks = BTreeMap::new();
     for origin in state.origins(rows) {
         if let Work::Rollout(episodes) = &state.plan.step(origin).work {
-            let split = resources.tasks(episodes.env, &episodes.split);
+            let split = resources.tasks(episodes.env, &episodes.split)?;
             tasks.extend(split.iter().map(|task| (task.id.clone(), task.clone())));
         }
     }
-    tasks
+    Ok(tasks)
 }

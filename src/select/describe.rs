@@ -1,6 +1,6 @@
 //! Turns a stage back into the text that a file would hold: for the funnel and for people.
 
-use super::{BinaryOp, Column, Expr, Otherwise, Stage, Ties};
+use super::{BinaryOp, CellValue, Column, Expr, Otherwise, Stage, Ties};
 use std::fmt;
 
 impl Stage {
@@ -20,6 +20,22 @@ impl Stage {
             Stage::CapRows { count } => format!("cap {count}"),
             Stage::CapTokens { tokens } => format!("cap {tokens} tokens"),
             Stage::Balance { by, max } => format!("balance by {by} max {max}"),
+            Stage::Majority { by } => format!("majority by {}", list(by)),
+            Stage::Add { dataset, cells } => {
+                let cell = |(column, value): (&Column, &CellValue)| match value {
+                    CellValue::Bool(value) => format!("{column} = {value}"),
+                    CellValue::Number(value) => format!("{column} = {value}"),
+                    CellValue::Text(value) => format!("{column} = {value:?}"),
+                };
+                let cells: Vec<String> = cells.iter().map(cell).collect();
+                format!("add #{} {{ {} }}", dataset + 1, cells.join(", "))
+            }
+            Stage::Pair { by, margin } => {
+                let margin = margin.map_or(String::new(), |margin| format!(" margin at least {margin}"));
+                format!("pair best with worst per task by {}{margin}", list(by))
+            }
+            Stage::Truncate { side, to } => format!("truncate {} to {to}", side.as_str()),
+            Stage::Weight { by } => format!("weight by {by}"),
             Stage::Require { count, otherwise } => {
                 let otherwise = match otherwise {
                     Otherwise::Fail => "",
@@ -40,6 +56,8 @@ impl fmt::Display for Column {
             Column::Answer(name) => f.write_str(name),
             Column::Truth(name) => write!(f, "truth.{name}"),
             Column::Iteration => f.write_str("iteration"),
+            Column::Added => f.write_str("added"),
+            Column::Of(side, column) => write!(f, "{}.{column}", side.as_str()),
         }
     }
 }
@@ -66,6 +84,8 @@ impl BinaryOp {
             BinaryOp::Sub => ("-", 4),
             BinaryOp::Mul => ("*", 5),
             BinaryOp::Div => ("/", 5),
+            BinaryOp::Min => ("min", 7),
+            BinaryOp::Max => ("max", 7),
         }
     }
 }
@@ -85,6 +105,9 @@ fn write_expr(expr: &Expr, above: u8, f: &mut fmt::Formatter<'_>) -> fmt::Result
         Expr::Negate(inner) => {
             f.write_str("-")?;
             write_expr(inner, PREFIX, f)
+        }
+        Expr::Binary { op: op @ (BinaryOp::Min | BinaryOp::Max), left, right } => {
+            write!(f, "{}({left}, {right})", op.spelling().0)
         }
         Expr::Binary { op, left, right } => {
             let (word, binds) = op.spelling();

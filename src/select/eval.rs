@@ -29,6 +29,7 @@ pub(super) fn cell(column: &Column, row: &Row) -> Option<CellValue> {
         (Some(CellValue::Number(number)), _) => finite(*number),
         (Some(value), _) => Some(value.clone()),
         (None, Column::Iteration) => Some(CellValue::Number(f64::from(row.iteration))),
+        (None, Column::Added) => Some(CellValue::Bool(false)),
         (None, _) => None,
     }
 }
@@ -55,6 +56,8 @@ fn binary(op: BinaryOp, left: CellValue, right: CellValue) -> Option<CellValue> 
             BinaryOp::Sub => finite(a - b),
             BinaryOp::Mul => finite(a * b),
             BinaryOp::Div => finite(a / b),
+            BinaryOp::Min => finite(a.min(b)),
+            BinaryOp::Max => finite(a.max(b)),
         },
         _ => None,
     }

@@ -68,6 +68,30 @@ pub enum Stage {
         by: Column,
         max: u32,
     },
+    /// Of each task, the rows with the value that most of them have; of equally many, the first.
+    Majority {
+        by: Vec<Column>,
+    },
+    /// Rows of a dataset beside the others, with columns of their own.
+    Add {
+        /// Its place among the experiment's datasets.
+        dataset: usize,
+        cells: BTreeMap<Column, CellValue>,
+    },
+    /// Of each task, its best row with its worst: the rows become pairs.
+    Pair {
+        by: Vec<Expr>,
+        margin: Option<f64>,
+    },
+    /// Cuts one side of a pair to so many turns.
+    Truncate {
+        side: Side,
+        to: Expr,
+    },
+    /// Gives each row a weight.
+    Weight {
+        by: Expr,
+    },
     Require {
         count: u32,
         otherwise: Otherwise,
@@ -79,6 +103,25 @@ pub enum Stage {
 pub enum Ties {
     Keep,
     Sample,
+}
+
+/// Of a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    Chosen,
+    Rejected,
+}
+
+impl Side {
+    pub const ALL: [Self; 2] = [Side::Chosen, Side::Rejected];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Side::Chosen => "chosen",
+            Side::Rejected => "rejected",
+        }
+    }
 }
 
 /// What happens when `require at least N` does not hold.
@@ -120,6 +163,8 @@ pub enum BinaryOp {
     Sub,
     Mul,
     Div,
+    Min,
+    Max,
 }
 
 /// A typed column of a row. Stored as text (`traj.steps`, `answer.score`), so that it can be the name of a cell.
@@ -135,12 +180,17 @@ pub enum Column {
     /// `truth.METRIC`: only under `unstable(oracle)`.
     Truth(String),
     Iteration,
+    /// Whether the row comes from an `add`.
+    Added,
+    /// `chosen.score`: a column of one side of a pair.
+    Of(Side, Box<Column>),
 }
 
 impl From<Column> for String {
     fn from(column: Column) -> Self {
         match column {
             Column::Answer(name) => format!("answer.{name}"),
+            Column::Of(side, column) => format!("{}.{}", side.as_str(), String::from(*column)),
             other => other.to_string(),
         }
     }
@@ -153,8 +203,12 @@ impl TryFrom<String> for Column {
         let wrong = || format!("`{text}` is not a column");
         match text.split_once('.') {
             None if text == "iteration" => Ok(Column::Iteration),
+            None if text == "added" => Ok(Column::Added),
             None => Err(wrong()),
             Some((root, name)) => {
+                if let Some(side) = Side::ALL.into_iter().find(|side| side.as_str() == root) {
+                    return Ok(Column::Of(side, Box::new(Column::try_from(name.to_owned())?)));
+                }
                 let name = name.to_owned();
                 match root {
                     "task" => Ok(Column::Task(name)),
@@ -225,10 +279,56 @@ pub struct FunnelStep {
     pub rows_out: usize,
 }
 
+impl Rule {
+    /// Whether what it leaves are pairs.
+    pub fn pairs(&self) -> bool {
+        self.stages.iter().any(|stage| matches!(stage, Stage::Pair { .. }))
+    }
+
+    /// Whether it gives rows a weight.
+    pub fn weighs(&self) -> bool {
+        self.stages.iter().any(|stage| matches!(stage, Stage::Weight { .. }))
+    }
+
+    /// The datasets whose rows it adds, by their place.
+    pub fn datasets(&self) -> impl Iterator<Item = usize> {
+        self.stages.iter().filter_map(|stage| match stage {
+            Stage::Add { dataset, .. } => Some(*dataset),
+            _ => None,
+        })
+    }
+
+    /// The first stage that this version does not run.
+    pub fn later(&self) -> Option<&Stage> {
+        self.stages.iter().find(|stage| match stage {
+            Stage::Add { .. } | Stage::Pair { .. } | Stage::Truncate { .. } | Stage::Weight { .. } => true,
+            Stage::Where { .. }
+            | Stage::Top { .. }
+            | Stage::Best { .. }
+            | Stage::Worst { .. }
+            | Stage::Sample { .. }
+            | Stage::Dedup { .. }
+            | Stage::CapRows { .. }
+            | Stage::CapTokens { .. }
+            | Stage::Balance { .. }
+            | Stage::Majority { .. }
+            | Stage::Require { .. } => false,
+        })
+    }
+}
+
 impl Canonical for Rule {
-    /// The typed form as JSON with its fields in declared order: equal rules, and only those, are equal text.
+    /// The typed form as JSON with its fields in declared order: equal rules, and only those, are equal text. Datasets stand
+    /// in the order in which they are added, wherever the file declares them; which they are is the caller's to say.
     fn feed(&self, hasher: &mut Hasher) {
         let Self { stages } = self;
-        hasher.str(&serde_json::to_string(stages).expect("a rule is plain data"));
+        let mut stages = stages.clone();
+        let mut place = 0..;
+        for stage in &mut stages {
+            if let Stage::Add { dataset, .. } = stage {
+                *dataset = place.next().expect("numbers do not end");
+            }
+        }
+        hasher.str(&serde_json::to_string(&stages).expect("a rule is plain data"));
     }
 }

@@ -10,7 +10,7 @@
 
 use super::{CellValue, Column, Expr, FunnelStep, Otherwise, Row, Rule, Selection, Stage, Ties, eval};
 use crate::base::Seed;
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A share of rows closer to a whole number than this is that number: 7 % of 100 rows is 7, though `0.07 * 100` is more.
@@ -101,8 +101,10 @@ impl Pass<'_> {
             }
             Stage::Dedup { by } => {
                 let mut seen = BTreeSet::new();
-                let cells = |row: usize| by.iter().map(|column| self.cell(row, column)).collect::<Option<Vec<_>>>();
-                kept.iter().copied().filter(|&row| cells(row).is_some_and(|cells| seen.insert(cells))).collect()
+                kept.iter()
+                    .copied()
+                    .filter(|&row| self.cells(row, by).is_some_and(|cells| seen.insert(cells)))
+                    .collect()
             }
             Stage::CapRows { count } => kept.iter().copied().take(*count as usize).collect(),
             Stage::CapTokens { tokens } => self.cap_tokens(*tokens, kept),
@@ -114,6 +116,25 @@ impl Pass<'_> {
                     *count <= *max
                 };
                 kept.iter().copied().filter(|&row| self.cell(row, by).is_some_and(&mut room)).collect()
+            }
+            Stage::Majority { by } => {
+                let most = |group: Vec<usize>| {
+                    let mut counts: BTreeMap<Vec<Cell>, (usize, Reverse<usize>)> = BTreeMap::new();
+                    for (at, row) in group.iter().enumerate() {
+                        if let Some(cells) = self.cells(*row, by) {
+                            counts.entry(cells).or_insert((0, Reverse(at))).0 += 1;
+                        }
+                    }
+                    let winner = counts.into_iter().max_by_key(|(_, count)| *count).map(|(cells, _)| cells);
+                    let agrees = move |row: &usize| winner.is_some() && self.cells(*row, by) == winner;
+                    group.into_iter().filter(agrees)
+                };
+                let agreed: BTreeSet<usize> =
+                    self.groups(kept.to_vec(), true, |row| *row).into_iter().flat_map(most).collect();
+                kept.iter().copied().filter(|row| agreed.contains(row)).collect()
+            }
+            Stage::Add { .. } | Stage::Pair { .. } | Stage::Truncate { .. } | Stage::Weight { .. } => {
+                unreachable!("refused before a run begins: {}", stage.describe())
             }
             Stage::Require { .. } => kept.to_vec(),
         }
@@ -211,6 +232,10 @@ impl Pass<'_> {
             self.seed.derive(task.as_str()).derive(*sample).derive(*iteration)
         };
         draw(a).cmp(&draw(b)).then_with(|| by_place(self.rows, a, b))
+    }
+
+    fn cells(&self, row: usize, columns: &[Column]) -> Option<Vec<Cell>> {
+        columns.iter().map(|column| self.cell(row, column)).collect()
     }
 
     fn cell(&self, row: usize, column: &Column) -> Option<Cell> {

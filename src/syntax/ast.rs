@@ -441,6 +441,7 @@ pub enum StageKind {
     Worst { count: Expr, per_task: bool, by: Vec<Path> },
     Sample { count: Expr, per_task: bool },
     Dedup { by: Vec<Path> },
+    Majority { by: Vec<Path> },
     Cap { count: Expr, tokens: bool },
     Balance { by: Vec<Path>, max: Expr },
     Add { dataset: Path, options: Option<Block> },

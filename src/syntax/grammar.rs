@@ -146,6 +146,7 @@ fn words(rule: Rule) -> Option<&'static str> {
         | Rule::worst
         | Rule::sample
         | Rule::dedup
+        | Rule::majority
         | Rule::cap
         | Rule::balance
         | Rule::add_data

@@ -49,6 +49,10 @@ fn distance(a: &str, b: &str, most: usize) -> usize {
             }
             rows[2][j] = best;
         }
+        // No later row gets below the lowest of this one and of the one before, which a swap reaches back to.
+        if rows[1..].iter().all(|row| row.iter().all(|&cost| cost > most)) {
+            return most + 1;
+        }
         rows.rotate_left(1);
     }
     rows[1][b.len()]

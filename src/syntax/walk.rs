@@ -183,7 +183,7 @@ enums! {
     }
     StageKind {
         Where(condition), Top { share, per_task, by, options }, Best { count, per_task, by }, Worst { count, per_task, by },
-        Sample { count, per_task }, Dedup { by }, Cap { count, tokens }, Balance { by, max }, Add { dataset, options },
+        Sample { count, per_task }, Dedup { by }, Majority { by }, Cap { count, tokens }, Balance { by, max }, Add { dataset, options },
         Pair { by, margin }, Truncate { field, to }, Weight(by), Require { at_least, otherwise }, Broken
     }
     StatementKind {

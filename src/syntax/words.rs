@@ -92,6 +92,7 @@ pub const TABLE: [(Class, &[Word]); 17] = [
             word("worst", "keeps a number of rows, the worst by a column"),
             word("sample", "keeps a number of rows, drawn by the seed"),
             word("dedup", "keeps one row of those alike in some columns"),
+            word("majority", "keeps the rows of a task that agree with most of them"),
             word("cap", "keeps at most so many rows, or tokens"),
             word("balance", "keeps at most so many rows for each value of a column"),
             word("add", "adds the rows of a dataset"),

@@ -2,6 +2,7 @@
 
 use agx::base::Diagnostic;
 use agx::experiment::{self, Experiment, Given, Origin, Unreadable, World};
+use agx::plan::Plan;
 use agx::syntax::{self, Source};
 use std::path::{Path, PathBuf};
 
@@ -115,7 +116,7 @@ fn plan(experiment: &Experiment) -> agx::base::Digest {
     unrolled(experiment).digest
 }
 
-fn unrolled(experiment: &Experiment) -> agx::plan::Plan {
+fn unrolled(experiment: &Experiment) -> Plan {
     let digests = |count: usize| vec![agx::base::Digest::of_bytes(b"x"); count];
     let (envs, models) = (digests(experiment.envs.len()), digests(experiment.models.len()));
     let identities = agx::plan::Identities { envs, models, datasets: digests(experiment.datasets.len()) };
@@ -160,9 +161,39 @@ fn samples_give_experiments() {
 fn the_repositorys_experiments_are_sound() {
     for path in samples(Path::new("experiments")) {
         let text = std::fs::read_to_string(&path).expect("text");
-        let (experiment, diagnostics) = check(&text, &[]);
+        let (experiment, mut diagnostics) = check(&text, &[]);
+        // Some methods are checked and planned before they are run.
+        diagnostics.retain(|diagnostic| diagnostic.code != experiment::NOT_BUILT);
         assert!(diagnostics.is_empty(), "{}: {diagnostics:#?}", path.display());
         assert!(experiment.is_some());
+    }
+}
+
+/// Every method of the literature that the language is there to say: what it is not run by yet, and each step with what it
+/// reads.
+#[test]
+fn methods_are_planned() {
+    let paths = samples(Path::new("experiments/methods"));
+    assert!(paths.len() >= 17, "the methods are found");
+    for path in paths {
+        let text = std::fs::read_to_string(&path).expect("text");
+        let (experiment, diagnostics) = check(&text, &[]);
+        let notes = diagnostics.iter().map(|note| format!("{} {}\n", note.code, note.message));
+        let mut shown: String = notes.collect();
+        let plan = unrolled(&experiment.expect("nothing is wrong"));
+        for (_, step) in plan.ordered() {
+            let (reads, after) = (plan.ids(&step.inputs), plan.ids(&step.after));
+            shown += &step.id;
+            if !reads.is_empty() {
+                shown += &format!(" <- {}", reads.join(", "));
+            }
+            if !after.is_empty() {
+                shown += &format!(" [{}]", after.join(", "));
+            }
+            shown.push('\n');
+        }
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        insta::assert_snapshot!(format!("plan_{name}"), shown);
     }
 }
 

@@ -197,6 +197,7 @@
   "worst"
   "sample"
   "dedup"
+  "majority"
   "cap"
   "balance"
   "add"

@@ -119,10 +119,13 @@ fn task_of(split: &str, held_out: bool, index: u32) -> Task {
 
 pub fn schema() -> &'static Schema {
     static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
-        let field = |name, ty, visible, doc| Field { name, ty, optional: false, visible, doc };
-        let offer = |name, labelled, doc| Offer { name, labelled, doc };
+        let field = |name: &str, ty, visible, doc: &str| {
+            let (name, doc) = (name.to_owned(), doc.to_owned());
+            Field { name, ty, optional: false, max_tokens: None, visible, doc }
+        };
+        let offer = |name: &str, labelled, doc: &str| Offer { name: name.to_owned(), labelled, doc: doc.to_owned() };
         Schema {
-            name: "desk",
+            name: "desk".to_owned(),
             task: vec![
                 field("request", FieldType::Text, Visibility::ALL, "What the user wants, in plain English."),
                 field(
@@ -133,7 +136,7 @@ pub fn schema() -> &'static Schema {
                 ),
                 field("goal", FieldType::Opaque, Visibility::NONE, "The office, and what success needs."),
             ],
-            metrics: vec!["success", "progress"],
+            metrics: ["success", "progress"].map(str::to_owned).into(),
             offers: vec![
                 offer("lessons", false, "Conversations that teach language, format, copying and single calls."),
                 offer(
@@ -154,7 +157,8 @@ pub fn schema() -> &'static Schema {
                     "Others of the same kind: to teach a critic, apart from what measures it.",
                 ),
             ],
-            doc: "An office desk with contacts, mail, calendar, rooms, expenses, notes, reminders and search.",
+            doc: "An office desk with contacts, mail, calendar, rooms, expenses, notes, reminders and search."
+                .to_owned(),
         }
     });
     &SCHEMA

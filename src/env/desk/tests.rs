@@ -17,7 +17,7 @@ fn spec(max_steps: u32) -> EnvSpec {
 }
 
 fn desk() -> Env {
-    Env::open(&spec(6))
+    Env::open(&spec(6)).expect("the desk is built in")
 }
 
 fn successes(tasks: &[Task], mut agent: impl FnMut(&Task) -> Vec<Action>) -> f64 {
@@ -241,7 +241,7 @@ fn all_text_is_of_the_lexicon_and_short() {
 #[test]
 fn examples_are_a_stable_stream_in_the_shape_of_episodes() {
     let desk = desk();
-    for offer in schema().offers.iter().map(|offer| offer.name) {
+    for offer in schema().offers.iter().map(|offer| offer.name.as_str()) {
         let (few, many) = (desk.examples(offer, 5), desk.examples(offer, 60));
         assert_eq!(few[..], many[..5], "{offer}");
         for example in &many {

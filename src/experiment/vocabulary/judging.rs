@@ -28,6 +28,7 @@ pub const CRITIC: Owner = Owner {
         )
         .one_of()
         .later(),
+        field("judges_itself", Takes::Bool, "That it judges what its own model has done is meant.").or("false"),
         field("kind", Takes::Words(KINDS), "What one verdict is about.").or("each"),
         field("votes", Takes::Votes(JOINED), "How often each row is asked, and how the verdicts become one.")
             .or("1")
@@ -53,6 +54,10 @@ const JOINED: &[Word] = &[
     word("min", "The lowest."),
     word("max", "The highest."),
 ];
+
+/// What may follow an answer's scale.
+pub const BY_EXPECTATION: &[Word] =
+    &[word("expectation", "The scale weighted by the model's probability of each answer: a finer ranking.").later()];
 
 pub const ANSWER: Owner = Owner {
     words: "answer fields",

@@ -12,7 +12,7 @@ mod schedule;
 mod training;
 mod world;
 
-pub use judging::{ANSWER, CRITIC};
+pub use judging::{ANSWER, BY_EXPECTATION, CRITIC};
 pub use models::{FRESH, LIMITS, LORA, MODEL, PRICE, REMOTE};
 pub use schedule::{ADD, BUDGET, ELSE, EVALUATE, EXPERIMENT, JUDGE, ROLLOUT, SAMPLE, TOP};
 pub use training::{DECAY, DPO, GRPO, KTO, SFT, TRAINER, WEIGHTED};
@@ -237,6 +237,17 @@ impl Unit {
             Unit::Money => ("an amount of money", "2.50 USD"),
             Unit::Price => ("a price", "2.50 USD per Mtok"),
             Unit::Rate => ("a rate", "300 per min"),
+        }
+    }
+
+    /// What stands behind a number of it.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Unit::Tokens => " tokens",
+            Unit::Time => " s",
+            Unit::Money => " USD",
+            Unit::Price => " USD per Mtok",
+            Unit::Rate => " per min",
         }
     }
 }

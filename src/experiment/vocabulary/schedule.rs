@@ -8,7 +8,7 @@ pub const EXPERIMENT: Owner = Owner {
     doc: "The entry point: the seed, what happens in which order, and what is shown.",
     fields: &[
         field("seed", Takes::Whole { low: 0, high: u64::MAX }, "Every draw of the run comes from it.").required(),
-        field("budget", Takes::Block(&BUDGET), "What may be spent before the run pauses."),
+        field("budget", Takes::Block(&BUDGET), "What may be spent before the run pauses.").later(),
         field("schedule", Takes::Statements, "The statements, in order.").required(),
         field("report", Takes::Statements, "The curves and tables of the report."),
     ],
@@ -77,6 +77,12 @@ pub const EVALUATE: Owner = Owner {
         DECODED.or("greedy"),
         SAMPLES.or("1 per task"),
         MAX_TOKENS.or("128 tokens"),
+        field(
+            "best_by",
+            Takes::Name(Kind::Critic),
+            "Of a task's samples, only the one that this critic likes best counts.",
+        )
+        .later(),
     ],
 };
 

@@ -45,7 +45,7 @@ pub fn declared(spec: &ModelSpec) -> Result<Declared, ModelError> {
     let (name, directory) = match &spec.source {
         Source::Path(path) => (path.display().to_string(), path),
         Source::Fresh(fresh) => ("fresh model".to_owned(), &fresh.tokenizer),
-        Source::Scripted(path) => return Err(ModelError::Script(path.display().to_string())),
+        other => return Err(foreign(other)),
     };
     let wrong = |field: &str, problem: String| ModelError::Config { path: name.clone(), field: field.into(), problem };
     if !(2..=MOST_CONTEXT).contains(&context) {
@@ -63,7 +63,7 @@ pub fn declared(spec: &ModelSpec) -> Result<Declared, ModelError> {
         Source::Fresh(fresh) => {
             Config { shape: Shape::fresh(fresh, tokenizer.vocab(), context)?, bos: None, eos: Vec::new() }
         }
-        Source::Scripted(_) => unreachable!("returned above"),
+        _ => unreachable!("returned above"),
     };
     if shape.positions < context {
         let problem = format!("is {}, less than the declared context of {context}", shape.positions);
@@ -140,7 +140,7 @@ impl Declared {
         match &spec.source {
             Source::Path(path) => weights::check(&self.name, &self.shape, weights::load(path)?),
             Source::Fresh(fresh) => Ok(fresh::weights(&self.shape, Seed(fresh.seed))),
-            Source::Scripted(path) => Err(ModelError::Script(path.display().to_string())),
+            other => Err(foreign(other)),
         }
     }
 
@@ -172,7 +172,15 @@ pub fn identity(spec: &ModelSpec) -> Result<Digest, ModelError> {
         Source::Fresh(fresh) => {
             hasher.str("fresh/1").u64(fresh.seed);
         }
-        Source::Scripted(path) => return Err(ModelError::Script(path.display().to_string())),
+        other => return Err(foreign(other)),
     }
     Ok(hasher.finish())
+}
+
+/// Of a model that is none of this engine's.
+fn foreign(source: &Source) -> ModelError {
+    match source {
+        Source::Scripted(path) => ModelError::Script(path.display().to_string()),
+        _ => ModelError::Later,
+    }
 }

@@ -96,9 +96,17 @@ pub fn train(
     Ok(Trained { weights, steps: step, tokens, first_loss, last_loss })
 }
 
+/// Which tokens count. The other methods are a later version's.
+fn loss_on(config: &TrainConfig) -> Result<LossOn, ModelError> {
+    match config.method {
+        Method::Sft { loss_on } if config.command.is_none() => Ok(loss_on),
+        _ => Err(ModelError::Later),
+    }
+}
+
 /// Refuses rows and recipes that cannot be trained on.
 fn check(declared: &Declared, spec: &ModelSpec, rows: &[TrainRow], config: &TrainConfig) -> Result<(), ModelError> {
-    let Method::Sft { loss_on } = config.method;
+    let loss_on = loss_on(config)?;
     if rows.is_empty() {
         return Err(failed("there are no rows to learn from"));
     }
@@ -106,7 +114,7 @@ fn check(declared: &Declared, spec: &ModelSpec, rows: &[TrainRow], config: &Trai
         return Err(failed("batch and epochs must be at least 1"));
     }
     let sane = |value: f64| value.is_finite() && value >= 0.0;
-    let (Decay::Constant { warmup } | Decay::Cosine { warmup }) = config.decay;
+    let warmup = config.decay.warmup();
     if !sane(config.lr) || !sane(config.clip) || !sane(config.weight_decay) || !(0.0..=1.0).contains(&warmup) {
         return Err(failed("lr, clip and weight decay must be at least 0, warm-up a share from 0 to 1"));
     }
@@ -157,7 +165,7 @@ fn order(rows: usize, seed: Seed, epoch: u64) -> Vec<usize> {
 
 /// The learning rate of a step, counted from zero.
 fn rate(config: &TrainConfig, step: u64, steps: u64) -> f64 {
-    let (Decay::Constant { warmup } | Decay::Cosine { warmup }) = config.decay;
+    let warmup = config.decay.warmup();
     let warm = (warmup * steps as f64).ceil();
     let step = step as f64;
     if step < warm {
@@ -165,6 +173,7 @@ fn rate(config: &TrainConfig, step: u64, steps: u64) -> f64 {
     }
     match config.decay {
         Decay::Constant { .. } => config.lr,
+        Decay::Linear { .. } => config.lr * (1.0 - (step - warm) / (steps as f64 - warm).max(1.0)),
         Decay::Cosine { .. } => {
             let done = (step - warm) / (steps as f64 - warm).max(1.0);
             let (cosine, _) = cos_sin(std::f64::consts::PI * done);
@@ -235,7 +244,7 @@ impl<'a> Run<'a> {
 
     /// One optimiser step; gives the loss and the norm of the gradient before clipping.
     fn step(&mut self, batch: &[&TrainRow], step: u64, lr: f64) -> Result<(f64, f64), ModelError> {
-        let Method::Sft { loss_on } = self.config.method;
+        let loss_on = loss_on(self.config)?;
         let counted = |row: &TrainRow| targets(row, loss_on).filter(|(_, learn)| *learn).count();
         let total: usize = batch.iter().map(|row| counted(row)).sum();
         let mut loss = 0.0;
@@ -268,7 +277,7 @@ impl<'a> Run<'a> {
 
     /// The mean loss over the counted tokens of some rows.
     fn loss(&self, rows: &[&TrainRow], seed: Seed) -> candle_core::Result<Tensor> {
-        let Method::Sft { loss_on } = self.config.method;
+        let loss_on = loss_on(self.config).map_err(candle_core::Error::wrap)?;
         let inputs = |row: &&TrainRow| row.tokens.len() - 1;
         let segments = Arc::new(Segments::from_lengths(rows.iter().map(inputs)));
         let ids: Vec<u32> = rows.iter().flat_map(|row| row.tokens[..row.tokens.len() - 1].iter().copied()).collect();

@@ -4,7 +4,7 @@ use crate::node::spec::AnswerField;
 use std::io::Write;
 
 fn schema() -> AnswerSchema {
-    let field = |name: &str, kind| AnswerField { name: name.to_owned(), kind };
+    let field = |name: &str, kind| AnswerField { name: name.to_owned(), kind, expectation: false };
     AnswerSchema { fields: vec![field("score", AnswerKind::Int { min: 0, max: 10 }), field("ok", AnswerKind::Bool)] }
 }
 

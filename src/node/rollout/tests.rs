@@ -32,6 +32,7 @@ fn scripted(json: &str, context: u32) -> Scripted {
 fn desk() -> Env {
     let split = |name: &str| Split { name: name.to_owned(), size: 12, held_out: false };
     Env::open(&EnvSpec { kind: EnvKind::Desk, splits: vec![split("train")], max_steps: 4 })
+        .expect("the desk is built in")
 }
 
 fn prompt() -> Template {

@@ -12,6 +12,7 @@ use crate::base::Digest;
 use crate::env::{Action, Env, call};
 use crate::experiment::*;
 use crate::model::ToolFormat;
+use crate::node::spec::PerIteration;
 use crate::plan::sample::{self, evaluate, quickstart, rows};
 use crate::run::*;
 use crate::select::{Otherwise, Stage};
@@ -88,7 +89,7 @@ fn tick() -> impl Fn() -> u64 + Sync {
 /// A policy that solves every third task, one third more after each training, and sometimes gives up when it draws; a
 /// critic that sees who gave up, and says nothing readable of one task.
 fn write_scripts(directory: &Path, experiment: &Experiment) {
-    let env = Env::open(&experiment.envs[0].it);
+    let env = Env::open(&experiment.envs[0].it).expect("the desk is built in");
     let mut replies = Vec::new();
     for split in &experiment.envs[0].it.splits {
         for (at, task) in env.tasks(&split.name).iter().enumerate() {
@@ -345,7 +346,7 @@ fn training_reads_all_iterations_and_static_data_where_asked() {
     for statement in sample::body(&mut lab.experiment) {
         if let Statement::Train { on: TrainData::Rows(rows), mixed, .. } = statement {
             rows.all_iterations = true;
-            *mixed = None;
+            mixed.clear();
         }
     }
     let (_, all) = lab.start();
@@ -358,7 +359,7 @@ fn training_reads_all_iterations_and_static_data_where_asked() {
     for statement in sample::body(&mut lab.experiment) {
         if let Statement::Train { on, mixed, .. } = statement {
             *on = TrainData::Through { dataset: DatasetId(1), critic: CriticId(0) };
-            *mixed = None;
+            mixed.clear();
         }
     }
     let (outcome, through) = lab.start();
@@ -372,7 +373,8 @@ fn versions_are_chosen_as_the_file_says() {
     lab.experiment.schedule.push(evaluate(Some("first"), "dev", Version::Declared));
     lab.experiment.schedule.push(evaluate(Some("last"), "dev", Version::Newest));
     lab.experiment.schedule.push(evaluate(Some("best"), "dev", Version::Best(sample::metric("dev", "success"))));
-    let select = Statement::Select { name: "again".to_owned(), rows: rows("kept"), rule: RuleId(0) };
+    let select =
+        Statement::Select { name: "again".to_owned(), rows: rows("kept"), rule: PerIteration::always(RuleId(0)) };
     sample::body(&mut lab.experiment).push(select);
     let (outcome, events) = lab.start();
     assert_eq!(outcome.failed, []);

@@ -50,6 +50,7 @@ impl Builder<'_> {
                 StageKind::Sample { count, per_task: parts.has(Rule::per_task) }
             }
             Rule::dedup => StageKind::Dedup { by: self.paths(parts.due()) },
+            Rule::majority => StageKind::Majority { by: self.paths(parts.due()) },
             Rule::cap => {
                 let count = self.amount(parts.due());
                 StageKind::Cap { count, tokens: parts.has(Rule::cap_tokens) }

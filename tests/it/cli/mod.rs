@@ -156,6 +156,22 @@ fn a_store_that_cannot_be_used_is_one_clear_message() {
     insta::assert_snapshot!("cli_store_is_a_file", desk.agx(&["status", "--store", "store"]));
 }
 
+/// The language is ahead of the program: such a file checks and plans, and is refused where it would be run, place by place,
+/// before anything is made.
+#[test]
+fn what_is_not_built_is_planned_and_not_run() {
+    let lab = runs::lab(8);
+    let text = include_str!("lab.agx")
+        .replace("  on_unparsed = drop\n", "  on_unparsed = drop\n  kind        = group\n")
+        .replace("epochs = 3", "epochs = 3, accumulate = 2");
+    assert_ne!(text, include_str!("lab.agx"));
+    lab.write("ahead.agx", text);
+    assert_eq!(lab.code(&["check", "ahead.agx"]), Some(0));
+    assert_eq!(lab.code(&["plan", "ahead.agx"]), Some(0));
+    insta::assert_snapshot!("cli_not_built", lab.agx(&["run", "ahead.agx"]));
+    assert!(!lab.path().join(".agx").exists(), "nothing was started, so nothing was made");
+}
+
 /// A program that asks for JSON gets JSON, also of its own mistakes.
 #[test]
 fn mistakes_are_json_where_json_is_asked_for() {

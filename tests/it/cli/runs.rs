@@ -13,7 +13,8 @@ pub(super) fn lab(tasks: u32) -> Desk {
     let desk = Desk::new();
     let split = |name: &str, size, held_out| Split { name: name.to_owned(), size, held_out };
     let splits = vec![split("train", tasks, false), split("dev", 16, false), split("test", 16, true)];
-    let env = Env::open(&EnvSpec { kind: EnvKind::Desk, splits: splits.clone(), max_steps: 6 });
+    let env = Env::open(&EnvSpec { kind: EnvKind::Desk, splits: splits.clone(), max_steps: 6 })
+        .expect("the desk is built in");
     let mut replies = Vec::new();
     for split in &splits {
         for (at, task) in env.tasks(&split.name).iter().enumerate() {

@@ -55,6 +55,8 @@ fn recipe(lora: Option<LoraConfig>) -> TrainConfig {
         clip: 1.0,
         weight_decay: 0.01,
         lora,
+        accumulate: 1,
+        command: None,
     }
 }
 

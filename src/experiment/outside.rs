@@ -1,0 +1,231 @@
+//! Turns what a file declares of an environment outside the program into how it is reached and what its tasks look like.
+//!
+//! # Invariants
+//! Every field says who may see it, or is for both: what is `visible to none` is ground truth from here on.
+
+use super::error::CheckError;
+use super::fields::Fields;
+use super::vocabulary::{self, Word};
+use super::{Checker, EnvInfo};
+use crate::env::{EnvKind, Field, FieldType, Outside, Reach, Schema, Visibility};
+use crate::syntax::ast::{Apply, Block, Entry, EntryKind, ExprKind, Name, Type, TypeName};
+use crate::syntax::similar::similar;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What a field of a task may be.
+const TYPES: &[&str] = &["text", "int", "ratio", "bool", "call", "json", "list<…>"];
+
+impl Checker<'_> {
+    /// Of an environment that comes with the program: the fields of the others are not for it.
+    pub(super) fn not_outside(&mut self, fields: &Fields) {
+        for name in ["task", "metrics", "tasks"] {
+            if let Some(span) = fields.key(name) {
+                self.error(CheckError::OtherKind { span, name, outside: false });
+            }
+        }
+    }
+
+    pub(super) fn outside(&mut self, body: &Block, fields: &Fields, apply: &Apply, word: &Word) -> Option<EnvKind> {
+        let reach = self.reach(apply, word);
+        let tasks = match (word.name, fields.key("tasks")) {
+            ("mcp", Some(_)) => self.task_file(fields).map(Some),
+            ("mcp", None) => {
+                self.due_here(body, "tasks");
+                None
+            }
+            (_, Some(span)) => {
+                self.error(CheckError::OtherKind { span, name: "tasks", outside: true });
+                None
+            }
+            (_, None) => Some(None),
+        };
+        for name in ["task", "metrics"] {
+            if fields.key(name).is_none() {
+                self.due_here(body, name);
+            }
+        }
+        let task = fields.block("task").and_then(|block| self.record(block, Visibility::ALL));
+        let tasks = match (tasks, &task) {
+            (Some(Some(path)), Some(task)) => {
+                let span = fields.key("tasks").unwrap_or(body.span);
+                self.tasks(&path, span, task).map(|_| Some(path))
+            }
+            (tasks, _) => tasks,
+        };
+        let metrics = fields.block("metrics").and_then(|block| self.metrics(block));
+        let schema = Schema {
+            name: word.name.to_owned(),
+            task: task?,
+            metrics: metrics?,
+            offers: Vec::new(),
+            doc: "As the file declares it.".to_owned(),
+        };
+        Some(EnvKind::Outside(Box::new(Outside { reach: reach?, tasks: tasks?, schema })))
+    }
+
+    fn due_here(&mut self, body: &Block, name: &'static str) {
+        if !body.broken {
+            self.error(CheckError::MissingField { span: body.span, name, owner: vocabulary::ENV.words });
+        }
+    }
+
+    fn task_file(&mut self, fields: &Fields) -> Option<PathBuf> {
+        let (apply, _) = self.choice_of(fields, "tasks")??;
+        self.file_argument(apply)
+    }
+
+    fn reach(&mut self, apply: &Apply, word: &Word) -> Option<Reach> {
+        let Some([argument]) = apply.arguments.as_deref() else {
+            let (name, wanted) = (word.name.to_owned(), word.form.to_owned());
+            self.error(CheckError::Arguments { span: apply.path.span, wanted, name });
+            return None;
+        };
+        let of = format!("`{}`", word.name);
+        let is_list = matches!(argument.value.kind, ExprKind::List(_));
+        match word.name {
+            "process" => self.texts(&argument.value, &of).map(Reach::Process),
+            "mcp" if is_list => self.texts(&argument.value, &of).map(Reach::McpCommand),
+            "mcp" => self.text(&argument.value, &of).map(Reach::McpAddress),
+            "openenv" => self.text(&argument.value, &of).map(Reach::OpenEnv),
+            _ => self.text(&argument.value, &of).map(Reach::AgentGym),
+        }
+    }
+
+    /// The named fields of a task, or of a record within it.
+    fn record(&mut self, block: &Block, around: Visibility) -> Option<Vec<Field>> {
+        let mut fields: Vec<Field> = Vec::new();
+        let mut fits = !block.broken;
+        for entry in &block.entries {
+            let name = entry.key.text();
+            if fields.iter().any(|field| field.name == name) {
+                self.twice(entry, block);
+                fits = false;
+                continue;
+            }
+            let typed = match &entry.kind {
+                EntryKind::Broken => None,
+                EntryKind::Type(ty) => self.task_field(&name, ty, around),
+                EntryKind::Block(inner) => self.record(inner, around).map(|inner| {
+                    let ty = FieldType::Record(inner);
+                    Field { name, ty, optional: false, max_tokens: None, visible: around, doc: String::new() }
+                }),
+                EntryKind::Value(_) => {
+                    let wanted = format!("{name}: text");
+                    self.error(CheckError::WrongForm { span: entry.span, name, wanted });
+                    None
+                }
+            };
+            fits &= typed.is_some();
+            fields.extend(typed);
+        }
+        fits.then_some(fields)
+    }
+
+    fn twice(&mut self, entry: &Entry, block: &Block) {
+        let name = entry.key.text();
+        let first = block.entries.iter().find(|other| other.key.text() == name).expect("it was just found");
+        self.error(CheckError::FieldTwice { span: entry.key.span, name, first: first.key.span });
+    }
+
+    fn task_field(&mut self, name: &str, ty: &Type, around: Visibility) -> Option<Field> {
+        let kind = self.task_type(&ty.name);
+        if let Some(within) = &ty.within {
+            self.error(CheckError::NotList { span: within.span, of: "only an answer has a range; this".to_owned() });
+            return None;
+        }
+        let is_text = matches!(kind, Some(FieldType::Text));
+        let max_tokens = match &ty.limit {
+            Some(limit) if is_text => Some(self.tokens(limit, &format!("the length of `{name}`"))?),
+            Some(limit) => {
+                self.error(CheckError::NotList { span: limit.span, of: "only text has a length; this".to_owned() });
+                return None;
+            }
+            None => None,
+        };
+        let visible = match &ty.visible {
+            None => around,
+            Some(readers) => self.visibility(readers)?,
+        };
+        let (name, optional) = (name.to_owned(), ty.name.optional);
+        Some(Field { name, ty: kind?, optional, max_tokens, visible, doc: String::new() })
+    }
+
+    fn task_type(&mut self, ty: &TypeName) -> Option<FieldType> {
+        let text = ty.path.text();
+        match (text.as_str(), &ty.of) {
+            ("list", Some(of)) => self.task_type(of).map(|of| FieldType::List(Box::new(of))),
+            ("text", None) => Some(FieldType::Text),
+            ("int", None) => Some(FieldType::Int),
+            ("ratio", None) => Some(FieldType::Ratio),
+            ("bool", None) => Some(FieldType::Bool),
+            ("call" | "json", None) => Some(FieldType::Opaque),
+            _ => {
+                let near = similar(&text, ["text", "int", "ratio", "bool", "call", "json", "list"]);
+                self.error(CheckError::UnknownType { span: ty.span, name: text, near, known: TYPES.to_vec() });
+                None
+            }
+        }
+    }
+
+    /// `visible to agent, critic`, or `to none`, which stands alone.
+    fn visibility(&mut self, readers: &[Name]) -> Option<Visibility> {
+        let mut visible = Visibility::NONE;
+        let mut fits = true;
+        for reader in readers {
+            match reader.value.as_str() {
+                "agent" => visible.agent = true,
+                "critic" => visible.critic = true,
+                "none" if readers.len() == 1 => {}
+                other => {
+                    let known = ["agent", "critic", "none"];
+                    let (span, near) = (reader.span, similar(other, known));
+                    let (of, found) = ("a reader".to_owned(), Some(other.to_owned()));
+                    let known = known.map(str::to_owned).into();
+                    self.error(CheckError::UnknownWord { span, of, found, near, known });
+                    fits = false;
+                }
+            }
+        }
+        fits.then_some(visible)
+    }
+
+    fn metrics(&mut self, block: &Block) -> Option<Vec<String>> {
+        let mut metrics: Vec<String> = Vec::new();
+        let mut fits = !block.broken;
+        for entry in &block.entries {
+            let name = entry.key.text();
+            match &entry.kind {
+                EntryKind::Broken => fits = false,
+                _ if metrics.contains(&name) => {
+                    self.twice(entry, block);
+                    fits = false;
+                }
+                EntryKind::Type(ty) if ty.name.path.text() == "ratio" && ty.name.of.is_none() => metrics.push(name),
+                EntryKind::Type(ty) => {
+                    let (span, name) = (ty.name.span, ty.name.path.text());
+                    let near = similar(&name, ["ratio"]);
+                    self.error(CheckError::UnknownType { span, name, near, known: vec!["ratio"] });
+                    fits = false;
+                }
+                EntryKind::Value(_) | EntryKind::Block(_) => {
+                    let wanted = format!("{name}: ratio");
+                    self.error(CheckError::WrongForm { span: entry.span, name, wanted });
+                    fits = false;
+                }
+            }
+        }
+        if fits && metrics.is_empty() {
+            let (span, name) = (block.span, "success");
+            self.error(CheckError::MissingField { span, name, owner: vocabulary::METRICS.words });
+            return None;
+        }
+        fits.then_some(metrics)
+    }
+
+    /// What the checker knows of an environment, once its block is read.
+    pub(super) fn env_info(&self, spec: crate::env::EnvSpec) -> EnvInfo {
+        let schema = Arc::new(crate::env::schema(&spec.kind).clone());
+        EnvInfo { spec, schema }
+    }
+}

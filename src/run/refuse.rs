@@ -1,0 +1,147 @@
+//! Turns a step into why this version does not run it, if it does not.
+//!
+//! The edge refuses such an experiment with the places in its file before anything is spent; this is the same by type, so
+//! that no way around the edge gives a wrong result.
+
+use crate::env::{EnvKind, NotBuilt};
+use crate::experiment::{CriticId, Dataset, DatasetId, Experiment, ModelId, Sole};
+use crate::model::{Decay, Method, ModelSpec, Source, ToolFormat};
+use crate::node::spec::{CriticKind, TrainerSpec};
+use crate::plan::{Episodes, Judge, Op, Plan, RowsFrom, TrainFrom, Work};
+
+/// # Errors
+/// The first thing that this version declares and does not run.
+pub fn refuse(experiment: &Experiment, plan: &Plan) -> Result<(), NotBuilt> {
+    if experiment.budget.is_some() {
+        return later("`budget`");
+    }
+    let refusal = Refusal { experiment, plan };
+    plan.steps.iter().try_for_each(|step| refusal.work(&step.work))
+}
+
+struct Refusal<'a> {
+    experiment: &'a Experiment,
+    plan: &'a Plan,
+}
+
+fn later(what: impl Into<String>) -> Result<(), NotBuilt> {
+    Err(NotBuilt(what.into()))
+}
+
+impl Refusal<'_> {
+    fn work(&self, work: &Work) -> Result<(), NotBuilt> {
+        match work {
+            Work::Rollout(episodes) | Work::Evaluate(episodes) => self.episodes(episodes),
+            Work::Judge { rows, by, joined: _ } => {
+                let RowsFrom::Newest(steps) = rows else { return later("judging the rows of several iterations") };
+                if steps.iter().any(|step| self.plan.step(*step).op != Op::Rollout) {
+                    return later("judging anything but the rows of one rollout");
+                }
+                self.judges(by)
+            }
+            Work::Select { rows: _, rule } => match self.experiment.rules[rule.0].it.later() {
+                Some(stage) => later(format!("the stage `{}`", stage.describe())),
+                None => Ok(()),
+            },
+            Work::Audit { .. } | Work::Gate { .. } | Work::Pick { .. } => Ok(()),
+            Work::Calibrate { by, joined: _, dataset } => {
+                self.judges(by)?;
+                self.dataset(*dataset)
+            }
+            Work::Train { start, on, mixed, trainer, reference: _, version: _ } => {
+                self.model(start.model)?;
+                match on {
+                    TrainFrom::Rows(_) => {}
+                    TrainFrom::Dataset(dataset) => self.dataset(*dataset)?,
+                    TrainFrom::Through { dataset, critic: _ } => self.dataset(*dataset)?,
+                }
+                if mixed.len() > 1 {
+                    return later("`mixed with` twice");
+                }
+                mixed.iter().try_for_each(|mixed| self.dataset(mixed.dataset))?;
+                trains(&self.experiment.trainers[trainer.0].it)
+            }
+        }
+    }
+
+    fn episodes(&self, episodes: &Episodes) -> Result<(), NotBuilt> {
+        let Episodes { version, env, split: _, prompt: _, samples: _, sampling: _, stream, best_by } = episodes;
+        self.model(version.model)?;
+        match &self.experiment.envs[env.0].it.kind {
+            EnvKind::Desk => {}
+            EnvKind::ApiBank { .. } => return later("the environment `api-bank`"),
+            EnvKind::Outside(outside) => return later(format!("an environment by `{}`", outside.reach.word())),
+        }
+        match (stream, best_by.is_empty()) {
+            (0, true) => Ok(()),
+            (_, true) => later("`stream`"),
+            (_, false) => later("`best_by`"),
+        }
+    }
+
+    fn judges(&self, by: &[Judge]) -> Result<(), NotBuilt> {
+        let [only] = by else { return later("a panel of critics") };
+        self.judge(only.critic)
+    }
+
+    fn judge(&self, critic: CriticId) -> Result<(), NotBuilt> {
+        let Sole { model, prompt: _, answer, on_unparsed: _, sampling: _, kind, votes } = self.experiment.sole(critic);
+        self.model(*model)?;
+        match kind {
+            CriticKind::Each => {}
+            CriticKind::Pairs | CriticKind::Group => return later("a critic that compares"),
+        }
+        if votes.count > 1 {
+            return later("`votes`");
+        }
+        if answer.fields.iter().any(|field| field.expectation) { later("`by expectation`") } else { Ok(()) }
+    }
+
+    fn dataset(&self, dataset: DatasetId) -> Result<(), NotBuilt> {
+        match self.experiment.datasets[dataset.0].it {
+            Dataset::Offered { .. } | Dataset::Jsonl { .. } => Ok(()),
+            Dataset::Hub { .. } => later("a data set of the hub"),
+        }
+    }
+
+    fn model(&self, model: ModelId) -> Result<(), NotBuilt> {
+        let ModelSpec { source, context: _, dtype: _, device: _, lora: _, tool_format } =
+            &self.experiment.models[model.0].it;
+        match source {
+            Source::Path(_) | Source::Fresh(_) | Source::Scripted(_) => {}
+            Source::Hub { .. } => return later("a model of the hub"),
+            Source::Gguf(_) => return later("a GGUF model"),
+            Source::Remote(_) => return later("a remote model"),
+        }
+        match tool_format {
+            ToolFormat::Lines | ToolFormat::Json => Ok(()),
+            other => later(format!("the tool format `{}`", other.as_str())),
+        }
+    }
+}
+
+fn trains(trainer: &TrainerSpec) -> Result<(), NotBuilt> {
+    let TrainerSpec {
+        method,
+        lr: _,
+        decay,
+        epochs: _,
+        batch: _,
+        max_len: _,
+        clip: _,
+        weight_decay: _,
+        lora: _,
+        accumulate,
+        command,
+    } = trainer;
+    if !method.values().all(|method| matches!(method, Method::Sft { .. })) {
+        return later("a method other than `sft`");
+    }
+    if decay.values().any(|decay| matches!(decay, Decay::Linear { .. })) {
+        return later("a linear decay");
+    }
+    if *accumulate > 1 {
+        return later("`accumulate`");
+    }
+    if command.is_some() { later("an outside trainer") } else { Ok(()) }
+}
