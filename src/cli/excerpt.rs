@@ -85,7 +85,8 @@ impl<'a> Lines<'a> {
                 self.cut(&mut builder, range.clone(), &bounded);
             }
             builder.reach(self.starts.get(line + 1).copied().unwrap_or(range.end + 1) - 1);
-            if line < last {
+            // Also after the last: an empty line is one only by its end.
+            if line + 1 < self.starts.len() {
                 builder.shown.push('\n');
             }
         }
