@@ -4,6 +4,7 @@
 //! Nothing here reads a clock, the environment or a random source; only [`file`] reads files.
 
 pub mod diagnostic;
+pub mod edit;
 pub mod file;
 pub mod hash;
 pub mod seed;

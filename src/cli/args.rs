@@ -42,11 +42,24 @@ pub enum Format {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a project to start from: an experiment and the models it begins with.
+    #[command(after_help = "Examples:\n  agx init first\n  agx init --from paper\n  agx init --list")]
+    Init(InitArgs),
     /// Find every mistake in a file, before a token is spent.
     #[command(
         after_help = "Examples:\n  agx check experiments/quickstart.agx\n  agx check experiments/*.agx --format json"
     )]
     Check(CheckArgs),
+    /// Put files into the canonical style.
+    #[command(
+        after_help = "Examples:\n  agx fmt experiments/quickstart.agx\n  agx fmt --check experiments/*.agx\n  agx fmt < draft.agx > tidy.agx\n\nA file with mistakes of writing is refused; comments and the bytes of prompts stay."
+    )]
+    Fmt(FmtArgs),
+    /// Mend what diagnostics know how to mend.
+    #[command(
+        after_help = "Examples:\n  agx fix experiments/quickstart.agx\n  agx fix --diff draft.agx\n  agx fix --code E0107 --code E0302 draft.agx\n\nA file never has more errors afterwards than before."
+    )]
+    Fix(FixArgs),
     /// Show what would run: what is cached, what would be worked, how many items.
     #[command(
         after_help = "Examples:\n  agx plan experiments/quickstart.agx\n  agx plan experiments/quickstart.agx --set threshold=4 --json"
@@ -73,9 +86,9 @@ pub enum Command {
         after_help = "Examples:\n  agx report\n  agx report quickstart-3 --html report.html\n  agx report --md >> notes.md\n  agx report quickstart-1 --with random-1 --with oracle-1 --svg curves.svg\n  agx report --json | jq .metrics"
     )]
     Report(ReportArgs),
-    /// Show one object: a node, a trajectory, a prompt as sent, a record, a blob.
+    /// Show one object: of a file, what it declares; of a run, a node, a trajectory, a record, a blob.
     #[command(
-        after_help = "Examples:\n  agx show rollout@1                      a node: figures, items, files\n  agx show rollout@1 --task train-0012    its trajectories of one task\n  agx show judge@1 --item 3               one item\n  agx show prompt grade --task train-0012 the bytes a critic gets\n  agx show 3f9a0c12                       a record or blob, by the start of its digest"
+        after_help = "Examples:\n  agx show --file a.agx                     what the file declares\n  agx show rule good --file a.agx           one thing in it, with what it leaves out\n  agx show prompt act --task dev-0003       a prompt as it is sent\n  agx show rollout@1                        a node of the newest run: figures, items, files\n  agx show rollout@1 --task train-0012      its trajectories of one task\n  agx show judge@1 --item 3                 one item\n  agx show 3f9a0c12                         a record or blob, by the start of its digest\n\nWhat a file declares is `param`, `env`, `dataset`, `model`, `prompt`, `critic`, `rule`, `trainer`, `experiment` or `matrix`, then its name; without `--file`, of the file that the run has frozen."
     )]
     Show(ShowArgs),
     /// Explain a diagnostic's code.
@@ -130,15 +143,71 @@ fn set(text: &str) -> Result<(String, String), String> {
 }
 
 #[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Where; made when absent.
+    #[arg(value_name = "DIR", default_value = ".", hide_default_value = true)]
+    pub directory: PathBuf,
+    /// What to start from.
+    #[arg(long, value_enum, default_value_t = Start::Quickstart, value_name = "NAME")]
+    pub from: Start,
+    /// What there is to start from.
+    #[arg(long, conflicts_with_all = ["directory", "from", "force"])]
+    pub list: bool,
+    /// Overwrite what is there.
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Start {
+    /// One evaluation: the least that runs.
+    Minimal,
+    /// The whole loop at a desk, with a critic that is measured and an early end.
+    Quickstart,
+    /// The paper's method and nothing else; what it leaves open is a param.
+    Paper,
+    /// Preference pairs (ETO) by a critic's scores; this version checks and plans them.
+    Eto,
+}
+
+#[derive(Debug, Args)]
 pub struct CheckArgs {
+    /// Files to check, each alone with what it imports.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     #[command(flatten)]
     pub sets: Sets,
 }
 
+/// What is rewritten, and whether it is.
+#[derive(Debug, Args)]
+pub struct Rewriting {
+    /// Without any, or for `-`, standard input to standard output.
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Write nothing: show the differences, and end with 1 if there are any.
+    #[arg(long, visible_alias = "diff")]
+    pub check: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct FmtArgs {
+    #[command(flatten)]
+    pub rewriting: Rewriting,
+}
+
+#[derive(Debug, Args)]
+pub struct FixArgs {
+    #[command(flatten)]
+    pub rewriting: Rewriting,
+    /// Mend only this, as often as wanted.
+    #[arg(long = "code", value_name = "CODE")]
+    pub codes: Vec<String>,
+}
+
 #[derive(Debug, Args)]
 pub struct PlanArgs {
+    /// The experiment's file.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     #[command(flatten)]
@@ -166,6 +235,7 @@ pub struct GraphForm {
 
 #[derive(Debug, Args)]
 pub struct GraphArgs {
+    /// The experiment's file.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     #[command(flatten)]
@@ -188,6 +258,7 @@ pub struct Work {
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
+    /// The experiment's file.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     #[command(flatten)]
@@ -238,9 +309,14 @@ pub struct ReportArgs {
 
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// A node's id, `prompt NAME`, or the start of a digest.
-    #[arg(required = true, num_args = 1..=2, value_name = "OBJ")]
+    /// `rule good` or the like, a node's id, or the start of a digest.
+    #[arg(required_unless_present = "file", num_args = 1..=2, value_name = "OBJ")]
     pub object: Vec<String>,
+    /// Look into this file instead of a run's.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    #[command(flatten)]
+    pub sets: Sets,
     /// The run to look in; without it, the newest.
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,
@@ -254,6 +330,7 @@ pub struct ShowArgs {
 
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
+    /// Like `E0201`.
     #[arg(required_unless_present = "all")]
     pub code: Option<String>,
     /// Every code with its title.
@@ -265,6 +342,7 @@ pub struct ExplainArgs {
 pub struct ExportArgs {
     /// Without it, the newest.
     pub run: Option<String>,
+    /// In which form.
     #[arg(long = "as", value_enum)]
     pub form: ExportForm,
     /// The directory to write; made when absent.

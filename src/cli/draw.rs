@@ -14,8 +14,8 @@ const MOST_DRAWN: usize = 50;
 /// Shows all of them, errors and warnings in the order of their places. JSON goes to stdout, a line each; drawings to stderr.
 pub fn diagnostics(terminal: &Terminal, sources: &SourceMap, diagnostics: &[Diagnostic]) {
     if terminal.json() {
-        let places: Vec<Lines<'_>> = sources.iter().map(|source| Lines::new(&source.text)).collect();
-        let lines: String = diagnostics.iter().map(|diagnostic| json(sources, &places, diagnostic)).collect();
+        let lines: Vec<Lines<'_>> = sources.iter().map(|source| Lines::new(&source.text)).collect();
+        let lines: String = diagnostics.iter().map(|it| format!("{}\n", told(sources, &lines, it))).collect();
         terminal.data(&lines);
         return;
     }
@@ -111,9 +111,14 @@ impl Drawer<'_> {
     }
 }
 
-/// One object a line: code, severity, message, file, labels with byte spans and line and column, help, edits. A label or an
+/// One object: code, severity, message, file, labels with byte spans and line and column, help, edits. A label or an
 /// edit in another file than the primary label's names it.
-fn json(sources: &SourceMap, lines: &[Lines<'_>], diagnostic: &Diagnostic) -> String {
+pub fn value(sources: &SourceMap, diagnostic: &Diagnostic) -> serde_json::Value {
+    let lines: Vec<Lines<'_>> = sources.iter().map(|source| Lines::new(&source.text)).collect();
+    told(sources, &lines, diagnostic)
+}
+
+fn told(sources: &SourceMap, lines: &[Lines<'_>], diagnostic: &Diagnostic) -> serde_json::Value {
     let (source, primary) = sources.locate(diagnostic.primary());
     let mut value = serde_json::to_value(diagnostic).expect("a diagnostic is plain data");
     let mut own = |list: &str, at: usize, span: Span| {
@@ -129,5 +134,5 @@ fn json(sources: &SourceMap, lines: &[Lines<'_>], diagnostic: &Diagnostic) -> St
     value["file"] = serde_json::json!(source.name);
     value["line"] = serde_json::json!(line);
     value["column"] = serde_json::json!(column);
-    format!("{value}\n")
+    value
 }

@@ -21,11 +21,7 @@ pub fn explain(args: &ExplainArgs, terminal: &Terminal) -> Result<Exit, Failure>
         }
         return Ok(Exit::Ok);
     };
-    let Some(explanation) = codes::explain(code) else {
-        let near = similar(&code.to_ascii_uppercase(), codes::all().map(|it| it.code));
-        let help = did_you_mean(&near).unwrap_or_else(|| "`agx explain --all` lists them".to_owned());
-        return Err(Failure::new(Exit::Usage, format!("there is no diagnostic `{code}`")).help(help));
-    };
+    let explanation = known(code)?;
     if terminal.json() {
         terminal.value(&value(explanation));
     } else {
@@ -34,6 +30,15 @@ pub fn explain(args: &ExplainArgs, terminal: &Terminal) -> Result<Exit, Failure>
         terminal.data(&format!("{bold}{code}: {title}{bold:#}\n\n{}\n", wrapped(text, terminal.width())));
     }
     Ok(Exit::Ok)
+}
+
+/// A code that somebody named.
+pub fn known(code: &str) -> Result<&'static Explanation, Failure> {
+    codes::explain(code).ok_or_else(|| {
+        let near = similar(&code.to_ascii_uppercase(), codes::all().map(|it| it.code));
+        let help = did_you_mean(&near).unwrap_or_else(|| "`agx explain --all` lists them".to_owned());
+        Failure::new(Exit::Usage, format!("there is no diagnostic `{code}`")).help(help)
+    })
 }
 
 fn value(explanation: &Explanation) -> Value {

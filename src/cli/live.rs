@@ -97,12 +97,8 @@ impl View {
         let now = self.begun.elapsed().as_secs_f64();
         match event {
             RunEvent::RunStarted { run, experiment, nodes, .. } => {
-                self.line(&format!(
-                    "{} · run {} · {}",
-                    plain(experiment),
-                    plain(run),
-                    counted(nodes.len() as u64, "node")
-                ));
+                let nodes = counted(nodes.len(), "node");
+                self.line(&format!("{} · run {} · {nodes}", plain(experiment), plain(run)));
             }
             RunEvent::RunResumed { run } => self.line(&format!("run {} goes on", plain(run))),
             RunEvent::DamageFound { what } => self.line(&plain(what)),
@@ -122,7 +118,7 @@ impl View {
 
     fn tell_left_out(&mut self) {
         for (status, nodes) in std::mem::take(&mut self.left_out) {
-            self.line(&format!("  · {} {status}", counted(nodes as u64, "node")));
+            self.line(&format!("  · {} {status}", counted(nodes, "node")));
         }
     }
 

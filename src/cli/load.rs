@@ -10,6 +10,7 @@ use crate::experiment::{self, Checked, Experiment, Given, NOT_BUILT, Unreadable,
 use crate::plan::{self, Identities, Plan};
 use crate::run;
 use crate::syntax::{Source, SourceMap};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// No more than this is read: far above what the parser takes.
@@ -62,25 +63,55 @@ impl Loaded {
 }
 
 pub fn check(path: &Path, given: &[Given]) -> Checked {
-    let name = path.display().to_string();
-    let (source, problem) = match read(path) {
-        Ok(bytes) => Source::from_bytes(name, bytes),
-        Err(diagnostic) => (Source { name, text: String::new() }, Some(diagnostic)),
-    };
-    if let Some(problem) = problem {
-        return Checked {
-            sources: SourceMap::new(source),
-            file: Default::default(),
-            experiments: Vec::new(),
-            matrices: Vec::new(),
-            diagnostics: vec![problem],
-        };
+    let (source, problem) = source(path);
+    match problem {
+        Some(problem) => unread(source, problem),
+        None => examine(path, source, given),
     }
+}
+
+/// A file that is not even a text.
+pub fn unread(source: Source, problem: Diagnostic) -> Checked {
+    Checked {
+        sources: SourceMap::new(source),
+        file: Default::default(),
+        experiments: Vec::new(),
+        matrices: Vec::new(),
+        counts: Vec::new(),
+        diagnostics: vec![problem],
+    }
+}
+
+/// Checks a text that stands, or would stand, at `path`.
+pub fn examine(path: &Path, source: Source, given: &[Given]) -> Checked {
     // Absolute, so that a run can be resumed from anywhere.
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let directory = absolute.parent().unwrap_or(Path::new("."));
     let world = World { root: directory, exists: &|path| path.exists(), read: &|path| import(directory, path) };
     plan::afford(experiment::check(source, given, world))
+}
+
+/// A file's text, or why there is none.
+pub fn source(path: &Path) -> (Source, Option<Diagnostic>) {
+    let name = path.display().to_string();
+    match read(path) {
+        Ok(bytes) => Source::from_bytes(name, bytes),
+        Err(diagnostic) => (Source { name, text: String::new() }, Some(diagnostic)),
+    }
+}
+
+/// What stands on standard input.
+pub fn input() -> (Source, Option<Diagnostic>) {
+    let name = "<stdin>".to_owned();
+    let mut bytes = Vec::new();
+    match std::io::stdin().take(MOST_READ).read_to_end(&mut bytes) {
+        Ok(_) => Source::from_bytes(name, bytes),
+        Err(problem) => {
+            let message = "standard input cannot be read";
+            let diagnostic = Diagnostic::error("E0001", message, Span::default(), reason(&problem));
+            (Source { name, text: String::new() }, Some(diagnostic))
+        }
+    }
 }
 
 /// Checks, shows what is wrong, and stops there if it is an error.
@@ -98,6 +129,16 @@ pub fn load_to_run(path: &Path, sets: &Sets, terminal: &Terminal) -> Result<Load
     checked.diagnostics.retain(|diagnostic| diagnostic.code != NOT_BUILT);
     checked.diagnostics.extend(refused);
     checked.diagnostics.sort_by_key(Diagnostic::primary);
+    sound(checked, given, terminal)
+}
+
+/// The same to look at it: what is no error is `agx check`'s to tell.
+pub fn load_to_show(path: &Path, sets: &Sets, terminal: &Terminal) -> Result<Loaded, Failure> {
+    let given = params::given(sets)?;
+    let mut checked = check(path, &given);
+    if !checked.diagnostics.iter().any(Diagnostic::is_error) {
+        checked.diagnostics.clear();
+    }
     sound(checked, given, terminal)
 }
 

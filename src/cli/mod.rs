@@ -1,7 +1,7 @@
 //! Turns the command line into an exit code.
 //!
 //! [`main`] is the whole program; one file a verb. [`load`] reads a file through syntax and checker, [`terminal`] is the one
-//! place that writes, [`draw`] shows diagnostics, [`live`] a run under way.
+//! place that prints, [`draw`] shows diagnostics, [`live`] a run under way, [`rewrite`] replaces files.
 //!
 //! # Invariants
 //! The only floor that prints, reads the environment, the arguments or the clock, and handles signals. Nothing here decides
@@ -16,7 +16,11 @@ pub mod load;
 pub mod params;
 pub mod place;
 pub mod live;
+pub mod init;
 pub mod check;
+pub mod rewrite;
+pub mod fmt;
+pub mod fix;
 pub mod plan;
 pub mod graph;
 pub mod run;
@@ -24,6 +28,7 @@ pub mod sweep;
 pub mod status;
 pub mod report;
 pub mod show;
+pub mod object;
 pub mod prompt;
 pub mod explain;
 pub mod export;
@@ -73,7 +78,10 @@ fn told(error: &clap::Error) -> Exit {
 fn dispatch(cli: &Cli, terminal: &Terminal) -> Result<Exit, Failure> {
     let place = place::Place::new(cli.store.as_deref());
     match &cli.command {
+        Command::Init(args) => init::init(args, terminal),
         Command::Check(args) => check::check(args, terminal),
+        Command::Fmt(args) => fmt::fmt(args, terminal),
+        Command::Fix(args) => fix::fix(args, terminal),
         Command::Plan(args) => plan::plan(args, &place, terminal),
         Command::Graph(args) => graph::graph(args, terminal),
         Command::Run(args) => run::start(args, &place, terminal),

@@ -54,7 +54,7 @@ pub fn plan(args: &PlanArgs, place: &Place, terminal: &Terminal) -> Result<Exit,
     let with = |status| nodes.iter().filter(|node| node.status == status).count();
     terminal.say(&format!(
         "{}: {} cached, {} partly, {} to run; plan {}",
-        counted(nodes.len() as u64, "node"),
+        counted(nodes.len(), "node"),
         with(SurveyStatus::Cached) + with(SurveyStatus::Skipped),
         with(SurveyStatus::Partly),
         with(SurveyStatus::Run),

@@ -2,56 +2,40 @@
 
 use crate::cli::args::ShowArgs;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::place::Place;
+use crate::cli::object::Subject;
 use crate::cli::report::fold;
 use crate::cli::show::{read, turn};
 use crate::cli::terminal::Terminal;
-use crate::env::{Env, Task};
+use crate::env::{Env, Task, schema};
 use crate::experiment::{Critic, Experiment, ModelId, PromptId, Statement};
 use crate::model::{LanguageModel, Message};
-use crate::node::template::{Scope, render, token_counter};
-use crate::node::{judge, trajectory::Trajectory};
+use crate::node::template::{Filter, Piece, Scope, Template, render, token_counter};
+use crate::node::{judge, labels, trajectory::Trajectory};
 use crate::report::Report;
+use crate::run::Project;
 use crate::run::manifest::{Manifest, RowEntry, RowSet};
-use crate::run::{Project, directory};
 use serde_json::json;
 use std::sync::Arc;
 
-pub fn show(
-    args: &ShowArgs,
-    place: &Place,
-    project: &Project,
-    name: &str,
-    terminal: &Terminal,
-) -> Result<Exit, Failure> {
-    let run = place.run(project, args.run.as_deref())?;
-    let experiment = directory::experiment(project, &run)?;
-    let Some(index) = experiment.prompts.iter().position(|prompt| prompt.name == name) else {
-        let names: Vec<&str> = experiment.prompts.iter().map(|prompt| prompt.name.as_str()).collect();
-        let failure = Failure::new(Exit::Usage, format!("run `{run}` has no prompt `{name}`"));
-        return Err(failure.help(format!("it has {}", names.join(", "))));
-    };
-    let id = PromptId(index);
+pub fn show(args: &ShowArgs, subject: &Subject, name: &str, terminal: &Terminal) -> Result<(), Failure> {
+    let experiment = &subject.experiment;
+    let index =
+        experiment.prompts.iter().position(|prompt| prompt.name == name).expect("the name is one of those listed");
+    let (id, template) = (PromptId(index), &experiment.prompts[index].it);
     let mut soles = experiment.critics.iter().filter_map(|critic| match &critic.it {
         Critic::Sole(sole) => Some(sole),
         Critic::Panel(_) => None,
     });
-    let critic = soles.find(|sole| sole.prompt == id);
-    let messages = match critic {
+    let messages = match soles.find(|sole| sole.prompt == id) {
         Some(critic) => {
-            let row = row(project, &fold(project, &run)?, args)?;
-            let trajectory: Trajectory = read(&project.store, &row.trajectory)?;
-            let task = task(&experiment, Some(&row.task))?;
-            let scope = Scope::new().task(&task).trajectory(&trajectory);
-            let model = open(&experiment, critic.model)?;
-            let count = token_counter(model.as_ref()).map_err(usage)?;
-            judge::messages(&experiment.prompts[index].it, &critic.answer, scope, &count)
+            let model = reading(experiment, template, critic.model)?;
+            let count = counter(model.as_deref())?;
+            judge::messages(template, &critic.answer, judged(args, subject, terminal)?, &*count)
         }
         None => {
-            let task = task(&experiment, args.task.as_deref())?;
-            let model = open(&experiment, reader(&experiment, id)?)?;
-            let count = token_counter(model.as_ref()).map_err(usage)?;
-            render(&experiment.prompts[index].it, &Scope::new().task(&task), &count)
+            let model = reading(experiment, template, reader(experiment, id)?)?;
+            let count = counter(model.as_deref())?;
+            render(template, &Scope::new().task(&task(experiment, args.task.as_deref())?), &*count)
         }
     };
     if terminal.json() {
@@ -59,8 +43,65 @@ pub fn show(
     } else {
         terminal.data(&text(&messages))
     }
-    Ok(Exit::Ok)
+    Ok(())
 }
+
+/// What a critic reads: a trajectory of the run; where there is no run, one of those that a critic is calibrated on.
+fn judged(args: &ShowArgs, subject: &Subject, terminal: &Terminal) -> Result<Scope, Failure> {
+    if let Some((project, run)) = &subject.run {
+        let row = row(project, &fold(project, run)?, args)?;
+        let trajectory: Trajectory = read(&project.store, &row.trajectory)?;
+        let task = task(&subject.experiment, Some(&row.task))?;
+        return Ok(Scope::new().task(&task).trajectory(&trajectory));
+    }
+    let env = subject.experiment.envs.first().ok_or_else(|| usage("the file has no environment"))?;
+    let offer = schema(&env.it.kind).offers.iter().find(|offer| offer.labelled);
+    let offer = offer.ok_or_else(|| usage("nothing to judge yet").help("name a run with `--run`"))?;
+    let wanted = match (&args.task, args.item) {
+        (Some(task), _) => task.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(0),
+        (None, item) => item.unwrap_or(0),
+    };
+    let count = u32::try_from(wanted).ok().filter(|count| *count < MOST_EXAMPLES).unwrap_or(0) + 1;
+    let example =
+        Env::open(&env.it).map_err(usage)?.examples(&offer.name, count).pop().and_then(|example| example.labelled);
+    let example = example.ok_or_else(|| usage(format!("`{}.{}` is empty", env.name, offer.name)))?;
+    if args.task.as_ref().is_some_and(|task| *task != example.task.id) {
+        let problem = usage("without a run there are only the labelled trajectories of the environment");
+        return Err(problem.help(format!("`--task {}`, or `--run RUN`", example.task.id)));
+    }
+    terminal.say(&format!("no run is named: a trajectory of `{}.{}` stands in\n", env.name, offer.name));
+    Ok(labels::scope(&example))
+}
+
+/// The model whose tokens are counted. Only a filter with a limit asks for them, so only then one is opened.
+fn reading(
+    experiment: &Experiment,
+    template: &Template,
+    model: ModelId,
+) -> Result<Option<Arc<dyn LanguageModel>>, Failure> {
+    let counted = template.messages.iter().any(|message| counts(&message.pieces));
+    counted.then(|| open(experiment, model)).transpose()
+}
+
+fn counter(model: Option<&dyn LanguageModel>) -> Result<Box<dyn Fn(&str) -> usize + '_>, Failure> {
+    Ok(match model {
+        Some(model) => Box::new(token_counter(model).map_err(usage)?),
+        None => Box::new(|_| 0),
+    })
+}
+
+fn counts(pieces: &[Piece]) -> bool {
+    pieces.iter().any(|piece| match piece {
+        Piece::Text(_) => false,
+        Piece::Value { filters, .. } => filters
+            .iter()
+            .any(|filter| matches!(filter, Filter::Transcript { max_tokens: Some(_) } | Filter::Truncate { .. })),
+        Piece::For { body, .. } | Piece::IfKnown { body, .. } | Piece::IfUnknown { body, .. } => counts(body),
+    })
+}
+
+/// Labelled trajectories to choose from, at most: making the n-th makes all before it.
+const MOST_EXAMPLES: u32 = 10_000;
 
 fn text(messages: &[Message]) -> String {
     messages.iter().map(|message| format!("── {}\n{}\n", message.role.as_str(), turn(message))).collect()

@@ -8,7 +8,7 @@ use crate::cli::place::{self, Place};
 use crate::cli::terminal::{Terminal, variable};
 use crate::cli::{params, report, sweep};
 use crate::experiment::Experiment;
-use crate::report::{NodeReport, RunState};
+use crate::report::RunState;
 use crate::run::{self, Control, FailedStep, NodeStatus, Project, RunEnd, RunEvent, RunOptions, RunOutcome, Subject};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -91,9 +91,9 @@ fn finish(project: &Project, place: &Place, terminal: &Terminal, outcome: &RunOu
             terminal.say("");
             report::print(project, &report, terminal);
             let page = place.command(&format!("report {run} --html report.html"));
-            let worked = |node: &&NodeReport| matches!(node.status, NodeStatus::Done | NodeStatus::Cached);
-            let rollout = report.nodes.iter().filter(worked).find(|node| node.info.op == "rollout");
-            let look = rollout.map_or_else(String::new, |node| {
+            let node = |op: &str| report.nodes.iter().find(|node| node.info.op == op && is_worked(node.status));
+            let look = ["select", "judge", "rollout", "evaluate", "calibrate", "train"].into_iter().find_map(node);
+            let look = look.map_or_else(String::new, |node| {
                 format!(", {} looks inside", place.command(&format!("show {} --run {run}", node.info.id)))
             });
             terminal.say(&format!("\n{page} writes the page{look}"));
@@ -118,6 +118,11 @@ fn finish(project: &Project, place: &Place, terminal: &Terminal, outcome: &RunOu
             Ok(Exit::Paused)
         }
     }
+}
+
+/// There is something to look at: not so where a gate left a node out.
+fn is_worked(status: NodeStatus) -> bool {
+    matches!(status, NodeStatus::Done | NodeStatus::Cached)
 }
 
 /// The first interrupt asks for a pause, the second ends the program: the journal is whole at any moment.

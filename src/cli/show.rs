@@ -3,6 +3,7 @@
 use crate::base::Digest;
 use crate::cli::args::ShowArgs;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::object;
 use crate::cli::place::Place;
 use crate::cli::report::fold;
 use crate::cli::terminal::Terminal;
@@ -16,6 +17,7 @@ use crate::report::{NodeReport, Report, status_word};
 use crate::run::manifest::{Manifest, RowEntry, RowSet};
 use crate::run::{ItemOutcome, Project};
 use crate::store::Store;
+use crate::syntax::similar::{did_you_mean, similar};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -26,14 +28,26 @@ const MOST_LISTED: usize = 20;
 const READINGS: usize = 4;
 
 pub fn show(args: &ShowArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
-    let project = place.open()?;
     let words: Vec<&str> = args.object.iter().map(String::as_str).collect();
+    if (!args.sets.sets.is_empty() || !args.sets.params.is_empty()) && args.file.is_none() {
+        return Err(Failure::new(Exit::Usage, "`--set` and `--params` need `--file`: what a run was given is frozen"));
+    }
     match words.as_slice() {
-        ["prompt", name] => super::prompt::show(args, place, &project, name, terminal),
-        [word] if is_digest_start(word) => digest(&project.store, word, terminal),
-        [word] => node(args, place, &project, word, terminal),
-        _ => Err(Failure::new(Exit::Usage, format!("`{}` is no object", words.join(" ")))
-            .help("a node's id, `prompt NAME`, or the start of a digest")),
+        [] => object::show(args, place, &words, terminal),
+        [kind, ..] if object::is_kind(kind) => object::show(args, place, &words, terminal),
+        [word] if args.file.is_none() => {
+            let project = place.open()?;
+            if is_digest_start(word) {
+                digest(&project.store, word, terminal)
+            } else {
+                node(args, place, &project, word, terminal)
+            }
+        }
+        [kind, ..] => {
+            let near = similar(kind, object::KINDS);
+            let help = did_you_mean(&near).unwrap_or_else(|| format!("a file declares {}", object::KINDS.join(", ")));
+            Err(Failure::new(Exit::Usage, format!("`{}` is no object", words.join(" "))).help(help))
+        }
     }
 }
 
@@ -42,7 +56,7 @@ fn node(args: &ShowArgs, place: &Place, project: &Project, id: &str, terminal: &
     let report = fold(project, &run)?;
     let Some(node) = report.node(id) else {
         let ids: Vec<&str> = report.nodes.iter().map(|node| node.info.id.as_str()).collect();
-        let near = crate::syntax::similar::similar(id, ids);
+        let near = similar(id, ids);
         let help = match near.first() {
             Some(near) => format!("did you mean `{near}`?"),
             None => "`agx status` lists the nodes".to_owned(),

@@ -108,7 +108,7 @@ pub fn plan(chosen: &Chosen, project: &Project, as_json: bool, terminal: &Termin
 }
 
 fn nodes_of(nodes: usize, cells: usize) -> String {
-    format!("{}: {}", counted(cells as u64, "cell"), counted(nodes as u64, "node"))
+    format!("{}: {}", counted(cells, "cell"), counted(nodes, "node"))
 }
 
 /// Runs the cells that are not finished, and shows the table of all of them.

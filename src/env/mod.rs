@@ -14,7 +14,7 @@ pub mod schema;
 
 pub use call::{Action, Call};
 pub use outside::{Outside, Reach};
-pub use schema::{Field, FieldType, Schema, Visibility};
+pub use schema::{Field, FieldType, Schema, ToolInfo, Visibility};
 
 use crate::base::{Canonical, Digest, Hasher};
 use crate::model::Message;
@@ -159,6 +159,14 @@ pub fn schema(kind: &EnvKind) -> &Schema {
         EnvKind::Desk => desk::schema(),
         EnvKind::ApiBank { .. } => outside::api_bank(),
         EnvKind::Outside(outside) => &outside.schema,
+    }
+}
+
+/// Every tool of a kind, as far as it is known without reaching out.
+pub fn tools(kind: &EnvKind) -> Vec<ToolInfo> {
+    match kind {
+        EnvKind::Desk => desk::tool_infos(),
+        EnvKind::ApiBank { .. } | EnvKind::Outside(_) => Vec::new(),
     }
 }
 

@@ -66,3 +66,12 @@ impl Schema {
         self.metrics.first().expect("an environment measures something")
     }
 }
+
+/// Something an agent can call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ToolInfo {
+    /// `find_room(day, people, time)`
+    pub signature: String,
+    /// Whether it leaves something changed behind.
+    pub changes: bool,
+}

@@ -9,6 +9,30 @@ use super::interval::{Holds, Interval, Known, holds, narrow};
 use super::rule::{Answers, Rows};
 use crate::base::Span;
 use crate::select::{CellValue, Column, Expr, Side, Stage, Ties};
+use serde::Serialize;
+
+/// How many rows there are at least and at most, or pairs of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct RowBounds {
+    pub low: u64,
+    /// `u64::MAX` where nobody knows.
+    pub high: u64,
+    pub pairs: bool,
+}
+
+/// What is known of the rows that a rule gets in one of its uses, and of those that each of its stages leaves.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StageCounts {
+    pub stages: Vec<Stage>,
+    pub before: RowBounds,
+    pub after: Vec<RowBounds>,
+}
+
+impl Rows {
+    pub fn bounds(&self) -> RowBounds {
+        RowBounds { low: self.low, high: self.high, pairs: self.pairs }
+    }
+}
 
 impl Checker<'_> {
     /// What a stage does to the row bounds. `false`: it makes all that follows pointless.

@@ -4,7 +4,7 @@ use super::Origin;
 use super::scope::Kind;
 use super::value::number_text;
 use crate::base::{Diagnostic, Label, Span};
-use crate::syntax::similar::{did_you_mean, join};
+use crate::syntax::similar::{did_you_mean, join, with_edit};
 
 #[derive(Clone, Debug)]
 pub enum CheckError {
@@ -134,10 +134,7 @@ impl CheckError {
 
 /// Adds the names that may have been meant, as an edit where there is one; or else what there is.
 fn meant(diagnostic: Diagnostic, span: Span, near: &[String], known: &[impl AsRef<str>], all: &str) -> Diagnostic {
-    let diagnostic = match near {
-        [only] => diagnostic.edit(span, only.clone()),
-        _ => diagnostic,
-    };
+    let diagnostic = with_edit(diagnostic, span, near);
     match did_you_mean(near) {
         Some(help) => diagnostic.help(help),
         None if known.is_empty() => diagnostic,

@@ -3,14 +3,11 @@
 use super::error::{CheckError, bounds};
 use super::value::number_text;
 use crate::base::{Diagnostic, Span};
-use crate::syntax::similar::{did_you_mean, join};
+use crate::syntax::similar::{did_you_mean, join, with_edit};
 use crate::syntax::words::Class;
 
 fn choose(diagnostic: Diagnostic, span: Span, near: &[String], known: &[impl AsRef<str>], all: &str) -> Diagnostic {
-    let diagnostic = match near {
-        [only] => diagnostic.edit(span, only.clone()),
-        _ => diagnostic,
-    };
+    let diagnostic = with_edit(diagnostic, span, near);
     match did_you_mean(near) {
         Some(help) => diagnostic.help(help),
         None if known.is_empty() => diagnostic,

@@ -295,7 +295,7 @@ impl Linker<'_> {
                 whole.sound = false;
                 continue;
             }
-            let named = edition(&file, scope.base, &mut errors);
+            let named = edition(&file, &mut errors);
             whole.cut |= file.cut;
             whole.sound &= file.sound;
             if at == 0 {
@@ -390,7 +390,7 @@ fn imported(item: Item, found: &mut Vec<Diagnostic>) -> Option<Item> {
 }
 
 /// The head of one file; the unstable features that it names.
-fn edition(file: &File, begin: u32, errors: &mut Vec<CheckError>) -> Vec<(String, Span)> {
+fn edition(file: &File, errors: &mut Vec<CheckError>) -> Vec<(String, Span)> {
     let (mut first, mut named) = (None, Vec::new());
     for (place, item) in file.items.iter().enumerate() {
         let ItemKind::Edition { year, unstable } = &item.kind else { continue };
@@ -413,8 +413,8 @@ fn edition(file: &File, begin: u32, errors: &mut Vec<CheckError>) -> Vec<(String
     }
     let broken = file.items.iter().any(|item| matches!(&item.kind, ItemKind::Broken { word: Some(ItemWord::Agx), .. }));
     if first.is_none() && !broken && !file.cut {
-        let at = file.items.first().map_or(begin, |item| item.span.start);
-        let begin = Span { start: begin, end: begin };
+        let at = file.items.first().map_or(file.begin.start, |item| item.span.start);
+        let begin = file.begin;
         errors.push(CheckError::NoEdition { span: Span { start: at, end: at }, begin });
     }
     named

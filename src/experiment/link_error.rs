@@ -1,7 +1,7 @@
 //! What can be wrong with an import.
 
 use crate::base::{Diagnostic, Span};
-use crate::syntax::similar::{did_you_mean, join, similar};
+use crate::syntax::similar::{did_you_mean, join, similar, with_edit};
 
 /// Why a file's bytes cannot be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,10 +91,7 @@ impl From<LinkError> for Diagnostic {
                 let near = similar(&name, known.iter().map(String::as_str));
                 let message = format!("`{path}` declares no `{name}`");
                 let diagnostic = Diagnostic::error("E0018", message, span, "not declared there");
-                let diagnostic = match near.as_slice() {
-                    [only] => diagnostic.edit(span, only.clone()),
-                    _ => diagnostic,
-                };
+                let diagnostic = with_edit(diagnostic, span, &near);
                 match did_you_mean(&near) {
                     Some(help) => diagnostic.help(help),
                     None if known.is_empty() => diagnostic,

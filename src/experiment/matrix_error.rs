@@ -1,7 +1,7 @@
 //! What can be wrong with a matrix; a mistake in a value is told as in the place that it is for.
 
 use crate::base::{Diagnostic, Span};
-use crate::syntax::similar::{did_you_mean, join, similar};
+use crate::syntax::similar::{did_you_mean, join, similar, with_edit};
 
 #[derive(Clone, Debug)]
 pub enum MatrixError {
@@ -71,10 +71,7 @@ impl From<MatrixError> for Diagnostic {
             MatrixError::NoPlace { span, path, near, wrong, .. } => {
                 let message = format!("`{path}` is no param and no field of a declaration");
                 let diagnostic = Diagnostic::error("E0601", message, span, "unknown");
-                let diagnostic = match near.as_slice() {
-                    [only] => diagnostic.edit(wrong, only.clone()),
-                    _ => diagnostic,
-                };
+                let diagnostic = with_edit(diagnostic, wrong, &near);
                 diagnostic.help(did_you_mean(&near).unwrap_or_else(|| {
                     "an axis begins with the name of a param, a declaration or the experiment: `rounds`, `sft.lr`"
                         .to_owned()
@@ -104,10 +101,7 @@ impl From<MatrixError> for Diagnostic {
                 let near = similar(&name, known.iter().map(String::as_str));
                 let diagnostic =
                     Diagnostic::error("E0606", format!("`{name}` is no axis of this matrix"), span, "no axis");
-                let diagnostic = match near.as_slice() {
-                    [only] => diagnostic.edit(span, only.clone()),
-                    _ => diagnostic,
-                };
+                let diagnostic = with_edit(diagnostic, span, &near);
                 diagnostic.help(did_you_mean(&near).unwrap_or_else(|| format!("its axes are {}", join(&known, "and"))))
             }
             MatrixError::NoValues { span } => {

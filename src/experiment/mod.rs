@@ -40,6 +40,7 @@ mod trainer;
 mod value;
 pub mod vocabulary;
 
+pub use counts::{RowBounds, StageCounts};
 pub use error::{NOT_BUILT, not_built};
 pub use link_error::Unreadable;
 pub use model::*;
@@ -107,6 +108,8 @@ pub struct Checked {
     /// In the order of the file; there if and only if no diagnostic is an error.
     pub experiments: Vec<Experiment>,
     pub matrices: Vec<Matrix>,
+    /// One for each way a rule is used.
+    pub counts: Vec<StageCounts>,
     /// In the order of their places, those of imported files last.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -134,7 +137,7 @@ pub fn check(source: Source, given: &[Given], world: World) -> Checked {
         matrices.clear();
     }
     let experiments = experiments.into_iter().flatten().collect();
-    Checked { sources: linked.sources, file, experiments, matrices, diagnostics }
+    Checked { sources: linked.sources, file, experiments, matrices, counts: checker.counts, diagnostics }
 }
 
 struct EnvInfo {
@@ -180,6 +183,7 @@ struct Checker<'a> {
     rule_items: Vec<ast::Rule>,
     /// One for each way a rule is used.
     rules: Vec<Named<Rule>>,
+    counts: Vec<StageCounts>,
 }
 
 impl<'a> Checker<'a> {
@@ -204,6 +208,7 @@ impl<'a> Checker<'a> {
             trainers: Vec::new(),
             rule_items: Vec::new(),
             rules: Vec::new(),
+            counts: Vec::new(),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! A rule is typed once for each way it is used: for the rows, for the arguments, for the iteration.
 
 use super::column::{Table, type_words};
+use super::counts::StageCounts;
 use super::error::CheckError;
 use super::interval::{Interval, Known};
 use super::jsonl::Holds;
@@ -211,6 +212,7 @@ impl Checker<'_> {
     }
 
     fn stages(&mut self, rule: &ast::Rule, rows: &Rows, fits: &mut bool) -> Option<(Vec<Stage>, Rows)> {
+        let mut after = Vec::new();
         let schema = self.envs[rows.env.0].it.as_ref()?.schema.clone();
         let mut table = Table { schema: Some(schema), answer: &rows.answer, pairs: rows.pairs };
         let mut left = Rows { form: Form::Selected, ..rows.clone() };
@@ -228,8 +230,13 @@ impl Checker<'_> {
             if counted {
                 counted = self.pass(&typed, stage.span, &mut left);
                 *fits &= counted;
+                after.push(left.bounds());
             }
             stages.push(typed);
+        }
+        let counts = StageCounts { stages: stages.clone(), before: rows.bounds(), after };
+        if *fits && !self.counts.contains(&counts) {
+            self.counts.push(counts);
         }
         Some((stages, left))
     }

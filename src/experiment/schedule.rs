@@ -123,7 +123,9 @@ impl Checker<'_> {
             let first = experiment.schedules[0].span;
             self.error(CheckError::FieldTwice { span: second.span, name: "schedule".to_owned(), first });
         }
-        let schedule = match experiment.schedules.first() {
+        // `schedule {` written twice leaves the first one empty.
+        let mut schedules = experiment.schedules.iter();
+        let schedule = match schedules.clone().find(|schedule| !schedule.list.is_empty()).or_else(|| schedules.next()) {
             Some(statements) => {
                 flow.lost = statements.broken;
                 self.statements(statements, &mut flow)

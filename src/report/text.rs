@@ -102,10 +102,9 @@ pub fn count(value: u64) -> String {
     grouped(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
-/// `1 node`, `12 nodes`
-pub fn counted(value: u64, what: &str) -> String {
-    let many = if value == 1 { "" } else { "s" };
-    format!("{} {what}{many}", count(value))
+/// `1 node`, `1,200 nodes`
+pub fn counted(number: usize, what: &str) -> String {
+    format!("{} {what}{}", count(number as u64), if number == 1 { "" } else { "s" })
 }
 
 /// `0.4 s`, `42 s`, `3 min 05 s`, `1 h 02 min`.
@@ -139,7 +138,7 @@ pub fn duration(seconds: f64) -> String {
 }
 
 pub fn painted(text: &str, style: Style) -> String {
-    if style == Style::new() { text.to_owned() } else { format!("{style}{text}{style:#}") }
+    if text.is_empty() || style == Style::new() { text.to_owned() } else { format!("{style}{text}{style:#}") }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -177,15 +176,17 @@ impl Cell {
     }
 }
 
-/// Rows of cells; the first row is the head.
+/// Rows of cells.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     pub rows: Vec<Vec<Cell>>,
+    /// Whether the first row is a head.
+    has_head: bool,
 }
 
 impl Table {
     pub fn with_head(head: impl IntoIterator<Item = Cell>) -> Self {
-        Self { rows: vec![head.into_iter().collect()] }
+        Self { rows: vec![head.into_iter().collect()], has_head: true }
     }
 
     pub fn push(&mut self, row: impl IntoIterator<Item = Cell>) {
@@ -194,7 +195,7 @@ impl Table {
 
     /// No row below the head.
     pub fn is_empty(&self) -> bool {
-        self.rows.len() < 2
+        self.rows.len() <= usize::from(self.has_head)
     }
 
     fn widths(&self) -> Vec<usize> {
@@ -213,7 +214,7 @@ impl Table {
         for (index, row) in self.rows.iter().enumerate() {
             let mut line = String::from(" ");
             for (cell, width) in row.iter().zip(&widths) {
-                let style = if index == 0 { Style::new().dimmed() } else { cell.style };
+                let style = if index == 0 && self.has_head { Style::new().dimmed() } else { cell.style };
                 let shown = cell.shown();
                 let gap = " ".repeat(width - shown.chars().count());
                 let text = painted(&shown, style);

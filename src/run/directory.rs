@@ -141,6 +141,25 @@ fn absent(project: &Project, run: &str, path: &Path, problem: std::io::Error) ->
     }
 }
 
+/// The frozen files of a run, as they were written: its own, and what that imports.
+pub fn sources(project: &Project, run: &str) -> Result<Vec<String>, RunError> {
+    let mut texts = Vec::new();
+    let mut left = vec![project.run_dir(run).join("source")];
+    while let Some(path) = left.pop() {
+        let fail = |problem| RunError::file(&path, problem);
+        if path.is_dir() {
+            let entries = std::fs::read_dir(&path).map_err(fail)?;
+            let mut paths =
+                entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>().map_err(fail)?;
+            paths.sort_unstable();
+            left.extend(paths);
+        } else if path.extension().is_none_or(|extension| extension != "json") {
+            texts.push(file::read_text(&path, MOST_FROZEN).map_err(fail)?);
+        }
+    }
+    Ok(texts)
+}
+
 /// From where a frozen run names its files, so that a project can be moved.
 fn anchor(project: &Project) -> PathBuf {
     let store = project.store.root();

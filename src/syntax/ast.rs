@@ -6,11 +6,14 @@
 
 use crate::base::{Span, Spanned};
 use crate::syntax::words::Class;
+use serde::Serialize;
 
 pub type Name = Spanned<String>;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct File {
+    /// Where the text begins, behind a byte order mark.
+    pub begin: Span,
     pub items: Vec<Item>,
     pub comments: Vec<Comment>,
     /// Lines of `//!`.
@@ -22,13 +25,13 @@ pub struct File {
 }
 
 /// Comments are not in the tree: they lie beside it in source order, and the formatter puts them back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Comment {
     pub span: Span,
     pub kind: CommentKind,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum CommentKind {
     /// `//`
     Plain,
@@ -38,7 +41,7 @@ pub enum CommentKind {
     File,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Item {
     pub span: Span,
     pub doc: String,
@@ -47,7 +50,7 @@ pub struct Item {
     pub kind: ItemKind,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[allow(clippy::large_enum_variant, reason = "a file has few items; boxes would cost every reader")]
 pub enum ItemKind {
     Edition {
@@ -83,14 +86,14 @@ pub enum ItemKind {
     },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub enum Imported {
     As(Name),
     Names(Vec<Name>),
 }
 
 /// The items that are a name and a block of fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Declared {
     Env,
     Dataset,
@@ -100,7 +103,7 @@ pub enum Declared {
 }
 
 /// Every word that may open an item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum ItemWord {
     Agx,
     Import,
@@ -144,7 +147,7 @@ impl ItemWord {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Block {
     /// With its braces.
     pub span: Span,
@@ -153,7 +156,7 @@ pub struct Block {
     pub broken: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Entry {
     pub span: Span,
     /// Usually one word; `except` blocks of a matrix write `trainer.sft.lr`.
@@ -161,7 +164,7 @@ pub struct Entry {
     pub kind: EntryKind,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[allow(clippy::large_enum_variant, reason = "most entries are values")]
 pub enum EntryKind {
     /// `key = value`
@@ -175,7 +178,7 @@ pub enum EntryKind {
 }
 
 /// `a.b.c`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Path {
     pub span: Span,
     pub parts: Vec<Name>,
@@ -194,14 +197,14 @@ impl Path {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Version {
     /// With its `@`.
     pub span: Span,
     pub kind: VersionKind,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub enum VersionKind {
     Number(u32),
     /// `prev`, `start`, `last`, `all`, `best(m)`: which are meant where is checked later.
@@ -212,20 +215,20 @@ pub enum VersionKind {
 }
 
 /// A name, and maybe which version or iterations of it: `policy@0`, `kept@all`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Slot {
     pub span: Span,
     pub path: Path,
     pub version: Option<Version>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Expr {
     pub span: Span,
     pub kind: ExprKind,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub enum ExprKind {
     Quantity(Quantity),
     Text(String),
@@ -269,7 +272,7 @@ pub enum ExprKind {
     Broken,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Apply {
     pub path: Path,
     pub version: Option<Version>,
@@ -277,13 +280,13 @@ pub struct Apply {
     pub block: Option<Block>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Argument {
     pub name: Option<Name>,
     pub value: Expr,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Case {
     /// `None` is `_`.
     pub when: Option<Expr>,
@@ -291,7 +294,7 @@ pub struct Case {
 }
 
 /// A number as written, with what was written behind it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Quantity {
     /// Digits without `_`.
     pub digits: Spanned<String>,
@@ -301,7 +304,7 @@ pub struct Quantity {
     pub per: Option<Name>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Operator {
     Or,
     And,
@@ -341,7 +344,7 @@ impl Operator {
 }
 
 /// `list<call> in RANGE <= LIMIT by expectation visible to agent, critic`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Type {
     pub span: Span,
     pub name: TypeName,
@@ -351,7 +354,7 @@ pub struct Type {
     pub visible: Option<Vec<Name>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct TypeName {
     pub span: Span,
     pub path: Path,
@@ -359,13 +362,13 @@ pub struct TypeName {
     pub optional: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Parameter {
     pub name: Name,
     pub ty: Type,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Prompt {
     pub name: Name,
     pub parameters: Vec<Parameter>,
@@ -374,14 +377,14 @@ pub struct Prompt {
     pub broken: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct PromptMessage {
     pub role: Name,
     pub template: Template,
 }
 
 /// Text with holes, its margin already taken off.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Template {
     /// With its quotes.
     pub span: Span,
@@ -389,7 +392,7 @@ pub struct Template {
     pub broken: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub enum Piece {
     Text(String),
     /// `{{ path | filter(arguments) }}`
@@ -414,26 +417,26 @@ pub enum Piece {
     },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Filter {
     pub name: Name,
     pub arguments: Vec<Argument>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Rule {
     pub name: Name,
     pub parameters: Vec<Parameter>,
     pub stages: Vec<Stage>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Stage {
     pub span: Span,
     pub kind: StageKind,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub enum StageKind {
     Where(Expr),
     Top { share: Expr, per_task: bool, by: Vec<Path>, options: Option<Block> },
@@ -452,7 +455,7 @@ pub enum StageKind {
     Broken,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Experiment {
     pub name: Name,
     /// All entries but the schedule and the report: `seed = …`, `budget { … }`.
@@ -461,14 +464,14 @@ pub struct Experiment {
     pub reports: Vec<Report>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Statements {
     pub span: Span,
     pub list: Vec<Statement>,
     pub broken: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Statement {
     pub span: Span,
     /// `let name =`
@@ -476,7 +479,7 @@ pub struct Statement {
     pub kind: StatementKind,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub enum StatementKind {
     Rollout {
         model: Slot,
@@ -519,7 +522,7 @@ pub enum StatementKind {
     },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Train {
     pub model: Path,
     pub on: Slot,
@@ -531,13 +534,13 @@ pub struct Train {
     pub reference: Option<Version>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Mixed {
     pub share: Expr,
     pub dataset: Path,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Repeat {
     /// `None` when the head could not be read.
     pub times: Option<Expr>,
@@ -546,14 +549,14 @@ pub struct Repeat {
     pub until: Option<Expr>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Report {
     pub span: Span,
     pub lines: Vec<ReportLine>,
     pub broken: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct ReportLine {
     pub span: Span,
     /// `plot` or `table`.
@@ -562,7 +565,7 @@ pub struct ReportLine {
     pub by: Option<Name>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Matrix {
     pub name: Name,
     pub of: Name,
@@ -570,7 +573,7 @@ pub struct Matrix {
     pub broken: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub enum MatrixPart {
     /// `path in [ … ]`
     Axis { path: Path, values: Expr },

@@ -97,6 +97,13 @@ pub const ALL: &[Explanation] = &[
         "After 300 mistakes of writing the rest is not told: the file is probably something else.",
     ),
     code(
+        "E0117",
+        "the formatter has a bug",
+        "Before `agx fmt` writes a file it makes sure that the result means the same, that every comment stands where it \
+         stood, that text blocks kept their bytes, and that formatting again changes nothing. Here one of these did not hold, \
+         so the file stays as it was. Please report it, with the file.",
+    ),
+    code(
         "E0301",
         "an unknown unit",
         "Units are tokens; ms, s, min, h and days; USD; KiB, MiB, GiB and TiB, KB, MB, GB and TB. Percentages are `30%`.",
@@ -117,5 +124,11 @@ pub const ALL: &[Explanation] = &[
         "a template's hole that cannot be read",
         "A hole is `{{ path | filter }}`, `{% for x in list %}`, `{% if path is known %}` or `{% end %}`. To write braces as \
          text, put `#` before the quotes; holes are then `#{{ … }}`.",
+    ),
+    code(
+        "W0403",
+        "a hole with single braces",
+        "A hole has two braces on each side: `{{ task.request }}`. With one it is text like any other, and the model reads \
+         the braces instead of the value. To write it as text, put `#` before the quotes.",
     ),
 ];

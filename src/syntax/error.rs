@@ -1,50 +1,182 @@
 //! What can be wrong with the writing of a file.
 
 use crate::base::{Diagnostic, Span};
-use crate::syntax::similar::{did_you_mean, join};
+use crate::syntax::foreign::called_here;
+use crate::syntax::similar::{did_you_mean, join, with_edit};
 use crate::syntax::words::Class;
 
 #[derive(Clone, Debug)]
 pub enum SyntaxError {
-    NotUtf8 { span: Span, byte: u8 },
+    NotUtf8 {
+        span: Span,
+        byte: u8,
+    },
     Binary,
-    Control { span: Span, character: char },
-    TooLarge { bytes: usize },
-    Unexpected { span: Span, found: String, expected: Vec<&'static str> },
-    UnclosedString { span: Span },
-    UnclosedTemplate { span: Span, closing: String },
-    Unclosed { span: Span, bracket: char, met: Option<Span> },
-    Stray { span: Span, bracket: char },
-    TooDeep { span: Span, most: usize },
-    TooLong { span: Span, most: usize },
-    Tabs { first: Span, all: Vec<Span> },
-    BadEscape { span: Span, escape: String },
-    MissingComma { span: Span, after: Span },
-    BadNumber { span: Span, why: &'static str, help: String, edit: Option<String> },
-    UnknownItem { span: Span, word: String, near: Vec<String> },
-    UnknownStatement { span: Span, word: String, near: Vec<String> },
-    UnknownStage { span: Span, word: String, near: Vec<String> },
-    Twice { span: Span, first: Span, what: &'static str },
-    NameCase { span: Span, name: String },
-    UnknownUnit { span: Span, class: Class, unit: String, near: Vec<String> },
-    LeftOfMargin { span: Span, margin: usize, quotes: Span },
-    NoEnd { span: Span, what: &'static str },
-    EndWithout { span: Span },
-    BadPiece { span: Span, found: String, expected: Vec<&'static str> },
-    TooMany { span: Span, most: usize },
+    Control {
+        span: Span,
+        character: char,
+    },
+    TooLarge {
+        bytes: usize,
+    },
+    Unexpected {
+        span: Span,
+        found: String,
+        expected: Vec<&'static str>,
+    },
+    /// As `Unexpected`, where it is known what was meant.
+    Advised {
+        span: Span,
+        message: String,
+        label: String,
+        help: String,
+        edit: Option<(Span, String)>,
+    },
+    /// `at`: where its end was due, if that is certain.
+    UnclosedString {
+        span: Span,
+        at: Option<usize>,
+    },
+    UnclosedTemplate {
+        span: Span,
+        closing: String,
+    },
+    Unclosed {
+        span: Span,
+        bracket: char,
+        met: Option<Span>,
+    },
+    /// `span` is the opening bracket, `met` the other kind that stands where `due` should.
+    WrongClose {
+        span: Span,
+        bracket: char,
+        met: Span,
+        due: &'static str,
+    },
+    LostBrace {
+        span: Span,
+        found: String,
+    },
+    ForeignComment {
+        span: Span,
+        one_line: bool,
+    },
+    Stray {
+        span: Span,
+        bracket: char,
+    },
+    TooDeep {
+        span: Span,
+        most: usize,
+    },
+    TooLong {
+        span: Span,
+        most: usize,
+    },
+    Tabs {
+        first: Span,
+        all: Vec<Span>,
+    },
+    BadEscape {
+        span: Span,
+        escape: String,
+    },
+    MissingComma {
+        span: Span,
+        after: Span,
+    },
+    BadNumber {
+        span: Span,
+        why: &'static str,
+        help: String,
+        edit: Option<String>,
+    },
+    UnknownItem {
+        span: Span,
+        word: String,
+        near: Vec<String>,
+    },
+    UnknownStatement {
+        span: Span,
+        word: String,
+        near: Vec<String>,
+    },
+    UnknownStage {
+        span: Span,
+        word: String,
+        near: Vec<String>,
+    },
+    UnknownLine {
+        span: Span,
+        word: String,
+        near: Vec<String>,
+    },
+    Twice {
+        span: Span,
+        first: Span,
+        what: &'static str,
+    },
+    NameCase {
+        span: Span,
+        name: String,
+    },
+    UnknownUnit {
+        span: Span,
+        class: Class,
+        unit: String,
+        near: Vec<String>,
+    },
+    LeftOfMargin {
+        span: Span,
+        margin: usize,
+        quotes: Span,
+    },
+    NoEnd {
+        span: Span,
+        what: &'static str,
+    },
+    EndWithout {
+        span: Span,
+    },
+    BadPiece {
+        span: Span,
+        found: String,
+        expected: Vec<&'static str>,
+        /// What was meant, and the text to write instead of a place.
+        meant: Option<(String, Option<(Span, String)>)>,
+    },
+    /// `{ path }` or `path }}` in a text: `whole` is with its braces.
+    HalfHole {
+        span: Span,
+        path: String,
+        opened: usize,
+        closed: usize,
+    },
+    TooMany {
+        span: Span,
+        most: usize,
+    },
+    /// A guarantee of the formatter does not hold.
+    NotFormatted {
+        why: &'static str,
+    },
 }
 
 impl SyntaxError {
     pub fn span(&self) -> Span {
         match self {
-            Self::Binary | Self::TooLarge { .. } => Span::default(),
+            Self::Binary | Self::TooLarge { .. } | Self::NotFormatted { .. } => Span::default(),
             Self::Tabs { first, .. } => *first,
             Self::NotUtf8 { span, .. }
             | Self::Control { span, .. }
             | Self::Unexpected { span, .. }
-            | Self::UnclosedString { span }
+            | Self::Advised { span, .. }
+            | Self::UnclosedString { span, .. }
             | Self::UnclosedTemplate { span, .. }
             | Self::Unclosed { span, .. }
+            | Self::WrongClose { span, .. }
+            | Self::LostBrace { span, .. }
+            | Self::ForeignComment { span, .. }
             | Self::Stray { span, .. }
             | Self::TooDeep { span, .. }
             | Self::TooLong { span, .. }
@@ -54,6 +186,7 @@ impl SyntaxError {
             | Self::UnknownItem { span, .. }
             | Self::UnknownStatement { span, .. }
             | Self::UnknownStage { span, .. }
+            | Self::UnknownLine { span, .. }
             | Self::Twice { span, .. }
             | Self::NameCase { span, .. }
             | Self::UnknownUnit { span, .. }
@@ -61,6 +194,7 @@ impl SyntaxError {
             | Self::NoEnd { span, .. }
             | Self::EndWithout { span }
             | Self::BadPiece { span, .. }
+            | Self::HalfHole { span, .. }
             | Self::TooMany { span, .. } => *span,
         }
     }
@@ -68,14 +202,13 @@ impl SyntaxError {
 
 /// What other languages write, and this one does not.
 fn habit(found: &str) -> Option<&'static str> {
-    Some(match found.trim_matches('`') {
+    Some(match found.split("`, U+").next().unwrap_or(found).trim_matches('`') {
         "#" | "/*" => "a comment begins with `//`",
         "'" | "\u{201c}" | "\u{201d}" | "\u{2018}" | "\u{2019}" => "a string stands between `\"` and `\"`",
-        "&&" | "&" => "write `and`",
+        "&&" => "write `and`",
         "!" => "write `not`",
         ";" => "nothing ends a line: leave `;` out",
         "==" => "a field is given by one `=`",
-        "=" => "two values are compared by `==`",
         _ => return None,
     })
 }
@@ -106,10 +239,7 @@ fn any(class: Class) -> String {
 }
 
 fn near_or(diagnostic: Diagnostic, span: Span, near: &[String], otherwise: &str) -> Diagnostic {
-    let diagnostic = match near {
-        [only] => diagnostic.edit(span, only.clone()),
-        _ => diagnostic,
-    };
+    let diagnostic = with_edit(diagnostic, span, near);
     diagnostic.help(did_you_mean(near).unwrap_or_else(|| otherwise.to_owned()))
 }
 
@@ -152,10 +282,21 @@ impl From<SyntaxError> for Diagnostic {
                     None => diagnostic,
                 }
             }
-            SyntaxError::UnclosedString { .. } => {
-                Diagnostic::error("E0102", "the string has no end", span, "opened here, and the line ends")
-                    .help("close it with `\"`; for text of several lines use `\"\"\"`")
-                    .edit(Span { start: span.end, end: span.end }, "\"")
+            SyntaxError::Advised { message, label, help, edit, .. } => {
+                let diagnostic = Diagnostic::error("E0101", message, span, label).help(help);
+                match edit {
+                    Some((place, text)) => diagnostic.edit(place, text),
+                    None => diagnostic,
+                }
+            }
+            SyntaxError::UnclosedString { at, .. } => {
+                let diagnostic =
+                    Diagnostic::error("E0102", "the string has no end", span, "opened here, and the line ends")
+                        .help("close it with `\"`; for text of several lines use `\"\"\"`");
+                match at {
+                    Some(at) => diagnostic.edit(Span::new(at, at), "\""),
+                    None => diagnostic,
+                }
             }
             SyntaxError::UnclosedTemplate { closing, .. } => {
                 Diagnostic::error("E0103", "the text block has no end", span, "opened here")
@@ -169,6 +310,21 @@ impl From<SyntaxError> for Diagnostic {
                     None => diagnostic,
                 };
                 diagnostic.help(format!("add the missing `{}`", partner(bracket)))
+            }
+            SyntaxError::WrongClose { bracket, met, due, .. } => {
+                let open = if due == ")" { '(' } else { '[' };
+                Diagnostic::error("E0104", format!("`{open}` is closed by `{bracket}`"), span, "opened here")
+                    .label(met, format!("`{due}` is due here"))
+                    .edit(met, due)
+            }
+            SyntaxError::LostBrace { found, .. } => {
+                Diagnostic::error("E0101", format!("expected `{{`, found {found}"), span, "`{` is missing before this")
+                    .help("the block that ends on this line has no `{`")
+            }
+            SyntaxError::ForeignComment { one_line, .. } => {
+                let diagnostic = Diagnostic::error("E0101", "a comment begins with `//`", span, "begins here")
+                    .help("write `//` before each line of the comment");
+                if one_line { diagnostic.edit(span, "//") } else { diagnostic }
             }
             SyntaxError::Stray { bracket, .. } => {
                 let message = format!("`{bracket}` closes nothing");
@@ -198,7 +354,7 @@ impl From<SyntaxError> for Diagnostic {
             }
             SyntaxError::MissingComma { after, .. } => Diagnostic::error(
                 "E0109",
-                "two fields on one line need a comma between them",
+                "a comma is missing between two things on one line",
                 span,
                 "this one begins here",
             )
@@ -213,16 +369,34 @@ impl From<SyntaxError> for Diagnostic {
             }
             SyntaxError::UnknownItem { word, near, .. } => {
                 let diagnostic = Diagnostic::error("E0111", format!("no item begins with `{word}`"), span, "unknown");
-                near_or(diagnostic, span, &near, &format!("an item begins with {}", any(Class::Item)))
+                match called_here(Class::Item, &word) {
+                    Some(here) => diagnostic.help(format!("here it is called `{here}`")).edit(span, here),
+                    None => near_or(diagnostic, span, &near, &format!("an item begins with {}", any(Class::Item))),
+                }
             }
             SyntaxError::UnknownStatement { word, near, .. } => {
                 let diagnostic =
                     Diagnostic::error("E0112", format!("no statement begins with `{word}`"), span, "unknown");
-                near_or(diagnostic, span, &near, &format!("a statement begins with {}", any(Class::Statement)))
+                match called_here(Class::Statement, &word) {
+                    _ if word == "until" => diagnostic.help("`until` stands behind the `}` of its loop"),
+                    Some(here) => diagnostic.help(format!("here it is called `{here}`")),
+                    None => {
+                        near_or(diagnostic, span, &near, &format!("a statement begins with {}", any(Class::Statement)))
+                    }
+                }
+            }
+            SyntaxError::UnknownLine { word, near, .. } => {
+                let message = format!("no line of a report begins with `{word}`");
+                let near: Vec<String> = near.into_iter().filter(|word| word == "plot" || word == "table").collect();
+                let diagnostic = Diagnostic::error("E0101", message, span, "unknown");
+                near_or(diagnostic, span, &near, "a line begins with `plot` or `table`")
             }
             SyntaxError::UnknownStage { word, near, .. } => {
                 let diagnostic = Diagnostic::error("E0113", format!("`{word}` is no stage of a rule"), span, "unknown");
-                near_or(diagnostic, span, &near, &format!("a stage begins with {}", any(Class::Stage)))
+                match called_here(Class::Stage, &word) {
+                    Some(here) => diagnostic.help(format!("here it is called `{here}`")),
+                    None => near_or(diagnostic, span, &near, &format!("a stage begins with {}", any(Class::Stage))),
+                }
             }
             SyntaxError::Twice { first, what, .. } => {
                 Diagnostic::error("E0114", format!("{what} is given twice"), span, "again here")
@@ -252,15 +426,32 @@ impl From<SyntaxError> for Diagnostic {
             SyntaxError::EndWithout { .. } => {
                 Diagnostic::error("E0402", "`{% end %}` ends nothing", span, "no `{% for %}` or `{% if %}` is open")
             }
-            SyntaxError::BadPiece { found, expected, .. } => {
+            SyntaxError::BadPiece { found, expected, meant, .. } => {
                 let message = match expected.len() {
                     0 | 8.. => format!("{found} does not belong into a template's hole"),
                     _ => format!("expected {}, found {found}", alternatives(&expected)),
                 };
-                Diagnostic::error("E0403", message, span, "cannot be read").help(
-                    "a hole is `{{ path | filter }}`, `{% for x in list %}`, `{% if path is known %}` or `{% end %}`; \
-                     for braces as text put `#` before the quotes",
-                )
+                let diagnostic = Diagnostic::error("E0403", message, span, "cannot be read");
+                match meant {
+                    Some((help, Some((place, text)))) => diagnostic.help(help).edit(place, text),
+                    Some((help, None)) => diagnostic.help(help),
+                    None => diagnostic.help(
+                        "a hole is `{{ path | filter }}`, `{% for x in list %}`, `{% if path is known %}` or `{% end %}`; \
+                         for braces as text put `#` before the quotes",
+                    ),
+                }
+            }
+            SyntaxError::HalfHole { path, opened, closed, .. } => {
+                let whole = format!("{{{{ {path} }}}}");
+                let help = format!("write `{whole}`; for braces as text put `#` before the quotes");
+                let diagnostic = if opened == 1 && closed == 1 {
+                    let message = format!("`{{{path}}}` is text: a hole has two braces");
+                    Diagnostic::warning("W0403", message, span, "stays as it is written")
+                } else {
+                    let lost = if opened == 0 { "`{{`" } else { "`{`" };
+                    Diagnostic::error("E0403", format!("{lost} is missing before `{path}`"), span, "half a hole")
+                };
+                diagnostic.help(help).edit(span, whole)
             }
             SyntaxError::TooMany { most, .. } => Diagnostic::error(
                 "E0116",
@@ -268,6 +459,8 @@ impl From<SyntaxError> for Diagnostic {
                 span,
                 "the rest is not read",
             ),
+            SyntaxError::NotFormatted { why } => Diagnostic::error("E0117", "the formatter has a bug", span, why)
+                .help("the file stays as it is: please report this, with the file"),
         }
     }
 }

@@ -58,11 +58,16 @@ pub fn found(text: &str, at: usize) -> (String, Span) {
     let length = match first {
         first if word(first) => run(&word),
         first if sign(first) => run(&sign),
-        _ if rest.starts_with("/*") => 2,
+        _ if rest.starts_with("/*") || rest.starts_with("\"\"") => 2,
         first => first.len_utf8(),
     };
     let shown: String = rest[..length].chars().take(40).collect();
-    (format!("`{shown}`"), Span::new(at, at + length))
+    let shown = if first.is_ascii() || first.is_alphanumeric() {
+        format!("`{shown}`")
+    } else {
+        format!("`{shown}`, U+{:04X}", first as u32)
+    };
+    (shown, Span::new(at, at + length))
 }
 
 /// `None` for rules that nobody would name.
@@ -77,7 +82,9 @@ fn words(rule: Rule) -> Option<&'static str> {
         Rule::amount => "a number",
         Rule::string => "a string",
         Rule::template => "`\"\"\"`",
-        Rule::percent | Rule::glued | Rule::unit | Rule::per | Rule::value_by | Rule::mark => return None,
+        Rule::percent | Rule::glued | Rule::unit | Rule::no_unit | Rule::per | Rule::value_by | Rule::mark => {
+            return None;
+        }
         Rule::expr
         | Rule::value
         | Rule::quantity
@@ -160,6 +167,7 @@ fn words(rule: Rule) -> Option<&'static str> {
         Rule::at_least => "`at least N`",
         Rule::require_else => "`else stop|skip|fail`",
         Rule::per_task => "`per task`",
+        Rule::task_word => "`task`",
         Rule::by_keys => "`by COLUMN`",
         Rule::schedule => "`schedule`",
         Rule::report => "`report`",
@@ -217,6 +225,25 @@ fn words(rule: Rule) -> Option<&'static str> {
         | Rule::field
         | Rule::field_core
         | Rule::tail
+        | Rule::next_key
+        | Rule::item_tail
+        | Rule::joint
+        | Rule::extra_pipe
+        | Rule::no_stage
+        | Rule::lost_pipe
+        | Rule::lost_assign
+        | Rule::stage_word
+        | Rule::lost_schedule
+        | Rule::lost_report
+        | Rule::bare_statements
+        | Rule::bare_report
+        | Rule::statement_start
+        | Rule::report_start
+        | Rule::report_tail
+        | Rule::broken_line
+        | Rule::line_part
+        | Rule::lost_loop
+        | Rule::operation_word
         | Rule::broken_entry
         | Rule::stray
         | Rule::loose_part
@@ -237,6 +264,7 @@ fn words(rule: Rule) -> Option<&'static str> {
         | Rule::broken_statement
         | Rule::operation
         | Rule::clause
+        | Rule::statement_word
         | Rule::template_end
         | Rule::text
         | Rule::broken_piece

@@ -2,8 +2,9 @@
 //!
 //! [`Source`] takes bytes in at the door; [`scan`] walks once over the text for what must not wait for a grammar (brackets,
 //! strings, tabs, depth); the grammar (`grammar/agx.pest`) gives pairs that recover where they can; [`build`] makes the
-//! tree. [`SourceMap`] holds the files of one check in one address space of places, [`walk`] visits every place of a tree;
-//! [`words`] is the table of the language's words; [`similar`] is the did-you-mean of this floor and the next.
+//! tree. [`fmt`] writes a text anew in the canonical style. [`SourceMap`] holds the files of one check in one address space of
+//! places, [`walk`] visits every place of a tree; [`words`] is the table of the language's words; [`similar`] is the
+//! did-you-mean of this floor and the next.
 //!
 //! # Invariants
 //! Nothing here reads a file, knows an environment or resolves a name. No text makes it panic, hang or overflow the stack:
@@ -13,7 +14,10 @@ pub mod ast;
 mod build;
 pub mod codes;
 mod error;
+pub mod fmt;
+mod foreign;
 mod grammar;
+mod layout;
 mod scan;
 pub mod similar;
 mod source;
@@ -23,7 +27,7 @@ pub mod words;
 pub use ast::File;
 pub use source::{MAX_BYTES, Source, SourceMap};
 
-use crate::base::Diagnostic;
+use crate::base::{Diagnostic, Span};
 
 /// The tree of `text` and everything wrong with its writing, in source order. Never fails: what cannot be read is in the
 /// tree as `Broken`.
@@ -35,8 +39,11 @@ pub fn parse(text: &str) -> (File, Vec<Diagnostic>) {
         if scan.fatal { (File { cut: true, ..File::default() }, scan.errors) } else { build::file(text, scan) }
     };
     errors.sort_by_key(|error| error.span());
-    file.sound = errors.is_empty();
-    (file, errors.into_iter().map(Into::into).collect())
+    let begin = if text.starts_with('\u{feff}') { 3 } else { 0 };
+    file.begin = Span::new(begin, begin);
+    let diagnostics: Vec<Diagnostic> = errors.into_iter().map(Into::into).collect();
+    file.sound = !diagnostics.iter().any(Diagnostic::is_error);
+    (file, diagnostics)
 }
 
 /// As [`parse`], for a text that lies at `base` in an address space of several.

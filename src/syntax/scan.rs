@@ -7,6 +7,7 @@
 use crate::base::Span;
 use crate::syntax::ast::{Comment, CommentKind};
 use crate::syntax::error::SyntaxError;
+use crate::syntax::layout;
 use crate::syntax::words::Class;
 use std::collections::BTreeSet;
 
@@ -70,6 +71,8 @@ struct Scanner<'a> {
     lines: Vec<(usize, usize)>,
     /// The line of a string without an end: brackets opened on it may have been closed in it.
     forgiven: Option<usize>,
+    /// No `*/` follows.
+    no_star_end: bool,
     /// An opening bracket whose closing one stood in another column.
     suspect: Option<usize>,
     scan: Scan,
@@ -78,8 +81,21 @@ struct Scanner<'a> {
 /// Scans once; and where brackets do not pair, once more with an eye on the indentation, which knows better which of
 /// them is missing.
 pub fn scan(text: &str) -> Scan {
+    if let Some((at, character)) = text.char_indices().find(|(at, c)| is_foreign(text, *at, *c)) {
+        let span = Span::new(at, at + character.len_utf8());
+        return Scan { errors: vec![SyntaxError::Control { span, character }], fatal: true, ..Scan::default() };
+    }
     let first = Scanner::new(text, BTreeSet::new()).run();
     if first.odd.is_empty() || first.fatal { first } else { Scanner::new(text, first.odd).run() }
+}
+
+/// A control character; a carriage return is one unless it ends a line together with `\n`.
+fn is_foreign(text: &str, at: usize, c: char) -> bool {
+    match c {
+        '\n' | '\t' => false,
+        '\r' => !text[at + 1..].starts_with('\n'),
+        c => c.is_control(),
+    }
 }
 
 impl<'t> Scanner<'t> {
@@ -95,6 +111,7 @@ impl<'t> Scanner<'t> {
             open: Vec::new(),
             lines: Vec::new(),
             forgiven: None,
+            no_star_end: false,
             suspect: None,
             scan: Scan::default(),
         }
@@ -122,16 +139,11 @@ impl<'t> Scanner<'t> {
                 }
                 '/' if self.rest().starts_with("//") => self.comment(),
                 '#' => self.hashes(),
+                '/' if self.rest().starts_with("/*") => self.star_comment(),
                 '"' if self.rest().starts_with("\"\"\"") => self.template(0),
                 '"' => self.string(),
                 '{' | '(' | '[' => self.opening(next),
                 '}' | ')' | ']' => self.closing(next),
-                '\t' | '\r' => self.at += 1,
-                control if control.is_control() => {
-                    let span = Span::new(self.at, self.at + control.len_utf8());
-                    self.scan.errors.push(SyntaxError::Control { span, character: control });
-                    self.scan.fatal = true;
-                }
                 other => self.at += other.len_utf8(),
             }
             if self.scan.errors.len() >= MOST_ERRORS {
@@ -157,7 +169,10 @@ impl<'t> Scanner<'t> {
         if line[..indent].contains('\t') {
             tabs.push(Span::new(self.at, self.at + indent));
         }
-        if indent == 0 && opens_item(line) {
+        if indent == 0 && layout::opens_item(line) {
+            if self.open.len() == 1 && self.careful.contains(&self.item) {
+                self.doubled_head();
+            }
             self.unclosed(self.at);
             self.lines.clear();
             self.item = self.at;
@@ -165,14 +180,18 @@ impl<'t> Scanner<'t> {
         self.at += indent;
         self.indent = indent;
         if !self.rest().starts_with(['\n', '\r']) && !self.rest().starts_with("//") {
+            if self.careful.contains(&self.item) {
+                self.doubled_head();
+            }
             self.lines.push((self.at, indent));
+            self.unopened_block(self.at - indent);
         }
     }
 
     fn comment(&mut self) {
         let start = self.at;
         let length = self.rest().find('\n').unwrap_or(self.rest().len());
-        let text = self.rest()[..length].trim_end_matches('\r');
+        let text = self.rest()[..length].trim_end();
         let kind = match text.as_bytes().get(2) {
             Some(b'/') if text.as_bytes().get(3) != Some(&b'/') => CommentKind::Doc,
             Some(b'!') => CommentKind::File,
@@ -188,9 +207,61 @@ impl<'t> Scanner<'t> {
         if self.rest()[count..].starts_with("\"\"\"") {
             self.at += count;
             self.template(count);
-        } else {
+        } else if self.rest()[count..].starts_with('"') {
             self.at += count;
+        } else {
+            self.foreign_comment(count, self.line_end());
         }
+    }
+
+    fn line_end(&self) -> usize {
+        self.at + layout::first_line(self.rest()).len()
+    }
+
+    /// A comment as other languages write it, up to `end`: told, and not read.
+    fn foreign_comment(&mut self, length: usize, end: usize) {
+        let sign = Span::new(self.at, self.at + length);
+        self.scan.errors.push(SyntaxError::ForeignComment { span: sign, one_line: end == self.line_end() });
+        self.blank_all(self.at, end);
+        self.go_to(end);
+    }
+
+    /// `/* … */`; without an end, up to the end of the line.
+    fn star_comment(&mut self) {
+        let closed = if self.no_star_end { None } else { self.rest().find("*/") };
+        self.no_star_end |= closed.is_none();
+        let end = closed.map_or(self.line_end(), |length| self.at + length + 2);
+        self.foreign_comment(2, end);
+    }
+
+    /// A message whose opening quotes are lost or short of one is told here, before its text is taken for code.
+    fn unopened_block(&mut self, line: usize) {
+        let Some((due, end)) = layout::unopened_block(&self.text[line..]) else { return };
+        let (due, end) = (line + due, line + end);
+        let (found, span) = crate::syntax::grammar::found(self.text, due);
+        self.scan.errors.push(SyntaxError::Unexpected { span, found, expected: vec!["`\"\"\"`"] });
+        self.scan.unpaired.push(Span::new(due, due));
+        self.blank_all(self.at, end);
+        self.go_to(end);
+    }
+
+    /// The same head twice, one below the other: the first one is a block of nothing, and the checker tells of the second.
+    fn doubled_head(&mut self) {
+        let Some((above, _)) = self.lines.last() else { return };
+        let head = layout::code(layout::first_line(&self.text[*above..]));
+        let this = layout::code(layout::first_line(self.rest()).trim_start());
+        let brace = above + head.len().saturating_sub(1);
+        let named = layout::opens_item(head) || layout::is_name(head.trim_end_matches('{').trim_end());
+        let last = self.open.last().is_some_and(|open| open.at == brace);
+        if head != this || !head.ends_with('{') || !named || !last {
+            return;
+        }
+        self.open.pop();
+        self.scan.mended.push((brace + 1, "}".to_owned()));
+        if layout::opens_item(head) {
+            self.scan.unpaired.push(Span::new(brace, brace + 1));
+        }
+        self.scan.odd.insert(self.item);
     }
 
     /// At the opening quotes, after `hashes` hashes.
@@ -200,7 +271,11 @@ impl<'t> Scanner<'t> {
         let body = self.at + 3;
         let closed = self.text[body..].find(&closing);
         let inside = &self.text[body..closed.map_or(self.text.len(), |length| body + length)];
-        let cut = swallowed_item(inside);
+        let head = self.text[..start].rfind('\n').map_or(0, |end| end + 1);
+        let indent = layout::indent(&self.text[head..]);
+        let after = &self.text[closed.map_or(self.text.len(), |length| body + length + closing.len())..];
+        let message = || layout::swallowed_message(inside, indent, after).filter(|_| hashes == 0);
+        let cut = layout::swallowed_item(inside).or_else(message);
         if let (Some(length), None) = (closed, cut) {
             self.go_to(body + length + closing.len());
             return;
@@ -208,7 +283,9 @@ impl<'t> Scanner<'t> {
         let span = Span::new(start, body);
         self.scan.errors.push(SyntaxError::UnclosedTemplate { span, closing });
         self.scan.unpaired.push(span);
-        self.open.clear();
+        if layout::swallowed_item(inside).is_some() || cut.is_none() {
+            self.open.clear();
+        }
         // Before the end of the line above, so that the item begins on a line of its own.
         let end = cut.map_or(self.text.len(), |cut| body + cut - 1);
         self.scan.cut |= cut.is_none();
@@ -242,9 +319,11 @@ impl<'t> Scanner<'t> {
         let line = text[start..].lines().next().unwrap_or("");
         let line = line.split(" //").next().unwrap_or("").trim_end();
         let span = Span::new(start, start + line.len());
-        self.scan.errors.push(SyntaxError::UnclosedString { span });
         // Brackets at the end of the line were probably meant to stand behind the string.
         let inside = line.trim_end_matches([')', ']', '}', ',', ' ', '\t']).len().max(1);
+        let alone = |c: char| c.is_alphanumeric() || "_-./:@".contains(c);
+        let at = (inside > 1 && line[1..inside].chars().all(alone)).then_some(start + inside);
+        self.scan.errors.push(SyntaxError::UnclosedString { span, at });
         self.blank(start, start + inside);
         self.forgiven = Some(self.line);
         self.at = start + inside;
@@ -255,6 +334,12 @@ impl<'t> Scanner<'t> {
         let blank = |byte: &u8| if matches!(byte, b'\n' | b'\r') { char::from(*byte) } else { ' ' };
         let instead = self.text.as_bytes()[from + 1..to].iter().map(blank).collect();
         self.scan.mended.push((from + 1, instead));
+    }
+
+    fn blank_all(&mut self, from: usize, to: usize) {
+        let blank = |byte: &u8| if matches!(byte, b'\n' | b'\r') { char::from(*byte) } else { ' ' };
+        let instead = self.text.as_bytes()[from..to].iter().map(blank).collect();
+        self.scan.mended.push((from, instead));
     }
 
     fn opening(&mut self, bracket: char) {
@@ -272,14 +357,11 @@ impl<'t> Scanner<'t> {
         let span = Span::new(self.at, self.at + 1);
         self.at += 1;
         let partner = |open: &Open| matches!((open.bracket, bracket), ('{', '}') | ('(', ')') | ('[', ']'));
-        if bracket == '}' && self.careful.contains(&self.item) && self.closes_none(span) {
+        if bracket == '}' && self.careful.contains(&self.item) && (self.closes_none(span) || self.misplaced(span)) {
             return;
         }
         if !self.open.iter().any(partner) {
-            self.stray(span, bracket);
-            if bracket == '}' {
-                self.scan.unpaired.push(span);
-            }
+            self.closes_nothing(span, bracket);
             return;
         }
         while let Some(open) = self.open.pop() {
@@ -296,6 +378,80 @@ impl<'t> Scanner<'t> {
                 self.never_closed(open.at, Some(span));
             }
         }
+    }
+
+    /// A bracket of which no partner is open.
+    fn closes_nothing(&mut self, span: Span, bracket: char) {
+        let instead = |text: &str| (span.start as usize, text.to_owned());
+        // In a string without an end its brackets were blanked too.
+        if self.forgiven == Some(self.line) {
+            self.scan.mended.push(instead(" "));
+            return;
+        }
+        // `("a"]`
+        if let Some(open) = self.open.last().filter(|open| open.bracket != '{' && open.line == self.line) {
+            let due = if open.bracket == '(' { ")" } else { "]" };
+            let open = Span::new(open.at, open.at + 1);
+            self.scan.errors.push(SyntaxError::WrongClose { span: open, bracket, met: span, due });
+            self.scan.mended.push(instead(due));
+            self.open.pop();
+            return;
+        }
+        if bracket == '}' && self.lost_brace(span.start as usize) {
+            return;
+        }
+        if bracket != '}' && !self.open.is_empty() {
+            // Its partner may be what is missing: what it stands in is not to be relied on.
+            self.scan.errors.push(SyntaxError::Stray { span, bracket });
+            self.scan.odd.insert(self.item);
+            return;
+        }
+        self.stray(span, bracket);
+        if bracket == '}' {
+            self.scan.unpaired.push(span);
+            self.until_behind();
+        }
+    }
+
+    /// An `until` behind a `}` that closes no loop is no mistake of its own.
+    fn until_behind(&mut self) {
+        let rest = self.rest();
+        let spaces = layout::indent(rest);
+        if rest[spaces..].starts_with("until ") {
+            let at = self.at + spaces;
+            self.scan.unpaired.push(Span::new(at, at + 5));
+        }
+    }
+
+    /// Tells of a `{` lost on the line before `end`, if there is a place for it.
+    fn lost_brace(&mut self, end: usize) -> bool {
+        let Some((at, _)) = self.lines.last().copied() else { return false };
+        let Some(place) = layout::lost_brace(&self.text[at..end.max(at)]).map(|place| at + place) else { return false };
+        let (found, span) = crate::syntax::grammar::found(self.text, place + 1);
+        self.scan.errors.push(SyntaxError::LostBrace { span, found });
+        self.scan.mended.push((place, "{".to_owned()));
+        self.scan.odd.insert(self.item);
+        true
+    }
+
+    /// Whether a `}` behind something on its line would close a block whose lines go on below: then it closes a block of
+    /// this line, whose `{` is lost, or nothing.
+    fn misplaced(&mut self, span: Span) -> bool {
+        let first = self.lines.last().is_some_and(|(at, _)| *at == span.start as usize);
+        let Some(open) = self.open.last().filter(|_| !first) else { return false };
+        let goes_on = |indent: usize| {
+            let next = self.rest().split('\n').skip(1).find(|line| !layout::code(line).trim().is_empty());
+            next.is_some_and(|line| {
+                layout::indent(line) > indent || (layout::indent(line) == indent && line.trim_start().starts_with('}'))
+            })
+        };
+        if open.bracket != '{' || open.line == self.line || !goes_on(open.indent) {
+            return false;
+        }
+        if !self.lost_brace(span.start as usize) {
+            self.stray(span, '}');
+        }
+        true
     }
 
     /// Told, and not read by the grammar.
@@ -317,6 +473,11 @@ impl<'t> Scanner<'t> {
             return false;
         }
         let after = self.open.last().map_or(0, |open| open.at);
+        if self.headless(after) {
+            self.scan.mended.push((span.start as usize, " ".to_owned()));
+            self.scan.odd.insert(self.item);
+            return true;
+        }
         if let Some((end, next)) = self.header_above(after) {
             let (found, expected) = ("the end of the line".to_owned(), vec!["`{`"]);
             self.scan.errors.push(SyntaxError::Unexpected { span: Span::new(end, end), found, expected });
@@ -328,7 +489,31 @@ impl<'t> Scanner<'t> {
             return false;
         }
         self.stray(span, '}');
+        self.scan.unpaired.push(span);
+        self.until_behind();
         true
+    }
+
+    /// Whether the lines above, as far as they are further in than this `}`, lack their head: fields at the top of a file,
+    /// statements or report lines in an experiment. The grammar tells of the first of them.
+    fn headless(&self, after: usize) -> bool {
+        let Some((_, above)) = self.lines.split_last() else { return false };
+        let body = above.iter().rposition(|(_, indent)| *indent <= self.indent);
+        let first = body.map_or(0, |place| place + 1);
+        let Some((at, _)) = above.get(first).filter(|(at, _)| *at > after) else { return false };
+        let head = body.map(|place| layout::code(layout::first_line(&self.text[above[place].0..])));
+        let word = layout::first_line(&self.text[*at..]).split([' ', '\t']).next().unwrap_or("");
+        let inner = Class::Statement.has(word) || matches!(word, "plot" | "table");
+        match head {
+            Some(head) if self.open.is_empty() => {
+                let complete = head.starts_with('}') || head.ends_with('}') || head.starts_with("agx ");
+                self.indent == 0 && complete
+            }
+            Some(head) => {
+                self.open.len() == 1 && inner && (head.contains('=') || head.starts_with('}') || head.ends_with('}'))
+            }
+            None => false,
+        }
     }
 
     /// A line above without a `{`, as far in as this one, whose next line is further in: where it ends, and where the next
@@ -347,7 +532,41 @@ impl<'t> Scanner<'t> {
         let span = Span::new(at, at + 1);
         let bracket = self.text[at..].chars().next().expect("a bracket was here");
         self.scan.odd.insert(self.item);
+        if bracket != '{' {
+            self.close_round(at, bracket, met);
+        }
         self.scan.errors.push(SyntaxError::Unclosed { span, bracket, met });
+    }
+
+    /// Puts the closing partner of a `(` or `[` where it was due: before the `}` on its line, or at the end of the last line
+    /// that is further in than its own.
+    fn close_round(&mut self, at: usize, bracket: char, met: Option<Span>) {
+        let due = if bracket == '(' { ')' } else { ']' };
+        let bytes = self.text.as_bytes();
+        let own = self.lines.iter().rev().find(|(line, _)| *line <= at).map_or(0, |(_, indent)| *indent);
+        let next = self.lines.iter().find(|(line, indent)| *line > at && *indent <= own).map(|(line, _)| *line);
+        let met = met.map(|met| met.start as usize).filter(|met| next.is_none_or(|next| *met < next));
+        if let Some(met) = met {
+            // Fields may stand behind what was to be closed.
+            if self.text[at..met].contains(['=', '\n']) {
+                return;
+            }
+            if bytes[met - 1] == b' ' {
+                self.scan.mended.push((met - 1, due.to_string()));
+            }
+            return;
+        }
+        let Some(next) = next else { return };
+        let end = self.text[..next].trim_end_matches([' ', '\t', '\r', '\n']).len();
+        let comment = self.scan.comments.iter().rev().find(|comment| comment.span.end as usize == end);
+        match comment.map(|comment| comment.span) {
+            Some(span) => {
+                let instead = format!("{due}{}", " ".repeat(span.len() - 1));
+                self.scan.mended.push((span.start as usize, instead));
+            }
+            None if next > end + 1 => self.scan.mended.push((end, format!("{due}\n"))),
+            None => {}
+        }
     }
 
     /// Everything still open at `end` has no partner; the one that was probably forgotten is told.
@@ -377,32 +596,10 @@ impl<'t> Scanner<'t> {
     fn due_close(&self, brace: usize) -> Option<usize> {
         let line = self.text[..brace].rfind('\n').map_or(0, |end| end + 1);
         let own = self.text[line..].len() - self.text[line..].trim_start_matches([' ', '\t']).len();
-        let (at, indent) = *self.lines.iter().find(|(at, indent)| *at > brace && *indent <= own)?;
+        // The space behind the `}` of a loop may still stand before its `until`.
+        let until = |at: usize, indent: usize| indent == own + 1 && self.text[at..].starts_with("until ");
+        let due = |(at, indent): &&(usize, usize)| *at > brace && (*indent <= own || until(*at, *indent));
+        let (at, indent) = *self.lines.iter().find(due)?;
         (indent > 1 && self.text[..at].ends_with("  ")).then(|| at - 2)
-    }
-}
-
-/// Where in a text block a line begins that opens an item, when the block's own lines are further in: its end was forgotten.
-fn swallowed_item(inside: &str) -> Option<usize> {
-    let mut lines = inside.match_indices('\n').map(|(at, _)| at + 1);
-    let first = lines.next()?;
-    if !inside[first..].starts_with([' ', '\t']) {
-        return None;
-    }
-    lines.find(|at| opens_item(&inside[*at..]))
-}
-
-/// A line that can only be the head of an item: `model name {`, `rule name =`, `import "`.
-fn opens_item(text: &str) -> bool {
-    let line = text.split('\n').next().unwrap_or("");
-    let mut words = line.splitn(3, [' ', '\t']);
-    let (first, second) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
-    let named = second.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    match first {
-        "import" => second.starts_with('"'),
-        "agx" => second.starts_with(|c: char| c.is_ascii_digit()),
-        // A schedule has lets of its own.
-        "let" => false,
-        first => Class::Item.has(first) && named,
     }
 }

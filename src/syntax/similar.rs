@@ -1,5 +1,7 @@
 //! Turns a name nobody declared into the names that may have been meant.
 
+use crate::base::{Diagnostic, Span};
+
 /// Longer names are told as they are: the table of distances grows with the square of their length.
 const LONGEST: usize = 200;
 
@@ -14,6 +16,15 @@ pub fn similar<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     near.sort_unstable();
     near.dedup();
     near.into_iter().take(3).map(|(_, candidate)| candidate.to_owned()).collect()
+}
+
+/// Adds the edit, if only one name may have been meant for the one at `span`, and not by one letter of three: `ppo` is no
+/// `dpo`.
+pub fn with_edit(diagnostic: Diagnostic, span: Span, near: &[String]) -> Diagnostic {
+    match near {
+        [only] if span.len() > 3 || only.len() != span.len() => diagnostic.edit(span, only.clone()),
+        _ => diagnostic,
+    }
 }
 
 /// "did you mean `a`, `b` or `c`?"

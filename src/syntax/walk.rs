@@ -135,7 +135,7 @@ macro_rules! enums {
 leaves!(String, bool, u32, CommentKind, Declared, ItemWord, Operator);
 
 structs! {
-    File { items, comments, doc, cut, sound }
+    File { begin, items, comments, doc, cut, sound }
     Comment { span, kind }
     Item { span, doc, unreliable, kind }
     Block { span, entries, broken }

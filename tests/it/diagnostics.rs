@@ -17,6 +17,9 @@ const OF_BYTES: [&str; 7] = ["E0001", "E0002", "E0003", "E0004", "E0005", "E0017
 /// What only running a file gives: a test of `cli` has it.
 const OF_RUNS: [&str; 1] = ["E0009"];
 
+/// Codes that only a bug gives; the formatter's own tests have it.
+const OF_BUGS: [&str; 1] = ["E0117"];
+
 fn files() -> Vec<PathBuf> {
     files_in("tests/it/diagnostics")
 }
@@ -128,7 +131,9 @@ fn every_code_is_planted_somewhere_and_explained() {
     let missing: Vec<&String> = known
         .iter()
         .filter(|code| {
-            !planted.contains(*code) && !OF_BYTES.contains(&code.as_str()) && !OF_RUNS.contains(&code.as_str())
+            let code = code.as_str();
+            let elsewhere = OF_BYTES.iter().chain(&OF_RUNS).chain(&OF_BUGS).any(|other| *other == code);
+            !planted.contains(code) && !elsewhere
         })
         .collect();
     assert!(missing.is_empty(), "no bad file has {missing:?}");

@@ -1,19 +1,38 @@
 //! Any text is answered: with a tree, with places that lie in it, without a panic.
 
 use agx::base::Diagnostic;
-use agx::experiment::{self, Given, Origin, World};
-use agx::syntax::Source;
+use agx::experiment::{self, Checked, Given, Origin, Unreadable, World};
+use agx::syntax::{self, Source};
 use proptest::prelude::*;
 use std::path::Path;
 
 const WHOLE: &str = include_str!("samples/whole.agx");
 
-fn answer(text: &str) -> Vec<Diagnostic> {
-    // Whatever it imports is the same text again.
-    let read = |_: &Path| Ok(text.as_bytes().to_vec());
+fn check(text: &str, given: &[Given]) -> Checked {
+    // Whatever it imports is the same text again, and what that imports in turn is missing.
+    let read = |path: &Path| match path.components().count() {
+        0..4 => Ok(text.as_bytes().to_vec()),
+        _ => Err(Unreadable::Missing),
+    };
     let world = World { root: Path::new("project"), exists: &|_| true, read: &read };
+    experiment::check(Source { name: "a.agx".to_owned(), text: text.to_owned() }, given, world)
+}
+
+/// What a sound text means.
+pub fn meaning(text: &str) -> String {
+    let Checked { experiments, diagnostics, .. } = check(text, &[]);
+    assert!(!diagnostics.iter().any(Diagnostic::is_error), "{diagnostics:#?}\n{text}");
+    serde_json::to_string(&experiments).unwrap()
+}
+
+/// What is said about a text; that it can be said, and that what can be read can be formatted.
+pub fn answer(text: &str) -> Vec<Diagnostic> {
+    if syntax::parse(text).1.is_empty() {
+        let formatted = syntax::fmt::format(text);
+        assert!(formatted.is_ok(), "{formatted:#?}\n{text}");
+    }
     let given = Given { name: "rounds".to_owned(), value: "2".to_owned(), origin: Origin::Set };
-    let checked = experiment::check(Source { name: "a.agx".to_owned(), text: text.to_owned() }, &[given], world);
+    let checked = check(text, &[given]);
     let (sources, diagnostics) = (checked.sources, checked.diagnostics);
     let sound = !diagnostics.iter().any(Diagnostic::is_error);
     assert!(sound || checked.experiments.is_empty());

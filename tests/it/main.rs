@@ -9,6 +9,8 @@
 mod book;
 mod cli;
 mod diagnostics;
+mod fmt;
+mod generate;
 mod hostile;
 mod report;
 mod stages;

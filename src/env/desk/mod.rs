@@ -29,7 +29,7 @@ pub use expert::expert;
 pub use lexicon::lexicon;
 
 use super::schema::Offer;
-use super::{EnvSpec, Episode, Example, Field, FieldType, Schema, Split, Task, Visibility};
+use super::{EnvSpec, Episode, Example, Field, FieldType, Schema, Split, Task, ToolInfo, Visibility};
 use crate::base::{Digest, Hasher, Seed};
 use lexicon::Pool;
 use std::sync::LazyLock;
@@ -115,6 +115,11 @@ fn task_of(split: &str, held_out: bool, index: u32) -> Task {
     let weight = |family: &families::Family| if pool == Pool::Test { family.test } else { family.train };
     let draft = task::compose(verdicts::family(weight, &mut rng).parts, pool, &mut rng);
     draft.into_task(format!("{split}-{index:04}"))
+}
+
+pub fn tool_infos() -> Vec<ToolInfo> {
+    let tools = tools::Tool::ALL.into_iter();
+    tools.map(|tool| ToolInfo { signature: tool.signature(), changes: tool.changes() }).collect()
 }
 
 pub fn schema() -> &'static Schema {

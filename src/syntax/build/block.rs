@@ -51,24 +51,64 @@ impl Builder<'_> {
             Rule::unclosed => block.broken = true,
             _ => {
                 let region = trimmed(&part);
-                self.broken(Rule::only_field, region);
                 // `lr =` has told its name: it is not missing.
-                match super::words(self.text, region).into_iter().next() {
-                    Some(name) if !name.value.starts_with(|c: char| c.is_ascii_digit()) => {
-                        let key = Path { span: name.span, parts: vec![name] };
-                        block.entries.push(Entry { span: region, key, kind: EntryKind::Broken });
-                    }
-                    _ => block.broken = true,
+                let key = self.key_of_broken(region);
+                if let Some(before) = self.decimal_comma(region, block) {
+                    before.kind = EntryKind::Broken;
+                } else {
+                    self.broken(Rule::only_field, region);
+                    block.broken |= key.is_none();
                 }
+                block.entries.extend(key.map(|name| {
+                    let key = Path { span: name.span, parts: vec![name] };
+                    Entry { span: region, key, kind: EntryKind::Broken }
+                }));
             }
         }
+    }
+
+    /// The name at the start of a field that cannot be read; `let lr = 3` gives `lr`.
+    fn key_of_broken(&self, region: Span) -> Option<Name> {
+        let text = self.text[region.range()].trim_start_matches(['-', '"', ' ']);
+        let lead = self.text[region.range()].len() - text.len();
+        let foreign = |word: &Name| matches!(word.value.as_str(), "let" | "var" | "const" | "mut");
+        let mut words = super::words(self.text, region).into_iter();
+        let first = words.next()?;
+        if first.span.start as usize != region.start as usize + lead {
+            return None;
+        }
+        let name = if foreign(&first) { words.find(|word| !foreign(word))? } else { first };
+        (!name.value.starts_with(|c: char| c.is_ascii_digit())).then_some(name)
+    }
+
+    /// `lr = 0,001`: the field before, if a decimal comma has cut its number in two.
+    fn decimal_comma<'b>(&mut self, region: Span, block: &'b mut Block) -> Option<&'b mut Entry> {
+        let before = block.entries.last_mut()?;
+        let whole = match &before.kind {
+            EntryKind::Value(Expr { kind: ExprKind::Quantity(quantity), .. }) => quantity.digits.span,
+            _ => return None,
+        };
+        let text = &self.text[region.range()];
+        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        if digits == 0 || whole.end + 1 != region.start || !self.text[whole.end as usize..].starts_with(',') {
+            return None;
+        }
+        let span = Span { start: whole.end, end: region.start };
+        self.error(SyntaxError::Advised {
+            span,
+            message: "a number has a decimal point, not a comma".to_owned(),
+            label: "found here".to_owned(),
+            help: "write `.`; a comma begins the next field".to_owned(),
+            edit: Some((span, ".".to_owned())),
+        });
+        Some(before)
     }
 
     /// Two neighbours need a comma or a line's end between them.
     pub(super) fn separated(&mut self, before: Span, after: Span) {
         let between = &self.text[before.end.min(after.start) as usize..after.start as usize];
-        // After a `}` that was put where it was due, the line's end stands only in what the grammar has read.
-        if !between.contains([',', '\n']) && !self.text[..before.end as usize].ends_with(' ') {
+        // After a bracket that was put where it was due, the line's end stands only in what the grammar has read.
+        if !between.contains([',', '\n']) && !self.text[..before.end as usize].ends_with([' ', '\n', '\r']) {
             self.error(SyntaxError::MissingComma { span: after, after: before });
         }
     }
@@ -83,6 +123,18 @@ impl Builder<'_> {
             Rule::assign => {
                 let value = parts.due();
                 EntryKind::Value(self.value(value))
+            }
+            Rule::lost_assign => {
+                let value = parts.due();
+                self.error(SyntaxError::Advised {
+                    span: Span { end: value.as_span().start() as u32 + 1, ..span(&value) },
+                    message: "`=` is missing before the cases".to_owned(),
+                    label: "begin here".to_owned(),
+                    help: "write `= { … }`".to_owned(),
+                    edit: Some((Span { end: span(&value).start, ..span(&value) }, "= ".to_owned())),
+                });
+                self.value(value);
+                EntryKind::Broken
             }
             Rule::colon => {
                 let ty = parts.due();
@@ -99,19 +151,9 @@ impl Builder<'_> {
 
     /// Something stands behind a complete field.
     fn tail(&mut self, kind: &EntryKind, tail: Span, field: Span) {
-        let text = &self.text[tail.range()];
-        let is_word = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphabetic());
-        let number = match kind {
-            EntryKind::Value(Expr { kind: ExprKind::Quantity(quantity), .. }) => {
-                !quantity.percent && quantity.unit.is_none() && quantity.per.is_none()
-            }
-            _ => false,
-        };
-        if number && is_word && !matches!(text, "per" | "by" | "in") {
-            let near = self.near_units(text);
-            let unit = text.to_owned();
-            self.error(SyntaxError::UnknownUnit { span: tail, class: Class::Unit, unit, near });
-        } else {
+        // A number that could not be read has been told.
+        let told = matches!(kind, EntryKind::Value(Expr { kind: ExprKind::Broken, .. }));
+        if !told {
             self.broken_tail(Rule::only_field, field, tail);
         }
     }
@@ -191,8 +233,11 @@ impl Builder<'_> {
     fn primary(&mut self, pair: Pair<Rule>) -> Expr {
         let place = span(&pair);
         let kind = match pair.as_rule() {
-            Rule::quantity => ExprKind::Quantity(self.quantity(Parts::of(pair), place)),
-            Rule::string => ExprKind::Text(self.string(pair)),
+            Rule::quantity => self.quantity(Parts::of(pair)),
+            Rule::string => match self.string(pair) {
+                Some(text) => ExprKind::Text(text),
+                None => ExprKind::Broken,
+            },
             Rule::template => ExprKind::Template(self.template(pair)),
             Rule::boolean => ExprKind::Bool(pair.as_str() == "true"),
             Rule::list => ExprKind::List(inside(pair).map(|item| self.expr(item)).collect()),
@@ -238,7 +283,7 @@ impl Builder<'_> {
         let mut parts = Parts::of(pair);
         let first = parts.0.peek().map(Pair::as_rule);
         let kind = match first {
-            Some(Rule::number) => ExprKind::Quantity(self.quantity(parts, place)),
+            Some(Rule::number) => self.quantity(parts),
             Some(Rule::group) => return Expr { span: place, ..self.expr(Parts::of(parts.due()).due()) },
             _ => {
                 let Slot { path, version, .. } = self.slot(parts.due());
@@ -249,16 +294,27 @@ impl Builder<'_> {
         Expr { span: place, kind }
     }
 
-    fn quantity(&mut self, mut parts: Parts, place: Span) -> Quantity {
+    /// A number and its unit; `Broken` where one of them is none.
+    fn quantity(&mut self, mut parts: Parts) -> ExprKind {
         let number = parts.due();
-        let digits = Spanned::new(number.as_str().replace('_', ""), span(&number));
-        if number.as_str().ends_with('_') || number.as_str().contains("__") || number.as_str().contains("_.") {
+        let written = number.as_str();
+        let digits = Spanned::new(written.replace('_', ""), span(&number));
+        let errors = self.errors.len();
+        if written.ends_with('_') || written.contains("__") || written.contains("_.") {
             let help = "write `_` only between two digits: `1_000`".to_owned();
             self.error(SyntaxError::BadNumber { span: digits.span, why: "a `_` too many", help, edit: None });
+        } else if written.starts_with('0') && written[1..].starts_with(|c: char| c.is_ascii_digit()) {
+            let decimal = written.trim_start_matches('0');
+            let help = format!("write `{decimal}`");
+            let edit = Some(decimal.to_owned());
+            self.error(SyntaxError::BadNumber { span: digits.span, why: "begins with a `0`", help, edit });
         }
         let mut quantity = Quantity { digits, percent: parts.has(Rule::percent), unit: None, per: None };
         if let Some(glued) = parts.take(Rule::glued) {
-            quantity.unit = self.glued(&quantity, &glued, place);
+            self.glued(&quantity, &glued);
+        }
+        if let Some(word) = parts.take(Rule::no_unit) {
+            self.no_unit(&quantity, &word);
         }
         if let Some(unit) = parts.take(Rule::unit) {
             quantity.unit = Some(self.name(unit));
@@ -273,31 +329,65 @@ impl Builder<'_> {
                 quantity.per = Some(per);
             }
         }
-        quantity
+        if self.errors.len() > errors { ExprKind::Broken } else { ExprKind::Quantity(quantity) }
+    }
+
+    /// `300 toks`: a word where a unit may stand.
+    fn no_unit(&mut self, quantity: &Quantity, word: &Pair<Rule>) {
+        let (class, unit, span) = (Class::Unit, word.as_str().to_owned(), span(word));
+        if unit == "percent" {
+            let written = format!("{}%", quantity.digits.value);
+            self.error(SyntaxError::Advised {
+                span,
+                message: "a percentage is written with `%`".to_owned(),
+                label: "found here".to_owned(),
+                help: format!("write `{written}`"),
+                edit: Some((quantity.digits.span.to(span), written)),
+            });
+            return;
+        }
+        let near = self.near_units(&unit);
+        self.error(SyntaxError::UnknownUnit { span, class, unit, near });
     }
 
     /// `512tokens` and `4k`: letters stuck to a number.
-    fn glued(&mut self, quantity: &Quantity, glued: &Pair<Rule>, place: Span) -> Option<Name> {
+    fn glued(&mut self, quantity: &Quantity, glued: &Pair<Rule>) {
         let (digits, letters) = (&quantity.digits.value, glued.as_str());
-        let (why, help, edit) = if Class::Unit.has(letters) {
+        let span = quantity.digits.span.to(span(glued));
+        if let Some(minus) = letters.find('\u{2212}') {
+            let at = span.end as usize - letters.len() + minus;
+            let place = Span::new(at, at + '\u{2212}'.len_utf8());
+            self.error(SyntaxError::Advised {
+                span: place,
+                message: "`\u{2212}`, U+2212, is not of this language".to_owned(),
+                label: "found here".to_owned(),
+                help: "write `-`".to_owned(),
+                edit: Some((place, "-".to_owned())),
+            });
+            return;
+        }
+        let (why, help, edit) = if Class::Unit.has(letters) || letters == "per" {
             let spaced = format!("{digits} {letters}");
             ("a number and its unit stand apart", format!("write `{spaced}`"), Some(spaced))
         } else if let Some((thousands, binary)) = thousands(digits, letters) {
             ("is this a power of ten or of two?", format!("write `{thousands}` or `{binary}`"), None)
+        } else if letters.ends_with(['-', '+']) {
+            ("the exponent is missing", format!("write its digits: `{digits}{letters}3`"), None)
+        } else if digits == "0" && letters.starts_with(['x', 'b', 'o']) {
+            ("numbers are decimal", "write it with the digits 0 to 9".to_owned(), None)
         } else {
             ("letters in a number", "a unit stands behind the number, after a space: `512 tokens`".to_owned(), None)
         };
-        let span = quantity.digits.span.to(span(glued));
-        let _ = place;
         self.error(SyntaxError::BadNumber { span, why, help, edit });
-        Class::Unit.has(letters).then(|| Spanned::new(letters.to_owned(), span))
     }
 
-    pub(super) fn string(&mut self, pair: Pair<Rule>) -> String {
+    /// `None`: it holds something that is no escape.
+    pub(super) fn string(&mut self, pair: Pair<Rule>) -> Option<String> {
         let inner = Parts::of(pair).due();
         let start = span(&inner).start as usize;
         let text = inner.as_str();
         let mut value = String::with_capacity(text.len());
+        let mut sound = true;
         let mut rest = text;
         while let Some(at) = rest.find('\\') {
             value.push_str(&rest[..at]);
@@ -306,6 +396,7 @@ impl Builder<'_> {
             match read {
                 Some(character) => value.push(character),
                 None => {
+                    sound = false;
                     let from = start + (text.len() - escape.len());
                     let span = Span::new(from, from + length);
                     let escape = escape[..length].to_owned();
@@ -315,7 +406,7 @@ impl Builder<'_> {
             rest = &escape[length..];
         }
         value.push_str(rest);
-        value
+        sound.then_some(value)
     }
 }
 

@@ -1,13 +1,18 @@
 //! Items, and the types and parameters in their heads.
 
 use super::{Builder, Parts, Rule, inside, span};
-use crate::base::Spanned;
+use crate::base::{Span, Spanned};
 use crate::syntax::ast::*;
 use pest::iterators::Pair;
 
+/// An item whose name is all that can be relied on.
+fn broken(word: ItemWord, name: Name) -> ItemKind {
+    ItemKind::Broken { declares: vec![(Some(word), name)], word: Some(word) }
+}
+
 impl Builder<'_> {
     pub(super) fn item(&mut self, pair: Pair<Rule>) -> ItemKind {
-        let rule = pair.as_rule();
+        let (rule, place) = (pair.as_rule(), super::trimmed(&pair));
         let mut parts = Parts::of(pair);
         match rule {
             Rule::edition => {
@@ -18,7 +23,7 @@ impl Builder<'_> {
             }
             Rule::import => {
                 let path = parts.due();
-                let path = Spanned::new(self.string(path.clone()), span(&path));
+                let path = Spanned::new(self.string(path.clone()).unwrap_or_default(), span(&path));
                 let names = parts.due();
                 let form = names.as_rule();
                 let mut names: Vec<Name> = names.into_inner().map(|name| self.name(name)).collect();
@@ -36,14 +41,22 @@ impl Builder<'_> {
                 let ty = Box::new(self.type_expr(ty));
                 parts.has(Rule::assign);
                 let default = parts.due();
-                ItemKind::Param { name, ty, default: self.expr(default) }
+                let default = self.expr(default);
+                match self.item_tail(parts, place) {
+                    true => broken(ItemWord::Param, name),
+                    false => ItemKind::Param { name, ty, default },
+                }
             }
             Rule::constant => {
                 let name = parts.due();
                 let name = self.declared(name);
                 parts.has(Rule::assign);
                 let value = parts.due();
-                ItemKind::Let { name, value: self.expr(value) }
+                let value = self.expr(value);
+                match self.item_tail(parts, place) {
+                    true => broken(ItemWord::Let, name),
+                    false => ItemKind::Let { name, value },
+                }
             }
             Rule::declaration => {
                 let kind = match parts.due().as_str() {
@@ -66,7 +79,13 @@ impl Builder<'_> {
                 parts.has(Rule::assign);
                 let mut stages = Vec::new();
                 while let Some(stage) = parts.next() {
-                    stages.push(self.stage(stage));
+                    let joined = stage.as_rule() != Rule::lost_pipe;
+                    stages.extend(self.joined_stage(stage));
+                    if !joined {
+                        // What it was to be joined to is not certain.
+                        let stage = self.stage(parts.due());
+                        stages.push(Stage { kind: StageKind::Broken, ..stage });
+                    }
                 }
                 ItemKind::Rule(super::super::ast::Rule { name, parameters, stages })
             }
@@ -89,11 +108,20 @@ impl Builder<'_> {
         }
     }
 
+    /// Whether something stands on the line behind a complete item.
+    fn item_tail(&mut self, mut parts: Parts, item: Span) -> bool {
+        let Some(tail) = parts.take(Rule::item_tail) else { return false };
+        self.broken_tail(Rule::only_item, item, super::trimmed(&tail));
+        true
+    }
+
     fn prompt(&mut self, mut parts: Parts) -> ItemKind {
         let name = parts.due();
         let name = self.declared(name);
         let parameters = parts.due();
         let parameters = self.parameters(parameters);
+        self.visible = parameters.iter().map(|parameter| parameter.name.value.clone()).collect();
+        self.visible.push("answer".to_owned());
         let body = parts.due();
         let mut prompt = Prompt { name, parameters, messages: Vec::new(), body: span(&body), broken: false };
         for part in body.into_inner() {
@@ -112,6 +140,7 @@ impl Builder<'_> {
                 }
             }
         }
+        self.visible.clear();
         ItemKind::Prompt(prompt)
     }
 

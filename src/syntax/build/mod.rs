@@ -5,6 +5,7 @@
 //! # Invariants
 //! A place that [`scan`](super::scan) has blamed is not blamed again. `expect` here only says what the grammar promises.
 
+mod advice;
 mod block;
 mod items;
 mod schedule;
@@ -13,7 +14,9 @@ mod template;
 use crate::base::{Span, Spanned};
 use crate::syntax::ast::{self, File, Item, ItemKind, ItemWord, Name, Path, Slot, Version, VersionKind};
 use crate::syntax::error::SyntaxError;
+use crate::syntax::foreign::called_here;
 use crate::syntax::grammar::{self, Grammar, Rule};
+use crate::syntax::layout;
 use crate::syntax::scan::{MOST_ERRORS, Scan};
 use crate::syntax::similar::similar;
 use crate::syntax::words::Class;
@@ -24,7 +27,8 @@ use std::iter::Peekable;
 pub fn file(text: &str, scan: Scan) -> (File, Vec<SyntaxError>) {
     let blamed = scan.errors.iter().map(SyntaxError::span).chain(scan.unpaired.iter().copied()).collect();
     let mended = scan.mend(text);
-    let mut builder = Builder { text, errors: scan.errors, blamed, unpaired: scan.unpaired, full: false };
+    let mut builder =
+        Builder { text, errors: scan.errors, blamed, unpaired: scan.unpaired, visible: Vec::new(), full: false };
     let items = match Grammar::parse(Rule::file, &mended) {
         Ok(mut pairs) => builder.items(pairs.next().expect("the grammar gives a file")),
         Err(error) => {
@@ -47,7 +51,14 @@ pub fn value(text: &str) -> Option<ast::Expr> {
         return None;
     }
     let pair = Grammar::parse(Rule::only_value, text).ok()?.next()?;
-    let mut builder = Builder { text, errors: Vec::new(), blamed: Vec::new(), unpaired: Vec::new(), full: false };
+    let mut builder = Builder {
+        text,
+        errors: Vec::new(),
+        blamed: Vec::new(),
+        unpaired: Vec::new(),
+        visible: Vec::new(),
+        full: false,
+    };
     let value = builder.expr(pair.into_inner().next()?);
     builder.errors.is_empty().then_some(value)
 }
@@ -58,6 +69,8 @@ struct Builder<'t> {
     /// What the scan has told of.
     blamed: Vec<Span>,
     unpaired: Vec<Span>,
+    /// What the holes of the prompt at hand may name.
+    visible: Vec<String>,
     full: bool,
 }
 
@@ -118,6 +131,11 @@ impl Builder<'_> {
         self.errors.push(error);
     }
 
+    /// Where the text begins.
+    fn start(&self) -> u32 {
+        if self.text.starts_with('\u{feff}') { 3 } else { 0 }
+    }
+
     fn is_blamed(&self, region: Span) -> bool {
         self.blamed.iter().any(|place| place.start >= region.start && place.start <= region.end)
     }
@@ -137,9 +155,19 @@ impl Builder<'_> {
             return;
         }
         let text = &self.text[region.range()];
-        match grammar::miss(rule, text, region.start as usize) {
-            Some(miss) => self.unexpected(miss),
-            None => self.unexpected(grammar::Miss { at: region.start as usize, expected: Vec::new() }),
+        let start = region.start as usize;
+        let miss = grammar::miss(rule, text, start);
+        self.tell(rule, region, miss.unwrap_or(grammar::Miss { at: start, expected: Vec::new() }));
+    }
+
+    /// What was meant at a place where the text at `region` stops being a `rule`, or at least what was due there.
+    fn tell(&mut self, rule: Rule, region: Span, miss: grammar::Miss) {
+        let (text, start) = (&self.text[region.range()], region.start as usize);
+        let at = miss.at.min(region.end as usize) - start;
+        let stop = advice::Stop { rule, text, start, at, expected: &miss.expected };
+        match stop.advice() {
+            Some(error) => self.error(error),
+            None => self.unexpected(miss),
         }
     }
 
@@ -151,7 +179,8 @@ impl Builder<'_> {
         }
         let miss = grammar::miss(rule, &self.text[region.range()], region.start as usize);
         let inside = miss.filter(|miss| miss.at > tail.start as usize);
-        self.unexpected(inside.unwrap_or(grammar::Miss { at: tail.start as usize, expected: Vec::new() }));
+        let miss = inside.unwrap_or(grammar::Miss { at: tail.start as usize, expected: Vec::new() });
+        self.tell(rule, region, miss);
     }
 
     fn name(&mut self, pair: Pair<Rule>) -> Name {
@@ -251,26 +280,48 @@ impl Builder<'_> {
         let text = &self.text[region.range()];
         let first = text.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or("");
         let word = ItemWord::from_word(first);
-        if word.is_none() && !first.is_empty() && !self.is_blamed(region) {
-            let near = similar(first, Class::Item.names());
+        if region.start == self.start() && !first.is_empty() && is_year(text) {
+            // The year alone: that the file does not name its edition is told by the checker.
+        } else if word.is_none() && !first.is_empty() && !self.is_blamed(region) {
+            let near = near(Class::Item, first);
             let span = Span::new(region.start as usize, region.start as usize + first.len());
             self.error(SyntaxError::UnknownItem { span, word: first.to_owned(), near });
         } else {
             self.broken(Rule::only_item, region);
         }
-        let meant = word.or_else(|| match similar(first, Class::Item.names()).as_slice() {
+        // `model = grader` is a field of an item whose head is lost.
+        let field = text[first.len()..].trim_start_matches([' ', '\t']).starts_with(['=', '{', ':']);
+        let meant = word.or_else(|| match near(Class::Item, first).as_slice() {
             [only] => ItemWord::from_word(only),
             _ => None,
         });
+        let meant = meant.filter(|_| !field);
         let mut declares: Vec<(Option<ItemWord>, Name)> = Vec::new();
         let words = words(self.text, region);
         if let [first, name, ..] = words.as_slice()
             && self.text[first.span.end as usize..name.span.start as usize].trim_matches([' ', '\t']).is_empty()
         {
             declares.push((meant, name.clone()));
+            // Elsewhere it may go by a part of its name.
+            let parts = words[2..].iter().take_while(|part| self.text[..part.span.start as usize].ends_with('-'));
+            declares.extend(parts.map(|part| (meant, part.clone())));
+            declares.extend(dashed(self.text, &words[1..]).into_iter().map(|name| (meant, name)));
         }
-        declares.extend(let_names(&words).into_iter().map(|name| (None, name)));
+        declares.extend(let_names(self.text, &words).into_iter().map(|name| (None, name)));
         ItemKind::Broken { declares, word: meant }
+    }
+}
+
+/// Digits alone: an edition whose word is missing.
+fn is_year(text: &str) -> bool {
+    layout::code(text).bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The words of a class that `word` may have meant: what another tool calls so, or those written alike.
+fn near(class: Class, word: &str) -> Vec<String> {
+    match called_here(class, word) {
+        Some(here) => vec![here.to_owned()],
+        None => similar(word, class.names()),
     }
 }
 
@@ -294,11 +345,30 @@ fn words(text: &str, region: Span) -> Vec<Name> {
     words
 }
 
-/// Every name that `let` or `as` would have given.
-fn let_names(words: &[Name]) -> Vec<Name> {
-    let gives = |pair: &&[Name]| {
-        let is_name = !pair[1].value.starts_with(|c: char| c.is_ascii_digit());
-        is_name && (pair[0].value == "let" || pair[0].value == "as")
-    };
-    words.windows(2).filter(gives).map(|pair| pair[1].clone()).collect()
+/// Every name that `let` or `as` would have given, or the words of other languages for them.
+fn let_names(text: &str, words: &[Name]) -> Vec<Name> {
+    let mut names = Vec::new();
+    for (at, pair) in words.windows(2).enumerate() {
+        let is_name = !pair[1].value.starts_with(|c: char| c.is_ascii_digit()) && pair[1].value != "mut";
+        if is_name && matches!(pair[0].value.as_str(), "let" | "as" | "mut" | "var" | "const") {
+            names.push(pair[1].clone());
+            names.extend(dashed(text, &words[at + 1..]));
+        }
+    }
+    names
+}
+
+/// What `small-talk` may be called elsewhere: `small_talk`.
+fn dashed(text: &str, words: &[Name]) -> Vec<Name> {
+    let mut names: Vec<Name> = Vec::new();
+    let Some(first) = words.first() else { return names };
+    let mut whole = first.clone();
+    for pair in words.windows(2) {
+        if &text[pair[0].span.end as usize..pair[1].span.start as usize] != "-" {
+            break;
+        }
+        whole = Spanned::new(format!("{}_{}", whole.value, pair[1].value), whole.span.to(pair[1].span));
+    }
+    names.extend((whole.value != first.value).then_some(whole));
+    names
 }

@@ -1,14 +1,62 @@
 //! Rules' stages, experiments with their schedules and reports, and matrices.
 
-use super::{Builder, Parts, Rule, let_names, span, trimmed, words};
+use super::{Builder, Parts, Rule, let_names, near, span, trimmed, words};
 use crate::base::Span;
 use crate::syntax::ast::*;
 use crate::syntax::error::SyntaxError;
-use crate::syntax::similar::similar;
 use crate::syntax::words::Class;
 use pest::iterators::Pair;
 
 impl Builder<'_> {
+    /// A stage, or what is wrong with the `|` before it.
+    pub(super) fn joined_stage(&mut self, pair: Pair<Rule>) -> Option<Stage> {
+        let place = trimmed(&pair);
+        let at = Span { end: place.start, ..place };
+        match pair.as_rule() {
+            Rule::lost_pipe => {
+                let word = words(self.text, Span { end: self.line_end(at.start), ..at }).swap_remove(0);
+                self.error(SyntaxError::Advised {
+                    span: word.span,
+                    message: format!("`|` is missing before `{}`", word.value),
+                    label: "a stage begins here".to_owned(),
+                    help: "stages are joined by `|`".to_owned(),
+                    edit: Some((at, "| ".to_owned())),
+                });
+                None
+            }
+            Rule::extra_pipe => {
+                self.error(SyntaxError::Advised {
+                    span: place,
+                    message: "a `|` too many".to_owned(),
+                    label: "no stage stands before this".to_owned(),
+                    help: "one `|` joins two stages".to_owned(),
+                    edit: Some((place, String::new())),
+                });
+                None
+            }
+            Rule::no_stage => {
+                let end = self.text[..place.start as usize].trim_end().rfind('|').unwrap_or(0);
+                let span = Span::new(end, end + 1);
+                if !self.is_blamed(span) {
+                    self.error(SyntaxError::Advised {
+                        span,
+                        message: "a stage is missing after `|`".to_owned(),
+                        label: "nothing follows".to_owned(),
+                        help: "write the stage, or leave this `|` out".to_owned(),
+                        edit: None,
+                    });
+                }
+                Some(Stage { span, kind: StageKind::Broken })
+            }
+            _ => Some(self.stage(pair)),
+        }
+    }
+
+    fn line_end(&self, at: u32) -> u32 {
+        let at = at as usize;
+        (at + self.text[at..].find('\n').unwrap_or(self.text.len() - at)) as u32
+    }
+
     pub(super) fn stage(&mut self, pair: Pair<Rule>) -> Stage {
         let place = trimmed(&pair);
         if pair.as_rule() == Rule::broken_stage {
@@ -90,7 +138,7 @@ impl Builder<'_> {
         if class.has(&first.value) || self.is_blamed(region) {
             return None;
         }
-        let near = similar(&first.value, class.names());
+        let near = near(class, &first.value);
         Some((first.span, first.value, near))
     }
 
@@ -107,10 +155,61 @@ impl Builder<'_> {
                     let body = Parts::of(part).due();
                     experiment.reports.push(self.report(body));
                 }
+                Rule::lost_schedule => self.lost_schedule(part, &mut experiment),
+                Rule::lost_report => self.lost_report(part, &mut experiment),
                 _ => self.entry(part, &mut experiment.body),
             }
         }
         experiment
+    }
+
+    /// `shedule { … }`, or statements without a head. The misspelt word stays a field, which an experiment does not have.
+    fn lost_schedule(&mut self, pair: Pair<Rule>, experiment: &mut Experiment) {
+        let mut parts = Parts::of(pair);
+        let head = parts.take(Rule::ident);
+        let body = parts.due();
+        let place = trimmed(&body);
+        self.lost_head(head, "schedule", place, &mut experiment.body);
+        let statements = self.statements(body);
+        match experiment.schedules.last_mut() {
+            Some(schedule) => schedule.list.extend(statements.list),
+            None => experiment.schedules.push(statements),
+        }
+    }
+
+    fn lost_report(&mut self, pair: Pair<Rule>, experiment: &mut Experiment) {
+        let mut parts = Parts::of(pair);
+        let head = parts.take(Rule::ident);
+        let body = parts.due();
+        let place = trimmed(&body);
+        self.lost_head(head, "report", place, &mut experiment.body);
+        let report = self.report(body);
+        match experiment.reports.last_mut() {
+            Some(before) => before.lines.extend(report.lines),
+            None => experiment.reports.push(report),
+        }
+    }
+
+    fn lost_head(&mut self, head: Option<Pair<Rule>>, due: &'static str, body: Span, fields: &mut Block) {
+        match head {
+            Some(head) => {
+                let key = self.name(head);
+                let key = Path { span: key.span, parts: vec![key] };
+                let nothing = Block { span: body, entries: Vec::new(), broken: true };
+                fields.entries.push(Entry { span: key.span, key, kind: EntryKind::Block(nothing) });
+            }
+            None => {
+                let first = words(self.text, Span { end: self.line_end(body.start), ..body }).swap_remove(0);
+                let what = if due == "schedule" { "a statement" } else { "a line of a report" };
+                self.error(SyntaxError::Advised {
+                    span: first.span,
+                    message: format!("{what} stands in `{due} {{ … }}`"),
+                    label: format!("`{due} {{` is missing before this"),
+                    help: format!("put `{due} {{` before it and `}}` after the last one"),
+                    edit: None,
+                });
+            }
+        }
     }
 
     fn report(&mut self, pair: Pair<Rule>) -> Report {
@@ -120,7 +219,7 @@ impl Builder<'_> {
             if part.as_rule() != Rule::report_line {
                 report.broken = true;
                 if part.as_rule() != Rule::unclosed {
-                    self.broken(Rule::only_report, place);
+                    self.broken_report_line(place);
                 }
                 continue;
             }
@@ -131,14 +230,33 @@ impl Builder<'_> {
                 series.push(self.path(path));
             }
             let by = parts.take(Rule::report_by).map(|by| self.name(Parts::of(by).due()));
-            if let Some(tail) = parts.take(Rule::tail) {
+            if let Some(tail) = parts.take(Rule::report_tail) {
                 report.broken = true;
-                self.broken_tail(Rule::only_report, place, trimmed(&tail));
+                self.report_tail(place, trimmed(&tail), series.last());
                 continue;
             }
             report.lines.push(ReportLine { span: place, form, series, by });
         }
         report
+    }
+
+    fn broken_report_line(&mut self, place: Span) {
+        match self.unknown_word(place, Class::Part) {
+            Some((span, word, near)) => self.error(SyntaxError::UnknownLine { span, word, near }),
+            None => self.broken(Rule::only_report, place),
+        }
+    }
+
+    /// A name behind a name has lost its comma; anything else does not belong there.
+    fn report_tail(&mut self, line: Span, tail: Span, last: Option<&Path>) {
+        let name = self.text[tail.range()].starts_with(|c: char| c.is_ascii_lowercase());
+        match last {
+            Some(last) if name && !self.text[tail.range()].starts_with("by ") => {
+                let name = words(self.text, tail).swap_remove(0);
+                self.error(SyntaxError::MissingComma { span: name.span, after: last.span });
+            }
+            _ => self.broken_tail(Rule::only_report, line, tail),
+        }
     }
 
     fn statements(&mut self, pair: Pair<Rule>) -> Statements {
@@ -154,8 +272,9 @@ impl Builder<'_> {
                     statements.list.push(statement);
                 }
                 Rule::unclosed => statements.broken = true,
+                Rule::lost_loop => statements.list.push(self.lost_loop(part)),
                 _ => {
-                    let declares = let_names(&words(self.text, place));
+                    let declares = let_names(self.text, &words(self.text, place));
                     let after_let = declares.first().filter(|_| self.text[place.range()].starts_with("let "));
                     let head = match after_let {
                         None => place,
@@ -176,6 +295,26 @@ impl Builder<'_> {
             }
         }
         statements
+    }
+
+    /// `for i in range(3) { … }`: a loop all the same.
+    fn lost_loop(&mut self, pair: Pair<Rule>) -> Statement {
+        let place = trimmed(&pair);
+        let mut parts = Parts::of(pair);
+        let word = parts.due();
+        let head = parts.due();
+        if !self.is_blamed(span(&word).to(trimmed(&head))) {
+            let near = near(Class::Statement, word.as_str());
+            let near = if near.is_empty() { vec!["repeat".to_owned()] } else { near };
+            let (span, word) = (span(&word), word.as_str().to_owned());
+            self.error(SyntaxError::UnknownStatement { span, word, near });
+        }
+        let index = loop_index(&words(self.text, span(&word).to(trimmed(&head))));
+        let body = parts.due();
+        let body = self.statements(body);
+        let until = parts.next().map(|until| self.expr(Parts::of(until).due()));
+        let kind = StatementKind::Repeat(Box::new(Repeat { times: None, index, body, until }));
+        Statement { span: place, name: None, kind }
     }
 
     fn statement(&mut self, pair: Pair<Rule>) -> Statement {
@@ -269,7 +408,10 @@ impl Builder<'_> {
             let first = inner.due();
             match rule {
                 Rule::mixed => {
-                    let share = self.amount(first);
+                    let mut share = self.amount(first);
+                    if let (Some(unit), ExprKind::Quantity(quantity)) = (inner.take(Rule::unit), &mut share.kind) {
+                        quantity.unit = Some(self.name(unit));
+                    }
                     train.mixed.push(Mixed { share, dataset: self.path(inner.due()) });
                 }
                 Rule::through => train.through = Some(self.path(first)),
@@ -293,7 +435,7 @@ impl Builder<'_> {
             let place = trimmed(&head);
             times = None;
             // Its index keeps its name: `as i` is read even where the rest is not.
-            index = let_names(&words(self.text, place)).into_iter().next();
+            index = loop_index(&words(self.text, place));
             self.broken(Rule::only_head, place);
         }
         let body = parts.due();
@@ -340,4 +482,13 @@ impl Builder<'_> {
         let path = self.path(parts.due());
         (path, self.expr(parts.due()))
     }
+}
+
+/// What a loop counts with, in a head that cannot be read: the name behind `as`, or behind `times` or `for`.
+fn loop_index(words: &[Name]) -> Option<Name> {
+    let behind = |before: &str| {
+        let place = words.iter().position(|word| word.value == before)?;
+        words.get(place + 1).filter(|name| name.value != "as" && !name.value.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    behind("as").or_else(|| behind("times")).or_else(|| behind("for")).cloned()
 }

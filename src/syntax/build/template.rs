@@ -5,6 +5,7 @@ use crate::base::Span;
 use crate::syntax::ast::*;
 use crate::syntax::error::SyntaxError;
 use crate::syntax::grammar;
+use crate::syntax::layout::is_name;
 use pest::iterators::Pair;
 
 /// A `{% for %}` or `{% if %}` that waits for its end.
@@ -51,6 +52,9 @@ impl Builder<'_> {
                     let before_directive = own_line.get(at + 1).copied().unwrap_or(false);
                     let first = at == 0;
                     let last = parts[at + 1..].iter().all(|part| part.as_rule() == Rule::template_end);
+                    if self.text[place.range()].starts_with('"') {
+                        self.half_holes(part);
+                    }
                     let text = self.text_piece(part, margin, place, first);
                     let text = trim_ends(&text, first || after_directive, before_directive, last);
                     if !text.is_empty() {
@@ -154,6 +158,7 @@ impl Builder<'_> {
         let piece = match rule {
             Rule::for_each => {
                 let name = self.declared(parts.due());
+                self.visible.push(name.value.clone());
                 Piece::For { span: place, name, list: self.path(parts.due()), body: Vec::new() }
             }
             Rule::if_known => {
@@ -183,12 +188,13 @@ impl Builder<'_> {
     /// Tells what is wrong, and keeps the blocks in step: a broken `{% if %}` still waits for its end.
     fn broken_piece(&mut self, pair: &Pair<Rule>, pieces: &mut Vec<Piece>, open: &mut Vec<Open>) {
         let region = span(pair);
-        let word = pair.as_str().trim_start_matches('#').strip_prefix("{%").map_or("", str::trim_start);
-        if word.starts_with("end") {
+        let inner = pair.as_str().trim_start_matches('#').strip_prefix("{%").map_or("", str::trim_start);
+        let word = meant_directive(inner);
+        if word == "end" {
             if let Some(block) = open.pop() {
                 *pieces = block.close(std::mem::take(pieces));
             }
-        } else if (word.starts_with("for") || word.starts_with("if")) && open.len() < MOST_OPEN {
+        } else if (word == "for" || word == "if") && open.len() < MOST_OPEN {
             open.push(Open { piece: None, span: region, what: "if", outer: std::mem::take(pieces) });
         }
         let hashes = pair.as_str().len() - pair.as_str().trim_start_matches('#').len();
@@ -197,7 +203,86 @@ impl Builder<'_> {
         let miss = grammar::miss(Rule::only_piece, text, start);
         let miss = miss.unwrap_or(grammar::Miss { at: start, expected: Vec::new() });
         let (found, span) = grammar::found(self.text, miss.at);
-        self.error(SyntaxError::BadPiece { span, found, expected: miss.expected });
+        let meant = self.meant_piece(inner, word, span);
+        self.error(SyntaxError::BadPiece { span, found, expected: miss.expected, meant });
+    }
+
+    /// What to write instead of a directive that cannot be read; `word` is what it was to be.
+    fn meant_piece(&self, inner: &str, word: &str, stop: Span) -> Option<(String, Option<(Span, String)>)> {
+        let first = inner.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or("");
+        let written = &self.text[stop.range()];
+        if word == "if" && first == "if" && !inner.contains("known") {
+            let path = inner[2..].split("%}").next().unwrap_or("").trim();
+            return Some((format!("write `{{% if {path} is known %}}`"), None));
+        }
+        if word.is_empty() || first.is_empty() || first == word || written != first {
+            return None;
+        }
+        let shown = match word {
+            "for" => "{% for x in list %}",
+            "if" => "{% if path is known %}",
+            _ => "{% end %}",
+        };
+        Some((format!("write `{shown}`"), Some((stop, word.to_owned()))))
+    }
+
+    /// Tells of `{ task.request }` and `task.request }}`, where a hole was meant: the path begins with what is visible here.
+    fn half_holes(&mut self, part: &Pair<Rule>) {
+        let base = span(part).start as usize;
+        let mut found = Vec::new();
+        for line in part.as_str().split('\n') {
+            let start = line.as_ptr() as usize - part.as_str().as_ptr() as usize;
+            let mut from = 0;
+            while let Some(close) = line[from..].find('}').map(|at| from + at) {
+                let closed = line[close..].len() - line[close..].trim_start_matches('}').len();
+                let open = line[from..close].rfind('{').map(|at| from + at);
+                let begin = match open {
+                    Some(open) => open + 1,
+                    None => line[from..close].trim_end().rfind(' ').map_or(from, |at| from + at + 1),
+                };
+                let inner = line[begin..close].trim();
+                let opened = usize::from(open.is_some());
+                if closed <= 2 && opened + closed >= 2 && self.is_visible(inner) {
+                    let begin = begin + (line[begin..close].len() - line[begin..close].trim_start().len());
+                    let at = open.unwrap_or(begin);
+                    let place = Span::new(base + start + at, base + start + close + closed);
+                    found.push(SyntaxError::HalfHole { span: place, path: inner.to_owned(), opened, closed });
+                }
+                from = close + closed;
+            }
+        }
+        for error in found {
+            self.error(error);
+        }
+    }
+
+    /// `task.request` or `traj | transcript(…)`, of something that this prompt sees.
+    fn is_visible(&self, inner: &str) -> bool {
+        let path = inner.split('|').next().unwrap_or("").trim();
+        let mut names = path.split('.');
+        let first = names.next().unwrap_or("");
+        let deeper = path.len() > first.len() || inner.contains('|');
+        deeper && names.all(is_name) && self.visible.iter().any(|name| name == first)
+    }
+}
+
+/// What a directive that cannot be read was to be: by its word, a word near to it, or what stands in it.
+fn meant_directive(inner: &str) -> &'static str {
+    let mut words = inner.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty());
+    let first = words.next().unwrap_or("");
+    let known = ["end", "for", "if"];
+    if let Some(word) = known.into_iter().find(|word| first.starts_with(word)) {
+        return word;
+    }
+    let rest: Vec<&str> = words.collect();
+    if rest.contains(&"in") {
+        "for"
+    } else if rest.contains(&"known") {
+        "if"
+    } else if rest.is_empty() && !first.is_empty() {
+        "end"
+    } else {
+        ""
     }
 }
 

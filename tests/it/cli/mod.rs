@@ -1,7 +1,9 @@
 //! The program from outside: an empty directory, an empty environment; stdout, stderr and exit code in one snapshot.
 
 mod files;
+mod rewrite;
 mod runs;
+mod start;
 mod troubled;
 
 use std::fmt::Write;
@@ -123,7 +125,10 @@ fn bad_usage_is_told_with_a_way_out() {
 fn help_shows_examples_and_exit_codes() {
     let desk = Desk::new();
     insta::assert_snapshot!("cli_help", desk.agx(&["--help"]));
-    for verb in ["check", "plan", "graph", "run", "resume", "status", "report", "show", "explain", "export"] {
+    for verb in [
+        "init", "check", "fmt", "fix", "plan", "graph", "run", "resume", "status", "report", "show", "explain",
+        "export",
+    ] {
         let help = desk.agx(&[verb, "--help"]);
         assert!(help.contains("Examples:\n  agx "), "{verb} has no example");
         assert!(help.ends_with("-- exit 0\n"), "{verb}");
