@@ -13,6 +13,7 @@ pub mod node;
 pub mod syntax;
 pub mod experiment;
 pub mod plan;
+pub mod editor;
 pub mod run;
 pub mod report;
 pub mod cli;

@@ -29,15 +29,21 @@ pub fn mend<'d>(text: &str, diagnostics: &'d [Diagnostic]) -> Option<(String, Ve
     if mended.is_empty() {
         return None;
     }
+    let new = apply(text, edits.into_values());
+    Some((new, mended))
+}
+
+/// The text with edits that do not touch each other, in the order of their places.
+pub fn apply<'e>(text: &str, edits: impl IntoIterator<Item = &'e Edit>) -> String {
     let mut new = String::with_capacity(text.len());
     let mut at = 0;
-    for edit in edits.values() {
+    for edit in edits {
         new.push_str(&text[at..edit.span.start as usize]);
         new.push_str(&edit.text);
         at = edit.span.end as usize;
     }
     new.push_str(&text[at..]);
-    Some((new, mended))
+    new
 }
 
 /// Whether an edit touches none of those before. Two insertions at one place do: nothing says which comes first.

@@ -91,6 +91,11 @@ pub enum Command {
         after_help = "Examples:\n  agx show --file a.agx                     what the file declares\n  agx show rule good --file a.agx           one thing in it, with what it leaves out\n  agx show prompt act --task dev-0003       a prompt as it is sent\n  agx show rollout@1                        a node of the newest run: figures, items, files\n  agx show rollout@1 --task train-0012      its trajectories of one task\n  agx show judge@1 --item 3                 one item\n  agx show 3f9a0c12                         a record or blob, by the start of its digest\n\nWhat a file declares is `param`, `env`, `dataset`, `model`, `prompt`, `critic`, `rule`, `trainer`, `experiment` or `matrix`, then its name; without `--file`, of the file that the run has frozen."
     )]
     Show(ShowArgs),
+    /// Serve editors: diagnostics, completion, hover, rename over the language server protocol.
+    #[command(
+        after_help = "Examples:\n  agx lsp\n\nEditors start it for `.agx` files and speak with it on standard input and output."
+    )]
+    Lsp(LspArgs),
     /// Explain a diagnostic's code.
     #[command(after_help = "Examples:\n  agx explain E0201\n  agx explain --all")]
     Explain(ExplainArgs),
@@ -326,6 +331,13 @@ pub struct ShowArgs {
     /// Only this item, counted from 0.
     #[arg(long, value_name = "N", conflicts_with = "task")]
     pub item: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct LspArgs {
+    /// What editors say to every server; there is no other way.
+    #[arg(long, hide = true)]
+    pub stdio: bool,
 }
 
 #[derive(Debug, Args)]

@@ -79,6 +79,7 @@ pub fn unread(source: Source, problem: Diagnostic) -> Checked {
         matrices: Vec::new(),
         counts: Vec::new(),
         diagnostics: vec![problem],
+        index: Default::default(),
     }
 }
 
@@ -166,7 +167,7 @@ pub fn plan(experiment: &Experiment) -> Result<Planned, Failure> {
 }
 
 /// The bytes of an imported file, which links may not lead out of the root's directory.
-fn import(root: &Path, path: &Path) -> Result<Vec<u8>, Unreadable> {
+pub fn import(root: &Path, path: &Path) -> Result<Vec<u8>, Unreadable> {
     let fail = |problem: std::io::Error| match problem.kind() {
         std::io::ErrorKind::NotFound => Unreadable::Missing,
         _ => Unreadable::Other(reason(&problem)),

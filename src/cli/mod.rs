@@ -32,6 +32,7 @@ pub mod object;
 pub mod prompt;
 pub mod explain;
 pub mod export;
+pub mod lsp;
 
 use crate::cli::args::{Cli, Command};
 use crate::cli::exit::{Exit, Failure};
@@ -89,6 +90,7 @@ fn dispatch(cli: &Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Status(args) => status::status(args, &place, terminal),
         Command::Report(args) => report::report(args, &place, terminal),
         Command::Show(args) => show::show(args, &place, terminal),
+        Command::Lsp(_) => Ok(lsp::lsp()),
         Command::Explain(args) => explain::explain(args, terminal),
         Command::Export(args) => export::export(args, &place, terminal),
     }

@@ -83,7 +83,9 @@ fn reading(
     counted.then(|| open(experiment, model)).transpose()
 }
 
-fn counter(model: Option<&dyn LanguageModel>) -> Result<Box<dyn Fn(&str) -> usize + '_>, Failure> {
+type Count<'m> = Box<dyn Fn(&str) -> usize + 'm>;
+
+fn counter(model: Option<&dyn LanguageModel>) -> Result<Count<'_>, Failure> {
     Ok(match model {
         Some(model) => Box::new(token_counter(model).map_err(usage)?),
         None => Box::new(|_| 0),

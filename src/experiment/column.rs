@@ -5,7 +5,9 @@
 
 use super::Checker;
 use super::error::CheckError;
+use super::index::Sort;
 use super::rule::Answers;
+use super::vocabulary;
 use crate::base::Span;
 use crate::env::{Field, FieldType, Schema};
 use crate::node::spec::AnswerKind;
@@ -18,6 +20,8 @@ use std::sync::Arc;
 pub struct Table<'r> {
     pub schema: Option<Arc<Schema>>,
     pub answer: &'r Answers,
+    /// Where the critic is declared that has judged them.
+    pub critic: Option<Span>,
     /// The rows are pairs by now.
     pub pairs: bool,
 }
@@ -41,6 +45,40 @@ impl Checker<'_> {
 
     /// The column that a path names, and its type.
     pub(super) fn column(&mut self, path: &Path, table: &Table) -> Option<(Column, ColumnType)> {
+        let found = self.find_column(path, table)?;
+        self.note_column(path, table, &found);
+        Some(found)
+    }
+
+    /// For editors: what the words of a path mean.
+    fn note_column(&mut self, path: &Path, table: &Table, (column, ty): &(Column, ColumnType)) {
+        let (last, roots) = path.parts.split_last().expect("a path has a last part");
+        if let (Column::Answer(name), Some(critic)) = (column, table.critic) {
+            self.index.member(last.span, critic, name);
+            return;
+        }
+        let (root, doc) = match column {
+            Column::Traj(name) => ("what the agent did", vocabulary::column(name).to_owned()),
+            Column::Task(name) => {
+                let fields = table.schema.as_ref().map(|schema| schema.task.as_slice()).unwrap_or_default();
+                let known = fields.iter().find(|field| field.name == *name);
+                ("the task it worked on", known.map_or_else(String::new, |field| field.doc.clone()))
+            }
+            Column::Answer(_) => ("", "an answer of the critic whose verdicts reach the rule".to_owned()),
+            Column::Truth(_) => ("ground truth", "ground truth of the environment".to_owned()),
+            Column::Iteration => ("", "the iteration that rolled it out, from 1".to_owned()),
+            Column::Added => ("", "whether the row was added from a dataset".to_owned()),
+            Column::Of(..) => ("one side of a pair", String::new()),
+        };
+        if let [first, ..] = roots {
+            self.index.brought(first.span, Sort::Column, &first.value, "", root);
+        }
+        if !matches!(column, Column::Of(..)) {
+            self.index.brought(last.span, Sort::Column, &path.text(), type_words(*ty), doc);
+        }
+    }
+
+    fn find_column(&mut self, path: &Path, table: &Table) -> Option<(Column, ColumnType)> {
         let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let parts: Vec<&str> = path.parts.iter().map(|part| part.value.as_str()).collect();
         let side = Side::ALL.into_iter().find(|side| parts.first() == Some(&side.as_str()));
@@ -48,7 +86,7 @@ impl Checker<'_> {
             (Some(side), [_, _, ..], true) => {
                 let parts = path.parts[1..].to_vec();
                 let span = parts.iter().map(|part| part.span).reduce(Span::to).unwrap_or(path.span);
-                let one = Table { schema: table.schema.clone(), answer: table.answer, pairs: false };
+                let one = Table { schema: table.schema.clone(), pairs: false, ..*table };
                 let (column, ty) = self.column(&Path { span, parts }, &one)?;
                 return Some((Column::Of(side, Box::new(column)), ty));
             }

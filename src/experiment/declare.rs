@@ -2,6 +2,7 @@
 
 use super::error::CheckError;
 use super::fields::Fields;
+use super::index::Sort;
 use super::jsonl::Rows;
 use super::model::{Dataset, EnvId};
 use super::scope::Kind;
@@ -30,8 +31,13 @@ impl Checker<'_> {
 
     fn builtin(&mut self, apply: &Apply) -> Option<EnvKind> {
         let name = self.text_argument(apply)?;
+        let place = apply.arguments.as_ref().map_or(apply.path.span, |list| list[0].value.span);
         match (name.as_str(), &apply.block) {
-            ("desk", None) => Some(EnvKind::Desk),
+            ("desk", None) => {
+                let doc = crate::env::schema(&EnvKind::Desk).doc.clone();
+                self.index.brought(place, Sort::Environment, &name, "", doc);
+                Some(EnvKind::Desk)
+            }
             ("api-bank", Some(block)) => {
                 self.later(apply.path.span, "the environment `api-bank`");
                 self.api_bank(block)
@@ -48,9 +54,8 @@ impl Checker<'_> {
                 let known = ["desk", "api-bank"];
                 let near = similar(&name, known);
                 let near = near.into_iter().map(|name| format!("\"{name}\"")).collect();
-                let span = apply.arguments.as_ref().map_or(apply.path.span, |list| list[0].value.span);
                 let (of, known) = ("`builtin`".to_owned(), known.map(str::to_owned).into());
-                self.error(CheckError::UnknownWord { span, of, found: Some(name), near, known });
+                self.error(CheckError::UnknownWord { span: place, of, found: Some(name), near, known });
                 None
             }
         }
@@ -131,6 +136,8 @@ impl Checker<'_> {
             self.error(CheckError::UnknownOffer { span, name, env, near, known });
             return None;
         };
+        let data = if offer.labelled { "labelled verdicts" } else { "conversations" };
+        self.index.brought(offer_name.span, Sort::Offer, &offer.name, data, &*offer.doc);
         let Some([argument]) = apply.arguments.as_deref() else {
             let name = apply.path.text();
             self.error(CheckError::Arguments { span: apply.path.span, wanted: format!("{name}(512)"), name });
@@ -293,6 +300,9 @@ impl Checker<'_> {
             return None;
         };
         let id = self.reference(env_name, Kind::Env)?;
+        if let Some(declared) = self.symbols.declared(&env_name.value, env_name.span) {
+            self.index.member(split_name.span, declared, &split_name.value);
+        }
         let splits = &self.envs[id].it.as_ref()?.spec.splits;
         match splits.iter().find(|split| split.name == split_name.value) {
             Some(split) => Some((EnvId(id), split.clone())),

@@ -2,6 +2,7 @@
 
 use super::Checker;
 use super::error::CheckError;
+use super::index::Meaning;
 use super::value::Value;
 use super::vocabulary::{Field, Form, Need, Owner, Takes, Unit, Word};
 use crate::base::Span;
@@ -68,6 +69,7 @@ impl Checker<'_> {
                 }
                 continue;
             };
+            self.index.note(name.span, Meaning::Field(owner, field));
             if let Some(first) = entries.get(field.name) {
                 if !broken && !matches!(first.kind, EntryKind::Broken) {
                     let first = first.key.span;
@@ -325,6 +327,7 @@ impl Checker<'_> {
             ExprKind::Apply(apply) => {
                 let text = apply.path.text();
                 if let Some(word) = words.iter().find(|word| word.name == text) {
+                    self.index.note(apply.path.span, Meaning::Word(word));
                     if !word.built {
                         let field = of.trim_matches('`');
                         let sign = if field == "by" { " " } else { " = " };

@@ -2,13 +2,15 @@
 
 use super::Checker;
 use super::error::CheckError;
+use super::index::Sort;
 use super::model::{MetricRef, ReportItem, Until};
-use super::rule::{Answers, Form};
+use super::rule::{Answers, Form, Rows};
 use super::schedule::{Flow, Made};
 use super::scope::Kind;
+use super::vocabulary;
 use crate::base::Span;
 use crate::node::spec::AnswerKind;
-use crate::syntax::ast::{self, Apply, Expr, ExprKind, Operator, Path, ReportLine};
+use crate::syntax::ast::{self, Apply, Expr, ExprKind, Name, Operator, Path, ReportLine};
 use crate::syntax::similar::similar;
 
 /// What a metric is for: what may be shown may not always decide.
@@ -41,40 +43,17 @@ impl Checker<'_> {
         };
         binding.used = true;
         let (place, audited, declared) = (binding.place.clone(), binding.audited, binding.span);
-        let (known, held_out, what): (Vec<String>, bool, String) = match &binding.made {
+        self.index.name(first.span, declared);
+        let what = match &binding.made {
             Made::Poisoned => return None,
-            Made::Picked { .. } => (Vec::new(), false, "a picked model".to_owned()),
-            Made::Evaluation { env, held_out, .. } => {
-                let schema = &self.envs[env.0].it.as_ref()?.schema;
-                let what = format!("the evaluation `{}`", first.value);
-                let known = schema.metrics.iter().map(String::as_str).chain(ROLLED).map(str::to_owned);
-                (known.collect(), *held_out, what)
-            }
-            Made::Rows(rows) => {
-                let mut known: Vec<String> = match rows.form {
-                    Form::Rolled => ROLLED.map(str::to_owned).into(),
-                    Form::Judged => vec!["count".to_owned(), "parsed".to_owned()],
-                    Form::Selected => vec!["count".to_owned()],
-                };
-                if rows.form == Form::Judged {
-                    match &rows.answer {
-                        Answers::Schema(schema) => known.extend(
-                            schema
-                                .fields
-                                .iter()
-                                .filter(|field| field.kind != AnswerKind::Text)
-                                .map(|field| format!("{}.mean", field.name)),
-                        ),
-                        Answers::Unknown => return None,
-                        Answers::NotJudged => {}
-                    }
-                }
-                if audited {
-                    known.extend(AUDITED.map(str::to_owned));
-                }
-                (known, false, format!("the rows `{}`", first.value))
-            }
+            Made::Picked { .. } => "a picked model".to_owned(),
+            Made::Evaluation { .. } => format!("the evaluation `{}`", first.value),
+            Made::Rows(_) => format!("the rows `{}`", first.value),
         };
+        let held_out = matches!(binding.made, Made::Evaluation { held_out: true, .. });
+        let made = binding.made.clone();
+        let known = self.measured(&made, audited)?;
+        self.note_metric(rest, &reference.metric, &made);
         if !known.contains(&reference.metric) {
             let span = rest.iter().map(|part| part.span).reduce(Span::to).unwrap_or(first.span);
             let mean = format!("{}.mean", reference.metric);
@@ -108,6 +87,65 @@ impl Checker<'_> {
         Some(reference)
     }
 
+    /// What `name.…` may be. `None`: that is not known.
+    fn measured(&self, made: &Made, audited: bool) -> Option<Vec<String>> {
+        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let rows = match made {
+            Made::Poisoned => return None,
+            Made::Picked { .. } => return Some(Vec::new()),
+            Made::Evaluation { env, .. } => {
+                let schema = &self.envs[env.0].it.as_ref()?.schema;
+                let known = schema.metrics.iter().map(String::as_str).chain(ROLLED).map(str::to_owned);
+                return Some(known.collect());
+            }
+            Made::Rows(rows) => rows,
+        };
+        let mut known = match rows.form {
+            Form::Rolled => names(&ROLLED),
+            Form::Judged => names(&["count", "parsed"]),
+            Form::Selected => names(&["count"]),
+        };
+        match &rows.answer {
+            _ if rows.form != Form::Judged => {}
+            Answers::Schema(schema) => {
+                let counted = schema.fields.iter().filter(|field| field.kind != AnswerKind::Text);
+                known.extend(counted.map(|field| format!("{}.mean", field.name)));
+            }
+            Answers::Unknown => return None,
+            Answers::NotJudged => {}
+        }
+        if audited {
+            known.extend(names(&AUDITED));
+        }
+        Some(known)
+    }
+
+    /// `success` in `dev.success`, `score` and `mean` in `graded.score.mean`.
+    fn note_metric(&mut self, parts: &[Name], metric: &str, made: &Made) {
+        if let ([field, mean], Made::Rows(Rows { critic: Some(critic), .. })) = (parts, made) {
+            self.index.member(field.span, *critic, &field.value);
+            self.index.brought(mean.span, Sort::Metric, "mean", "a number", vocabulary::metric(metric));
+        } else if let Some(span) = parts.iter().map(|part| part.span).reduce(Span::to) {
+            self.index.brought(span, Sort::Metric, metric, "a number", vocabulary::metric(metric));
+        }
+    }
+
+    /// For editors: what each name of the schedule has measured.
+    pub(super) fn note_metrics(&mut self, flow: &Flow) {
+        for binding in flow.names.values() {
+            if let Some(known) = self.measured(&binding.made, binding.audited) {
+                self.index.metrics(binding.span, &known);
+            }
+        }
+        for (made, known) in [(&flow.calibrated, CALIBRATED), (&flow.changed, TRAINED)] {
+            for name in made.keys() {
+                if let Some((_, declared)) = self.symbols.find(name) {
+                    self.index.metrics(declared, &known.map(str::to_owned));
+                }
+            }
+        }
+    }
+
     fn declared_metric(
         &mut self,
         path: &Path,
@@ -120,7 +158,8 @@ impl Checker<'_> {
         let reference = MetricRef { name: first.value.clone(), ..reference };
         match self.symbols.find(&first.value) {
             Some((Some(kind @ (Kind::Critic | Kind::Model)), declared)) => {
-                self.symbols.mark(&first.value);
+                self.mark(&first.value, first.span);
+                self.note_metric(&path.parts[1..], &reference.metric, &Made::Poisoned);
                 let critic = kind == Kind::Critic;
                 let made = if critic { &flow.calibrated } else { &flow.changed };
                 let Some(place) = made.get(&first.value).cloned() else {
@@ -146,7 +185,7 @@ impl Checker<'_> {
             }
             Some((None, _)) => None,
             Some((Some(found), declared)) => {
-                self.symbols.mark(&first.value);
+                self.mark(&first.value, first.span);
                 let (span, name, found) = (first.span, first.value.clone(), found.words());
                 self.error(CheckError::WrongBinding { span, name, found, wanted: "something measured", declared });
                 None
@@ -260,6 +299,7 @@ impl Checker<'_> {
         };
         binding.used = true;
         let declared = binding.span;
+        self.index.name(path.span, declared);
         match &binding.made {
             Made::Poisoned => None,
             Made::Evaluation { env, held_out, .. } => {
@@ -320,11 +360,16 @@ impl Checker<'_> {
         let wanted = if line.by.is_some() { Wanted::Curve } else { Wanted::Shown };
         let mut fits = true;
         if let Some(by) = &line.by
-            && !flow.indices.contains(&by.value)
+            && let Some(index) = flow.indices.iter().find(|index| index.value == by.value)
+        {
+            self.index.name(by.span, index.span);
+        }
+        if let Some(by) = &line.by
+            && !flow.indices.iter().any(|index| index.value == by.value)
             && !flow.lost
         {
-            let near = similar(&by.value, flow.indices.iter().map(String::as_str));
-            let known = flow.indices.clone();
+            let known: Vec<String> = flow.indices.iter().map(|index| index.value.clone()).collect();
+            let near = similar(&by.value, known.iter().map(String::as_str));
             self.error(CheckError::UnknownIndex { span: by.span, name: by.value.clone(), near, known });
             fits = false;
         }

@@ -19,6 +19,7 @@ mod declare;
 mod error;
 mod error_detail;
 mod fields;
+pub mod index;
 mod interval;
 mod jsonl;
 mod length;
@@ -54,6 +55,7 @@ use crate::select::Rule;
 use crate::syntax::ast::{self, Declared, File, ItemKind};
 use crate::syntax::{self, Source, SourceMap};
 use error::CheckError;
+use index::Index;
 use link::Linked;
 use scope::Symbols;
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,6 +114,8 @@ pub struct Checked {
     pub counts: Vec<StageCounts>,
     /// In the order of their places, those of imported files last.
     pub diagnostics: Vec<Diagnostic>,
+    /// What each place means.
+    pub index: Index,
 }
 
 /// Checks a file and what it imports.
@@ -137,7 +141,15 @@ pub fn check(source: Source, given: &[Given], world: World) -> Checked {
         matrices.clear();
     }
     let experiments = experiments.into_iter().flatten().collect();
-    Checked { sources: linked.sources, file, experiments, matrices, counts: checker.counts, diagnostics }
+    Checked {
+        sources: linked.sources,
+        file,
+        experiments,
+        matrices,
+        counts: checker.counts,
+        diagnostics,
+        index: checker.index,
+    }
 }
 
 struct EnvInfo {
@@ -159,6 +171,7 @@ type Slots<T> = Vec<Named<Option<T>>>;
 struct Checker<'a> {
     world: World<'a>,
     errors: Vec<CheckError>,
+    index: Index,
     /// What this version does not run, and where the file uses it.
     not_built: Vec<(String, Vec<Span>)>,
     /// What other enums than [`CheckError`] tell.
@@ -191,6 +204,7 @@ impl<'a> Checker<'a> {
         Self {
             world,
             errors: Vec::new(),
+            index: Index::of(&linked.file),
             not_built: Vec::new(),
             found: Vec::new(),
             symbols: Symbols::of(linked),
@@ -247,6 +261,7 @@ impl Checker<'_> {
         for (name, first) in duplicates {
             self.error(CheckError::Duplicate { span: name.span, name: name.value, first });
         }
+        self.note_imports(file);
         self.params(file, given);
         self.declarations(file, Declared::Env);
         self.declarations(file, Declared::Dataset);
@@ -279,10 +294,12 @@ impl Checker<'_> {
                 continue;
             }
             let reliable = !item.unreliable;
+            let declared = name.span;
             let name = name.value.clone();
             match kind {
                 Declared::Env => {
                     let it = reliable.then(|| self.env(body)).flatten();
+                    self.index.env(declared, it.as_ref());
                     self.envs.push(Named { name, it });
                 }
                 Declared::Dataset => {
@@ -375,6 +392,7 @@ impl Checker<'_> {
     }
 
     fn reference(&mut self, name: &ast::Name, kind: Kind) -> Option<usize> {
+        self.note(&name.value, name.span);
         match self.symbols.reference(name, kind) {
             Ok(id) => id,
             Err(error) => {
@@ -382,6 +400,36 @@ impl Checker<'_> {
                 None
             }
         }
+    }
+
+    /// An item is named here.
+    fn note(&mut self, name: &str, span: Span) {
+        if let Some(declared) = self.symbols.declared(name, span) {
+            self.index.name(span, declared);
+        }
+    }
+
+    /// The names that imports give to the file.
+    fn note_imports(&mut self, file: &File) {
+        for item in &file.items {
+            match &item.kind {
+                ItemKind::Import { names: ast::Imported::As(alias), .. } => self.note(&alias.value, alias.span),
+                ItemKind::Import { names: ast::Imported::Names(names), .. } => {
+                    for name in names {
+                        if let Some(declared) = self.symbols.declared(&name.value, name.span) {
+                            self.index.import(name, declared);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// As [`Self::note`], and so it is used.
+    fn mark(&mut self, name: &str, span: Span) {
+        self.note(name, span);
+        self.symbols.mark(name);
     }
 
     /// A path that must be one name of a kind.

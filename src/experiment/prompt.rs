@@ -5,14 +5,16 @@
 
 use super::Checker;
 use super::error::CheckError;
+use super::index::Sort;
 use super::model::EnvId;
 use super::scope::Kind;
+use super::vocabulary;
 use crate::base::Span;
 use crate::env::{Field, FieldType, Schema};
 use crate::model::Role;
 use crate::node::template::{Filter, Piece, Template, TemplateMessage};
 use crate::select::TRAJ_COLUMNS;
-use crate::syntax::ast;
+use crate::syntax::ast::{self, Name};
 use crate::syntax::similar::similar;
 use crate::syntax::words::Class;
 use std::sync::Arc;
@@ -57,7 +59,7 @@ enum Shape {
 struct Reading<'p> {
     prompt: &'p ast::Prompt,
     roots: Vec<(String, Root)>,
-    variables: Vec<(String, Shape)>,
+    variables: Vec<(Name, Shape)>,
     /// Paths that an `if` around says are known.
     known: Vec<String>,
     env: Option<EnvId>,
@@ -67,6 +69,8 @@ struct Reading<'p> {
     /// Part of this message could not be read.
     lost: bool,
 }
+
+const ANSWER_FORMAT: &str = "How to answer, in words: made from the fields of the critic's `answer`.";
 
 impl Checker<'_> {
     pub(super) fn prompt(&mut self, prompt: &ast::Prompt) -> Option<PromptInfo> {
@@ -81,6 +85,7 @@ impl Checker<'_> {
             broken: prompt.broken,
             lost: false,
         };
+        self.index.enter(prompt.name.span);
         for parameter in &prompt.parameters {
             let root = self.parameter(&parameter.ty, &mut reading.env);
             reading.broken |= matches!(root, Root::Poisoned);
@@ -121,10 +126,14 @@ impl Checker<'_> {
 
     fn parameter(&mut self, ty: &ast::Type, env: &mut Option<EnvId>) -> Root {
         match ty.name.path.parts.as_slice() {
-            [name] if name.value == "Trajectory" => Root::Trajectory,
+            [name] if name.value == "Trajectory" => {
+                self.index.brought(name.span, Sort::Type, &name.value, "", "what the agent did on the task");
+                Root::Trajectory
+            }
             [owner, name] if name.value == "Task" => {
                 let Some(id) = self.reference(owner, Kind::Env) else { return Root::Poisoned };
                 let Some(info) = &self.envs[id].it else { return Root::Poisoned };
+                self.index.brought(name.span, Sort::Type, &ty.name.path.text(), "", &*info.schema.doc);
                 *env = Some(EnvId(id));
                 Root::Task(info.schema.clone())
             }
@@ -168,7 +177,8 @@ impl Checker<'_> {
                         return None;
                     }
                 };
-                reading.variables.push((name.value.clone(), item));
+                self.index.declare(name, Sort::Variable, words(&item).to_owned());
+                reading.variables.push((name.clone(), item));
                 let body = self.pieces(body, reading);
                 reading.variables.pop();
                 Some(Piece::For { variable: name.value.clone(), path: found?.0, body })
@@ -225,6 +235,8 @@ impl Checker<'_> {
             self.error(CheckError::UnknownFilter { span: filter.name.span, name: name.to_owned(), near });
             return None;
         }
+        let doc = Class::Filter.words().iter().find(|word| word.text == name).map_or("", |word| word.doc);
+        self.index.brought(filter.name.span, Sort::Filter, name, "", doc);
         let is_texts = matches!(on, Shape::List(item) if matches!(**item, Shape::Text | Shape::Scalar));
         let fits = match name {
             "transcript" => *on == Shape::Trajectory,
@@ -290,8 +302,9 @@ impl Checker<'_> {
     /// Where a path leads, in the template's own names, and what is there. `must_be_known`: it is about to be printed.
     fn place(&mut self, path: &ast::Path, reading: &mut Reading, must_be_known: bool) -> Option<(Vec<String>, Shape)> {
         let (first, rest) = path.parts.split_first().expect("a path has a first part");
-        if let Some((_, shape)) = reading.variables.iter().rev().find(|(name, _)| *name == first.value) {
+        if let Some((name, shape)) = reading.variables.iter().rev().find(|(name, _)| name.value == first.value) {
             let shape = shape.clone();
+            self.index.name(first.span, name.span);
             return match rest {
                 [] => Some((vec![first.value.clone()], shape)),
                 [field, ..] => {
@@ -302,8 +315,10 @@ impl Checker<'_> {
         }
         if first.value == "answer" {
             reading.answer.get_or_insert(path.span);
+            self.index.brought(first.span, Sort::Column, "answer", "", "what the critic is to answer");
             return match rest {
                 [field] if field.value == "format" => {
+                    self.index.brought(field.span, Sort::Column, "answer.format", "text", ANSWER_FORMAT);
                     Some((vec!["answer".to_owned(), "format".to_owned()], Shape::Text))
                 }
                 _ => {
@@ -324,12 +339,15 @@ impl Checker<'_> {
             self.error(CheckError::NotProvided { span, name, prompt, near, known });
             return None;
         };
+        self.index.member_here(first.span, &first.value);
         match (root, rest) {
             (Root::Poisoned, _) => None,
             (Root::Trajectory, []) => Some((vec!["traj".to_owned()], Shape::Trajectory)),
             (Root::Trajectory, [field]) => {
                 let columns: Vec<&str> = TRAJ_COLUMNS.iter().map(|(name, _)| *name).collect();
                 if columns.contains(&field.value.as_str()) {
+                    let doc = vocabulary::column(&field.value);
+                    self.index.brought(field.span, Sort::Column, &path.text(), "", doc);
                     return Some((vec!["traj".to_owned(), field.value.clone()], Shape::Scalar));
                 }
                 self.no_field(field, path, &columns);
@@ -364,6 +382,7 @@ impl Checker<'_> {
                 return None;
             };
             at = format!("{at}.{}", field.value);
+            self.index.brought(field.span, Sort::Column, &at, words(&shape(&known.ty)), &*known.doc);
             if !known.visible.agent && !known.visible.critic {
                 self.error(CheckError::Hidden { span: path.span, path: at, env: schema.name.clone() });
                 return None;

@@ -30,6 +30,8 @@ pub struct Rows {
     pub env: EnvId,
     pub split: String,
     pub held_out: bool,
+    /// Where the critic is declared that has judged them.
+    pub critic: Option<Span>,
     pub form: Form,
     pub answer: Answers,
     pub tasks: u64,
@@ -203,7 +205,8 @@ impl Checker<'_> {
             [only] => only.it.as_ref().map(|info| info.schema.clone()),
             _ => None,
         };
-        let mut table = Table { schema, answer: &Answers::Unknown, pairs: false };
+        let mut table = Table { schema, answer: &Answers::Unknown, critic: None, pairs: false };
+        self.index.enter(rule.name.span);
         for stage in &rule.stages {
             self.stage(stage, &table, None);
             table.pairs |= matches!(stage.kind, StageKind::Pair { .. });
@@ -214,7 +217,8 @@ impl Checker<'_> {
     fn stages(&mut self, rule: &ast::Rule, rows: &Rows, fits: &mut bool) -> Option<(Vec<Stage>, Rows)> {
         let mut after = Vec::new();
         let schema = self.envs[rows.env.0].it.as_ref()?.schema.clone();
-        let mut table = Table { schema: Some(schema), answer: &rows.answer, pairs: rows.pairs };
+        let mut table = Table { schema: Some(schema), answer: &rows.answer, critic: rows.critic, pairs: rows.pairs };
+        self.index.enter(rule.name.span);
         let mut left = Rows { form: Form::Selected, ..rows.clone() };
         let mut stages = Vec::new();
         // Once a stage is broken, how many rows are left is not known.

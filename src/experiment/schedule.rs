@@ -73,7 +73,7 @@ pub struct Flow {
     /// Those that are being checked, outermost first.
     pub place: Vec<usize>,
     /// Indices of the loops so far.
-    pub indices: Vec<String>,
+    pub indices: Vec<Name>,
     /// Prompts that each model slot is rolled out with, by name, over the whole schedule.
     pub prompts: Vec<(String, Name)>,
     /// Splits whose rows a training has seen.
@@ -151,6 +151,7 @@ impl Checker<'_> {
             }
         };
         self.after(&flow, schedule.is_some());
+        self.note_metrics(&flow);
         Some(Experiment {
             name: experiment.name.value.clone(),
             doc: doc.to_owned(),
@@ -264,6 +265,7 @@ impl Checker<'_> {
             self.error(CheckError::Duplicate { span: name.span, name: name.value.clone(), first });
             return;
         }
+        self.index.binding(name, &made);
         let place = flow.place.clone();
         let binding = Binding { span: name.span, made, place, used: false, audited: false };
         flow.names.insert(name.value.clone(), binding);
@@ -284,6 +286,7 @@ impl Checker<'_> {
         };
         if let Some(binding) = flow.names.get_mut(&name.value) {
             binding.used = true;
+            self.index.name(name.span, binding.span);
             return match binding.made.clone() {
                 Made::Picked { model } => {
                     if let Some(version) = &slot.version {
@@ -383,6 +386,7 @@ impl Checker<'_> {
         };
         binding.used = true;
         let declared = binding.span;
+        self.index.name(slot.path.span, declared);
         let mut rows = match &binding.made {
             Made::Rows(rows) => rows.clone(),
             Made::Poisoned => return None,
@@ -425,7 +429,7 @@ impl Checker<'_> {
         match self.symbols.find(&name) {
             Some((None, _)) => {}
             Some((Some(found), declared)) => {
-                self.symbols.mark(&name);
+                self.mark(&name, path.span);
                 let found = found.words();
                 self.error(CheckError::WrongBinding { span: path.span, name, found, wanted: "rows", declared });
             }
@@ -451,7 +455,7 @@ impl Checker<'_> {
             if let Some((_, first)) = self.symbols.find(&index.value) {
                 self.error(CheckError::Duplicate { span: index.span, name: index.value.clone(), first });
             }
-            flow.indices.push(index.value.clone());
+            flow.indices.push(index.clone());
         }
         let outer_lost = flow.lost;
         flow.lost |= repeat.body.broken;

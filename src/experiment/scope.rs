@@ -156,9 +156,20 @@ impl Symbols {
     /// The long name of what `name` means where it stands.
     pub fn long(&mut self, name: &str, span: Span) -> String {
         let at = self.scope(span);
-        let scope = &mut self.scopes[at];
-        if let Some(import) = scope.imported.get_mut(name) {
+        if let Some(import) = self.scopes[at].imported.get_mut(name) {
             import.used = true;
+        }
+        self.called(name, span)
+    }
+
+    /// Where that is declared, without a use of it.
+    pub fn declared(&self, name: &str, span: Span) -> Option<Span> {
+        self.table.get(&self.called(name, span)).map(|symbol| symbol.span)
+    }
+
+    fn called(&self, name: &str, span: Span) -> String {
+        let scope = &self.scopes[self.scope(span)];
+        if let Some(import) = scope.imported.get(name) {
             return import.called.clone();
         }
         if scope.prefix.is_empty() || name.contains('.') { name.to_owned() } else { format!("{}.{name}", scope.prefix) }

@@ -4,6 +4,7 @@
 use super::Checker;
 use super::error::CheckError;
 use super::fields::{Fields, Given};
+use super::index::Sort;
 use super::interval::Interval;
 use super::model::{Critic, CriticId, DatasetId, EnvId, ModelId, PromptId, Sole, Statement};
 use super::rule::{Answers, Form, Rows};
@@ -85,6 +86,7 @@ impl Checker<'_> {
             env,
             split: split.name.clone(),
             held_out: split.held_out,
+            critic: None,
             form: Form::Rolled,
             answer: Answers::NotJudged,
             tasks,
@@ -151,7 +153,8 @@ impl Checker<'_> {
         if of.form != Form::Rolled || reference.all_iterations {
             self.later(rows.span, "judging anything but the rows of one rollout");
         }
-        let mut judged = Rows { form: Form::Judged, ..of };
+        let declared = self.symbols.find(&self.critics[critic].name).map(|(_, declared)| declared);
+        let mut judged = Rows { form: Form::Judged, critic: declared, ..of };
         match self.critics[critic].it.as_ref() {
             None => judged.answer = Answers::Unknown,
             Some(info) => {
@@ -245,6 +248,7 @@ impl Checker<'_> {
                     self.error(CheckError::UnknownMetric { span: path.span, name, of, near, known });
                     return None;
                 }
+                self.index.brought(path.span, Sort::Metric, &name, "a ratio", "ground truth of the environment");
                 name
             }
         };

@@ -318,7 +318,7 @@ impl Checker<'_> {
         let local = self.locals.contains_key(&text);
         let text = if local { text } else { self.symbols.long(&text, span) };
         if !local && let Some(expr) = self.pending.remove(&text) {
-            self.symbols.mark(&text);
+            self.mark(&text, span);
             self.waiting += 1;
             let value = if self.waiting > MOST_WAITING {
                 self.error(CheckError::NoValue { span });
@@ -330,9 +330,15 @@ impl Checker<'_> {
             self.constants.insert(text, value.clone());
             return value;
         }
-        if let Some(value) = self.locals.get(&text).or_else(|| self.constants.get(&text)) {
+        if let Some(value) = self.locals.get(&text) {
             let value = value.clone();
+            self.index.member_here(span, &text);
             self.symbols.mark(&text);
+            return value;
+        }
+        if let Some(value) = self.constants.get(&text) {
+            let value = value.clone();
+            self.mark(&text, span);
             return value;
         }
         match self.symbols.find(&text) {
@@ -342,7 +348,7 @@ impl Checker<'_> {
                 None
             }
             Some((Some(found), declared)) => {
-                self.symbols.mark(&text);
+                self.mark(&text, span);
                 let wanted = Kind::Param;
                 self.error(CheckError::WrongKind { span, name: text, found, wanted, declared });
                 None

@@ -19,10 +19,11 @@
 //! # Invariants
 //! A step that a gate or a selection may leave out has the lower bound 0. Pure: nothing here reads a file or a tokenizer.
 
+use crate::base::Digest;
 use crate::experiment::{CriticId, Dataset, DatasetId, Experiment, ModelId, Sole};
 use crate::model::Source;
 use crate::node::spec::CriticKind;
-use crate::plan::{Episodes, Plan, RowsFrom, Step, StepId, TrainFrom, Work};
+use crate::plan::{Episodes, Identities, Plan, RowsFrom, Step, StepId, TrainFrom, Work, build};
 use crate::select::{Stage, Ties};
 use serde::Serialize;
 use std::ops::{Add, AddAssign};
@@ -92,6 +93,24 @@ struct Rows {
 pub fn bounds(experiment: &Experiment, plan: &Plan) -> Vec<Bounds> {
     let mut reader = Reader { experiment, plan, rows: Vec::with_capacity(plan.steps.len()) };
     plan.steps.iter().map(|step| reader.step(step)).collect()
+}
+
+/// The plan of an experiment as far as it can be known without its data, and the bounds of its steps; nothing where the
+/// schedule unrolls too far.
+pub fn foresee(experiment: &Experiment) -> Option<(Plan, Vec<Bounds>)> {
+    let plan = build(experiment, &nameless(experiment)).ok()?;
+    let bounds = bounds(experiment, &plan);
+    Some((plan, bounds))
+}
+
+/// Bounds do not depend on what files hold.
+fn nameless(experiment: &Experiment) -> Identities {
+    let digests = |count: usize| vec![Digest::of_bytes(&[]); count];
+    Identities {
+        envs: digests(experiment.envs.len()),
+        models: digests(experiment.models.len()),
+        datasets: digests(experiment.datasets.len()),
+    }
 }
 
 /// Of the whole plan.

@@ -1,8 +1,8 @@
 //! Holds a budget against the bounds of its plan: what cannot suffice is told before anything is spent.
 
-use crate::base::{Diagnostic, Digest, Span};
+use crate::base::{Diagnostic, Span};
 use crate::experiment::{Checked, Experiment};
-use crate::plan::{Amount, Identities, bounds, build, total};
+use crate::plan::{Amount, foresee, total};
 
 /// Adds what the budgets of a checked file come to. As in a check, an error leaves no experiment.
 pub fn afford(mut checked: Checked) -> Checked {
@@ -25,8 +25,8 @@ pub fn afford(mut checked: Checked) -> Checked {
 
 fn budget(experiment: &Experiment) -> Option<Diagnostic> {
     let budget = experiment.budget.as_ref()?;
-    let plan = build(experiment, &nameless(experiment)).ok()?;
-    let total = total(&bounds(experiment, &plan));
+    let (_, steps) = foresee(experiment)?;
+    let total = total(&steps);
     let tokens = |amount: u64| format!("{amount} tokens");
     let asked = total.prompt_tokens + total.completion_tokens;
     let tokens = budget.tokens.as_ref().and_then(|most| suffices(most.value.0, most.span, asked, &tokens));
@@ -47,14 +47,4 @@ fn suffices(most: u64, span: Span, plan: Amount, words: &dyn Fn(u64) -> String) 
     let message = format!("the budget of {budget} may not suffice");
     let warning = Diagnostic::warning("W0701", message, span, format!("the plan may take {}", words(high)));
     Some(warning.help("the run would pause, and `agx resume` go on; `agx plan` shows what each node may take"))
-}
-
-/// Bounds do not depend on what files hold.
-fn nameless(experiment: &Experiment) -> Identities {
-    let digests = |count: usize| vec![Digest::of_bytes(&[]); count];
-    Identities {
-        envs: digests(experiment.envs.len()),
-        models: digests(experiment.models.len()),
-        datasets: digests(experiment.datasets.len()),
-    }
 }

@@ -18,7 +18,7 @@ pub mod sample;
 #[cfg(test)]
 mod tests;
 
-pub use bounds::{Amount, Bounds, bounds, total};
+pub use bounds::{Amount, Bounds, bounds, foresee, total};
 pub use budget::afford;
 pub use build::build;
 pub use export::{to_dot, to_json, to_mermaid};

@@ -156,6 +156,10 @@ pub enum SyntaxError {
         span: Span,
         most: usize,
     },
+    /// The year alone begins the file.
+    EditionWord {
+        span: Span,
+    },
     /// A guarantee of the formatter does not hold.
     NotFormatted {
         why: &'static str,
@@ -171,6 +175,7 @@ impl SyntaxError {
             | Self::Control { span, .. }
             | Self::Unexpected { span, .. }
             | Self::Advised { span, .. }
+            | Self::EditionWord { span }
             | Self::UnclosedString { span, .. }
             | Self::UnclosedTemplate { span, .. }
             | Self::Unclosed { span, .. }
@@ -254,6 +259,11 @@ impl From<SyntaxError> for Diagnostic {
                 format!("byte 0x{byte:02X} starts no character"),
             )
             .help("save the file as UTF-8"),
+            SyntaxError::EditionWord { .. } => {
+                Diagnostic::error("E0006", "the file does not name its edition", span, "the word before it is missing")
+                    .help("begin the file with `agx 2026`")
+                    .edit(Span { start: span.start, end: span.start }, "agx ")
+            }
             SyntaxError::Binary => {
                 Diagnostic::error("E0004", "the file is binary, not text", span, "it holds NUL bytes")
             }

@@ -264,6 +264,7 @@ fn words(rule: Rule) -> Option<&'static str> {
         | Rule::broken_statement
         | Rule::operation
         | Rule::clause
+        | Rule::clause_word
         | Rule::statement_word
         | Rule::template_end
         | Rule::text

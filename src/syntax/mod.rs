@@ -4,7 +4,7 @@
 //! strings, tabs, depth); the grammar (`grammar/agx.pest`) gives pairs that recover where they can; [`build`] makes the
 //! tree. [`fmt`] writes a text anew in the canonical style. [`SourceMap`] holds the files of one check in one address space of
 //! places, [`walk`] visits every place of a tree; [`words`] is the table of the language's words; [`similar`] is the
-//! did-you-mean of this floor and the next.
+//! did-you-mean of this floor and the next; [`tokens`] is for editors, which read what is not finished.
 //!
 //! # Invariants
 //! Nothing here reads a file, knows an environment or resolves a name. No text makes it panic, hang or overflow the stack:
@@ -21,6 +21,7 @@ mod layout;
 mod scan;
 pub mod similar;
 mod source;
+pub mod tokens;
 pub mod walk;
 pub mod words;
 
@@ -35,8 +36,9 @@ pub fn parse(text: &str) -> (File, Vec<Diagnostic>) {
     let (mut file, mut errors) = if text.len() > MAX_BYTES {
         (File { cut: true, ..File::default() }, vec![error::SyntaxError::TooLarge { bytes: text.len() }])
     } else {
-        let scan = scan::scan(text);
-        if scan.fatal { (File { cut: true, ..File::default() }, scan.errors) } else { build::file(text, scan) }
+        let plain = read(text, scan::scan(text, false));
+        // What is missing is guessed only where something is.
+        if plain.1.is_empty() { plain } else { read(text, scan::scan(text, true)) }
     };
     errors.sort_by_key(|error| error.span());
     let begin = if text.starts_with('\u{feff}') { 3 } else { 0 };
@@ -44,6 +46,10 @@ pub fn parse(text: &str) -> (File, Vec<Diagnostic>) {
     let diagnostics: Vec<Diagnostic> = errors.into_iter().map(Into::into).collect();
     file.sound = !diagnostics.iter().any(Diagnostic::is_error);
     (file, diagnostics)
+}
+
+fn read(text: &str, scan: scan::Scan) -> (File, Vec<error::SyntaxError>) {
+    if scan.fatal { (File { cut: true, ..File::default() }, scan.errors) } else { build::file(text, scan) }
 }
 
 /// As [`parse`], for a text that lies at `base` in an address space of several.

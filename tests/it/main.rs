@@ -12,6 +12,7 @@ mod diagnostics;
 mod fmt;
 mod generate;
 mod hostile;
+mod lsp;
 mod report;
 mod stages;
 mod tidy;

@@ -7,12 +7,14 @@
 //! Plain data: nothing here checks. Names are unique in their block; [`ALL`] lists every block once.
 
 mod judging;
+mod metrics;
 mod models;
 mod schedule;
 mod training;
 mod world;
 
 pub use judging::{ANSWER, BY_EXPECTATION, CRITIC};
+pub use metrics::{column, metric};
 pub use models::{FRESH, LIMITS, LORA, MODEL, PRICE, REMOTE};
 pub use schedule::{ADD, BUDGET, ELSE, EVALUATE, EXPERIMENT, JUDGE, ROLLOUT, SAMPLE, TOP};
 pub use training::{DECAY, DPO, GRPO, KTO, SFT, TRAINER, WEIGHTED};
@@ -269,7 +271,7 @@ impl Takes {
             Takes::Bool => "true or false".to_owned(),
             Takes::Text => "text".to_owned(),
             Takes::Texts => "a list of texts".to_owned(),
-            Takes::Words(words) => join(&words.iter().map(|word| format!("`{}`", word.form)).collect::<Vec<_>>(), "or"),
+            Takes::Words(words) => join(&words.iter().map(|word| word.form).collect::<Vec<_>>(), "or"),
             Takes::WordList(words) => format!("a list of {}", by(words)),
             Takes::Name(kind) => format!("the name of {}", kind.words()),
             Takes::Votes(words) => format!("a number by {}", by(words)),

@@ -46,7 +46,7 @@ pub fn file(text: &str, scan: Scan) -> (File, Vec<SyntaxError>) {
 
 /// An expression and nothing else; `None` if the text is not one.
 pub fn value(text: &str) -> Option<ast::Expr> {
-    let scan = crate::syntax::scan::scan(text);
+    let scan = crate::syntax::scan::scan(text, false);
     if !scan.errors.is_empty() {
         return None;
     }
@@ -281,8 +281,12 @@ impl Builder<'_> {
         let first = text.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or("");
         let word = ItemWord::from_word(first);
         if region.start == self.start() && !first.is_empty() && is_year(text) {
-            // The year alone: that the file does not name its edition is told by the checker.
-        } else if word.is_none() && !first.is_empty() && !self.is_blamed(region) {
+            self.error(SyntaxError::EditionWord {
+                span: Span::new(region.start as usize, region.start as usize + first.len()),
+            });
+            return ItemKind::Broken { declares: Vec::new(), word: Some(ItemWord::Agx) };
+        }
+        if word.is_none() && !first.is_empty() && !self.is_blamed(region) {
             let near = near(Class::Item, first);
             let span = Span::new(region.start as usize, region.start as usize + first.len());
             self.error(SyntaxError::UnknownItem { span, word: first.to_owned(), near });

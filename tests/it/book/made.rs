@@ -132,7 +132,7 @@ fn fields(owner: &Owner) -> String {
         let without = match (need, default) {
             (Need::Required, _) => "is an error".to_owned(),
             (Need::OneOf, _) => "another of these".to_owned(),
-            (Need::Optional, Some(default)) => format!("{default}"),
+            (Need::Optional, Some(default)) => default.to_string(),
             (Need::Optional, None) => String::new(),
         };
         let mut takes_words = match takes {

@@ -127,7 +127,7 @@ fn help_shows_examples_and_exit_codes() {
     insta::assert_snapshot!("cli_help", desk.agx(&["--help"]));
     for verb in [
         "init", "check", "fmt", "fix", "plan", "graph", "run", "resume", "status", "report", "show", "explain",
-        "export",
+        "export", "lsp",
     ] {
         let help = desk.agx(&[verb, "--help"]);
         assert!(help.contains("Examples:\n  agx "), "{verb} has no example");
