@@ -1,10 +1,11 @@
 //! Plain vocabulary that every floor shares: places in text, diagnostics, digests, seeds, quantities.
 //!
 //! # Invariants
-//! Nothing here reads a file, a clock, the environment or a random source.
+//! Nothing here reads a clock, the environment or a random source; only [`file`] reads files.
 
 pub mod diagnostic;
 pub mod edit;
+pub mod file;
 pub mod hash;
 pub mod seed;
 pub mod span;

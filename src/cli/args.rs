@@ -1,12 +1,13 @@
 //! Turns arguments into one typed command.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0 ok   1 the file is wrong   2 bad usage, or nothing to work on   3 a node failed
-  4 paused: go on with `agx resume`   70 a bug in agx
+  0 ok   1 the file is wrong   2 bad usage, nothing to work on, or output that cannot be written
+  3 a node failed   4 paused: go on with `agx resume`   70 a bug in agx
 
 Environment:
   AGX_STORE            where results live (as --store)
@@ -103,6 +104,13 @@ pub enum Command {
         after_help = "Examples:\n  agx export --as hf --to policy-best --model policy@best\n  agx export base_policy-1 --as hf --to experiments/base/policy --model policy@1"
     )]
     Export(ExportArgs),
+}
+
+/// Whether a command line that is wrong asks for JSON all the same.
+pub fn wants_json(args: impl IntoIterator<Item = OsString>) -> bool {
+    let args: Vec<OsString> = args.into_iter().collect();
+    args.iter().any(|arg| arg == "--format=json")
+        || args.windows(2).any(|pair| pair[0] == "--format" && pair[1] == "json")
 }
 
 /// Values for params: `--set` goes before `--params`, which goes before what the file says.
@@ -287,7 +295,7 @@ pub struct StatusArgs {
 pub struct ReportArgs {
     /// Without it, the newest.
     pub run: Option<String>,
-    /// Write one self-contained page.
+    /// Write one self-contained page; `-` is stdout.
     #[arg(long, value_name = "PATH")]
     pub html: Option<PathBuf>,
     /// Draw the first plot alone, for a book or a paper.
@@ -352,6 +360,9 @@ pub struct ExportArgs {
     /// The directory to write; made when absent.
     #[arg(long, value_name = "DIR")]
     pub to: PathBuf,
+    /// Write into a directory that holds something already.
+    #[arg(long)]
+    pub force: bool,
     /// Which version: `policy@2`, `policy@best` (what the run picked), or `policy` for the newest.
     #[arg(long, value_name = "MODEL[@VERSION]")]
     pub model: Option<String>,

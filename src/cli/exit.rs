@@ -9,7 +9,8 @@ pub enum Exit {
     Ok = 0,
     /// The file, or something it names, is wrong.
     Diagnostics = 1,
-    /// The command line is wrong, or there is nothing to work on: no such run, a store that cannot be used.
+    /// The command line is wrong, or there is nothing to work on: no such run, a store that cannot be used, output
+    /// that cannot be written.
     Usage = 2,
     /// A node failed.
     NodeFailed = 3,
@@ -55,7 +56,9 @@ impl From<RunError> for Failure {
                 Self::new(Exit::Usage, message).help("`agx status` without a name shows the newest")
             }
             RunError::Locked { .. } => Self::new(Exit::Usage, message).help("`agx status` follows it"),
-            RunError::Changed { .. } => {
+            RunError::NeverStarted(_) => Self::new(Exit::Usage, message)
+                .help("start it again with `agx run FILE`; its directory in the store holds nothing that is needed"),
+            RunError::Changed { .. } | RunError::Frozen { .. } => {
                 Self::new(Exit::Usage, message).help("`agx run` starts anew; what did not change is still cached")
             }
             RunError::Model { .. } | RunError::Plan(_) => Self::new(Exit::Diagnostics, message),

@@ -11,9 +11,15 @@ use crate::model::ModelSpec;
 use crate::report::{NodeReport, Report};
 use crate::run::manifest::Manifest;
 use crate::run::{NodeStatus, directory};
+use serde_json::json;
 
 pub fn export(args: &ExportArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
     let project = place.open()?;
+    let holds_something = std::fs::read_dir(&args.to).is_ok_and(|mut entries| entries.next().is_some());
+    if holds_something && !args.force {
+        let message = format!("{} holds something already", args.to.display());
+        return Err(Failure::new(Exit::Usage, message).help("name another directory, or write into it with `--force`"));
+    }
     let run = place.run(&project, args.run.as_deref())?;
     let report = fold(&project, &run)?;
     let experiment = directory::experiment(&project, &run)?;
@@ -38,7 +44,11 @@ pub fn export(args: &ExportArgs, place: &Place, terminal: &Terminal) -> Result<E
         ExportForm::Hf => crate::model::export(spec, weights.as_deref(), &args.to, true)
             .map_err(|problem| Failure::new(Exit::Usage, problem.to_string()))?,
     }
-    terminal.say(&format!("wrote {name}@{number} to {}", args.to.display()));
+    if terminal.json() {
+        terminal.value(&json!({ "run": run, "model": name, "version": number, "as": "hf", "to": args.to }));
+    } else {
+        terminal.say(&format!("wrote {name}@{number} to {}", args.to.display()));
+    }
     Ok(Exit::Ok)
 }
 

@@ -2,10 +2,11 @@
 
 use crate::base::{Diagnostic, edit};
 use crate::cli::args::FixArgs;
+use crate::cli::excerpt::Lines;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::rewrite::{self, Rewritten};
 use crate::cli::terminal::Terminal;
-use crate::cli::{draw, explain, load};
+use crate::cli::{explain, load};
 use crate::experiment::Checked;
 use crate::syntax::Source;
 use serde_json::{Value, json};
@@ -76,7 +77,7 @@ fn mend(path: &Path, source: &Source, codes: &[&str]) -> Mended {
         waiting.extend(mends.iter().map(|it| Mend {
             code: it.code,
             message: it.message.clone(),
-            line: draw::place(&text, it.primary().start as usize).0,
+            line: Lines::new(&text).place(it.primary().start as usize).0,
         }));
         let next = check(new.clone());
         text = new;

@@ -7,6 +7,10 @@ use crate::cli::{load, sweep};
 use crate::plan;
 
 pub fn graph(args: &GraphArgs, terminal: &Terminal) -> Result<Exit, Failure> {
+    if terminal.json() && (args.form.dot || args.form.mermaid) {
+        let form = if args.form.dot { "--dot" } else { "--mermaid" };
+        return Err(Failure::new(Exit::Usage, format!("`{form}` and `--format json` are two forms: choose one")));
+    }
     let loaded = load::load(&args.file, &args.sets, terminal)?;
     let experiment = match sweep::chosen(&loaded, &args.which)? {
         None => loaded.experiment(&args.which)?,

@@ -4,9 +4,9 @@
 //! What is written is what the repository's `experiments/` holds: nothing is kept twice. Nothing is overwritten unless
 //! `--force` says so, and nothing is written before all of it may be.
 
+use crate::base::file::{self, reason};
 use crate::cli::args::{InitArgs, Start};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::load::reason;
 use crate::cli::terminal::Terminal;
 use crate::report::text::{Cell, Table};
 use clap::ValueEnum;
@@ -165,7 +165,7 @@ fn state(path: &Path, bytes: &[u8]) -> Result<State, Failure> {
     let is_longer = |there: &std::fs::Metadata| there.is_file() && there.len() != bytes.len() as u64;
     match std::fs::metadata(path) {
         Ok(there) if is_longer(&there) => Ok(State::Other),
-        Ok(_) => match std::fs::read(path) {
+        Ok(_) => match file::read(path, u64::MAX) {
             Ok(there) => Ok(if there == bytes { State::Same } else { State::Other }),
             Err(problem) => Err(failure(path, &problem)),
         },
@@ -183,7 +183,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 
 /// Adds the store to what version control leaves alone, after what is there. Whether anything had to be added.
 fn ignore(path: &Path) -> Result<bool, Failure> {
-    let there = match std::fs::read(path) {
+    let there = match file::read(path, u64::MAX) {
         Ok(bytes) => bytes,
         Err(problem) if problem.kind() == ErrorKind::NotFound => Vec::new(),
         Err(problem) => return Err(failure(path, &problem)),

@@ -7,7 +7,7 @@ use crate::cli::terminal::Terminal;
 use crate::report::human::mark;
 use crate::report::live::{Line, Live};
 use crate::report::status_word;
-use crate::report::text::{count, counted, duration, painted, plain};
+use crate::report::text::{clip, count, counted, duration, painted, plain};
 use crate::run::{NodeStatus, RunEvent};
 use anstyle::Style;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -18,9 +18,41 @@ use std::time::{Duration, Instant};
 const SIGN_OF_LIFE: f64 = 60.0;
 /// Drawing oftener than this costs more than it shows.
 const REDRAW: f64 = 0.1;
+/// Narrower terminals have no room for a bar beside its figures.
+const ROOM_FOR_BARS: usize = 70;
+
+/// Where the bars are, when there is a terminal; whoever speaks does it through here, so that no bar is left behind.
+#[derive(Clone)]
+pub struct Screen {
+    terminal: Terminal,
+    bars: Option<MultiProgress>,
+}
+
+impl Screen {
+    pub fn new(terminal: Terminal) -> Self {
+        let draw = || MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        Self { terminal, bars: terminal.is_live().then(draw) }
+    }
+
+    /// Says a word without breaking the bars.
+    pub fn say(&self, text: &str) {
+        match &self.bars {
+            Some(bars) => bars.suspend(|| self.terminal.say(text)),
+            None => self.terminal.say(text),
+        }
+    }
+
+    /// Takes the bars away.
+    pub fn clear(&self) {
+        if let Some(bars) = &self.bars {
+            // Where stderr is gone there is nothing to clear.
+            let _ = bars.clear();
+        }
+    }
+}
 
 pub struct View {
-    terminal: Terminal,
+    screen: Screen,
     live: Live,
     begun: Instant,
     /// `None` without a terminal.
@@ -35,20 +67,24 @@ struct Bars {
     all: MultiProgress,
     nodes: BTreeMap<String, ProgressBar>,
     style: ProgressStyle,
+    /// There is room for a bar beside its figures.
+    wide: bool,
 }
 
 impl View {
     #[expect(clippy::disallowed_methods, reason = "the edge reads the clock")]
-    pub fn new(terminal: Terminal) -> Self {
-        let bars = terminal.is_live().then(|| Bars {
-            all: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)),
+    pub fn new(screen: Screen) -> Self {
+        let wide = screen.terminal.columns() >= ROOM_FOR_BARS;
+        let template =
+            if wide { "  {spinner} {prefix:18} {bar:18.cyan/dim} {msg}" } else { "{spinner} {prefix} {msg}" };
+        let bars = screen.bars.clone().map(|all| Bars {
+            all,
             nodes: BTreeMap::new(),
-            style: ProgressStyle::with_template("  {spinner} {prefix:18} {bar:24.cyan/dim} {msg}")
-                .expect("the template is well-formed")
-                .progress_chars("━━─"),
+            style: ProgressStyle::with_template(template).expect("the template is well-formed").progress_chars("━━─"),
+            wide,
         });
         Self {
-            terminal,
+            screen,
             live: Live::default(),
             begun: Instant::now(),
             bars,
@@ -82,16 +118,12 @@ impl View {
 
     fn tell_left_out(&mut self) {
         for (status, nodes) in std::mem::take(&mut self.left_out) {
-            self.line(&format!("  · {nodes} {} {status}", if nodes == 1 { "node" } else { "nodes" }));
+            self.line(&format!("  · {} {status}", counted(nodes, "node")));
         }
     }
 
-    /// Says a word without breaking the bars.
-    pub fn line(&self, text: &str) {
-        match &self.bars {
-            Some(bars) => bars.all.suspend(|| self.terminal.say(text)),
-            None => self.terminal.say(text),
-        }
+    fn line(&self, text: &str) {
+        self.screen.say(text);
     }
 
     fn is_due(&mut self, line: &Line, now: f64) -> bool {
@@ -106,7 +138,7 @@ impl View {
 
     fn draw(&mut self, line: &Line, now: f64) {
         let Some(bars) = &mut self.bars else {
-            self.terminal.say(&format!("    {:18} {}", plain(&line.node), under_way(line, now)));
+            self.screen.say(&format!("    {:18} {}", plain(&line.node), under_way(line, now)));
             return;
         };
         let bar = bars.nodes.entry(line.node.clone()).or_insert_with(|| {
@@ -117,7 +149,12 @@ impl View {
         });
         bar.set_length(line.total);
         bar.set_position(line.done);
-        bar.set_message(under_way(line, now));
+        // Cut by hand, a few columns short: where a line fills the terminal, the `^C` that it echoes begins another, and the
+        // bar stays behind.
+        let name = plain(&line.node).chars().count();
+        let used = if bars.wide { 5 + name.max(18) + 1 + 18 } else { 3 + name };
+        let room = self.screen.terminal.columns().saturating_sub(used + 3);
+        bar.set_message(if room > 1 { clip(&under_way(line, now), room) } else { String::new() });
     }
 
     fn end(&mut self, line: &Line, now: f64) {
@@ -130,6 +167,16 @@ impl View {
         let (sign, style) = mark(line.status);
         let sign = painted(sign, style);
         self.line(&format!("  {sign} {:18} {}", plain(&line.node), result(line, now)));
+    }
+}
+
+/// However the run ended, no bar stays.
+impl Drop for View {
+    fn drop(&mut self) {
+        for bar in self.bars.iter().flat_map(|bars| bars.nodes.values()) {
+            bar.finish_and_clear();
+        }
+        self.screen.clear();
     }
 }
 
@@ -169,7 +216,8 @@ fn result(line: &Line, now: f64) -> String {
     if line.failed > 0 {
         parts.push(format!("{} failed", count(line.failed)));
     }
-    if !line.note.is_empty() {
+    // Why it failed is told once, at the end of the run.
+    if !line.note.is_empty() && line.status != NodeStatus::Failed {
         parts.push(painted(&plain(&line.note), Style::new().dimmed()));
     }
     parts.join(" · ")

@@ -1,5 +1,6 @@
 //! Turns a path into a checked experiment and its plan, or into diagnostics.
 
+use crate::base::file::{self, reason};
 use crate::base::{Diagnostic, Span};
 use crate::cli::args::{Sets, Which};
 use crate::cli::exit::{Exit, Failure};
@@ -9,11 +10,10 @@ use crate::experiment::{self, Checked, Experiment, Given, NOT_BUILT, Unreadable,
 use crate::plan::{self, Identities, Plan};
 use crate::run;
 use crate::syntax::{Source, SourceMap};
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// No more than this is read, whatever a path leads to (`/dev/zero`): far above what the parser takes.
+/// No more than this is read: far above what the parser takes.
 const MOST_READ: u64 = 64 << 20;
 
 /// A file without errors, and what was given for its params.
@@ -179,9 +179,7 @@ pub fn import(root: &Path, path: &Path) -> Result<Vec<u8>, Unreadable> {
     if real.is_dir() {
         return Err(Unreadable::Other("it is a directory".to_owned()));
     }
-    let mut bytes = Vec::new();
-    File::open(&real).map_err(fail)?.take(MOST_READ).read_to_end(&mut bytes).map_err(fail)?;
-    Ok(bytes)
+    file::read(&real, MOST_READ).map_err(fail)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Diagnostic> {
@@ -190,20 +188,10 @@ fn read(path: &Path) -> Result<Vec<u8>, Diagnostic> {
         let message = format!("{} is a directory, not a file", path.display());
         return Err(Diagnostic::error("E0002", message, place, "").help("name an `.agx` file in it"));
     }
-    let mut bytes = Vec::new();
     let fail = |problem: std::io::Error| {
         let diagnostic =
             Diagnostic::error("E0001", format!("{} cannot be read", path.display()), place, reason(&problem));
         diagnostic.help("is the path right? it is taken from the directory you are in")
     };
-    File::open(path).map_err(fail)?.take(MOST_READ).read_to_end(&mut bytes).map_err(fail)?;
-    Ok(bytes)
-}
-
-/// The system's words without its error number.
-pub fn reason(problem: &std::io::Error) -> String {
-    let text = problem.to_string();
-    let words = text.split(" (os error").next().unwrap_or(&text);
-    let mut letters = words.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+    file::read(path, MOST_READ).map_err(fail)
 }

@@ -11,6 +11,7 @@ pub mod args;
 pub mod terminal;
 pub mod exit;
 pub mod draw;
+pub mod excerpt;
 pub mod load;
 pub mod params;
 pub mod place;
@@ -45,11 +46,7 @@ pub fn main() -> ExitCode {
     let code = std::panic::catch_unwind(|| {
         let cli = match Cli::try_parse() {
             Ok(cli) => cli,
-            Err(error) => {
-                // clap's own help and version are data; its errors are usage.
-                let _ = error.print();
-                return if error.use_stderr() { Exit::Usage } else { Exit::Ok };
-            }
+            Err(error) => return told(&error),
         };
         let terminal = Terminal::new(cli.format, cli.narrate);
         match dispatch(&cli, &terminal) {
@@ -58,6 +55,25 @@ pub fn main() -> ExitCode {
         }
     });
     ExitCode::from(code.unwrap_or(Exit::Internal) as u8)
+}
+
+/// clap's own help and version are data; its errors are usage.
+fn told(error: &clap::Error) -> Exit {
+    if !error.use_stderr() {
+        return match error.print() {
+            Err(problem) => terminal::lost(&problem),
+            Ok(()) => Exit::Ok,
+        };
+    }
+    if args::wants_json(std::env::args_os()) {
+        let text = error.to_string();
+        let message = text.trim_end();
+        let failure = Failure::new(Exit::Usage, message.strip_prefix("error: ").unwrap_or(message));
+        return Terminal::new(args::Format::Json, false).fail(&failure);
+    }
+    // Where stderr is gone there is nowhere left to tell it.
+    let _ = error.print();
+    Exit::Usage
 }
 
 fn dispatch(cli: &Cli, terminal: &Terminal) -> Result<Exit, Failure> {

@@ -4,9 +4,9 @@
 //! A params file is TOML. Its keys are the names of params; a table is a prefix, so `[critics]` with `threshold = 4` is
 //! `critics.threshold`. What TOML cannot write is a string as an `.agx` file would have it: `context = "512 tokens"`.
 
+use crate::base::file::{self, reason};
 use crate::cli::args::Sets;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::load::reason;
 use crate::experiment::{Given, Origin};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ const MOST_BYTES: u64 = 1 << 20;
 pub fn given(sets: &Sets) -> Result<Vec<Given>, Failure> {
     let mut given = Vec::new();
     for path in &sets.params {
-        given.extend(file(path)?);
+        given.extend(read(path)?);
     }
     for (place, (name, value)) in sets.sets.iter().enumerate() {
         if sets.sets[..place].iter().any(|(before, _)| before == name) {
@@ -35,14 +35,10 @@ pub fn overrides(given: &[Given]) -> BTreeMap<String, Value> {
     given.iter().map(|given| (given.name.clone(), Value::String(given.value.clone()))).collect()
 }
 
-fn file(path: &Path) -> Result<Vec<Given>, Failure> {
+fn read(path: &Path) -> Result<Vec<Given>, Failure> {
     let name = path.display().to_string();
     let refuse = |why: String| Failure::new(Exit::Usage, format!("{name} cannot be read: {why}"));
-    let size = std::fs::metadata(path).map_err(|problem| refuse(reason(&problem)))?.len();
-    if size > MOST_BYTES {
-        return Err(refuse(format!("it has {size} bytes, more than {MOST_BYTES}")));
-    }
-    let text = std::fs::read_to_string(path).map_err(|problem| refuse(reason(&problem)))?;
+    let text = file::read_text(path, MOST_BYTES).map_err(|problem| refuse(reason(&problem)))?;
     let table: toml::Table = toml::from_str(&text).map_err(|problem| {
         let line = problem.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
         let place = line.map_or_else(String::new, |line| format!("line {line}: "));

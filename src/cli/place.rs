@@ -1,8 +1,10 @@
 //! Turns the command line and the environment into the place where results live, and the clock.
 
+use crate::base::file;
 use crate::cli::exit::Failure;
 use crate::cli::terminal::variable;
 use crate::run::{self, Project};
+use crate::syntax::similar::{did_you_mean, similar};
 use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 
@@ -10,13 +12,23 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug)]
 pub struct Place {
     store: PathBuf,
+    /// As it was asked for; `None` where it was found.
+    asked: Option<PathBuf>,
 }
 
 impl Place {
     /// `--store`, else `AGX_STORE`, else the nearest `.agx` from here upwards, else `.agx` here.
     pub fn new(asked: Option<&Path>) -> Self {
-        let store = asked.map(Path::to_owned).or_else(|| variable("AGX_STORE").map(PathBuf::from));
-        Self { store: store.unwrap_or_else(nearest) }
+        let asked = asked.map(Path::to_owned).or_else(|| variable("AGX_STORE").map(PathBuf::from));
+        Self { store: asked.clone().unwrap_or_else(nearest), asked }
+    }
+
+    /// A command to suggest, which finds the same store: `agx resume lab-1 --store DIR`.
+    pub fn command(&self, verb: &str) -> String {
+        match &self.asked {
+            None => format!("`agx {verb}`"),
+            Some(store) => format!("`agx {verb} --store {}`", quoted(&store.to_string_lossy())),
+        }
     }
 
     /// Made when it is not there: for verbs that work.
@@ -36,21 +48,35 @@ impl Place {
     /// Whether a process holds the run: asked of the lock, which the system frees however its holder ended.
     pub fn is_held(project: &Project, run: &str) -> bool {
         let lock = project.run_dir(run).join("lock");
-        std::fs::File::open(lock).is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+        file::open(&lock).is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     /// The run that is named, else the newest.
     pub fn run(&self, project: &Project, named: Option<&str>) -> Result<String, Failure> {
         match named {
             Some(run) => {
-                if run::list(project)?.iter().any(|it| it == run) {
-                    Ok(run.to_owned())
-                } else {
-                    Err(run::RunError::UnknownRun(run.to_owned()).into())
+                let known = run::all(project)?;
+                if known.iter().any(|it| it == run) {
+                    return Ok(run.to_owned());
                 }
+                let near = similar(run, known.iter().map(String::as_str));
+                let newest: Vec<&str> = known.iter().rev().take(3).map(String::as_str).collect();
+                let help = did_you_mean(&near).unwrap_or_else(|| format!("the newest are {}", newest.join(", ")));
+                let failure = Failure::from(run::RunError::UnknownRun(run.to_owned()));
+                Err(if known.is_empty() { failure } else { failure.help(help) })
             }
             None => Ok(run::newest(project)?.ok_or(run::RunError::NoRun)?),
         }
+    }
+}
+
+/// As a shell reads it back.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | '@' | ':' | ',');
+    if !path.is_empty() && path.chars().all(plain) {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', "'\\''"))
     }
 }
 

@@ -1,17 +1,20 @@
 //! `agx report`: what a run found, as text, JSON, Markdown or one page.
 
+use crate::base::file::reason;
 use crate::cli::args::ReportArgs;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::load::reason;
 use crate::cli::place::Place;
 use crate::cli::terminal::Terminal;
 use crate::experiment::ReportItem;
 use crate::report::figures::{self, Curve};
 use crate::report::{Report, RunState, html, human, markdown};
-use crate::run::{self, Project};
+use crate::run::{Project, RunError, directory};
 use std::path::Path;
 
 pub fn report(args: &ReportArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
+    if terminal.json() && args.md {
+        return Err(Failure::new(Exit::Usage, "`--md` and `--format json` are two forms: choose one"));
+    }
     let project = place.open()?;
     let run = place.run(&project, args.run.as_deref())?;
     let report = fold(&project, &run)?;
@@ -22,9 +25,7 @@ pub fn report(args: &ReportArgs, place: &Place, terminal: &Terminal) -> Result<E
     if let Some(path) = &args.html {
         let readings = super::show::readings(&project, &report);
         let page = html::page(&report, &items, &readings, env!("CARGO_PKG_VERSION"));
-        std::fs::write(path, page)
-            .map_err(|problem| Failure::new(Exit::Usage, format!("{} cannot be written: {problem}", path.display())))?;
-        terminal.say(&format!("wrote {}", path.display()));
+        write(path, &page, terminal)?;
     }
     if args.json || terminal.json() {
         terminal.value(&report.json());
@@ -36,7 +37,12 @@ pub fn report(args: &ReportArgs, place: &Place, terminal: &Terminal) -> Result<E
     Ok(Exit::Ok)
 }
 
+/// To a file; `-` is stdout.
 fn write(path: &Path, text: &str, terminal: &Terminal) -> Result<(), Failure> {
+    if path == Path::new("-") {
+        terminal.data(text);
+        return Ok(());
+    }
     let fail =
         |problem| Failure::new(Exit::Usage, format!("{} cannot be written: {}", path.display(), reason(&problem)));
     std::fs::write(path, text).map_err(fail)?;
@@ -60,25 +66,30 @@ fn curves(project: &Project, report: &Report, items: &[ReportItem], others: &[St
 }
 
 /// At the end of `agx run`.
-pub fn print(project: &Project, run: &str, terminal: &Terminal) -> Result<Report, Failure> {
-    let report = fold(project, run)?;
+pub fn print(project: &Project, report: &Report, terminal: &Terminal) {
     if terminal.json() {
         terminal.value(&report.json());
     } else {
-        terminal.data(&human::report(&report, &items(project, run)));
+        terminal.data(&human::report(report, &items(project, &report.run)));
     }
-    Ok(report)
 }
 
 /// The run's journal, folded.
 pub fn fold(project: &Project, run: &str) -> Result<Report, Failure> {
-    let path = project.journal(run);
-    let events = run::journal::read(&path)?;
+    Ok(read(project, run)?)
+}
+
+/// As [`fold`], for those who go on without.
+pub fn read(project: &Project, run: &str) -> Result<Report, RunError> {
+    let events = directory::events(project, run)?;
     let report = Report::fold(events.iter().map(|(_, event)| event));
-    let mut report = report.ok_or_else(|| {
-        Failure::new(Exit::Usage, format!("run `{run}` was killed before it wrote anything"))
-            .help("start it again with `agx run`")
+    let mut report = report.ok_or_else(|| RunError::Journal {
+        path: project.journal(run),
+        line: 1,
+        problem: "does not say what was started".to_owned(),
     })?;
+    // A directory that was copied or renamed is a run of its own.
+    run.clone_into(&mut report.run);
     if report.state == RunState::Running && !Place::is_held(project, run) {
         report.state = RunState::Interrupted;
     }
@@ -87,5 +98,5 @@ pub fn fold(project: &Project, run: &str) -> Result<Report, Failure> {
 
 /// What the file wanted shown; a run whose frozen source cannot be read is shown without.
 fn items(project: &Project, run: &str) -> Vec<ReportItem> {
-    run::directory::experiment(project, run).map(|experiment| experiment.report).unwrap_or_default()
+    directory::experiment(project, run).map(|experiment| experiment.report).unwrap_or_default()
 }

@@ -4,10 +4,12 @@
 //! A file is replaced whole or not at all, and only by a text that differs from its own.
 
 use crate::base::Diagnostic;
+use crate::base::file::reason;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::load::{self, reason};
+use crate::cli::load;
 use crate::cli::terminal::Terminal;
 use crate::cli::{args, draw};
+use crate::report::text::plain_lines;
 use crate::syntax::{Source, SourceMap};
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
@@ -126,7 +128,7 @@ fn coloured(diff: &str) -> String {
         Some(b'+') => format!("{NEW}{}{NEW:#}\n", line.trim_end_matches('\n')),
         _ => line.to_owned(),
     };
-    draw::harmless(diff).split_inclusive('\n').map(line).collect()
+    plain_lines(diff).split_inclusive('\n').map(line).collect()
 }
 
 /// Through a file beside it, which then takes its place: whoever reads it sees the old text or the new one.

@@ -2,13 +2,14 @@
 
 use crate::cli::args::{ResumeArgs, RunArgs, Work};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::live::View;
+use crate::cli::live::{Screen, View};
 use crate::cli::load::{self, Loaded};
 use crate::cli::place::{self, Place};
-use crate::cli::terminal::{Terminal, complain, variable};
+use crate::cli::terminal::{Terminal, variable};
 use crate::cli::{params, report, sweep};
 use crate::experiment::Experiment;
-use crate::run::{self, Control, Project, RunEnd, RunEvent, RunOptions, RunOutcome, Subject};
+use crate::report::RunState;
+use crate::run::{self, Control, FailedStep, NodeStatus, Project, RunEnd, RunEvent, RunOptions, RunOutcome, Subject};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,7 +27,7 @@ pub fn start(args: &RunArgs, place: &Place, terminal: &Terminal) -> Result<Exit,
     let subject = subject(&loaded, &imports, &overrides, experiment);
     let outcome = Worker::new(&args.work, *terminal)?
         .work(|options, control, sink| run::start(&project, &subject, options, control, &place::now, sink))?;
-    finish(&project, terminal, &outcome)
+    finish(&project, place, terminal, &outcome)
 }
 
 pub fn subject<'a>(
@@ -41,9 +42,16 @@ pub fn subject<'a>(
 pub fn resume(args: &ResumeArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
     let project = place.open()?;
     let name = place.run(&project, args.run.as_deref())?;
+    if let Ok(known) = report::read(&project, &name)
+        && known.state == RunState::Finished
+    {
+        terminal.say(&format!("run {name} is finished: there is nothing left to work\n"));
+        report::print(&project, &known, terminal);
+        return Ok(Exit::Ok);
+    }
     let outcome = Worker::new(&args.work, *terminal)?
         .work(|options, control, sink| run::resume(&project, &name, options, control, &place::now, sink))?;
-    finish(&project, terminal, &outcome)
+    finish(&project, place, terminal, &outcome)
 }
 
 type Sink<'a> = &'a mut (dyn FnMut(&RunEvent) + Send);
@@ -52,64 +60,82 @@ type Sink<'a> = &'a mut (dyn FnMut(&RunEvent) + Send);
 pub struct Worker {
     options: RunOptions,
     control: Arc<Control>,
-    terminal: Terminal,
+    screen: Screen,
 }
 
 impl Worker {
     pub fn new(work: &Work, terminal: Terminal) -> Result<Self, Failure> {
         choose_kernels()?;
         let control = Arc::new(Control::default());
-        pause_on_interrupt(&control);
+        let screen = Screen::new(terminal);
+        pause_on_interrupt(&control, &screen);
         let options = RunOptions { jobs: work.jobs.map(usize::from), keep_going: work.keep_going };
-        Ok(Self { options, control, terminal })
+        Ok(Self { options, control, screen })
     }
 
     pub fn work(
         &self,
         go: impl FnOnce(&RunOptions, &Control, Sink<'_>) -> Result<RunOutcome, run::RunError>,
     ) -> Result<RunOutcome, Failure> {
-        let mut view = View::new(self.terminal);
+        let mut view = View::new(self.screen.clone());
         Ok(go(&self.options, &self.control, &mut |event| view.show(event))?)
     }
 }
 
 /// The result as data, and what to do next in words.
-fn finish(project: &Project, terminal: &Terminal, outcome: &RunOutcome) -> Result<Exit, Failure> {
+fn finish(project: &Project, place: &Place, terminal: &Terminal, outcome: &RunOutcome) -> Result<Exit, Failure> {
     let run = &outcome.run;
     match outcome.end {
         RunEnd::Finished => {
+            let report = report::fold(project, run)?;
             terminal.say("");
-            let report = report::print(project, run, terminal)?;
-            let node = |op: &str| report.nodes.iter().find(|node| node.info.op == op);
+            report::print(project, &report, terminal);
+            let page = place.command(&format!("report {run} --html report.html"));
+            let node = |op: &str| report.nodes.iter().find(|node| node.info.op == op && is_worked(node.status));
             let look = ["select", "judge", "rollout", "evaluate", "calibrate", "train"].into_iter().find_map(node);
-            let look = look.map_or_else(String::new, |node| format!(", `agx show {}` looks inside", node.info.id));
-            terminal.say(&format!("\n`agx report {run} --html report.html` writes the page{look}"));
+            let look = look.map_or_else(String::new, |node| {
+                format!(", {} looks inside", place.command(&format!("show {} --run {run}", node.info.id)))
+            });
+            terminal.say(&format!("\n{page} writes the page{look}"));
             Ok(Exit::Ok)
         }
         RunEnd::Failed => {
-            for (node, reason) in &outcome.failed {
-                terminal.fail(&Failure::new(Exit::NodeFailed, format!("{node} failed: {reason}")));
+            for FailedStep { step, reason, .. } in &outcome.failed {
+                terminal.fail(&Failure::new(Exit::NodeFailed, format!("{step} failed: {reason}")));
             }
-            terminal.say(&format!("what was finished is kept; `agx resume {run}` tries the rest again"));
+            let resume = place.command(&format!("resume {run}"));
+            terminal.say(&if outcome.failed.iter().any(|failed| failed.transient) {
+                format!("what was finished is kept; {resume} tries the rest again")
+            } else {
+                "what was finished is kept; going on as it is would fail in the same way: mend the experiment, or the file \
+                 that is named, and `agx run` it again"
+                    .to_owned()
+            });
             Ok(Exit::NodeFailed)
         }
         RunEnd::Paused => {
-            terminal.say(&format!("paused; `agx resume {run}` goes on"));
+            terminal.say(&format!("paused; {} goes on", place.command(&format!("resume {run}"))));
             Ok(Exit::Paused)
         }
     }
 }
 
+/// There is something to look at: not so where a gate left a node out.
+fn is_worked(status: NodeStatus) -> bool {
+    matches!(status, NodeStatus::Done | NodeStatus::Cached)
+}
+
 /// The first interrupt asks for a pause, the second ends the program: the journal is whole at any moment.
-fn pause_on_interrupt(control: &Arc<Control>) {
-    let control = Arc::clone(control);
+fn pause_on_interrupt(control: &Arc<Control>, screen: &Screen) {
+    let (control, screen) = (Arc::clone(control), screen.clone());
     #[expect(clippy::disallowed_methods, reason = "asked twice to stop: now")]
     let handler = move || {
         if control.paused() {
+            screen.clear();
             std::process::exit(Exit::Paused as i32);
         }
         control.pause();
-        complain("\npausing after what is in flight; once more ends at once");
+        screen.say("\npausing after what is in flight; once more ends at once");
     };
     // Fails only where a handler is set already, as in a process that embeds agx.
     let _ = ctrlc::set_handler(handler);

@@ -3,34 +3,17 @@
 use crate::cli::args::StatusArgs;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::place::Place;
-use crate::cli::report::fold;
+use crate::cli::report::{fold, read};
 use crate::cli::terminal::Terminal;
-use crate::report::human;
 use crate::report::text::{Cell, Table};
-use crate::run;
+use crate::report::{Report, human};
+use crate::run::{self, Project, RunError};
 use serde_json::json;
 
 pub fn status(args: &StatusArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
     let project = place.open()?;
     if args.all {
-        let mut table = Table::with_head(["run", "experiment", "state", "winner"].map(Cell::left));
-        let mut rows = Vec::new();
-        for run in run::list(&project)? {
-            let report = fold(&project, &run)?;
-            let winner = report.winner.clone().unwrap_or_default();
-            rows.push(
-                json!({ "run": run, "experiment": report.experiment, "state": report.state, "winner": report.winner }),
-            );
-            table.push([run.as_str(), &report.experiment, report.state.as_str(), &winner].map(Cell::left));
-        }
-        if terminal.json() {
-            terminal.value(&json!(rows));
-        } else if table.is_empty() {
-            return Err(run::RunError::NoRun.into());
-        } else {
-            terminal.data(&table.text());
-        }
-        return Ok(Exit::Ok);
+        return all(&project, terminal);
     }
     let run = place.run(&project, args.run.as_deref())?;
     let report = fold(&project, &run)?;
@@ -38,6 +21,37 @@ pub fn status(args: &StatusArgs, place: &Place, terminal: &Terminal) -> Result<E
         terminal.value(&report.json())
     } else {
         terminal.data(&human::status(&report))
+    }
+    Ok(Exit::Ok)
+}
+
+/// Every run, a line each; one that cannot be read says why, and hides no other.
+fn all(project: &Project, terminal: &Terminal) -> Result<Exit, Failure> {
+    let mut table = Table::with_head(["run", "experiment", "state", "winner"].map(Cell::left));
+    let mut rows = Vec::new();
+    for run in run::all(project)? {
+        match read(project, &run) {
+            Ok(report) => {
+                let Report { experiment, state, winner, .. } = report;
+                rows.push(json!({ "run": run, "experiment": experiment, "state": state, "winner": winner }));
+                table.push([run.as_str(), &experiment, state.as_str(), &winner.unwrap_or_default()].map(Cell::left));
+            }
+            Err(RunError::NeverStarted(_)) => {
+                rows.push(json!({ "run": run, "state": "never_started" }));
+                table.push([&run, "", "never started"].map(Cell::left));
+            }
+            Err(problem) => {
+                rows.push(json!({ "run": run, "state": "damaged", "problem": problem.to_string() }));
+                table.push([&run, "", &format!("damaged: {problem}")].map(Cell::left));
+            }
+        }
+    }
+    if terminal.json() {
+        terminal.value(&json!(rows));
+    } else if table.is_empty() {
+        return Err(RunError::NoRun.into());
+    } else {
+        terminal.data(&table.text());
     }
     Ok(Exit::Ok)
 }

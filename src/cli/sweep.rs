@@ -15,9 +15,9 @@ use crate::cli::run::{Worker, subject};
 use crate::cli::terminal::Terminal;
 use crate::experiment::{Cell, Matrix, Origin};
 use crate::report::sweep::{Row, json, table, words};
-use crate::report::text::{self, Table, count};
+use crate::report::text::{self, Table, count, counted};
 use crate::report::{Report, RunState};
-use crate::run::{self, Project, RunEnd, SurveyStatus, survey};
+use crate::run::{self, FailedStep, Project, RunEnd, SurveyStatus, survey};
 use serde_json::{Value, json as object};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -108,8 +108,7 @@ pub fn plan(chosen: &Chosen, project: &Project, as_json: bool, terminal: &Termin
 }
 
 fn nodes_of(nodes: usize, cells: usize) -> String {
-    let word = |count: usize, what: &str| if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") };
-    format!("{}: {}", word(cells, "cell"), word(nodes, "node"))
+    format!("{}: {}", counted(cells, "cell"), counted(nodes, "node"))
 }
 
 /// Runs the cells that are not finished, and shows the table of all of them.
@@ -159,8 +158,8 @@ pub fn run(
         match outcome.end {
             RunEnd::Finished => {}
             RunEnd::Failed => {
-                for (node, reason) in &outcome.failed {
-                    let message = format!("cell {number}: {node} failed: {reason}");
+                for FailedStep { step, reason, transient: _ } in &outcome.failed {
+                    let message = format!("cell {number}: {step} failed: {reason}");
                     terminal.fail(&Failure::new(Exit::NodeFailed, message));
                 }
                 exit = Exit::NodeFailed;

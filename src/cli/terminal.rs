@@ -1,8 +1,10 @@
 //! Turns text into output: data to stdout, talk to stderr, colours where they are wanted.
 //!
 //! # Invariants
-//! The one place that writes. A reader that went away (`| head`) ends the program quietly, it is no error.
+//! The one place that writes. A reader of data that went away (`| head`) ends the program quietly, it is no error; data
+//! that is lost in any other way is one. Talk that nobody hears stops nothing: a run goes on without its log.
 
+use crate::base::file::reason;
 use crate::cli::args::Format;
 use crate::cli::exit::{Exit, Failure};
 use crate::report::text::plain_lines;
@@ -30,7 +32,9 @@ impl Terminal {
 
     /// What was asked for.
     pub fn data(&self, text: &str) {
-        write(&mut AutoStream::auto(std::io::stdout()), text);
+        if let Err(problem) = write(&mut AutoStream::auto(std::io::stdout()), text) {
+            lost(&problem);
+        }
     }
 
     /// One JSON value on its own lines.
@@ -42,7 +46,7 @@ impl Terminal {
 
     /// What goes with it.
     pub fn say(&self, text: &str) {
-        write(&mut AutoStream::auto(std::io::stderr()), &format!("{text}\n"));
+        complain(text);
     }
 
     pub fn fail(&self, failure: &Failure) -> Exit {
@@ -70,14 +74,30 @@ impl Terminal {
     }
 
     /// Columns of stderr; 80 where there are none.
+    pub fn columns(&self) -> usize {
+        terminal_size::terminal_size_of(std::io::stderr()).map_or(80, |(width, _)| usize::from(width.0))
+    }
+
+    /// Columns to wrap text at.
     pub fn width(&self) -> usize {
-        terminal_size::terminal_size_of(std::io::stderr()).map_or(80, |(width, _)| usize::from(width.0).clamp(40, 120))
+        self.columns().clamp(40, 120)
     }
 }
 
 /// For the panic message, which has no [`Terminal`].
 pub fn complain(text: &str) {
-    write(&mut AutoStream::auto(std::io::stderr()), &format!("{text}\n"));
+    // Where stderr is gone there is nowhere left to tell it.
+    let _ = write(&mut AutoStream::auto(std::io::stderr()), &format!("{text}\n"));
+}
+
+/// Ends the program when data could not be written: quietly for a reader that went away, since it wants no more.
+#[expect(clippy::disallowed_methods, reason = "what comes after lost data is of no use to anyone")]
+pub fn lost(problem: &std::io::Error) -> ! {
+    if problem.kind() == ErrorKind::BrokenPipe {
+        std::process::exit(Exit::Ok as i32);
+    }
+    complain(&format!("{RED}error:{RED:#} the output cannot be written: {}", reason(problem)));
+    std::process::exit(Exit::Usage as i32)
 }
 
 /// The program's one way to the environment. An empty variable counts as unset.
@@ -86,11 +106,7 @@ pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-#[expect(clippy::disallowed_methods, reason = "a reader that went away wants no more, and no exit code either")]
-fn write(stream: &mut impl Write, text: &str) {
-    match stream.write_all(text.as_bytes()).and_then(|()| stream.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(Exit::Ok as i32),
-        // Nowhere left to tell it.
-        Err(_) | Ok(()) => {}
-    }
+fn write(stream: &mut impl Write, text: &str) -> std::io::Result<()> {
+    stream.write_all(text.as_bytes())?;
+    stream.flush()
 }

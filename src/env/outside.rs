@@ -4,10 +4,13 @@
 //! Where an environment is reached (its address, its command) is in no identity: its schema and its tasks are.
 
 use super::schema::{Field, FieldType, Schema, Visibility};
-use crate::base::{Digest, Hasher};
+use crate::base::{Digest, Hasher, file};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+
+/// A file of tasks is held in memory.
+const MOST_TASKS: u64 = 1 << 30;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outside {
@@ -58,7 +61,7 @@ impl Outside {
             Reach::OpenEnv(_) | Reach::McpAddress(_) | Reach::AgentGym(_) => &mut hasher,
         };
         if let Some(tasks) = tasks {
-            hasher.bytes(&std::fs::read(tasks)?);
+            hasher.bytes(&file::read(tasks, MOST_TASKS)?);
         }
         Ok(hasher.finish())
     }
@@ -72,8 +75,8 @@ pub(super) fn directory_digest(domain: &str, directory: &Path, levels: (u32, u32
     files.sort();
     let mut hasher = Hasher::new(domain);
     hasher.put(&levels);
-    for file in files {
-        hasher.str(&file.file_name().unwrap_or_default().to_string_lossy()).bytes(&std::fs::read(&file)?);
+    for path in files {
+        hasher.str(&path.file_name().unwrap_or_default().to_string_lossy()).bytes(&file::read(&path, MOST_TASKS)?);
     }
     Ok(hasher.finish())
 }

@@ -17,7 +17,7 @@ pub use spec::{
     Source, ToolFormat, TrainConfig,
 };
 
-use crate::base::{Canonical, Digest, Hasher, Seed};
+use crate::base::{Canonical, Digest, Hasher, Seed, file};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -219,10 +219,10 @@ pub fn identity(spec: &ModelSpec) -> Result<Digest, ModelError> {
         Source::Gguf(path) => {
             let fail = |problem: std::io::Error| ModelError::File {
                 path: path.display().to_string(),
-                problem: problem.to_string(),
+                problem: file::reason(&problem),
             };
             let mut hasher = blake3::Hasher::new();
-            hasher.update_reader(std::fs::File::open(path).map_err(fail)?).map_err(fail)?;
+            hasher.update_reader(file::open(path).map_err(fail)?).map_err(fail)?;
             Ok(Hasher::new("agx-gguf-model/1").bytes(hasher.finalize().as_bytes()).finish())
         }
         Source::Remote(Remote { name, base_url: _, key: _, price: _, limits: _ }) => {

@@ -23,6 +23,8 @@ use super::*;
 use serde::Deserialize;
 use std::path::Path;
 
+/// A script is written by people, or made of the tasks of a test.
+const MOST_BYTES: u64 = 1 << 28;
 /// The end of a turn.
 const END: TokenId = 0;
 const ROLES: [(Role, TokenId); 4] = [(Role::System, 1), (Role::User, 2), (Role::Assistant, 3), (Role::Tool, 4)];
@@ -184,7 +186,7 @@ pub fn train(
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
-    std::fs::read(path).map_err(|error| wrong(path, &error.to_string()))
+    file::read(path, MOST_BYTES).map_err(|error| wrong(path, &file::reason(&error)))
 }
 
 fn wrong(path: &Path, problem: &str) -> ModelError {

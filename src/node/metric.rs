@@ -44,6 +44,28 @@ impl Metric {
     }
 }
 
+impl Metric {
+    /// The 95 % interval itself. A share's is Wilson's, which lies within 0 and 1 and not around the share: its middle is
+    /// `(p + z²/2n) / (1 + z²/n)`. A mean's is the normal one, as far to either side.
+    pub fn interval(&self) -> Option<(f64, f64)> {
+        let half = self.ci95?;
+        if !self.is_share() {
+            return Some((self.value - half, self.value + half));
+        }
+        let over = Z * Z / self.n as f64;
+        let middle = (self.value + over / 2.0) / (1.0 + over);
+        Some(((middle - half).max(0.0), (middle + half).min(1.0)))
+    }
+
+    /// Whether it was made by [`Metric::share`]: its half-width is the one of so many hits.
+    pub fn is_share(&self) -> bool {
+        let hits = (self.value * self.n as f64).round();
+        let possible = self.n > 0 && (0.0..=self.n as f64).contains(&hits);
+        let near = |half: f64| (half - wilson(hits as usize, self.n as usize)).abs() < 1e-9;
+        possible && self.ci95.is_some_and(near)
+    }
+}
+
 /// Half the width of Wilson's 95 % score interval for `hits` of `n`:
 /// `z / (1 + z²/n) · sqrt(p(1−p)/n + z²/(4n²))` (E. B. Wilson 1927; Brown, Cai, DasGupta 2001).
 ///
@@ -76,6 +98,22 @@ pub fn mean(values: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_s_interval_stays_within_the_possible() {
+        let interval = |hits, n| Metric::share("s", hits, n).and_then(|share| share.interval()).unwrap();
+        let near = |(low, high): (f64, f64), expected: (f64, f64)| {
+            assert!((low - expected.0).abs() < 5e-5 && (high - expected.1).abs() < 5e-5, "{low} to {high}");
+        };
+        // R. Newcombe (1998), table I, method 3.
+        near(interval(81, 263), (0.2553, 0.3662));
+        near(interval(0, 20), (0.0, 0.1611));
+        near(interval(1, 29), (0.0061, 0.1718));
+        near(interval(20, 20), (1.0 - 0.1611, 1.0));
+        let mean = Metric::mean("score", &[1.0, 2.0]).unwrap();
+        assert!(!mean.is_share());
+        assert_eq!(mean.interval(), mean.ci95.map(|half| (1.5 - half, 1.5 + half)));
+    }
 
     /// R. Newcombe (1998), table I, method 3: 81/263 gives 0.2553 to 0.3662, 0/20 gives 0 to 0.1611.
     #[test]

@@ -6,7 +6,7 @@
 use crate::experiment::{MetricRef, ReportItem};
 use crate::report::figures::{self, Curve, Truth};
 use crate::report::live::closing_note;
-use crate::report::text::{Cell, Table, count, figure, number, painted, plain};
+use crate::report::text::{Cell, Table, count, figure, painted, plain, value};
 use crate::report::{NodeReport, Report, RunState, label_word, status_word};
 use crate::run::NodeStatus;
 use anstyle::{AnsiColor, Style};
@@ -193,7 +193,7 @@ fn truth(report: &Report, op: &str) -> Table {
     for truth in &truths {
         let cells = names.iter().map(|name| {
             let metric = truth.metrics.iter().find(|metric| metric.name == **name);
-            Cell::right(metric.map_or_else(String::new, |metric| number(metric.value)))
+            Cell::right(metric.map_or_else(String::new, value))
         });
         table.push(std::iter::once(Cell::left(&truth.node)).chain(cells));
     }

@@ -6,7 +6,7 @@
 //! Nothing here reads a clock or draws.
 
 use crate::report::figures::{is_settled, telling};
-use crate::report::text::{number, plain};
+use crate::report::text::{plain, value};
 use crate::run::{ItemCounts, ItemOutcome, Metric, NodeStatus, RunEvent};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -184,11 +184,10 @@ pub fn closing_note(metrics: &[Metric], detail: &Value, reason: Option<&str>) ->
         let version = detail.get("version").and_then(Value::as_str).map(plain);
         let stop = detail.get("stop").and_then(Value::as_bool);
         return version
-            .or(stop.map(|stop| if stop { "ends the loop" } else { "goes on" }.to_owned()))
+            .or(stop.map(|stop| if stop { "ends the loop" } else { "until not met" }.to_owned()))
             .unwrap_or_default();
     }
-    let figures =
-        telling(metrics).into_iter().take(2).map(|metric| format!("{} {}", metric.name, number(metric.value)));
+    let figures = telling(metrics).into_iter().take(2).map(|metric| format!("{} {}", metric.name, value(metric)));
     figures.collect::<Vec<_>>().join(" · ")
 }
 

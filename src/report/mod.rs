@@ -136,7 +136,7 @@ impl Report {
         let mut report = None;
         for event in events {
             match (&mut report, event) {
-                (_, RunEvent::RunStarted { run, experiment, title, plan, label, nodes }) => {
+                (_, RunEvent::RunStarted { run, experiment, title, plan, label, nodes, frozen: _ }) => {
                     report = Some(Self {
                         run: run.clone(),
                         experiment: experiment.clone(),

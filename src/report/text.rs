@@ -7,19 +7,38 @@ use crate::run::Metric;
 use anstyle::Style;
 use std::fmt::Write;
 
-/// One line of a model's or a file's words: control characters, among them the escape that would speak to a terminal, and
-/// characters that reverse the writing direction become `·`.
+/// One line of a model's or a file's words. What would speak to a terminal, reverse the writing direction or not be seen at
+/// all is written by its code point: `U+202E`; line ends and tabs become `·`.
 pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if is_hostile(c) { '·' } else { c }).collect()
+    written(text, |c, out| if matches!(c, '\n' | '\r' | '\t') { out.push('·') } else { visible(c, out) })
 }
 
 /// As [`plain`], with line ends and tabs kept.
 pub fn plain_lines(text: &str) -> String {
-    text.chars().map(|c| if is_hostile(c) && c != '\n' && c != '\t' { '·' } else { c }).collect()
+    written(text, |c, out| if matches!(c, '\n' | '\t') { out.push(c) } else { visible(c, out) })
 }
 
-fn is_hostile(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+fn written(text: &str, write: impl Fn(char, &mut String)) -> String {
+    let mut out = String::with_capacity(text.len());
+    text.chars().for_each(|c| write(c, &mut out));
+    out
+}
+
+/// A character as it is, or by its code point where nobody could see what it does.
+pub fn visible(c: char, out: &mut String) {
+    if is_hidden(c) {
+        write!(out, "U+{:04X}", u32::from(c)).expect("writing to a string");
+    } else {
+        out.push(c);
+    }
+}
+
+/// Controls; marks, embeddings and isolates of the writing direction; what has no width; tags.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// At most `width` characters, the last of them `…` when something was cut.
@@ -45,12 +64,25 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// `0.531 ± 0.098`
-pub fn figure(metric: &Metric) -> String {
-    match metric.ci95 {
-        Some(half) => format!("{} ± {half:.3}", number(metric.value)),
-        None => number(metric.value),
+/// Figures that count something; every other has decimals, also where they are zero.
+const COUNTS: [&str; 4] = ["count", "rows", "steps", "tokens"];
+
+/// A metric's value: `2.000` of a mean, `48` of a count.
+pub fn value(metric: &Metric) -> String {
+    let is_small = metric.value.is_finite() && (1.0..1000.0).contains(&metric.value.abs());
+    if is_small && !COUNTS.contains(&metric.name.as_str()) {
+        format!("{:.3}", metric.value)
+    } else {
+        number(metric.value)
     }
+}
+
+/// `0.531 ± 0.098`; of a share so near to an end that this would leave the possible, `1.000 [0.839, 1.000]`.
+pub fn figure(metric: &Metric) -> String {
+    let value = value(metric);
+    let Some((half, (low, high))) = metric.ci95.zip(metric.interval()) else { return value };
+    let leaves = metric.value + half > 1.0 || metric.value - half < 0.0;
+    if leaves && metric.is_share() { format!("{value} [{low:.3}, {high:.3}]") } else { format!("{value} ± {half:.3}") }
 }
 
 /// `12,288`
@@ -247,9 +279,17 @@ mod tests {
     }
 
     #[test]
+    fn figures_look_like_their_neighbours() {
+        assert_eq!(value(&Metric::plain("score.mean", 2.0, 4)), "2.000");
+        assert_eq!(value(&Metric::plain("count", 2.0, 4)), "2");
+        assert_eq!(figure(&Metric::share("precision", 20, 20).unwrap()), "1.000 [0.839, 1.000]");
+        assert_eq!(figure(&Metric::share("precision", 10, 20).unwrap()), "0.500 ± 0.201");
+    }
+
+    #[test]
     fn hostile_words_cannot_speak_to_a_terminal_or_a_page() {
-        assert_eq!(plain("a\u{1b}[31mb\nc\u{202e}d"), "a·[31mb·c·d");
-        assert_eq!(plain_lines("a\u{1b}\n\tb"), "a·\n\tb");
+        assert_eq!(plain("a\u{1b}[31mb\nc\u{202e}d\u{200b}"), "aU+001B[31mb·cU+202EdU+200B");
+        assert_eq!(plain_lines("a\u{1b}\n\tb"), "aU+001B\n\tb");
         assert_eq!(escape_markdown("<img> | *x*"), "&lt;img&gt; \\| \\*x\\*");
     }
 

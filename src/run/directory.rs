@@ -13,14 +13,21 @@
 //! # Invariants
 //! The frozen files are written before the first event and never changed.
 
+use crate::base::{Digest, file};
 use crate::env::EnvKind;
 use crate::experiment::{Dataset, Experiment};
 use crate::model::Source;
 use crate::run::{Project, RunError, RunEvent, Subject, journal};
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
-use std::io::{ErrorKind, Read, Seek, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Frozen files are written by people, or by the checker from such.
+const MOST_FROZEN: u64 = 1 << 28;
+/// The first event holds the plan.
+const MOST_LINE: u64 = 1 << 26;
 
 /// A run that this process alone writes.
 #[derive(Debug)]
@@ -34,7 +41,7 @@ impl RunDirectory {
     /// Makes the next directory of this experiment and freezes the source in it.
     pub fn create(project: &Project, subject: &Subject<'_>, plan_json: &str) -> Result<Self, RunError> {
         let word = word(&subject.experiment.name);
-        let taken = list(project)?;
+        let taken = all(project)?;
         let number = |run: &String| run.strip_prefix(&word)?.strip_prefix('-')?.parse::<u64>().ok();
         let mut next = taken.iter().filter_map(number).max().unwrap_or(0) + 1;
         // Another process may take the same number between the look and the make.
@@ -82,6 +89,27 @@ impl RunDirectory {
         Ok(Self { run: run.to_owned(), path, _lock: lock })
     }
 
+    /// Digests of the frozen files, by their paths from here.
+    pub fn frozen(&self) -> Result<BTreeMap<String, Digest>, RunError> {
+        let mut found = BTreeMap::new();
+        digests(&self.path, &self.path.join("source"), &mut found)?;
+        Ok(found)
+    }
+
+    /// # Errors
+    /// A frozen file that is not as it was noted; runs of before there were notes are taken as they are.
+    pub fn verify(&self, noted: &BTreeMap<String, Digest>) -> Result<(), RunError> {
+        if noted.is_empty() {
+            return Ok(());
+        }
+        let found = self.frozen()?;
+        let names = noted.keys().chain(found.keys());
+        match names.into_iter().find(|name| noted.get(*name) != found.get(*name)) {
+            Some(name) => Err(RunError::Frozen { run: self.run.clone(), path: self.path.join(name) }),
+            None => Ok(()),
+        }
+    }
+
     pub fn journal(&self) -> PathBuf {
         self.path.join("journal.jsonl")
     }
@@ -94,17 +122,23 @@ impl RunDirectory {
 /// The frozen experiment of a run.
 pub fn experiment(project: &Project, run: &str) -> Result<Experiment, RunError> {
     let path = project.run_dir(run).join("source").join("experiment.json");
-    let text = match std::fs::read(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound && !project.run_dir(run).is_dir() => {
-            return Err(RunError::UnknownRun(run.to_owned()));
-        }
-        other => other.map_err(|problem| RunError::file(&path, problem))?,
-    };
+    let text = file::read(&path, MOST_FROZEN).map_err(|problem| absent(project, run, &path, problem))?;
     let parsed = serde_json::from_slice(&text);
     let mut experiment: Experiment = parsed.map_err(|problem| RunError::file(&path, std::io::Error::other(problem)))?;
     let anchor = anchor(project);
     files(&mut experiment).into_iter().for_each(|file| *file = anchor.join(&*file));
     Ok(experiment)
+}
+
+/// A file of a run that cannot be read: where it is only missing, so is the run, or its beginning.
+fn absent(project: &Project, run: &str, path: &Path, problem: std::io::Error) -> RunError {
+    match problem.kind() {
+        ErrorKind::NotFound if !project.run_dir(run).is_dir() => RunError::UnknownRun(run.to_owned()),
+        ErrorKind::NotFound if started(&project.journal(run)) == Started::Never => {
+            RunError::NeverStarted(run.to_owned())
+        }
+        _ => RunError::file(path, problem),
+    }
 }
 
 /// The frozen files of a run, as they were written: its own, and what that imports.
@@ -120,7 +154,7 @@ pub fn sources(project: &Project, run: &str) -> Result<Vec<String>, RunError> {
             paths.sort_unstable();
             left.extend(paths);
         } else if path.extension().is_none_or(|extension| extension != "json") {
-            texts.push(std::fs::read_to_string(&path).map_err(fail)?);
+            texts.push(file::read_text(&path, MOST_FROZEN).map_err(fail)?);
         }
     }
     Ok(texts)
@@ -159,8 +193,29 @@ fn files(experiment: &mut Experiment) -> Vec<&mut PathBuf> {
     models.chain(envs).chain(datasets).collect()
 }
 
-/// All runs by the time they were started, oldest first; a directory without a first event is not a run yet.
+/// The runs that were started, oldest first.
 pub fn list(project: &Project) -> Result<Vec<String>, RunError> {
+    let started = found(project)?.into_iter().filter(|(started, ..)| *started != Started::Never);
+    Ok(started.map(|(_, _, run)| run).collect())
+}
+
+/// All runs, those first that never came to their first event.
+pub fn all(project: &Project) -> Result<Vec<String>, RunError> {
+    Ok(found(project)?.into_iter().map(|(_, _, run)| run).collect())
+}
+
+/// When a run was started.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Started {
+    /// There is no whole event.
+    Never,
+    /// The first line is no event: the journal is damaged.
+    Sometime,
+    At(u64),
+}
+
+/// All runs with the time they were started at and their numbers, in this order.
+fn found(project: &Project) -> Result<Vec<(Started, u64, String)>, RunError> {
     let runs = project.runs_dir();
     let entries = match std::fs::read_dir(&runs) {
         Ok(entries) => entries,
@@ -172,28 +227,39 @@ pub fn list(project: &Project) -> Result<Vec<String>, RunError> {
         let entry = entry.map_err(|problem| RunError::file(&runs, problem))?;
         let Ok(run) = entry.file_name().into_string() else { continue };
         let number = run.rsplit_once('-').and_then(|(_, number)| number.parse::<u64>().ok());
-        if let (Some(number), true) = (number, is_word(&run)) {
+        if let (Some(number), true) = (number, is_word(&run) && entry.path().is_dir()) {
             found.push((started(&project.journal(&run)), number, run));
         }
     }
     found.sort();
-    Ok(found.into_iter().map(|(_, _, run)| run).collect())
+    Ok(found)
 }
 
-/// When the run was started; 0 before its first event.
-fn started(journal: &Path) -> u64 {
-    let mut start = String::new();
+fn started(journal: &Path) -> Started {
+    let mut line = Vec::new();
+    match file::open(journal) {
+        Ok(file) => match BufReader::new(file.take(MOST_LINE)).read_until(b'\n', &mut line) {
+            Ok(_) if !line.ends_with(b"\n") && (line.len() as u64) < MOST_LINE => return Started::Never,
+            Ok(_) => {}
+            Err(_) => return Started::Sometime,
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => return Started::Never,
+        Err(_) => return Started::Sometime,
+    }
     // The time stands in front of what may be long.
-    let head = File::open(journal).and_then(|file| file.take(64).read_to_string(&mut start));
-    let time = start.split_once("\"time\":").map(|(_, rest)| rest);
+    let head = String::from_utf8_lossy(&line[..line.len().min(64)]);
+    let time = head.split_once("\"time\":").map(|(_, rest)| rest);
     let digits = time.map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
-    head.ok().and(digits).and_then(|digits| digits.parse().ok()).unwrap_or(0)
+    digits.and_then(|digits| digits.parse().ok()).map_or(Started::Sometime, Started::At)
 }
 
 /// The system frees the lock when its process ends, however it ends; the number inside is for people.
 fn lock(run: &str, path: &Path) -> Result<File, RunError> {
     let path = path.join("lock");
     let fail = |problem| RunError::file(&path, problem);
+    if path.exists() {
+        file::open(&path).map_err(fail)?;
+    }
     let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(fail)?;
     // A holder that is just ending, or a child that has not shed its copy yet, is waited for.
     let mut tries = (0..10).map(|_| file.try_lock());
@@ -233,7 +299,29 @@ fn word(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect()
 }
 
-/// The events of a run, with their times.
+/// The events of a run, with their times: one at least.
 pub fn events(project: &Project, run: &str) -> Result<Vec<(u64, RunEvent)>, RunError> {
-    journal::read(&project.journal(run))
+    let path = project.journal(run);
+    match journal::read(&path) {
+        Ok(events) if events.is_empty() => Err(RunError::NeverStarted(run.to_owned())),
+        Err(RunError::File { problem, .. }) => Err(absent(project, run, &path, problem)),
+        other => other,
+    }
+}
+
+/// Digests of the files below a directory, by their paths from `root`.
+fn digests(root: &Path, directory: &Path, found: &mut BTreeMap<String, Digest>) -> Result<(), RunError> {
+    let fail = |problem| RunError::file(directory, problem);
+    for entry in std::fs::read_dir(directory).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        let path = entry.path();
+        if entry.file_type().map_err(fail)?.is_dir() {
+            digests(root, &path, found)?;
+        } else {
+            let bytes = file::read(&path, MOST_FROZEN).map_err(|problem| RunError::file(&path, problem))?;
+            let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+            found.insert(name, Digest::of_bytes(&bytes));
+        }
+    }
+    Ok(())
 }

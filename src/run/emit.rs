@@ -2,6 +2,10 @@
 
 use crate::run::journal::Writer;
 use crate::run::{Clock, RunError, RunEvent};
+use crate::store::Store;
+
+/// Damaged files that are told one by one.
+const FEW: usize = 3;
 
 pub struct Emitter<'a> {
     journal: Writer,
@@ -28,6 +32,22 @@ impl<'a> Emitter<'a> {
 
     pub fn progress(&mut self, node: &str, done: u64, total: u64, note: String) {
         self.emit(&RunEvent::Progress { node: node.to_owned(), done, total, note });
+    }
+
+    /// Tells what the store found damaged since it was last asked: each by name, of a flood the first few.
+    pub fn tell_damage(&mut self, store: &Store) {
+        let damage = store.take_damage();
+        if damage.len() <= FEW {
+            damage.iter().for_each(|damage| self.emit(&RunEvent::DamageFound { what: damage.to_string() }));
+            return;
+        }
+        let named: Vec<String> = damage.iter().take(FEW).map(|damage| damage.path.display().to_string()).collect();
+        let count = damage.len();
+        let what = format!(
+            "{count} files of the store are damaged; they count as missing and are made again: {}, …",
+            named.join(", ")
+        );
+        self.emit(&RunEvent::DamageFound { what });
     }
 
     pub fn broken(&self) -> bool {

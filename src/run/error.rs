@@ -1,6 +1,7 @@
 //! Why a step failed, and why a run could not be run at all.
 
 use crate::base::Digest;
+use crate::base::file::reason;
 use crate::env::NotBuilt;
 use crate::model::ModelError;
 use crate::node::train::AssembleError;
@@ -40,7 +41,7 @@ pub enum StepError {
 
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    #[error("{path}: {problem}", path = .path.display())]
+    #[error("{path}: {why}", path = .path.display(), why = reason(.problem))]
     File { path: PathBuf, problem: std::io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -48,17 +49,22 @@ pub enum RunError {
     NoRun,
     #[error("there is no run `{0}`")]
     UnknownRun(String),
+    /// Its directory was made, and nothing of it was written.
+    #[error("run `{0}` never started: it was ended before its first event")]
+    NeverStarted(String),
     #[error("run `{run}` is being written by process {pid}")]
     Locked { run: String, pid: u32 },
     #[error("run `{run}` cannot go on: a file it was started with has changed since (a model's weights or a dataset)")]
     Changed { run: String },
+    #[error("run `{run}` cannot go on: {path} was changed since it was started", path = .path.display())]
+    Frozen { run: String, path: PathBuf },
     #[error("{path}, line {line}: {problem}", path = .path.display())]
     Journal { path: PathBuf, line: usize, problem: String },
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error("model `{name}`: {problem}")]
     Model { name: String, problem: ModelError },
-    #[error("environment `{name}`: {problem}")]
+    #[error("environment `{name}`: {why}", why = reason(.problem))]
     Environment { name: String, problem: std::io::Error },
     #[error(transparent)]
     NotBuilt(#[from] NotBuilt),
@@ -67,6 +73,24 @@ pub enum RunError {
     /// What a survey could not work out.
     #[error(transparent)]
     Step(StepError),
+}
+
+impl StepError {
+    /// Whether the same step may go well when it is tried again: a disk that was full, a blob that is made anew. All else
+    /// lies in the experiment and what it names, and fails the same way every time.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            StepError::Paused | StepError::Store(_) | StepError::Blob { .. } => true,
+            StepError::Items { .. }
+            | StepError::Require { .. }
+            | StepError::Model { .. }
+            | StepError::NotBuilt(_)
+            | StepError::Dataset { .. }
+            | StepError::Unlabelled(_)
+            | StepError::UnknownTask(_)
+            | StepError::Rows(_) => false,
+        }
+    }
 }
 
 impl RunError {

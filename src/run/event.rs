@@ -4,6 +4,7 @@ use crate::base::Digest;
 pub use crate::node::metric::Metric;
 pub use crate::store::RunLabel;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeInfo {
@@ -75,6 +76,9 @@ pub enum RunEvent {
         plan: Digest,
         label: RunLabel,
         nodes: Vec<NodeInfo>,
+        /// Digests of the frozen files, by their paths in the run's directory: `resume` goes on from these and no others.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        frozen: BTreeMap<String, Digest>,
     },
     /// The same run goes on after a pause or a crash; states of unfinished nodes start over.
     RunResumed {

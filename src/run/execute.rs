@@ -12,8 +12,8 @@ use crate::run::resources::Resources;
 use crate::run::state::{Readiness, Standing, State};
 use crate::run::steps::{self, Bench, Finished};
 use crate::run::{
-    Control, ItemCounts, NodeStatus, PauseReason, RunEnd, RunError, RunEvent, RunLabel, RunOptions, RunOutcome,
-    StepError,
+    Control, FailedStep, ItemCounts, NodeStatus, PauseReason, RunEnd, RunError, RunEvent, RunLabel, RunOptions,
+    RunOutcome, StepError,
 };
 use crate::store::{Record, Store};
 use rayon::prelude::*;
@@ -34,7 +34,7 @@ pub struct Executor<'a, 'e> {
 
 impl Executor<'_, '_> {
     pub fn run(mut self) -> Result<RunOutcome, RunError> {
-        let mut failed: Vec<(String, String)> = Vec::new();
+        let mut failed: Vec<FailedStep> = Vec::new();
         let order = self.state.plan.order.clone();
         for id in order {
             if self.control.paused() {
@@ -66,7 +66,8 @@ impl Executor<'_, '_> {
                         };
                         self.state.set(id, Standing::Failed);
                         self.finished(step, NodeStatus::Failed, counts, None, Some(error.to_string()));
-                        failed.push((step.id.clone(), error.to_string()));
+                        let (step, transient) = (step.id.clone(), error.is_transient());
+                        failed.push(FailedStep { step, reason: error.to_string(), transient });
                     }
                 },
             }
@@ -84,9 +85,7 @@ impl Executor<'_, '_> {
         let step = self.state.plan.step(id);
         let decided = steps::decide(self.resources.experiment, &self.state, id);
         let recorded = recorded(self.resources.store, &key)?;
-        for damage in self.resources.store.take_damage() {
-            self.emitter.emit(&RunEvent::DamageFound { what: damage.to_string() });
-        }
+        self.emitter.tell_damage(self.resources.store);
         if let Some(recorded) = recorded {
             // A decision's words hold names, which are in no key.
             let manifest = decided.unwrap_or(recorded);

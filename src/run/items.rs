@@ -94,9 +94,7 @@ impl Worker<'_, '_> {
         let mut finished: Vec<Option<Finished>> = stored(store, items, &twins, classify)?;
         let loaded = finished.iter().zip(&twins).filter(|(item, _)| item.is_some());
         let cached = loaded.map(|(_, twins)| twins.len() as u64).sum();
-        for damage in store.take_damage() {
-            emitter.emit(&RunEvent::DamageFound { what: damage.to_string() });
-        }
+        emitter.tell_damage(store);
         emitter.emit(&RunEvent::NodeStarted { node: node.to_owned(), items: items.len() as u64, cached });
 
         let broken: Cell<bool> = Cell::new(false);

@@ -5,7 +5,7 @@
 //! A line is one write, so a kill leaves whole lines and at most one torn at the end, which is cut off before the next is
 //! written. [`RunEvent::Progress`] is never written: it is for eyes only.
 
-use crate::base::Digest;
+use crate::base::{Digest, file};
 use crate::run::{RunError, RunEvent};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -36,9 +36,7 @@ struct LineIn {
 /// # Errors
 /// A file that cannot be read, a line that is not an event, a broken chain.
 pub fn read(path: &Path) -> Result<Vec<(u64, RunEvent)>, RunError> {
-    let mut bytes = Vec::new();
-    let mut file = File::open(path).map_err(|problem| RunError::file(path, problem))?;
-    file.read_to_end(&mut bytes).map_err(|problem| RunError::file(path, problem))?;
+    let bytes = file::read(path, u64::MAX).map_err(|problem| RunError::file(path, problem))?;
     Ok(parse(path, &bytes)?.events)
 }
 
@@ -72,7 +70,8 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed, RunError> {
 }
 
 fn read_line(line: &[u8], before: &Parsed) -> Result<(u64, RunEvent), String> {
-    let LineIn { seq, time, prev, event } = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let parsed = serde_json::from_slice(line).map_err(|_| "is not an event of a run".to_owned());
+    let LineIn { seq, time, prev, event } = parsed?;
     if seq != before.seq || prev != before.prev {
         return Err("does not follow the line before it: something was changed or lost".to_owned());
     }
@@ -100,6 +99,9 @@ impl Writer {
     /// As [`read`].
     pub fn open(path: &Path) -> Result<(Self, Vec<(u64, RunEvent)>), RunError> {
         let fail = |problem| RunError::file(path, problem);
+        if path.exists() {
+            file::open(path).map_err(fail)?;
+        }
         let mut options = File::options();
         let mut file = options.read(true).write(true).create(true).truncate(false).open(path).map_err(fail)?;
         let mut bytes = Vec::new();

@@ -31,7 +31,7 @@ pub use event::{ItemCounts, ItemOutcome, Metric, NodeInfo, NodeStatus, PauseReas
 pub use manifest::{Manifest, ManifestItem, RowEntry, RowSet};
 pub use survey::{NodeSurvey, SurveyItems, SurveyStatus, survey};
 
-use crate::base::{Digest, Hasher};
+use crate::base::{Digest, Hasher, file};
 use crate::experiment::{Dataset, Experiment};
 use crate::plan::{Identities, Op, Plan};
 use crate::store::Store;
@@ -141,8 +141,16 @@ pub struct RunOutcome {
     pub end: RunEnd,
     /// `policy@2`
     pub winner: Option<String>,
-    /// Ids and reasons of the steps that failed.
-    pub failed: Vec<(String, String)>,
+    pub failed: Vec<FailedStep>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedStep {
+    /// `judge@2`
+    pub step: String,
+    pub reason: String,
+    /// Trying the same again may help.
+    pub transient: bool,
 }
 
 /// Digests of what the declarations name: environments, weights, datasets. Reads files, opens no model.
@@ -165,7 +173,7 @@ pub fn identify(experiment: &Experiment) -> Result<Identities, RunError> {
             Ok(Hasher::new("agx-offer/1").put(&envs[env.0]).put(offer).put(count).finish())
         }
         Dataset::Jsonl { path } => {
-            let bytes = std::fs::read(path).map_err(|problem| RunError::file(path, problem))?;
+            let bytes = file::read(path, resources::MOST_JSONL).map_err(|problem| RunError::file(path, problem))?;
             Ok(Hasher::new("agx-jsonl/1").bytes(&bytes).finish())
         }
         Dataset::Hub { repo, revision, split } => {
@@ -202,6 +210,7 @@ pub fn start(
         plan: plan.digest,
         label: label(&plan),
         nodes: infos(&plan),
+        frozen: directory.frozen()?,
     });
     go(project, experiment, &identities, &plan, &directory, options, control, emitter, BTreeMap::new())
 }
@@ -219,22 +228,27 @@ pub fn resume(
     sink: Sink<'_>,
 ) -> Result<RunOutcome, RunError> {
     let directory = directory::RunDirectory::open(project, run)?;
-    let experiment = directory::experiment(project, run)?;
-    let identities = identify(&experiment)?;
-    let plan = crate::plan::build(&experiment, &identities)?;
-    refuse::refuse(&experiment, &plan)?;
-    let (journal, events) = journal::Writer::open(&directory.journal())?;
     let mut started = None;
     let mut told = BTreeMap::new();
+    // A journal that was never begun is begun now.
+    let events = if directory.journal().exists() { journal::read(&directory.journal())? } else { Vec::new() };
     for (_, event) in events {
         match event {
-            RunEvent::RunStarted { plan, .. } => started = Some(plan),
+            RunEvent::RunStarted { plan, frozen, .. } => {
+                directory.verify(&frozen)?;
+                started = Some(plan);
+            }
             RunEvent::NodeFinished { node, status, .. } => {
                 told.insert(node, status);
             }
             _ => {}
         }
     }
+    let experiment = directory::experiment(project, run)?;
+    let identities = identify(&experiment)?;
+    let plan = crate::plan::build(&experiment, &identities)?;
+    refuse::refuse(&experiment, &plan)?;
+    let (journal, _) = journal::Writer::open(&directory.journal())?;
     let mut emitter = Emitter::new(journal, clock, sink);
     match started {
         Some(digest) if digest != plan.digest => return Err(RunError::Changed { run: run.to_owned() }),
@@ -247,6 +261,7 @@ pub fn resume(
             plan: plan.digest,
             label: label(&plan),
             nodes: infos(&plan),
+            frozen: directory.frozen()?,
         }),
     }
     go(project, &experiment, &identities, &plan, &directory, options, control, emitter, told)
@@ -303,7 +318,12 @@ pub fn newest(project: &Project) -> Result<Option<String>, RunError> {
     Ok(directory::list(project)?.pop())
 }
 
-/// All runs, oldest first.
+/// The runs that were started, oldest first.
 pub fn list(project: &Project) -> Result<Vec<String>, RunError> {
     directory::list(project)
+}
+
+/// All runs, also those that never came to their first event.
+pub fn all(project: &Project) -> Result<Vec<String>, RunError> {
+    directory::all(project)
 }

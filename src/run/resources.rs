@@ -3,7 +3,7 @@
 //! # Invariants
 //! A run in which everything is cached opens nothing.
 
-use crate::base::{Digest, Hasher};
+use crate::base::{Digest, Hasher, file};
 use crate::env::{Env, Example, NotBuilt, Task};
 use crate::experiment::{Dataset, DatasetId, EnvId, Experiment, ModelId};
 use crate::model::{LanguageModel, ModelError};
@@ -25,6 +25,9 @@ pub struct Resources<'a> {
     tasks: RefCell<BTreeMap<(EnvId, String), Tasks>>,
     models: RefCell<BTreeMap<ModelId, OpenModel>>,
 }
+
+/// A dataset of JSON lines is held in memory.
+pub const MOST_JSONL: u64 = 1 << 30;
 
 type Tasks = Arc<Vec<Task>>;
 
@@ -106,7 +109,7 @@ impl<'a> Resources<'a> {
             Dataset::Hub { .. } => Err(NotBuilt("a data set of the hub".to_owned()).into()),
             Dataset::Jsonl { path } => {
                 let fail = |problem: String| StepError::Dataset { path: path.clone(), problem };
-                let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+                let text = file::read_text(path, MOST_JSONL).map_err(|error| fail(file::reason(&error)))?;
                 let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
                 lines
                     .map(|(at, line)| {

@@ -3,7 +3,7 @@
 //! # Determinism
 //! Rows stand in one written order and the seed decides every draw. A checkpoint continues to the same bytes.
 
-use crate::base::{Canonical, Digest, Seed};
+use crate::base::{Canonical, Digest, Seed, file};
 use crate::experiment::{Mixed, ModelId, Sole};
 use crate::model::{LanguageModel, Message, ModelError, TrainMonitor, TrainProgress, TrainRow, Trained};
 use crate::node::key::TrainKey;
@@ -121,9 +121,7 @@ fn skips(bench: &Bench<'_, '_>, rows: &RowsFrom) -> bool {
 fn stored(bench: &mut Bench<'_, '_>, key: &Digest) -> Result<Option<(Record, Facts)>, StepError> {
     let store = bench.resources.store;
     let found = store.load(key)?;
-    for damage in store.take_damage() {
-        bench.emitter.emit(&RunEvent::DamageFound { what: damage.to_string() });
-    }
+    bench.emitter.tell_damage(store);
     let Some((record, _)) = found else { return Ok(None) };
     let Some(facts) = record.also.get("facts") else { return Ok(None) };
     let facts = bench.resources.json(facts)?;
@@ -252,7 +250,7 @@ impl TrainMonitor for Monitor<'_, '_> {
 
     /// One whose own checksum does not fit counts as none: the training starts over, to the same bytes.
     fn load(&mut self) -> Option<Vec<u8>> {
-        let mut bytes = std::fs::read(self.checkpoint).ok()?;
+        let mut bytes = file::read(self.checkpoint, u64::MAX).ok()?;
         let digest: [u8; 32] = bytes.split_off(bytes.len().checked_sub(32)?).try_into().ok()?;
         (Digest::of_bytes(&bytes).as_bytes() == &digest).then_some(bytes)
     }

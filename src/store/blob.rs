@@ -1,10 +1,11 @@
 //! The store on disk: write-once files by digest and by key.
 
 use super::{Damage, Divergence, Record, StoreError};
-use crate::base::Digest;
+use crate::base::{Digest, file};
+use std::collections::BTreeSet;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 /// From this size on, a blob is flushed to the disk before it is named.
 pub const FLUSHED: usize = 64 * 1024;
@@ -16,7 +17,14 @@ pub(super) const TEMPORARY: &str = ".tmp-";
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
-    damage: Mutex<Vec<Damage>>,
+    noted: Mutex<Noted>,
+}
+
+/// Damage that was found: not taken yet, and not made whole yet.
+#[derive(Debug, Default)]
+struct Noted {
+    damage: Vec<Damage>,
+    paths: BTreeSet<PathBuf>,
 }
 
 impl Store {
@@ -38,7 +46,7 @@ impl Store {
         }
         let records = root.join("records");
         std::fs::read_dir(&records).map_err(|error| StoreError::io("read", &records, &error))?;
-        Ok(Self { root, damage: Mutex::new(Vec::new()) })
+        Ok(Self { root, noted: Mutex::default() })
     }
 
     pub fn root(&self) -> &Path {
@@ -69,10 +77,11 @@ impl Store {
         let digest = Digest::of_bytes(bytes);
         let path = self.blob_path(&digest);
         // Read, not trusted to be there: what was damaged is made whole by storing it again.
-        if std::fs::read(&path).is_ok_and(|found| found == bytes) {
+        if read(&path).is_ok_and(|found| found.as_deref() == Some(bytes)) {
             return Ok(digest);
         }
         write(&path, bytes, Existing::Replace, bytes.len() >= FLUSHED)?;
+        self.noted().paths.remove(&path);
         Ok(digest)
     }
 
@@ -82,11 +91,7 @@ impl Store {
     /// [`StoreError::Missing`], [`StoreError::Damaged`], or a read that fails.
     pub fn get(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
         let path = self.blob_path(digest);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(StoreError::Missing(*digest)),
-            Err(error) => return Err(StoreError::io("read", &path, &error)),
-        };
+        let bytes = read(&path)?.ok_or(StoreError::Missing(*digest))?;
         if Digest::of_bytes(&bytes) != *digest {
             let problem = format!("its {} bytes do not hash to its name", bytes.len());
             return Err(Damage { path, problem }.into());
@@ -108,6 +113,7 @@ impl Store {
         }
         let Some(first) = self.lookup(&record.key)?.filter(|first| self.is_whole(first)) else {
             write(&path, &bytes, Existing::Replace, flush)?;
+            self.noted().paths.remove(&path);
             return Ok(None);
         };
         if first.agrees(record) {
@@ -125,17 +131,13 @@ impl Store {
     /// A read that fails.
     pub fn lookup(&self, key: &Digest) -> Result<Option<Record>, StoreError> {
         let path = self.record_path(key);
-        match std::fs::read(&path) {
-            Ok(bytes) => match Record::from_file(key, &bytes) {
-                Ok(record) => Ok(Some(record)),
-                Err(problem) => {
-                    self.note(Damage { path, problem });
-                    Ok(None)
-                }
-            },
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StoreError::io("read", &path, &error)),
-        }
+        let record = match read(&path) {
+            Ok(None) => return Ok(None),
+            Ok(Some(bytes)) => Record::from_file(key, &bytes).map_err(|problem| Damage { path, problem }),
+            Err(StoreError::Damaged(damage)) => Err(damage),
+            Err(error) => return Err(error),
+        };
+        Ok(record.map_err(|damage| self.note(damage)).ok())
     }
 
     /// A key's record with the bytes of its output: the finished item, or nothing when any of its blobs is missing or
@@ -153,9 +155,9 @@ impl Store {
         Ok(self.get_or_note(&record.output)?.map(|bytes| (record, bytes)))
     }
 
-    /// What was found damaged since the last call, each once, in the order found.
+    /// What was found damaged since the last call, in the order found; each file once until it is made whole.
     pub fn take_damage(&self) -> Vec<Damage> {
-        std::mem::take(&mut *self.damage.lock().expect("no panic holds this lock"))
+        std::mem::take(&mut self.noted().damage)
     }
 
     /// Whether a blob can be read; a damaged one cannot, and is noted in [`Store::take_damage`].
@@ -179,10 +181,14 @@ impl Store {
     }
 
     fn note(&self, damage: Damage) {
-        let mut noted = self.damage.lock().expect("no panic holds this lock");
-        if !noted.contains(&damage) {
-            noted.push(damage);
+        let mut noted = self.noted();
+        if noted.paths.insert(damage.path.clone()) {
+            noted.damage.push(damage);
         }
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().expect("no panic holds this lock")
     }
 
     fn is_whole(&self, record: &Record) -> bool {
@@ -200,6 +206,18 @@ enum Existing {
     Replace,
 }
 
+/// What stands at a place of the store, nothing where nothing does. Something else than a file is damage.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    match file::read(path, u64::MAX) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) => match error.kind() {
+            ErrorKind::NotFound => Ok(None),
+            ErrorKind::InvalidInput => Err(Damage { path: path.to_owned(), problem: error.to_string() }.into()),
+            _ => Err(StoreError::io("read", path, &error)),
+        },
+    }
+}
+
 /// Writes beside the place and renames into it; says whether the place now holds these bytes.
 fn write(path: &Path, bytes: &[u8], existing: Existing, flush: bool) -> Result<bool, StoreError> {
     let fail = |error: std::io::Error| StoreError::io("write", path, &error);
@@ -209,6 +227,11 @@ fn write(path: &Path, bytes: &[u8], existing: Existing, flush: bool) -> Result<b
     file.write_all(bytes).map_err(fail)?;
     if flush {
         file.as_file().sync_all().map_err(fail)?;
+    }
+    if existing == Existing::Replace && path.is_dir() {
+        // A file cannot be renamed onto a directory; what is in it is not ours to remove.
+        let aside = temporary(parent).map_err(fail)?.into_temp_path();
+        std::fs::remove_file(&aside).and_then(|()| std::fs::rename(path, &aside)).map_err(fail)?;
     }
     let named = match existing {
         Existing::Replace => file.persist(path),

@@ -1,5 +1,6 @@
 //! What can be wrong with a store: one clear message each.
 
+use crate::base::file::reason;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -34,7 +35,7 @@ impl StoreError {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StoreError::Permission { doing, path },
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::DiskFull(path),
             ErrorKind::NotADirectory => StoreError::NotADirectory(path),
-            _ => StoreError::Io { doing, path, problem: error.to_string() },
+            _ => StoreError::Io { doing, path, problem: reason(error) },
         }
     }
 }

@@ -211,8 +211,28 @@ fn each_way_a_store_can_be_unusable_has_one_clear_message() {
     let (_home, store) = store();
     let digest = Digest::of_bytes(b"x");
     fs::create_dir_all(store.blob_path(&digest)).unwrap();
-    assert!(message(store.put(b"x").unwrap_err()).contains("cannot write"));
-    assert!(message(store.get(&digest).unwrap_err()).contains("cannot read"));
+    assert!(message(store.get(&digest).unwrap_err()).contains("is damaged (is not a regular file)"));
+}
+
+/// A directory where a file should be is moved aside, not removed.
+#[test]
+fn a_directory_in_a_file_s_place_is_damage_like_any_other() {
+    let (_home, store) = store();
+    let record = finished(&store, "k", b"x");
+    store.record(&record).unwrap();
+    for path in [store.record_path(&record.key), store.blob_path(&record.output)] {
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("inside"), b"").unwrap();
+        assert_eq!(store.load(&record.key).unwrap(), None);
+        assert_eq!(store.load(&record.key).unwrap(), None);
+        assert_eq!(store.take_damage().len(), 1, "told once");
+        assert_eq!(store.verify().unwrap().damaged.len(), 1);
+        assert_eq!(store.put(b"x").unwrap(), record.output);
+        assert_eq!(store.record(&record).unwrap(), None);
+        assert_eq!(store.load(&record.key).unwrap(), Some((record.clone(), b"x".to_vec())));
+        assert!(store.verify().unwrap().is_whole());
+    }
 }
 
 /// `/dev/full` cannot hold a directory, so the full disk is a directory that was taken away: the write fails, says so, and

@@ -5,7 +5,7 @@
 
 use super::blob::TEMPORARY;
 use super::{Damage, Record, Store, StoreError};
-use crate::base::Digest;
+use crate::base::{Digest, file};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -68,8 +68,9 @@ impl Store {
 fn read_record(path: &Path) -> Result<Result<Record, String>, StoreError> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let Ok(key) = name.parse::<Digest>() else { return Ok(Err("its name is not a key".to_owned())) };
-    match std::fs::read(path) {
+    match file::read(path, u64::MAX) {
         Ok(bytes) => Ok(Record::from_file(&key, &bytes)),
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(Err(error.to_string())),
         Err(error) => Err(StoreError::io("read", path, &error)),
     }
 }

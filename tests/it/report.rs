@@ -136,6 +136,7 @@ fn quickstart() -> Vec<RunEvent> {
         plan: key("plan"),
         label: RunLabel::Seeded,
         nodes,
+        frozen: Default::default(),
     };
     std::iter::once(started).chain(events).collect()
 }

@@ -14,6 +14,10 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 const NAME: &str = "chat";
+/// Bytes that a template may write, beside so many times what the messages hold: above every template, and far below what
+/// would take long to read as tokens.
+const MOST_WRITTEN: usize = 1 << 16;
+const MOST_TIMES: usize = 8;
 
 pub struct Chat {
     environment: Environment<'static>,
@@ -67,22 +71,26 @@ impl Chat {
 
     fn render(&self, messages: &[Message], generation: bool) -> Result<String, ModelError> {
         let template = self.environment.get_template(NAME).map_err(failed)?;
+        let given: usize = messages.iter().map(|message| message.content.len()).sum();
+        let mut text = Bounded { bytes: Vec::new(), most: MOST_WRITTEN + MOST_TIMES * given };
         let messages: Vec<Value> = messages
             .iter()
             .map(|Message { role, content }| context! { role => role.as_str(), content => content })
             .collect();
-        let text = template.render(context! {
+        let context = context! {
             messages,
             add_generation_prompt => generation,
             bos_token => self.bos.as_deref().unwrap_or_default(),
             eos_token => self.eos.as_deref().unwrap_or_default(),
             tools => (),
-        });
-        let text = text.map_err(|error| match error.detail() {
+        };
+        let rendered = template.render_captured_to(context, &mut text).map(drop);
+        rendered.map_err(|error| match error.detail() {
             Some(detail) if error.kind() == ErrorKind::InvalidOperation => ModelError::Template(detail.to_owned()),
+            _ if error.kind() == ErrorKind::WriteFailure => failed("it writes far more than the conversation holds"),
             _ => failed(error),
         })?;
-        Ok(text)
+        Ok(String::from_utf8(text.bytes).expect("a template writes text"))
     }
 
     /// See [`LanguageModel::encode_chat`](crate::model::LanguageModel::encode_chat).
@@ -158,6 +166,26 @@ impl Chat {
             Some(bos) if ids.starts_with(&[bos, bos]) => Err(failed("it writes the BOS token twice")),
             _ => Ok(()),
         }
+    }
+}
+
+/// Takes no more than a template may write.
+struct Bounded {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > self.most - self.bytes.len() {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -36,6 +36,9 @@ pub struct Config {
 /// The largest size any field may declare: far above every model, far below what overflows a product of two.
 const LARGEST: u64 = 1 << 24;
 
+/// A decoder with its language head, as transformers calls it.
+const ARCHITECTURE: &str = "LlamaForCausalLM";
+
 /// Beyond every model; a list of the tensors of more would itself be large.
 const MOST_LAYERS: usize = 1024;
 /// Random weights are made up to this many (4 GiB of f32).
@@ -44,7 +47,6 @@ const MOST_FRESH_WEIGHTS: usize = 1 << 30;
 /// Fields that describe training or bookkeeping and do not change what an inference computes.
 const HARMLESS: &[&str] = &[
     "_name_or_path",
-    "architectures",
     "attention_dropout",
     "dtype",
     "initializer_range",
@@ -91,8 +93,8 @@ impl Fields<'_> {
         match self.get(field) {
             None => Ok(default),
             Some(value) => match value.as_f64() {
-                Some(number) if number.is_finite() && number > 0.0 => Ok(number),
-                _ => Err(self.wrong(field, format!("is {value}, not a positive number"))),
+                Some(number) if (number as f32).is_finite() && number as f32 > 0.0 => Ok(number),
+                _ => Err(self.wrong(field, format!("is {value}, not a positive number that f32 can hold"))),
             },
         }
     }
@@ -136,6 +138,12 @@ pub fn parse(path: &str, text: &str) -> Result<Config, ModelError> {
         Some("llama") => {}
         Some(other) => return Err(fields.wrong("model_type", format!("is `{other}`; supported: `llama`"))),
         None => return Err(fields.wrong("model_type", "is missing")),
+    }
+    if let Some(value) = fields.get("architectures") {
+        let known = value.as_array().is_some_and(|list| list.iter().all(|name| name == ARCHITECTURE));
+        if !known {
+            return Err(fields.wrong("architectures", format!("is {value}; supported: `{ARCHITECTURE}`")));
+        }
     }
     match fields.get("hidden_act").map(|value| value.as_str().unwrap_or_default()) {
         None | Some("silu") => {}
@@ -203,6 +211,7 @@ fn rope_theta(fields: &Fields) -> Result<f64, ModelError> {
 
 fn refuse_unknown(fields: &Fields) -> Result<(), ModelError> {
     const READ: &[&str] = &[
+        "architectures",
         "attention_bias",
         "bos_token_id",
         "eos_token_id",
@@ -301,7 +310,7 @@ pub fn render(shape: &Shape, bos: Option<u32>, eos: &[u32], dtype: &str) -> Stri
         many => json!(many),
     };
     let value = json!({
-        "architectures": ["LlamaForCausalLM"],
+        "architectures": [ARCHITECTURE],
         "attention_bias": false,
         "bos_token_id": bos,
         "dtype": dtype,
@@ -366,6 +375,10 @@ mod tests {
             ("num_hidden_layers", json!(1_000_000), "`num_hidden_layers` is 1000000"),
             ("head_dim", json!(3), "`head_dim` is 3"),
             ("rms_norm_eps", json!("small"), "`rms_norm_eps` is \"small\""),
+            ("rms_norm_eps", json!(1e300), "`rms_norm_eps` is 1e+300, not a positive number that f32 can hold"),
+            ("rope_theta", json!(1e-300), "`rope_theta` is 1e-300"),
+            ("architectures", json!(["LlamaForSequenceClassification"]), "supported: `LlamaForCausalLM`"),
+            ("architectures", json!("LlamaForCausalLM"), "`architectures` is"),
             ("eos_token_id", json!([1, "x"]), "`eos_token_id` holds \"x\""),
         ];
         for (field, value, message) in cases {

@@ -9,7 +9,7 @@ use super::fresh;
 use super::tokenizer::Tokenizer;
 use super::weights::{self, Arrays, read, read_text};
 use crate::base::{Digest, Hasher, Seed};
-use crate::model::{Device, ModelError, ModelSpec, Source, TokenId};
+use crate::model::{Device, Message, ModelError, ModelSpec, Role, Source, TokenId};
 use serde_json::Value;
 use std::path::Path;
 
@@ -81,7 +81,17 @@ pub fn declared(spec: &ModelSpec) -> Result<Declared, ModelError> {
     ends.sort_unstable();
     ends.dedup();
     let bos_id = bos_id.or_else(|| tokenizer.id(bos.as_deref()?));
+    for (field, id) in ends.iter().map(|id| ("eos_token_id", id)).chain(bos_id.iter().map(|id| ("bos_token_id", id))) {
+        if *id as usize >= shape.vocab {
+            return Err(wrong(field, format!("is {id}, outside the vocabulary of {}", shape.vocab)));
+        }
+    }
+    if let Source::Path(path) = &spec.source {
+        weights::look(&name, &shape, path)?;
+    }
     let chat = Chat::new(&texts.template, bos, eos, &ends, &tokenizer)?;
+    // A template that fails on the shortest conversation fails on every one: it is the model's fault, no task's.
+    chat.encode_chat(&tokenizer, &[Message::new(Role::User, "?")])?;
     Ok(Declared { shape, tokenizer, chat, bos: bos_id, eos: ends, name, texts })
 }
 
@@ -156,7 +166,7 @@ pub fn identity(spec: &ModelSpec) -> Result<Digest, ModelError> {
         Source::Path(path) => {
             hasher.str("files");
             for file in weights::files(path)? {
-                hasher.bytes(&read(&file)?);
+                hasher.bytes(&read(&file, u64::MAX)?);
             }
         }
         Source::Fresh(fresh) => {

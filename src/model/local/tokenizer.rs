@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// Far above the largest vocabularies.
+const MOST_BYTES: u64 = 1 << 28;
 /// What ends every turn of our own base models.
 pub const END: &str = "<|end|>";
 /// The special tokens of our own base models, by id.
@@ -32,7 +34,7 @@ impl Tokenizer {
     /// A `tokenizer.json` that is missing or not one.
     pub fn open(directory: &Path) -> Result<(Self, Vec<u8>), ModelError> {
         let path = directory.join("tokenizer.json");
-        let bytes = read(&path)?;
+        let bytes = read(&path, MOST_BYTES)?;
         Ok((Self::parse(&path.display().to_string(), &bytes)?, bytes))
     }
 

@@ -5,12 +5,20 @@
 //! No file can make this panic: whatever is wrong is one error that names the file and the tensor.
 
 use super::config::Shape;
+use crate::base::file;
 use crate::model::{Dtype, ModelError};
 use half::{bf16, f16};
-use safetensors::{SafeTensors, tensor::TensorView};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Metadata, TensorView};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+
+/// Configs, indices and templates are written by people or are lists of names.
+const MOST_TEXT: u64 = 1 << 26;
+/// As the format has it.
+const MOST_HEADER: u64 = 100_000_000;
 
 /// One tensor, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,14 +40,22 @@ fn file_error(path: &str, problem: impl Into<String>) -> ModelError {
     ModelError::File { path: path.to_owned(), problem: problem.into() }
 }
 
-/// Reads a file that must be there.
-pub fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
-    std::fs::read(path).map_err(|error| file_error(&path.display().to_string(), format!("cannot be read: {error}")))
+fn unreadable(path: &Path, error: &std::io::Error) -> ModelError {
+    let problem = match error.kind() {
+        ErrorKind::InvalidData => error.to_string(),
+        _ => format!("cannot be read: {}", file::reason(error)),
+    };
+    file_error(&path.display().to_string(), problem)
 }
 
-/// Reads a text file that must be there.
+/// Reads a file that must be there, of at most so many bytes.
+pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, ModelError> {
+    file::read(path, most).map_err(|error| unreadable(path, &error))
+}
+
+/// Reads a text file that must be there: a config, an index, a template.
 pub fn read_text(path: &Path) -> Result<String, ModelError> {
-    String::from_utf8(read(path)?).map_err(|_| file_error(&path.display().to_string(), "is not UTF-8 text"))
+    file::read_text(path, MOST_TEXT).map_err(|error| unreadable(path, &error))
 }
 
 /// The weight files of a model directory, in name order.
@@ -75,19 +91,65 @@ pub fn files(directory: &Path) -> Result<Vec<PathBuf>, ModelError> {
     Ok(shards.into_iter().collect())
 }
 
-/// All arrays of a model directory.
+/// All arrays of a model directory whose headers were looked at.
 pub fn load(directory: &Path) -> Result<Arrays, ModelError> {
     let mut all = Arrays::new();
     for file in files(directory)? {
-        let name = file.display().to_string();
-        for (tensor, array) in parse(&name, &read(&file)?)?.0 {
-            if all.contains_key(&tensor) {
-                return Err(file_error(&name, format!("tensor `{tensor}` is also in another shard")));
-            }
-            all.insert(tensor, array);
-        }
+        all.extend(parse(&file.display().to_string(), &read(&file, u64::MAX)?)?.0);
     }
     Ok(all)
+}
+
+/// Holds the headers of a model directory against a shape, without reading a weight: every file whole, every tensor there,
+/// once, in its shape and in a type that can be read.
+pub fn look(name: &str, shape: &Shape, directory: &Path) -> Result<(), ModelError> {
+    let mut all = Shapes::new();
+    for file in files(directory)? {
+        let name = file.display().to_string();
+        for (tensor, dims) in header(&file)? {
+            if all.insert(tensor.clone(), dims).is_some() {
+                return Err(file_error(&name, format!("tensor `{tensor}` is also in another shard")));
+            }
+        }
+    }
+    fit(name, shape, &all)
+}
+
+type Shapes = BTreeMap<String, Vec<usize>>;
+
+/// The shapes that a file's header tells; the file must be as long as they ask for.
+fn header(path: &Path) -> Result<Shapes, ModelError> {
+    let name = path.display().to_string();
+    let fail = |error: std::io::Error| unreadable(path, &error);
+    let broken = |problem: String| file_error(&name, format!("is not a whole safetensors file: {problem}"));
+    let mut file = file::open(path).map_err(fail)?;
+    let length = file.metadata().map_err(fail)?.len();
+    let mut size = [0; 8];
+    file.read_exact(&mut size).map_err(|_| broken("it is too short".to_owned()))?;
+    let size = u64::from_le_bytes(size);
+    if size > MOST_HEADER.min(length - 8) {
+        return Err(broken(format!("its header is said to have {size} bytes")));
+    }
+    let mut text = vec![0; size as usize];
+    file.read_exact(&mut text).map_err(fail)?;
+    let header: Metadata = serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
+    let wanted = 8 + size + header.data_len() as u64;
+    if length != wanted {
+        return Err(broken(format!("it has {length} bytes, its header asks for {wanted}")));
+    }
+    let mut shapes = Shapes::new();
+    for tensor in header.offset_keys() {
+        let info = header.info(&tensor).expect("a key of the header");
+        if !matches!(info.dtype, safetensors::Dtype::F32 | safetensors::Dtype::BF16 | safetensors::Dtype::F16) {
+            return Err(file_error(&name, format!("tensor `{tensor}` {}", no_type(info.dtype))));
+        }
+        shapes.insert(tensor, info.shape.clone());
+    }
+    Ok(shapes)
+}
+
+fn no_type(dtype: safetensors::Dtype) -> String {
+    format!("has the type {dtype:?}; supported: F32, BF16, F16")
 }
 
 /// The arrays and the metadata of one safetensors file, `name` for messages.
@@ -114,7 +176,7 @@ fn widen(view: &TensorView) -> Result<Vec<f32>, String> {
         }
         safetensors::Dtype::BF16 => pairs().map(|bits| bf16::from_bits(bits).to_f32()).collect(),
         safetensors::Dtype::F16 => pairs().map(|bits| f16::from_bits(bits).to_f32()).collect(),
-        other => return Err(format!("has the type {other:?}; supported: F32, BF16, F16")),
+        other => return Err(no_type(other)),
     };
     match data.iter().all(|value| value.is_finite()) {
         true => Ok(data),
@@ -195,21 +257,27 @@ pub fn layout(shape: &Shape) -> BTreeMap<String, Vec<usize>> {
 
 /// Holds the arrays against the layout: each tensor there, in its shape, and none that nobody would use.
 pub fn check(name: &str, shape: &Shape, mut arrays: Arrays) -> Result<Arrays, ModelError> {
+    fit(name, shape, &arrays.iter().map(|(tensor, array)| (tensor.clone(), array.shape.clone())).collect())?;
+    arrays.retain(|tensor, _| !is_spare(shape, tensor));
+    Ok(arrays)
+}
+
+/// Old exports carry the rotary table; some carry the tied head a second time.
+fn is_spare(shape: &Shape, tensor: &str) -> bool {
+    tensor.ends_with("rotary_emb.inv_freq") || (shape.tied && tensor == "lm_head.weight")
+}
+
+fn fit(name: &str, shape: &Shape, found: &Shapes) -> Result<(), ModelError> {
     let layout = layout(shape);
-    // Old exports carry the rotary table; some carry the tied head a second time.
-    arrays.retain(|tensor, _| {
-        let spare = tensor.ends_with("rotary_emb.inv_freq") || (shape.tied && tensor == "lm_head.weight");
-        !spare
-    });
     for (tensor, dims) in &layout {
-        let array = arrays.get(tensor).ok_or_else(|| file_error(name, format!("tensor `{tensor}` is missing")))?;
-        if array.shape != *dims {
-            let problem = format!("tensor `{tensor}` has the shape {:?}; the config asks for {dims:?}", array.shape);
+        let found = found.get(tensor).ok_or_else(|| file_error(name, format!("tensor `{tensor}` is missing")))?;
+        if found != dims {
+            let problem = format!("tensor `{tensor}` has the shape {found:?}; the config asks for {dims:?}");
             return Err(file_error(name, problem));
         }
     }
-    match arrays.keys().find(|tensor| !layout.contains_key(*tensor)) {
+    match found.keys().find(|tensor| !layout.contains_key(*tensor) && !is_spare(shape, tensor)) {
         Some(tensor) => Err(file_error(name, format!("tensor `{tensor}` has no place in this architecture"))),
-        None => Ok(arrays),
+        None => Ok(()),
     }
 }

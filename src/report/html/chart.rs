@@ -27,9 +27,9 @@ struct Scale {
 impl Scale {
     fn of(curves: &[&Curve]) -> Self {
         let points = || curves.iter().flat_map(|curve| &curve.points);
-        let half = |point: &Point| point.metric.ci95.unwrap_or(0.0);
-        let low = points().map(|point| point.metric.value - half(point)).fold(f64::INFINITY, f64::min);
-        let high = points().map(|point| point.metric.value + half(point)).fold(f64::NEG_INFINITY, f64::max);
+        let ends = |point: &Point| point.metric.interval().unwrap_or((point.metric.value, point.metric.value));
+        let low = points().map(|point| ends(point).0).fold(f64::INFINITY, f64::min);
+        let high = points().map(|point| ends(point).1).fold(f64::NEG_INFINITY, f64::max);
         let shares = curves.iter().all(|curve| curve.is_ratio());
         // A flat line still needs a scale to lie in.
         let flat = if high - low < 1e-9 * high.abs().max(1.0) { (high.abs() * 0.1).max(0.05) } else { 0.0 };
@@ -150,17 +150,15 @@ fn grid(scale: &Scale) -> Markup {
 
 /// Upper edge there, lower edge back.
 fn band(curve: &Curve, scale: &Scale) -> Markup {
-    let edges = |sign: f64| {
-        curve.points.iter().filter_map(move |point| {
-            let half = point.metric.ci95?;
-            Some((scale.x(point.iteration), scale.y(point.metric.value + sign * half)))
-        })
+    let edge = |end: fn((f64, f64)) -> f64| {
+        let known = curve.points.iter().filter_map(|point| Some((point.iteration, point.metric.interval()?)));
+        known.map(|(iteration, ends)| (scale.x(iteration), scale.y(end(ends)))).collect::<Vec<_>>()
     };
-    let mut outline: Vec<(f64, f64)> = edges(1.0).collect();
+    let mut outline = edge(|(_, high)| high);
     if outline.len() < 2 {
         return html! {};
     }
-    outline.extend(edges(-1.0).collect::<Vec<_>>().into_iter().rev());
+    outline.extend(edge(|(low, _)| low).into_iter().rev());
     html! { polygon.band points=(path(outline.into_iter())) {} }
 }
 

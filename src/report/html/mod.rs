@@ -12,7 +12,7 @@ use crate::experiment::ReportItem;
 use crate::model::{Message, Role};
 use crate::report::figures::{self, Confusion, Curve, Funnel, Truth};
 use crate::report::human::iteration_word;
-use crate::report::text::{clip, count, figure, number, plain, plain_lines};
+use crate::report::text::{clip, count, figure, number, plain, plain_lines, value};
 use crate::report::{Report, label_word, status_word};
 use crate::run::{Metric, RunLabel};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -110,9 +110,9 @@ fn headline(report: &Report, items: &[ReportItem]) -> Markup {
                 @for (node, metric) in outside.iter().take(6) {
                     div.tile {
                         span.name { (plain(&node.info.name)) "." (plain(&metric.name)) }
-                        span.value { (number(metric.value)) }
+                        span.value { (value(metric)) }
                         span.note {
-                            @if let Some(half) = metric.ci95 { "± " (number(half)) ", " }
+                            @if let Some((low, high)) = metric.interval() { (number(low)) " to " (number(high)) ", " }
                             "n " (count(metric.n))
                         }
                     }
@@ -147,7 +147,7 @@ fn figure_of(report: &Report, curves: &[&Curve]) -> Markup {
         figure {
             (chart::lines(curves, winner))
             figcaption {
-                @if banded { "Bands are 95 % intervals. " }
+                @if banded { "Bands are 95 % intervals: Wilson's of shares, normal of means. " }
                 @if winner.is_some() { "The ring marks the winner. " }
                 "“before” was measured before the first iteration."
             }

@@ -291,7 +291,7 @@ fn a_selection_too_small_fails_stops_or_skips_as_the_file_says() {
     };
     let (outcome, events) = with(Otherwise::Fail);
     assert_eq!(outcome.end, RunEnd::Failed);
-    assert!(outcome.failed[0].1.contains("require at least 1000"), "{:?}", outcome.failed);
+    assert!(outcome.failed[0].reason.contains("require at least 1000"), "{:?}", outcome.failed);
     assert_eq!(statuses(&events, NodeStatus::Failed), ["select@1"]);
     let blocked = statuses(&events, NodeStatus::Blocked);
     assert!(
@@ -325,7 +325,7 @@ fn failed_items_fail_their_step_and_are_tried_again() {
     assert_eq!(outcome.end, RunEnd::Failed);
     let items = finished(&events)["evaluate:base"].1;
     assert!(items.failed > 0 && items.done > 0, "{items:?}");
-    assert_eq!(outcome.failed[0].0, "evaluate:base");
+    assert_eq!(outcome.failed[0].step, "evaluate:base");
     let (outcome, again) = lab.resume(&outcome.run);
     assert_eq!(outcome.end, RunEnd::Failed);
     let retried = finished(&again)["evaluate:base"].1;
@@ -400,7 +400,7 @@ fn a_store_that_cannot_be_written_fails_the_step() {
         }
     });
     assert_eq!(outcome.end, RunEnd::Failed);
-    assert!(outcome.failed[0].1.contains("cas"), "{:?}", outcome.failed);
+    assert!(outcome.failed[0].reason.contains("cas"), "{:?}", outcome.failed);
     std::fs::remove_file(&cas).expect("removes");
     std::fs::rename(cas.with_extension("kept"), &cas).expect("moves back");
     let (outcome, _) = lab.resume(&outcome.run);

@@ -4,6 +4,7 @@ mod files;
 mod rewrite;
 mod runs;
 mod start;
+mod troubled;
 
 use std::fmt::Write;
 use std::path::Path;
@@ -174,4 +175,44 @@ fn what_is_not_built_is_planned_and_not_run() {
     assert_eq!(lab.code(&["plan", "ahead.agx"]), Some(0));
     insta::assert_snapshot!("cli_not_built", lab.agx(&["run", "ahead.agx"]));
     assert!(!lab.path().join(".agx").exists(), "nothing was started, so nothing was made");
+}
+
+/// A program that asks for JSON gets JSON, also of its own mistakes.
+#[test]
+fn mistakes_are_json_where_json_is_asked_for() {
+    let desk = Desk::new();
+    desk.write("empty.agx", "agx 2026\n");
+    let cases: [&[&str]; 5] = [
+        &["chek", "a.agx", "--format", "json"],
+        &["run", "--format=json"],
+        &["status", "--format", "json"],
+        &["graph", "a.agx", "--dot", "--format", "json"],
+        &["report", "--md", "--format", "json"],
+    ];
+    for args in cases {
+        let output = desk.command(args).output().unwrap();
+        let value: serde_json::Value =
+            serde_json::from_slice(&output.stderr).unwrap_or_else(|error| panic!("{args:?}: {error}"));
+        assert_eq!((output.status.code(), &value["exit"]), (Some(2), &serde_json::json!(2)), "{args:?}");
+        assert!(!value["error"].as_str().unwrap().is_empty() && output.stdout.is_empty(), "{value}");
+    }
+}
+
+#[test]
+fn hidden_characters_are_told_by_their_code_points() {
+    let desk = Desk::new();
+    desk.write("bidi.agx", "agx 2026\nlet a\u{202e}b = \u{1b}1\u{200b}\n");
+    let said = desk.agx(&["check", "bidi.agx"]);
+    assert!(said.contains("U+202E") && said.contains("U+200B") && said.contains("U+001B"), "{said}");
+    assert!(!said.contains(['\u{202e}', '\u{200b}', '\u{1b}']), "{said}");
+}
+
+/// One line of 800 kB is not printed for one mistake in it.
+#[test]
+fn a_very_long_line_is_cut_around_its_mistake() {
+    let desk = Desk::new();
+    desk.write("long.agx", format!("agx 2026\nlet a = {} nonsense\n", "1 + ".repeat(200_000)));
+    let said = desk.agx(&["check", "long.agx"]);
+    assert!(said.len() < 20_000, "{} bytes", said.len());
+    assert!(said.contains("-- exit 1"), "{}", said.len());
 }

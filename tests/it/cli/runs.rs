@@ -222,6 +222,37 @@ fn a_reader_that_goes_away_is_no_error() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
+/// What reads the log may leave: the run is there for its results.
+#[test]
+fn a_run_goes_on_without_its_log() {
+    let desk = lab(24);
+    let mut child = desk.command(&["run", "lab.agx"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(value(&desk, &["status", "--format", "json"])["state"], "finished");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_is_lost_is_an_error() {
+    let desk = lab(24);
+    assert_eq!(desk.code(&["run", "lab.agx"]), Some(0));
+    let verbs: [&[&str]; 5] = [
+        &["report"],
+        &["plan", "lab.agx"],
+        &["status", "--all"],
+        &["show", "select@1", "--format", "json"],
+        &["--help"],
+    ];
+    for args in verbs {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = desk.command(args).stdout(full).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said, "error: the output cannot be written: no space left on device\n", "{args:?}");
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+    }
+}
+
 #[test]
 fn a_damaged_journal_is_told_by_its_line() {
     let desk = lab(24);

@@ -104,6 +104,22 @@ fn templates_that_would_break_training_are_refused() {
     assert!(Chat::new("", None, Some("none".into()), &[], &tokenizer).is_err());
 }
 
+/// What a template could double it cannot write, nor hold.
+#[test]
+fn a_template_that_grows_without_end_is_stopped() {
+    let tokenizer = words();
+    let double = "{% set s = s ~ s %}".repeat(60);
+    let all = "{{ s }}".repeat(60);
+    for template in [
+        format!("{{% set s = 'ok ok ok ' %}}{double}{all}"),
+        format!("{{% set s = 'ok' * 100000 %}}{all}"),
+        "{% for i in range(100000) %}{{ 'ok' * 1000 }}{% endfor %}".to_owned(),
+    ] {
+        let problem = chat(&tokenizer, &template).encode_chat(&tokenizer, &dialogues()[0]).unwrap_err().to_string();
+        assert!(problem.contains("the chat template failed"), "{problem}");
+    }
+}
+
 #[test]
 fn jinja_is_the_one_of_transformers() {
     let tokenizer = words();

@@ -110,6 +110,9 @@ fn broken_weights_name_the_file_and_the_tensor() {
         std::fs::write(&file, bytes).unwrap();
         let problem = problem(&path);
         assert!(problem.contains(message), "{problem} (wanted: {message})");
+        // All but a number itself is found before anything runs.
+        let early = identity(&spec(Source::Path(path.clone()))).is_err();
+        assert_eq!(early, !message.contains("not finite"), "{message}");
         assert!(problem.contains("model"), "{problem}");
     }
     let (mut arrays, _) = crate::model::local::weights::parse("w", &good).unwrap();
@@ -124,7 +127,7 @@ fn broken_weights_name_the_file_and_the_tensor() {
 
 #[test]
 fn other_files_of_the_directory_are_named_too() {
-    let cases: [(&str, &[u8], &str); 8] = [
+    let cases: [(&str, &[u8], &str); 9] = [
         ("config.json", b"\xff\xfe", "is not UTF-8 text"),
         ("config.json", b"{}", "`model_type` is missing"),
         ("tokenizer.json", b"{}", "is not a tokenizer.json"),
@@ -137,7 +140,14 @@ fn other_files_of_the_directory_are_named_too() {
             "the chat template failed",
         ),
         ("chat_template.jinja", b"{{", "the chat template failed"),
+        ("chat_template.jinja", b"{{ raise_exception('never') }}", "the chat template failed: never"),
     ];
+    let (_directory, path) = exported(false);
+    let config = std::fs::read_to_string(path.join("config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    config["eos_token_id"] = serde_json::json!(999_999);
+    std::fs::write(path.join("config.json"), config.to_string()).unwrap();
+    assert!(problem(&path).contains("`eos_token_id` is 999999, outside the vocabulary"), "{}", problem(&path));
     for (file, bytes, message) in cases {
         let (_directory, path) = exported(false);
         std::fs::write(path.join(file), bytes).unwrap();
