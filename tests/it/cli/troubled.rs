@@ -66,12 +66,12 @@ fn suggested_commands_name_the_store_and_a_node_that_is_there() {
     let desk = lab(24);
     let said = desk.agx(&["run", "lab.agx", "--store", "my results"]);
     assert!(said.contains("`agx report lab-1 --html report.html --store 'my results'`"), "{said}");
-    assert!(said.contains("`agx show rollout@1 --run lab-1 --store 'my results'`"), "{said}");
+    assert!(said.contains("`agx show select@1 --run lab-1 --store 'my results'`"), "{said}");
     let measure = include_str!("lab.agx");
     let (head, _) = measure.split_once("  schedule {").unwrap();
     desk.write("bare.agx", format!("{head}  schedule {{\n    let base = evaluate policy on desk.dev {{ prompt = act, decode = greedy }}\n  }}\n}}\n"));
     let said = desk.agx(&["run", "bare.agx"]);
-    assert!(said.ends_with("-- exit 0\n") && !said.contains("agx show"), "{said}");
+    assert!(said.ends_with("-- exit 0\n") && said.contains("`agx show evaluate:base --run lab-1`"), "{said}");
 }
 
 /// Each damaged file is told once a run, a flood in one line.
