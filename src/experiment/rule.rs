@@ -250,7 +250,7 @@ impl Checker<'_> {
         Some(match &stage.kind {
             StageKind::Where(condition) => {
                 let (typed, ty) = self.column_expr(condition, table)?;
-                if ty != ColumnType::Bool {
+                if ty != ColumnType::Bool && !table.is_guess(&typed) {
                     let found = type_words(ty);
                     self.error(CheckError::NotCondition { span: condition.span, found });
                     return None;

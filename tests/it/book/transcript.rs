@@ -29,7 +29,7 @@ pub fn play(pages: &[Page]) -> Vec<Page> {
         let mut here = directory.path().to_owned();
         if let Some(other) = begins_as(page) {
             let other = format!("book/src/{other}");
-            if !cfg!(feature = "local") && is_local(pages.iter().find(|page| page.file == other)) {
+            if !with_models() && is_local(pages.iter().find(|page| page.file == other)) {
                 continue;
             }
             let (left, stands) =
@@ -58,7 +58,12 @@ fn has_part(block: &Block) -> bool {
     }
 }
 
-/// Whether a part of the page needs local models: without them it ends there, and no other page can begin as it.
+/// Transcripts in which real models work take minutes: they are played where `AGX_BOOK_MODELS` is set, best with `--release`.
+fn with_models() -> bool {
+    cfg!(feature = "local") && std::env::var_os("AGX_BOOK_MODELS").is_some()
+}
+
+/// Whether a part of the page needs local models: where they are not played it ends there, and no other page can begin as it.
 fn is_local(page: Option<&Page>) -> bool {
     page.is_some_and(|page| page.blocks().iter().any(|block| block.says("local")))
 }
@@ -85,7 +90,7 @@ fn play_page(page: &Page, here: &mut PathBuf) -> String {
     let mut lines: Vec<String> = page.text.lines().map(str::to_owned).collect();
     let mut moved = 0_isize;
     for block in page.blocks().iter().filter(|block| has_part(block)) {
-        if block.says("local") && !cfg!(feature = "local") {
+        if block.says("local") && !with_models() {
             break;
         }
         if block.info[0] != "console" {
