@@ -4,11 +4,13 @@
 //! What is open shadows what is on disk. A text is checked when something asks for it and it has changed, and never twice.
 
 use super::{convert, files};
+use crate::base::file;
 use crate::cli::load;
 use crate::editor::Document;
 use crate::editor::position::{Lines, Units};
 use crate::editor::rename::Texts;
 use crate::experiment::{Unreadable, World};
+use crate::syntax::MAX_BYTES;
 use crate::syntax::ast::{Item, ItemKind};
 use lsp_server::{ErrorCode, Notification};
 use lsp_types::notification::{
@@ -241,7 +243,8 @@ impl Session {
     pub fn project(&self) -> Vec<(Uri, String)> {
         let is_open = |path: &Path| self.open.values().any(|open| open.path.as_deref() == Some(path));
         let closed = self.roots.iter().flat_map(|root| files::below(root)).filter(|path| !is_open(path));
-        let closed = closed.filter_map(|path| Some((files::uri(&path)?, std::fs::read_to_string(&path).ok()?)));
+        let closed =
+            closed.filter_map(|path| Some((files::uri(&path)?, file::read_text(&path, MAX_BYTES as u64).ok()?)));
         let open = self.open.values().map(|open| (open.uri.clone(), open.text.clone()));
         let mut texts: Vec<(Uri, String)> = closed.chain(open).collect();
         texts.sort();

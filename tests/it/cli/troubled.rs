@@ -71,7 +71,7 @@ fn suggested_commands_name_the_store_and_a_node_that_is_there() {
     let (head, _) = measure.split_once("  schedule {").unwrap();
     desk.write("bare.agx", format!("{head}  schedule {{\n    let base = evaluate policy on desk.dev {{ prompt = act, decode = greedy }}\n  }}\n}}\n"));
     let said = desk.agx(&["run", "bare.agx"]);
-    assert!(said.contains("agx show evaluate:base ") && said.ends_with("-- exit 0\n"), "{said}");
+    assert!(said.ends_with("-- exit 0\n") && said.contains("`agx show evaluate:base --run lab-1`"), "{said}");
 }
 
 /// Each damaged file is told once a run, a flood in one line.
