@@ -1,7 +1,7 @@
 //! Turns text into what a grammar tells badly: comments, strings without an end, brackets without a partner, tabs, depth.
 //!
 //! # Invariants
-//! One pass, no recursion. Nothing here knows items or fields, but for the words that open an item: a bracket still open
+//! At most four passes, no recursion. Nothing here knows items or fields, but for the words that open an item: a bracket still open
 //! there was meant to be closed before.
 
 mod pairs;
