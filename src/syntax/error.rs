@@ -111,6 +111,12 @@ pub enum SyntaxError {
         word: String,
         near: Vec<String>,
     },
+    /// What stands in its braces says what it is.
+    UnknownPart {
+        span: Span,
+        word: String,
+        due: &'static str,
+    },
     Twice {
         span: Span,
         first: Span,
@@ -192,6 +198,7 @@ impl SyntaxError {
             | Self::UnknownStatement { span, .. }
             | Self::UnknownStage { span, .. }
             | Self::UnknownLine { span, .. }
+            | Self::UnknownPart { span, .. }
             | Self::Twice { span, .. }
             | Self::NameCase { span, .. }
             | Self::UnknownUnit { span, .. }
@@ -400,6 +407,12 @@ impl From<SyntaxError> for Diagnostic {
                 let near: Vec<String> = near.into_iter().filter(|word| word == "plot" || word == "table").collect();
                 let diagnostic = Diagnostic::error("E0101", message, span, "unknown");
                 near_or(diagnostic, span, &near, "a line begins with `plot` or `table`")
+            }
+            SyntaxError::UnknownPart { word, due, .. } => {
+                let message = format!("an experiment has no field `{word}`");
+                Diagnostic::error("E0204", message, span, "unknown field")
+                    .help(format!("did you mean `{due}`?"))
+                    .edit(span, due)
             }
             SyntaxError::UnknownStage { word, near, .. } => {
                 let diagnostic = Diagnostic::error("E0113", format!("`{word}` is no stage of a rule"), span, "unknown");

@@ -163,13 +163,13 @@ impl Builder<'_> {
         experiment
     }
 
-    /// `shedule { … }`, or statements without a head. The misspelt word stays a field, which an experiment does not have.
+    /// `shedule { … }`, or statements without a head.
     fn lost_schedule(&mut self, pair: Pair<Rule>, experiment: &mut Experiment) {
         let mut parts = Parts::of(pair);
         let head = parts.take(Rule::ident);
         let body = parts.due();
         let place = trimmed(&body);
-        self.lost_head(head, "schedule", place, &mut experiment.body);
+        self.lost_head(head, "schedule", place);
         let statements = self.statements(body);
         match experiment.schedules.last_mut() {
             Some(schedule) => schedule.list.extend(statements.list),
@@ -182,7 +182,7 @@ impl Builder<'_> {
         let head = parts.take(Rule::ident);
         let body = parts.due();
         let place = trimmed(&body);
-        self.lost_head(head, "report", place, &mut experiment.body);
+        self.lost_head(head, "report", place);
         let report = self.report(body);
         match experiment.reports.last_mut() {
             Some(before) => before.lines.extend(report.lines),
@@ -190,13 +190,10 @@ impl Builder<'_> {
         }
     }
 
-    fn lost_head(&mut self, head: Option<Pair<Rule>>, due: &'static str, body: Span, fields: &mut Block) {
+    fn lost_head(&mut self, head: Option<Pair<Rule>>, due: &'static str, body: Span) {
         match head {
             Some(head) => {
-                let key = self.name(head);
-                let key = Path { span: key.span, parts: vec![key] };
-                let nothing = Block { span: body, entries: Vec::new(), broken: true };
-                fields.entries.push(Entry { span: key.span, key, kind: EntryKind::Block(nothing) });
+                self.error(SyntaxError::UnknownPart { span: span(&head), word: head.as_str().to_owned(), due })
             }
             None => {
                 let first = words(self.text, Span { end: self.line_end(body.start), ..body }).swap_remove(0);

@@ -69,4 +69,5 @@ fn what_cannot_be_read_is_refused_with_its_diagnostics() {
     let codes = |text| format(text).unwrap_err().into_iter().map(|it| it.code).collect::<Vec<_>>();
     assert_eq!(codes("agx 2026\nenv desk {\n"), ["E0104"]);
     assert_eq!(codes("agx 2026\nlet a = 4k\n"), ["E0110"]);
+    assert_eq!(codes("agx 2026\nexperiment e {\n  shedule {\n    train m on k\n  }\n}\n"), ["E0204"]);
 }
