@@ -159,6 +159,20 @@ pub enum Version {
     Picked(String),
 }
 
+impl Version {
+    /// As the file would write it of this model: `policy@2`.
+    pub fn written(&self, model: &str) -> String {
+        match self {
+            Version::Declared => format!("{model}@0"),
+            Version::Trained(number) => format!("{model}@{number}"),
+            Version::Newest => model.to_owned(),
+            Version::Start => format!("{model}@start"),
+            Version::Best(metric) => format!("{model}@best({metric})"),
+            Version::Picked(name) => name.clone(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelRef {
     pub model: ModelId,
@@ -171,6 +185,13 @@ pub struct RowsRef {
     pub name: String,
     /// `kept@all`: this iteration's and all earlier ones'.
     pub all_iterations: bool,
+}
+
+impl std::fmt::Display for RowsRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, all_iterations } = self;
+        write!(f, "{name}{}", if *all_iterations { "@all" } else { "" })
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

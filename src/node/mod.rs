@@ -23,4 +23,5 @@ pub mod audit;
 pub mod train;
 pub mod evaluate;
 pub mod gate;
+pub mod written;
 pub mod pick;

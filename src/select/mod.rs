@@ -317,10 +317,9 @@ impl Rule {
     }
 }
 
-impl Canonical for Rule {
-    /// The typed form as JSON with its fields in declared order: equal rules, and only those, are equal text. Datasets stand
-    /// in the order in which they are added, wherever the file declares them; which they are is the caller's to say.
-    fn feed(&self, hasher: &mut Hasher) {
+impl Rule {
+    /// With its datasets called by the order in which they are added, wherever the file declares them.
+    pub fn placed(&self) -> Rule {
         let Self { stages } = self;
         let mut stages = stages.clone();
         let mut place = 0..;
@@ -329,6 +328,15 @@ impl Canonical for Rule {
                 *dataset = place.next().expect("numbers do not end");
             }
         }
+        Rule { stages }
+    }
+}
+
+impl Canonical for Rule {
+    /// The typed form as JSON with its fields in declared order: equal rules, and only those, are equal text. Which its
+    /// datasets are is the caller's to say.
+    fn feed(&self, hasher: &mut Hasher) {
+        let Self { stages } = self.placed();
         hasher.str(&serde_json::to_string(&stages).expect("a rule is plain data"));
     }
 }

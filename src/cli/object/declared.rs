@@ -228,7 +228,7 @@ pub fn critic(subject: &Subject, name: &str) -> Facts {
     );
     facts.field("model", &*experiment.models[spec.model.0].name);
     facts.field("prompt", &*experiment.prompts[spec.prompt.0].name);
-    let answers: Vec<String> = spec.answer.fields.iter().map(words::answer).collect();
+    let answers: Vec<String> = spec.answer.fields.iter().map(ToString::to_string).collect();
     facts.field("answer", format!("{{ {} }}", answers.join(", ")));
     facts.field(
         "on_unparsed",

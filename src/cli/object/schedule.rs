@@ -2,7 +2,7 @@
 
 use super::facts::Facts;
 use super::{Subject, words};
-use crate::experiment::{EnvId, Experiment, ModelRef, RowsRef, Statement, TrainData, Version};
+use crate::experiment::{EnvId, Experiment, ModelRef, Statement, TrainData, Version};
 use crate::model::Sampling;
 use crate::node::spec::PerIteration;
 use crate::report::text::{Cell, Table, count};
@@ -60,13 +60,13 @@ fn outline(experiment: &Experiment, statements: &[Statement], depth: usize, line
         lines.push(format!("{gap}repeat {times} times as {index}"));
         outline(experiment, body, depth + 1, lines);
         if let Some(until) = until {
-            lines.push(format!("{gap}until {}", words::until(until)));
+            lines.push(format!("{gap}until {}", until));
         }
     }
 }
 
 fn line(experiment: &Experiment, statement: &Statement) -> String {
-    let model = |reference: &ModelRef| words::version(&experiment.models[reference.model.0].name, &reference.version);
+    let model = |reference: &ModelRef| reference.version.written(&experiment.models[reference.model.0].name);
     match statement {
         Statement::Rollout { name, model: of, env, split, prompt, samples, sampling, stream } => {
             let stream = if *stream == 0 { String::new() } else { format!(", stream {stream}") };
@@ -74,12 +74,12 @@ fn line(experiment: &Experiment, statement: &Statement) -> String {
             format!("{name} = rollout {} in {how}{stream}", model(of))
         }
         Statement::Judge { name, rows, critic } => {
-            format!("{name} = judge {} with {}", self::rows(rows), experiment.critics[critic.0].name)
+            format!("{name} = judge {} with {}", rows, experiment.critics[critic.0].name)
         }
         Statement::Select { name, rows, rule } => {
-            format!("{name} = select {} by {}", self::rows(rows), experiment.rules[rule.otherwise.0].name)
+            format!("{name} = select {} by {}", rows, experiment.rules[rule.otherwise.0].name)
         }
-        Statement::Audit { rows, metric } => format!("audit {} against {metric}", self::rows(rows)),
+        Statement::Audit { rows, metric } => format!("audit {} against {metric}", rows),
         Statement::Calibrate { critic, dataset } => {
             format!("calibrate {} on {}", experiment.critics[critic.0].name, experiment.datasets[dataset.0].name)
         }
@@ -87,7 +87,7 @@ fn line(experiment: &Experiment, statement: &Statement) -> String {
             let name = &experiment.models[model.0].name;
             let dataset = |id: usize| experiment.datasets[id].name.as_str();
             let on = match on {
-                TrainData::Rows(rows) => self::rows(rows),
+                TrainData::Rows(rows) => rows.to_string(),
                 TrainData::Dataset(id) => dataset(id.0).to_owned(),
                 TrainData::Through { dataset: id, critic } => {
                     format!("{} through {}", dataset(id.0), experiment.critics[critic.0].name)
@@ -99,7 +99,7 @@ fn line(experiment: &Experiment, statement: &Statement) -> String {
             let mixed: String = mixed.collect();
             let version = |version: &Version| match version {
                 Version::Newest => format!("{name}@prev"),
-                other => words::version(name, other),
+                other => other.written(name),
             };
             let reference = reference.as_ref().map_or_else(String::new, |it| format!(" reference {}", version(it)));
             let trainer = &experiment.trainers[trainer.0].name;
@@ -141,8 +141,4 @@ fn episodes(
         words::per_iteration(sampling, words::sampling),
         words::tokens(sampling.otherwise.max_tokens),
     )
-}
-
-fn rows(rows: &RowsRef) -> String {
-    if rows.all_iterations { format!("{}@all", rows.name) } else { rows.name.clone() }
 }

@@ -1,8 +1,7 @@
 //! Turns typed values into the words of a file.
 
-use crate::experiment::{Until, Version};
 use crate::model::{Decay, Fresh, LoraConfig, Method, Sampling, Source};
-use crate::node::spec::{AnswerField, AnswerKind, PerIteration};
+use crate::node::spec::PerIteration;
 use crate::report::text::count;
 use std::path::Path;
 
@@ -91,43 +90,5 @@ pub fn source(source: &Source) -> String {
             "fresh {{ tokenizer = {}, width = {width}, layers = {layers}, heads = {heads}, kv_heads = {kv_heads}, ffn = {ffn}, seed = {seed} }}",
             path(tokenizer)
         ),
-    }
-}
-
-pub fn answer(field: &AnswerField) -> String {
-    let kind = match field.kind {
-        AnswerKind::Int { min, max } => format!("int in {min}..{max}"),
-        AnswerKind::Bool => "bool".to_owned(),
-        AnswerKind::Text => "text".to_owned(),
-    };
-    let by = if field.expectation { " by expectation" } else { "" };
-    format!("{}: {kind}{by}", field.name)
-}
-
-pub fn version(model: &str, version: &Version) -> String {
-    match version {
-        Version::Declared => format!("{model}@0"),
-        Version::Trained(number) => format!("{model}@{number}"),
-        Version::Newest => model.to_owned(),
-        Version::Start => format!("{model}@start"),
-        Version::Best(metric) => format!("{model}@best({metric})"),
-        Version::Picked(name) => name.clone(),
-    }
-}
-
-pub fn until(condition: &Until) -> String {
-    let all = |list: &[Until], word: &str| {
-        let parts: Vec<String> = list.iter().map(until).collect();
-        format!("({})", parts.join(word))
-    };
-    match condition {
-        Until::Stalls { metric, rounds, by, since } => {
-            let since = since.as_ref().map_or_else(String::new, |name| format!(" since {name}"));
-            format!("{metric} stalls {rounds} by {by}{since}")
-        }
-        Until::Reaches { metric, at_least } => format!("{metric} >= {at_least}"),
-        Until::Falls { metric, at_most } => format!("{metric} <= {at_most}"),
-        Until::Any(list) => all(list, " or "),
-        Until::All(list) => all(list, " and "),
     }
 }
