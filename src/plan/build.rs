@@ -370,7 +370,7 @@ impl<'a> Unroll<'a> {
 }
 
 /// Statements in the order of the file, a `repeat` before its body.
-fn flatten<'a>(statements: &'a [Statement], into: &mut Vec<&'a Statement>) {
+pub(super) fn flatten<'a>(statements: &'a [Statement], into: &mut Vec<&'a Statement>) {
     for statement in statements {
         into.push(statement);
         if let Statement::Repeat { body, .. } = statement {
@@ -396,7 +396,7 @@ fn subject(experiment: &Experiment, statement: &Statement) -> String {
 
 /// One word a statement: the operation, with the name where people expect it (`evaluate:dev`, `calibrate:grader`,
 /// `pick:winner`) or where several statements share the operation; a number where even that is not enough.
-fn words(experiment: &Experiment, statements: &[&Statement]) -> Vec<String> {
+pub(super) fn words(experiment: &Experiment, statements: &[&Statement]) -> Vec<String> {
     let op = |statement: &Statement| match statement {
         Statement::Rollout { .. } => Op::Rollout,
         Statement::Judge { .. } => Op::Judge,

@@ -12,6 +12,10 @@ pub mod budget;
 pub mod build;
 pub mod export;
 pub mod key;
+pub mod outline;
+pub mod difference;
+pub mod keyed;
+pub mod why;
 pub mod work;
 #[cfg(test)]
 pub mod sample;
@@ -21,7 +25,9 @@ mod tests;
 pub use bounds::{Amount, Bounds, bounds, foresee, total};
 pub use budget::afford;
 pub use build::build;
+pub use difference::{Difference, differences};
 pub use export::{to_dot, to_json, to_mermaid};
+pub use outline::{Part, outline};
 pub use work::{Episodes, History, Judge, RowsFrom, TrainFrom, VersionFrom, Which, Work};
 
 use crate::base::Digest;

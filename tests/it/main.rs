@@ -12,6 +12,7 @@ mod diagnostics;
 mod fmt;
 mod generate;
 mod hostile;
+mod keys;
 mod lsp;
 mod report;
 mod stages;
