@@ -166,10 +166,14 @@ mod tests {
         );
     }
 
+    fn evaluation() -> EvaluateKey {
+        let RolloutKey { env, task, prompt, model, tool_format, sampling, max_steps, sample, seed, .. } = rollout();
+        EvaluateKey { env, task, prompt, model, tool_format, sampling, max_steps, sample, seed }
+    }
+
     #[test]
     fn everything_that_decides_an_evaluation_is_in_its_key() {
-        let RolloutKey { env, task, prompt, model, tool_format, sampling, max_steps, sample, seed, .. } = rollout();
-        let first = EvaluateKey { env, task, prompt, model, tool_format, sampling, max_steps, sample, seed };
+        let first = evaluation();
         assert_ne!(first.key(), rollout().key());
         all_differ(
             &first,
@@ -189,20 +193,23 @@ mod tests {
         );
     }
 
-    #[test]
-    fn everything_that_decides_a_reply_is_in_its_key() {
+    fn question() -> JudgeKey {
         let field =
             AnswerField { name: "score".to_owned(), kind: AnswerKind::Int { min: 0, max: 4 }, expectation: false };
-        let first = JudgeKey {
+        JudgeKey {
             model: digest("model"),
             sampling: Sampling::greedy(8),
             messages: digest("messages"),
             answer: AnswerSchema { fields: vec![field] },
             vote: 0,
             seed: Seed(7),
-        };
+        }
+    }
+
+    #[test]
+    fn everything_that_decides_a_reply_is_in_its_key() {
         all_differ(
-            &first,
+            &question(),
             JudgeKey::key,
             &[
                 |it| it.model = digest("other"),
@@ -219,8 +226,7 @@ mod tests {
         );
     }
 
-    #[test]
-    fn everything_that_decides_a_training_is_in_its_key() {
+    fn training() -> TrainKey {
         let config = TrainConfig {
             method: Method::Sft { loss_on: LossOn::Agent },
             lr: 1e-3,
@@ -234,9 +240,13 @@ mod tests {
             accumulate: 1,
             command: None,
         };
-        let first = TrainKey { model: digest("model"), start: None, rows: digest("rows"), config, seed: Seed(7) };
+        TrainKey { model: digest("model"), start: None, rows: digest("rows"), config, seed: Seed(7) }
+    }
+
+    #[test]
+    fn everything_that_decides_a_training_is_in_its_key() {
         all_differ(
-            &first,
+            &training(),
             TrainKey::key,
             &[
                 |it| it.model = digest("other"),
@@ -268,9 +278,10 @@ mod tests {
         assert!(others.iter().all(|other| *other != first));
     }
 
-    /// The written contract: this changes only together with a raised `REV`.
+    /// The written contract: these change only together with a raised `REV`.
     #[test]
     fn a_key_is_what_it_was() {
-        assert_eq!(rollout().key().short(), "0fbf73c659d4");
+        let keys = [rollout().key(), evaluation().key(), question().key(), training().key()];
+        assert_eq!(keys.map(|key| key.short()), ["0fbf73c659d4", "15384839bcb3", "ccae8d9e67e3", "1497ba4dee5d"]);
     }
 }

@@ -111,7 +111,7 @@ impl Op {
 
 /// What the data behind the declarations is: digests of contents, in the order of the declarations. Made by
 /// `run::identify`, for it reads files.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identities {
     pub envs: Vec<Digest>,
     pub models: Vec<Digest>,

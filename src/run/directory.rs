@@ -4,6 +4,7 @@
 //! source/<file>.agx      the file as it was, and what it imports at its path
 //! source/overrides.json  what `--set` and `--params` said
 //! source/experiment.json what the checker made of both: what `resume` goes on from
+//! source/identities.json what stood in the files that it names: digests, in the order of the declarations
 //! plan.json              every step with its key
 //! journal.jsonl          what happened
 //! lock                   held by the one process that writes
@@ -17,6 +18,7 @@ use crate::base::{Digest, file};
 use crate::env::EnvKind;
 use crate::experiment::{Dataset, Experiment};
 use crate::model::Source;
+use crate::plan::Identities;
 use crate::run::{Project, RunError, RunEvent, Subject, journal};
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -39,7 +41,12 @@ pub struct RunDirectory {
 
 impl RunDirectory {
     /// Makes the next directory of this experiment and freezes the source in it.
-    pub fn create(project: &Project, subject: &Subject<'_>, plan_json: &str) -> Result<Self, RunError> {
+    pub fn create(
+        project: &Project,
+        subject: &Subject<'_>,
+        identities: &Identities,
+        plan_json: &str,
+    ) -> Result<Self, RunError> {
         let word = word(&subject.experiment.name);
         let taken = all(project)?;
         let number = |run: &String| run.strip_prefix(&word)?.strip_prefix('-')?.parse::<u64>().ok();
@@ -70,9 +77,9 @@ impl RunDirectory {
         }
         let pretty = |value: &serde_json::Value| serde_json::to_string_pretty(value).expect("plain data");
         write(&source.join("overrides.json"), pretty(&serde_json::json!(subject.overrides)).as_bytes())?;
-        let mut experiment = subject.experiment.clone();
-        unroot(&mut experiment, &anchor(project));
+        let experiment = portable(project, subject.experiment);
         write(&source.join("experiment.json"), pretty(&serde_json::json!(experiment)).as_bytes())?;
+        write(&source.join("identities.json"), pretty(&serde_json::json!(identities)).as_bytes())?;
         write(&path.join("plan.json"), plan_json.as_bytes())?;
         Ok(Self { run, path, _lock: lock })
     }
@@ -91,23 +98,13 @@ impl RunDirectory {
 
     /// Digests of the frozen files, by their paths from here.
     pub fn frozen(&self) -> Result<BTreeMap<String, Digest>, RunError> {
-        let mut found = BTreeMap::new();
-        digests(&self.path, &self.path.join("source"), &mut found)?;
-        Ok(found)
+        frozen(&self.path)
     }
 
     /// # Errors
     /// A frozen file that is not as it was noted; runs of before there were notes are taken as they are.
     pub fn verify(&self, noted: &BTreeMap<String, Digest>) -> Result<(), RunError> {
-        if noted.is_empty() {
-            return Ok(());
-        }
-        let found = self.frozen()?;
-        let names = noted.keys().chain(found.keys());
-        match names.into_iter().find(|name| noted.get(*name) != found.get(*name)) {
-            Some(name) => Err(RunError::Frozen { run: self.run.clone(), path: self.path.join(name) }),
-            None => Ok(()),
-        }
+        verify(&self.run, &self.path, noted)
     }
 
     pub fn journal(&self) -> PathBuf {
@@ -116,6 +113,25 @@ impl RunDirectory {
 
     pub fn scratch(&self) -> PathBuf {
         self.path.join("scratch")
+    }
+}
+
+fn frozen(path: &Path) -> Result<BTreeMap<String, Digest>, RunError> {
+    let mut found = BTreeMap::new();
+    digests(path, &path.join("source"), &mut found)?;
+    Ok(found)
+}
+
+/// As [`RunDirectory::verify`], for those who only look.
+pub fn verify(run: &str, path: &Path, noted: &BTreeMap<String, Digest>) -> Result<(), RunError> {
+    if noted.is_empty() {
+        return Ok(());
+    }
+    let found = frozen(path)?;
+    let names = noted.keys().chain(found.keys());
+    match names.into_iter().find(|name| noted.get(*name) != found.get(*name)) {
+        Some(name) => Err(RunError::Frozen { run: run.to_owned(), path: path.join(name) }),
+        None => Ok(()),
     }
 }
 
@@ -128,6 +144,24 @@ pub fn experiment(project: &Project, run: &str) -> Result<Experiment, RunError> 
     let anchor = anchor(project);
     files(&mut experiment).into_iter().for_each(|file| *file = anchor.join(&*file));
     Ok(experiment)
+}
+
+/// What stood in the files that a run's experiment names, when it was started; `None` for a run of before this was kept.
+pub fn identities(project: &Project, run: &str) -> Result<Option<Identities>, RunError> {
+    let path = project.run_dir(run).join("source").join("identities.json");
+    let fail = |problem| RunError::file(&path, problem);
+    match file::read(&path, MOST_FROZEN) {
+        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|problem| fail(std::io::Error::other(problem))),
+        Err(problem) if problem.kind() == ErrorKind::NotFound => Ok(None),
+        Err(problem) => Err(fail(problem)),
+    }
+}
+
+/// The same experiment with its files named as a frozen one names them: from where the project lies.
+pub fn portable(project: &Project, experiment: &Experiment) -> Experiment {
+    let mut experiment = experiment.clone();
+    unroot(&mut experiment, &anchor(project));
+    experiment
 }
 
 /// A file of a run that cannot be read: where it is only missing, so is the run, or its beginning.

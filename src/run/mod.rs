@@ -23,12 +23,14 @@ mod train;
 mod steps;
 mod execute;
 pub mod survey;
+pub mod past;
 #[cfg(test)]
 mod tests;
 
 pub use error::{RunError, StepError};
 pub use event::{ItemCounts, ItemOutcome, Metric, NodeInfo, NodeStatus, PauseReason, RunEvent, RunLabel};
 pub use manifest::{Manifest, ManifestItem, RowEntry, RowSet};
+pub use past::{Past, past};
 pub use survey::{NodeSurvey, SurveyItems, SurveyStatus, survey};
 
 use crate::base::{Digest, Hasher, file};
@@ -200,7 +202,7 @@ pub fn start(
     let identities = identify(experiment)?;
     let plan = crate::plan::build(experiment, &identities)?;
     refuse::refuse(experiment, &plan)?;
-    let directory = directory::RunDirectory::create(project, subject, &crate::plan::to_json(&plan))?;
+    let directory = directory::RunDirectory::create(project, subject, &identities, &crate::plan::to_json(&plan))?;
     let (journal, _) = journal::Writer::open(&directory.journal())?;
     let mut emitter = Emitter::new(journal, clock, sink);
     emitter.emit(&RunEvent::RunStarted {

@@ -176,6 +176,25 @@ fn the_quickstart_runs_to_its_winner() {
     assert_eq!(journal, told, "the journal is what was said");
 }
 
+/// Golden: what each operation makes of the same inputs, by its key. Where bytes change here and a key does not, old records
+/// answer for another meaning: raise the operation's `op_rev` in `plan::key` (and its `REV` in `node::key`) first.
+#[test]
+fn an_operation_makes_what_it_made() {
+    let lab = Lab::new(2);
+    let plan = crate::plan::build(&lab.experiment, &identify(&lab.experiment).expect("files are there"));
+    let plan = plan.expect("can be planned");
+    let (_, events) = lab.start();
+    let made = |event: &RunEvent| match event {
+        RunEvent::NodeFinished { node, output: Some(output), .. } => {
+            let step = plan.find(node).expect("in the plan");
+            let revision = crate::plan::key::op_rev(step.op);
+            Some(format!("{} -> {} {node}, revision {revision}", step.key.short(), output.short()))
+        }
+        _ => None,
+    };
+    insta::assert_snapshot!(events.iter().filter_map(made).collect::<Vec<_>>().join("\n"));
+}
+
 #[test]
 fn a_second_run_finds_all_of_it() {
     let lab = Lab::new(2);
