@@ -62,7 +62,7 @@ pub enum Command {
     Fix(FixArgs),
     /// Show what would run: what is cached, what would be worked, how many items.
     #[command(
-        after_help = "Examples:\n  agx plan experiments/quickstart.agx\n  agx plan experiments/quickstart.agx --set threshold=4 --json"
+        after_help = "Examples:\n  agx plan experiments/quickstart.agx\n  agx plan experiments/quickstart.agx --set threshold=4 --json\n  agx plan experiments/quickstart.agx --set threshold=4 --why\n  agx plan experiments/quickstart.agx --why --against quickstart-2\n\n`--why` compares with the newest run of the same experiment, as that was when it was started: of each node whose key is another, the first thing that differs, under the name that the file gives it; below it, the node that it differs because of."
     )]
     Plan(PlanArgs),
     /// Draw the plan as a graph.
@@ -219,6 +219,12 @@ pub struct PlanArgs {
     pub which: Which,
     #[command(flatten)]
     pub sets: Sets,
+    /// Say why each node is to run, or is another than it was.
+    #[arg(long)]
+    pub why: bool,
+    /// Compare with this run; without it, with the newest of the same experiment.
+    #[arg(long, value_name = "RUN", requires = "why")]
+    pub against: Option<String>,
     /// One JSON object (as `--format json`).
     #[arg(long)]
     pub json: bool,

@@ -22,6 +22,7 @@ pub mod rewrite;
 pub mod fmt;
 pub mod fix;
 pub mod plan;
+pub mod why;
 pub mod graph;
 pub mod run;
 pub mod sweep;

@@ -4,7 +4,8 @@ use crate::cli::args::PlanArgs;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::place::Place;
 use crate::cli::terminal::Terminal;
-use crate::cli::{load, sweep};
+use crate::cli::why::Reasons;
+use crate::cli::{load, sweep, why};
 use crate::plan::{self, Amount, Bounds};
 use crate::report::text::{Cell, Table, count, counted, rough};
 use crate::run::{NodeSurvey, Project, SurveyStatus, survey};
@@ -19,38 +20,44 @@ pub fn plan(args: &PlanArgs, place: &Place, terminal: &Terminal) -> Result<Exit,
         None => loaded.experiment(&args.which)?,
         Some(chosen) => match chosen.cells.as_slice() {
             [(_, only)] => &only.experiment,
+            cells if args.why => return Err(why::one_cell(cells.len())),
             _ => return sweep::plan(&chosen, &project, args.json || terminal.json(), terminal),
         },
     };
     let planned = load::plan(experiment)?;
     let nodes = survey(&project, experiment, &planned.identities, &planned.plan)?;
+    let against = if args.why { why::against(args.against.as_deref(), experiment, &project, place)? } else { None };
+    let why = against.as_ref().map(|against| why::reasons(against, experiment, &planned)).unwrap_or_default();
+    let reasons = against.as_ref().map(|against| Reasons { against, plan: &planned.plan, nodes: &nodes, why: &why });
     let steps = plan::bounds(experiment, &planned.plan);
     // The survey tells the nodes as they run.
     let bounds: Vec<Bounds> = planned.plan.order.iter().map(|id| steps[id.0]).collect();
     let total = plan::total(&bounds);
     if args.json || terminal.json() {
-        terminal.value(&json!({
+        let mut value = json!({
             "experiment": experiment.name,
             "plan": planned.plan.digest,
             "nodes": nodes.iter().zip(&bounds).map(|(node, bounds)| json(node, bounds)).collect::<Vec<_>>(),
             "bounds": total,
-        }));
+        });
+        if args.why {
+            value["against"] = json!(against.as_ref().map(|against| &against.past.run));
+            for at in 0..nodes.len() {
+                value["nodes"][at]["why"] = reasons.as_ref().map_or(Value::Null, |reasons| reasons.json(at));
+            }
+        }
+        terminal.value(&value);
         return Ok(Exit::Ok);
     }
-    let mut table = Table::with_head([
-        Cell::left("node"),
-        Cell::left("status"),
-        Cell::right("items"),
-        Cell::right("cached"),
-        Cell::right("prompt ≤"),
-        Cell::right("answer ≤"),
-        Cell::right("train ≤"),
-        Cell::left("key"),
-    ]);
-    for (node, bounds) in nodes.iter().zip(&bounds) {
-        table.push(row(node, bounds));
+    match &reasons {
+        Some(reasons) => reasons.tell(terminal),
+        None => {
+            if args.why {
+                why::nothing(experiment, terminal);
+            }
+            table(&nodes, &bounds, terminal);
+        }
     }
-    terminal.data(&table.text());
     let with = |status| nodes.iter().filter(|node| node.status == status).count();
     terminal.say(&format!(
         "{}: {} cached, {} partly, {} to run; plan {}",
@@ -74,6 +81,23 @@ pub fn plan(args: &PlanArgs, place: &Place, terminal: &Terminal) -> Result<Exit,
         );
     }
     Ok(Exit::Ok)
+}
+
+fn table(nodes: &[NodeSurvey], bounds: &[Bounds], terminal: &Terminal) {
+    let mut table = Table::with_head([
+        Cell::left("node"),
+        Cell::left("status"),
+        Cell::right("items"),
+        Cell::right("cached"),
+        Cell::right("prompt ≤"),
+        Cell::right("answer ≤"),
+        Cell::right("train ≤"),
+        Cell::left("key"),
+    ]);
+    for (node, bounds) in nodes.iter().zip(bounds) {
+        table.push(row(node, bounds));
+    }
+    terminal.data(&table.text());
 }
 
 /// A node that a recorded decision leaves out has nothing left to run: `cached`, and marked.

@@ -2,7 +2,7 @@
 //!
 //! [`Report::fold`] makes one [`Report`] of the events; [`human`], [`markdown`], [`html`] and [`Report::json`] show it.
 //! [`figures`] finds curves, funnels and confusions in it; [`live`] is the fold of the live view,
-//! [`sweep`] sets the runs of a matrix beside each other.
+//! [`sweep`] sets the runs of a matrix beside each other, [`change`] says in words how two values differ.
 //!
 //! # Invariants
 //! Nothing here prints, reads a file, the environment or a clock; times are handed in.
@@ -18,6 +18,7 @@ pub mod markdown;
 pub mod html;
 pub mod live;
 pub mod sweep;
+pub mod change;
 
 use crate::base::Digest;
 use crate::run::{ItemCounts, ItemOutcome, Metric, NodeInfo, NodeStatus, PauseReason, RunEvent, RunLabel};

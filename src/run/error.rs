@@ -56,7 +56,7 @@ pub enum RunError {
     Locked { run: String, pid: u32 },
     #[error("run `{run}` cannot go on: a file it was started with has changed since (a model's weights or a dataset)")]
     Changed { run: String },
-    #[error("run `{run}` is not what was started: {path} was changed since", path = .path.display())]
+    #[error("run `{run}` is not as it was: {path} was changed since it was started", path = .path.display())]
     Frozen { run: String, path: PathBuf },
     #[error("{path}, line {line}: {problem}", path = .path.display())]
     Journal { path: PathBuf, line: usize, problem: String },
