@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0 ok   1 the file is wrong   2 bad usage, nothing to work on, or output that cannot be written
+  0 ok   1 the file is wrong, or what is compared differs
+  2 bad usage, nothing to work on, or output that cannot be written
   3 a node failed   4 paused: go on with `agx resume`   70 a bug in agx
 
 Environment:
@@ -79,13 +80,20 @@ pub enum Command {
     #[command(after_help = "Examples:\n  agx resume\n  agx resume quickstart-3 --jobs 1")]
     Resume(ResumeArgs),
     /// Show where each node of a run stands, also while it runs.
-    #[command(after_help = "Examples:\n  agx status\n  agx status quickstart-3 --format json")]
+    #[command(
+        after_help = "Examples:\n  agx status\n  agx status quickstart-3 --format json\n  agx status --watch\n\n`--watch` ends with the run, and as the run does: 0 finished, 3 a node failed, 4 paused or interrupted. With `--format json` it gives one event a line."
+    )]
     Status(StatusArgs),
     /// Show what a run found.
     #[command(
         after_help = "Examples:\n  agx report\n  agx report quickstart-3 --html report.html\n  agx report --md >> notes.md\n  agx report quickstart-1 --with random-1 --with oracle-1 --svg curves.svg\n  agx report --json | jq .metrics"
     )]
     Report(ReportArgs),
+    /// Show what differs between two runs, two files, or one of each.
+    #[command(
+        after_help = "Examples:\n  agx diff quickstart-1 quickstart-2\n  agx diff quickstart-1 quickstart.agx\n  agx diff paper.agx quickstart.agx --format json\n\nIt ends with 0 where they are the same, with 1 where they differ, and with 2 where one cannot be read."
+    )]
+    Diff(DiffArgs),
     /// Show one object: of a file, what it declares; of a run, a node, a trajectory, a record, a blob.
     #[command(
         after_help = "Examples:\n  agx show --file a.agx                     what the file declares\n  agx show rule good --file a.agx           one thing in it, with what it leaves out\n  agx show prompt act --task dev-0003       a prompt as it is sent\n  agx show rollout@1                        a node of the newest run: figures, items, files\n  agx show rollout@1 --task train-0012      its trajectories of one task\n  agx show judge@1 --item 3                 one item\n  agx show 3f9a0c12                         a record or blob, by the start of its digest\n\nWhat a file declares is `param`, `env`, `dataset`, `model`, `prompt`, `critic`, `rule`, `trainer`, `experiment` or `matrix`, then its name; without `--file`, of the file that the run has frozen."
@@ -122,6 +130,13 @@ pub struct Sets {
     /// Take values of `param`s from a TOML file; of several files the last counts.
     #[arg(long, value_name = "FILE")]
     pub params: Vec<PathBuf>,
+}
+
+impl Sets {
+    pub fn is_empty(&self) -> bool {
+        let Self { sets, params } = self;
+        sets.is_empty() && params.is_empty()
+    }
 }
 
 /// Which of a file's experiments.
@@ -295,6 +310,9 @@ pub struct StatusArgs {
     /// All runs of the store, a line each.
     #[arg(long, conflicts_with = "run")]
     pub all: bool,
+    /// Follow the run until it ends, whoever runs it.
+    #[arg(long, conflicts_with = "all")]
+    pub watch: bool,
 }
 
 #[derive(Debug, Args)]
@@ -316,6 +334,19 @@ pub struct ReportArgs {
     /// One JSON object (as `--format json`).
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// A run, or a file.
+    pub a: String,
+    /// What it is held against.
+    pub b: String,
+    /// The experiment, where a file has several.
+    #[arg(long, short, value_name = "NAME")]
+    pub experiment: Option<String>,
+    #[command(flatten)]
+    pub sets: Sets,
 }
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use crate::run::RunError;
 #[repr(u8)]
 pub enum Exit {
     Ok = 0,
-    /// The file, or something it names, is wrong.
+    /// The file, or something it names, is wrong; or, of `agx diff`, the two differ.
     Diagnostics = 1,
     /// The command line is wrong, or there is nothing to work on: no such run, a store that cannot be used, output
     /// that cannot be written.

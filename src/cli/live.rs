@@ -94,7 +94,11 @@ impl View {
     }
 
     pub fn show(&mut self, event: &RunEvent) {
-        let now = self.begun.elapsed().as_secs_f64();
+        self.show_at(event, self.begun.elapsed().as_secs_f64());
+    }
+
+    /// As it happened at so many seconds of the run: for events that are read and not heard.
+    pub fn show_at(&mut self, event: &RunEvent, now: f64) {
         match event {
             RunEvent::RunStarted { run, experiment, nodes, .. } => {
                 let nodes = counted(nodes.len(), "node");

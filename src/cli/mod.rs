@@ -27,7 +27,9 @@ pub mod graph;
 pub mod run;
 pub mod sweep;
 pub mod status;
+pub mod watch;
 pub mod report;
+pub mod diff;
 pub mod show;
 pub mod object;
 pub mod prompt;
@@ -90,6 +92,7 @@ fn dispatch(cli: &Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Resume(args) => run::resume(args, &place, terminal),
         Command::Status(args) => status::status(args, &place, terminal),
         Command::Report(args) => report::report(args, &place, terminal),
+        Command::Diff(args) => diff::diff(args, &place, terminal),
         Command::Show(args) => show::show(args, &place, terminal),
         Command::Lsp(_) => Ok(lsp::lsp()),
         Command::Explain(args) => explain::explain(args, terminal),

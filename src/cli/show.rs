@@ -29,7 +29,7 @@ const READINGS: usize = 4;
 
 pub fn show(args: &ShowArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
     let words: Vec<&str> = args.object.iter().map(String::as_str).collect();
-    if (!args.sets.sets.is_empty() || !args.sets.params.is_empty()) && args.file.is_none() {
+    if !args.sets.is_empty() && args.file.is_none() {
         return Err(Failure::new(Exit::Usage, "`--set` and `--params` need `--file`: what a run was given is frozen"));
     }
     match words.as_slice() {

@@ -5,6 +5,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::place::Place;
 use crate::cli::report::{fold, read};
 use crate::cli::terminal::Terminal;
+use crate::cli::watch;
 use crate::report::text::{Cell, Table};
 use crate::report::{Report, human};
 use crate::run::{self, Project, RunError};
@@ -16,6 +17,9 @@ pub fn status(args: &StatusArgs, place: &Place, terminal: &Terminal) -> Result<E
         return all(&project, terminal);
     }
     let run = place.run(&project, args.run.as_deref())?;
+    if args.watch {
+        return watch::watch(&project, place, &run, terminal);
+    }
     let report = fold(&project, &run)?;
     if terminal.json() {
         terminal.value(&report.json())

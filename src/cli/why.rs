@@ -47,8 +47,7 @@ pub fn against(
 pub fn reasons(against: &Against, experiment: &Experiment, planned: &Planned) -> Vec<Option<Why>> {
     let Planned { identities, plan } = planned;
     let is = why::Planned { experiment, identities, plan };
-    let past = &against.past;
-    why::why(past.planned(), is, &|node| past.key(node)).into_iter().map(|(_, why)| why).collect()
+    why::why(against.past.planned(), is).into_iter().map(|(_, why)| why).collect()
 }
 
 /// Why a node is to run though its key is what it was.

@@ -48,13 +48,13 @@ pub const FIELDS: &[Field] = &[
     field("experiment", "unstable", Out, "what it allows is keyed where it is used"),
     field("experiment", "report", Out, "chooses among results"),
     field("env", "use", In, "tasks, tools, observations, metrics"),
-    field("env", "use.api_bank.data", Contents, ""),
-    field("env", "use.outside.tasks", Contents, ""),
-    field("env", "use.outside.reach.open_env", Out, "an address says nothing of what answers there"),
-    field("env", "use.outside.reach.mcp_address", Out, "an address says nothing of what answers there"),
-    field("env", "use.outside.reach.agent_gym", Out, "an address says nothing of what answers there"),
-    field("env", "use.outside.schema.name", Out, "names are for people"),
-    field("env", "use.outside.schema.doc", Out, "comments are for people"),
+    field("env", "use.api-bank.data", Contents, ""),
+    field("env", "use.openenv", Out, "an address says nothing of what answers there"),
+    field("env", "use.mcp.address", Out, "an address says nothing of what answers there"),
+    field("env", "use.agentgym", Out, "an address says nothing of what answers there"),
+    field("env", "tasks", Contents, ""),
+    field("env", "task", In, ""),
+    field("env", "metrics", In, ""),
     field("env", "splits", In, "of the split that is worked: another split's size changes nothing"),
     field("env", "max_steps", In, ""),
     field("dataset", "from", In, ""),
@@ -147,7 +147,9 @@ pub fn changes(was: &Experiment, is: &Experiment) -> Vec<Change> {
 fn declared(Part { kind, name, .. }: &Part, was: bool) -> Change {
     let there = Some(json!("declared"));
     let (was, is) = if was { (there, None) } else { (None, there) };
-    Change { kind, difference: Difference { field: name.clone(), was, is }, keyed: Keyed::In }
+    // The word of a statement begins with what it does.
+    let field = if name.starts_with(kind) { name.clone() } else { format!("{kind} {name}") };
+    Change { kind, difference: Difference { field, was, is }, keyed: Keyed::In }
 }
 
 /// The fields in which two parts of one kind differ.

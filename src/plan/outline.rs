@@ -5,7 +5,7 @@
 //! Everything that a file can say is in it: each type is taken apart, so a new field does not compile until it has a name
 //! here. Declarations are called by their names, never by their places.
 
-use crate::env::{EnvSpec, Split};
+use crate::env::{EnvKind, EnvSpec, Outside, Reach, Schema, Split};
 use crate::experiment::{
     Budget, Critic, CriticId, Dataset, EnvId, Experiment, Mixed, ModelRef, Named, Panel, PromptId, ReportItem, RuleId,
     Sole, Statement, TrainData, Version,
@@ -115,7 +115,28 @@ fn env(EnvSpec { kind, splits, max_steps }: &EnvSpec) -> Value {
         (name.clone(), if *held_out { json!(format!("{size} held_out")) } else { json!(size) })
     };
     let splits: Map<String, Value> = splits.iter().map(size).collect();
-    json!({ "use": kind, "splits": splits, "max_steps": max_steps })
+    let mut fields = json!({ "splits": splits, "max_steps": max_steps });
+    fields["use"] = match kind {
+        EnvKind::Desk => json!("desk"),
+        EnvKind::ApiBank { data, from, to } => {
+            json!({ "api-bank": { "data": path(data), "level": format!("{from}..{to}") } })
+        }
+        EnvKind::Outside(outside) => {
+            let Outside { reach, tasks, schema } = &**outside;
+            let Schema { name: _, task, metrics, offers: _, doc: _ } = schema;
+            fields["tasks"] = json!(tasks.as_deref().map(path));
+            fields["task"] = json!(task);
+            fields["metrics"] = json!(metrics);
+            let at = match reach {
+                Reach::Process(command) => json!(command),
+                Reach::McpCommand(command) => json!({ "command": command }),
+                Reach::McpAddress(address) => json!({ "address": address }),
+                Reach::OpenEnv(address) | Reach::AgentGym(address) => json!(address),
+            };
+            json!({ (reach.word()): at })
+        }
+    };
+    fields
 }
 
 fn dataset(experiment: &Experiment, dataset: &Dataset) -> Value {

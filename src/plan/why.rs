@@ -6,7 +6,6 @@
 use super::difference::{Difference, differences};
 use super::key::{Ingredient, Recipe};
 use super::{Identities, Plan, Step, StepId};
-use crate::base::Digest;
 use crate::experiment::Experiment;
 use serde::Serialize;
 
@@ -40,15 +39,14 @@ pub enum Why {
     Meaning,
 }
 
-/// For each step in plan order, why its key is another than `recorded` says of the step of that id; `None` where it is
-/// the same. `was` is the old plan made anew, which may have other keys than were recorded.
-pub fn why(was: Planned<'_>, is: Planned<'_>, recorded: &dyn Fn(&str) -> Option<Digest>) -> Vec<(StepId, Option<Why>)> {
+/// For each step in plan order, why its key is another than that of the step of the same id was; `None` where it is the same.
+pub fn why(was: Planned<'_>, is: Planned<'_>) -> Vec<(StepId, Option<Why>)> {
     let mut found: Vec<(StepId, Option<Why>)> = Vec::with_capacity(is.plan.steps.len());
     for (id, step) in is.plan.ordered() {
-        let why = match recorded(&step.id) {
-            Some(key) if key == step.key => None,
+        let why = match was.plan.find(&step.id) {
+            Some(before) if before.key == step.key => None,
             None => Some(Why::New),
-            Some(_) => Some(reason(was, is, step, &found)),
+            Some(before) => Some(reason((was, before), (is, step), &found)),
         };
         found.push((id, why));
     }
@@ -56,10 +54,12 @@ pub fn why(was: Planned<'_>, is: Planned<'_>, recorded: &dyn Fn(&str) -> Option<
 }
 
 /// The reason of a step whose key differs, given those of all that it reads.
-fn reason(was: Planned<'_>, is: Planned<'_>, step: &Step, found: &[(StepId, Option<Why>)]) -> Why {
-    let before = was.plan.find(&step.id);
-    if let Some(before) = before
-        && before.recipe != step.recipe
+fn reason(
+    (was, before): (Planned<'_>, &Step),
+    (is, step): (Planned<'_>, &Step),
+    found: &[(StepId, Option<Why>)],
+) -> Why {
+    if before.recipe != step.recipe
         && let Some(own) = first(&parts(was, before), &parts(is, step))
     {
         return own;
@@ -71,10 +71,8 @@ fn reason(was: Planned<'_>, is: Planned<'_>, step: &Step, found: &[(StepId, Opti
             _ => {}
         }
     }
-    match before.map(|before| was.plan.ids(&before.inputs)) {
-        Some(was) if was != is.plan.ids(&step.inputs) => Why::Reads { was, is: is.plan.ids(&step.inputs) },
-        _ => Why::Meaning,
-    }
+    let (was, is) = (was.plan.ids(&before.inputs), is.plan.ids(&step.inputs));
+    if was == is { Why::Meaning } else { Why::Reads { was, is } }
 }
 
 fn parts(of: Planned<'_>, step: &Step) -> Vec<Ingredient> {

@@ -2,7 +2,7 @@
 //!
 //! [`Report::fold`] makes one [`Report`] of the events; [`human`], [`markdown`], [`html`] and [`Report::json`] show it.
 //! [`figures`] finds curves, funnels and confusions in it; [`live`] is the fold of the live view,
-//! [`sweep`] sets the runs of a matrix beside each other, [`change`] says in words how two values differ.
+//! [`sweep`] sets the runs of a matrix beside each other, [`diff`] two runs or files; [`change`] says in words how two values differ.
 //!
 //! # Invariants
 //! Nothing here prints, reads a file, the environment or a clock; times are handed in.
@@ -19,6 +19,7 @@ pub mod html;
 pub mod live;
 pub mod sweep;
 pub mod change;
+pub mod diff;
 
 use crate::base::Digest;
 use crate::run::{ItemCounts, ItemOutcome, Metric, NodeInfo, NodeStatus, PauseReason, RunEvent, RunLabel};

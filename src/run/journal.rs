@@ -40,6 +40,40 @@ pub fn read(path: &Path) -> Result<Vec<(u64, RunEvent)>, RunError> {
     Ok(parse(path, &bytes)?.events)
 }
 
+/// A journal that may still be written, read as it grows.
+#[derive(Debug)]
+pub struct Follower {
+    path: PathBuf,
+    /// Bytes of the lines that were read.
+    read: u64,
+    seq: u64,
+    prev: Digest,
+}
+
+impl Follower {
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, read: 0, seq: 0, prev: start() }
+    }
+
+    /// The events since the last call; none while there is no file.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn more(&mut self) -> Result<Vec<(u64, RunEvent)>, RunError> {
+        let fail = |problem| RunError::file(&self.path, problem);
+        let mut file = match file::open(&self.path) {
+            Err(problem) if problem.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            file => file.map_err(fail)?,
+        };
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(self.read)).and_then(|_| file.read_to_end(&mut bytes)).map_err(fail)?;
+        let Parsed { events, good, seq, prev } = parse_from(&self.path, &bytes, self.seq, self.prev)?;
+        self.read += good as u64;
+        (self.seq, self.prev) = (seq, prev);
+        Ok(events)
+    }
+}
+
 struct Parsed {
     events: Vec<(u64, RunEvent)>,
     /// Bytes of whole lines.
@@ -49,7 +83,11 @@ struct Parsed {
 }
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed, RunError> {
-    let mut parsed = Parsed { events: Vec::new(), good: 0, seq: 0, prev: start() };
+    parse_from(path, bytes, 0, start())
+}
+
+fn parse_from(path: &Path, bytes: &[u8], seq: u64, prev: Digest) -> Result<Parsed, RunError> {
+    let mut parsed = Parsed { events: Vec::new(), good: 0, seq, prev };
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         let last = parsed.good + line.len() == bytes.len();
         let Some(line) = line.strip_suffix(b"\n") else { break };
@@ -171,6 +209,26 @@ mod tests {
         }
         let expected = vec![(0, events[0].clone()), (2, events[2].clone()), (3, events[3].clone())];
         assert_eq!(read(&path).expect("reads"), expected);
+    }
+
+    /// However its bytes come, each event is told once.
+    #[test]
+    fn a_journal_is_followed_as_it_grows() {
+        let (_directory, path) = journal();
+        let mut follower = Follower::new(path.clone());
+        assert_eq!(follower.more().expect("nothing yet"), []);
+        let (mut writer, _) = Writer::open(&path).expect("opens");
+        (0..3).for_each(|n| writer.write(u64::from(n), &item(n)).expect("writes"));
+        let mut whole = std::fs::read(&path).expect("reads");
+        let mut told = Vec::new();
+        for cut in (0..=whole.len()).step_by(97).chain([whole.len()]) {
+            std::fs::write(&path, &whole[..cut]).expect("writes");
+            told.extend(follower.more().expect("follows"));
+        }
+        assert_eq!(told, read(&path).expect("reads"));
+        whole.extend_from_slice(b"no event\nnor this\n");
+        std::fs::write(&path, &whole).expect("writes");
+        assert!(matches!(follower.more(), Err(RunError::Journal { line: 4, .. })));
     }
 
     /// Killed in the middle of any line, the journal goes on from the last whole one.

@@ -16,19 +16,13 @@ pub struct Past {
     pub run: String,
     pub experiment: Experiment,
     pub identities: Identities,
-    /// Made anew: where agx has changed since, its keys are others than the run's.
+    /// Made anew, with the keys that the run had: where agx has changed since, they are not those of its recipes.
     pub plan: Plan,
-    /// The run's own, by node.
-    keys: BTreeMap<String, Digest>,
 }
 
 impl Past {
-    pub fn key(&self, node: &str) -> Option<Digest> {
-        self.keys.get(node).copied()
-    }
-
     pub fn planned(&self) -> Planned<'_> {
-        let Self { experiment, identities, plan, .. } = self;
+        let Self { run: _, experiment, identities, plan } = self;
         Planned { experiment, identities, plan }
     }
 }
@@ -39,14 +33,18 @@ impl Past {
 pub fn past(project: &Project, run: &str) -> Result<Past, RunError> {
     let events = directory::events(project, run)?;
     let started = events.into_iter().find_map(|(_, event)| match event {
-        RunEvent::RunStarted { nodes, frozen, .. } => Some((nodes, frozen)),
+        RunEvent::RunStarted { plan, nodes, frozen, .. } => Some((plan, nodes, frozen)),
         _ => None,
     });
-    let (nodes, frozen) = started.unwrap_or_default();
+    let (digest, nodes, frozen) = started.ok_or_else(|| RunError::NeverStarted(run.to_owned()))?;
     directory::verify(run, &project.run_dir(run), &frozen)?;
-    let keys = nodes.into_iter().map(|node| (node.id, node.key)).collect();
+    let keys: BTreeMap<String, Digest> = nodes.into_iter().map(|node| (node.id, node.key)).collect();
     let experiment = directory::experiment(project, run)?;
     let identities = directory::identities(project, run)?.map_or_else(|| identify(&experiment), Ok)?;
-    let plan = crate::plan::build(&experiment, &identities)?;
-    Ok(Past { run: run.to_owned(), experiment, identities, plan, keys })
+    let mut plan = crate::plan::build(&experiment, &identities)?;
+    plan.digest = digest;
+    for step in &mut plan.steps {
+        step.key = keys.get(&step.id).copied().unwrap_or(step.key);
+    }
+    Ok(Past { run: run.to_owned(), experiment, identities, plan })
 }

@@ -4,6 +4,7 @@ use super::Page;
 use agx::cli::args::Cli;
 use agx::env::{EnvKind, FieldType, Visibility, schema};
 use agx::experiment::vocabulary::{self, Field, Need, Owner, Takes, Word};
+use agx::plan::keyed::{self, FIELDS, Keyed};
 use clap::{Arg, Command, CommandFactory};
 
 /// The page with all its made parts, if it has any.
@@ -36,6 +37,7 @@ fn part(name: &str) -> Option<String> {
     match name.split_once(' ') {
         Some(("command", verb)) => program.find_subcommand(verb).map(command),
         Some(("fields", of)) => vocabulary::ALL.iter().find(|owner| slug(owner) == of).map(|owner| fields(owner)),
+        None if name == "keys" => Some(keys()),
         Some(("env", "desk")) => Some(env(EnvKind::Desk)),
         Some(("options", "of every command")) => Some(options(program.get_arguments())),
         Some(("exit", "codes")) => {
@@ -150,6 +152,26 @@ fn fields(owner: &Owner) -> String {
 }
 
 /// `drop`: what it means; one after another.
+/// What is in keys, a table a kind.
+fn keys() -> String {
+    let mut out = String::new();
+    let mut last = "";
+    for keyed::Field { kind, field, keyed, why } in FIELDS {
+        if *kind != last {
+            out.push_str(&format!("\n### {kind}\n\n| field | in the key | |\n|---|---|---|\n"));
+            last = kind;
+        }
+        let field = if field.is_empty() { "everything else".to_owned() } else { format!("`{field}`") };
+        let keyed = match keyed {
+            Keyed::In => "yes",
+            Keyed::Contents => "by contents",
+            Keyed::Out => "no",
+        };
+        out.push_str(&format!("| {field} | {keyed} | {why} |\n"));
+    }
+    out
+}
+
 fn list(words: &[Word]) -> String {
     let later = |word: &Word| if word.built { "" } else { "; *not run by this version*" };
     let words = words.iter().map(|word| format!("`{}`: {}{}", word.form, lower(word.doc), later(word)));

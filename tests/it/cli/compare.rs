@@ -88,3 +88,82 @@ fn what_cannot_be_compared_is_told() {
     let said = desk.agx(&["plan", "lab.agx", "--why"]);
     assert!(said.contains("journal.jsonl, line ") && said.ends_with("-- exit 2\n"), "{said}");
 }
+
+#[test]
+fn runs_and_files_are_compared_field_by_field() {
+    let desk = lab(24);
+    assert_eq!(desk.code(&["run", "lab.agx"]), Some(0));
+    insta::assert_snapshot!("diff_run_and_its_file", desk.agx(&["diff", "lab-1", "lab.agx"]));
+    assert_eq!(desk.code(&["run", "lab.agx"]), Some(0));
+    insta::assert_snapshot!("diff_same_runs", desk.agx(&["diff", "lab-1", "lab-2"]));
+    assert_eq!(desk.code(&["run", "lab.agx", "--set", "threshold=1"]), Some(0));
+    insta::assert_snapshot!("diff_runs", desk.agx(&["diff", "lab-1", "lab-3"]));
+    let other = changed("lr = 5e-4", "lr = 1e-3, clip = 0.5")
+        .replace("    audit kept\n", "")
+        .replace("  | top 80% by score\n", "  | top 50% by score\n")
+        .replace("scripted = \"policy.json\"", "scripted = \"again.json\"")
+        .replace(
+            "plot dev.success, kept.precision by i\n    table dev.success, kept.count, kept.precision,",
+            "table dev.success,",
+        );
+    desk.write("other.agx", other);
+    std::fs::copy(desk.path().join("policy.json"), desk.path().join("again.json")).unwrap();
+    insta::assert_snapshot!("diff_files", desk.agx(&["diff", "lab.agx", "other.agx"]));
+    insta::assert_snapshot!("diff_set", desk.agx(&["diff", "lab-1", "lab.agx", "--set", "rounds=3"]));
+}
+
+#[test]
+fn a_diff_is_data_too() {
+    let desk = lab(24);
+    assert_eq!(desk.code(&["run", "lab.agx"]), Some(0));
+    assert_eq!(desk.code(&["run", "lab.agx", "--set", "seed=8"]), Some(0));
+    let same = value(&desk, &["diff", "lab-1", "lab-1", "--format", "json"]);
+    assert_eq!((&same["same"], &same["first"]), (&json!(true), &Value::Null));
+    let diff = value(&desk, &["diff", "lab-1", "lab-2", "--format", "json"]);
+    assert_eq!(diff["fields"], json!([{ "kind": "experiment", "field": "seed", "was": 7, "is": 8, "keyed": "in" }]));
+    assert_eq!(diff["first"], json!({ "id": "rollout@1", "why": "field", "field": "seed", "was": 7, "is": 8 }));
+    let success = |it: &&Value| it["name"] == "dev.success" && it["iteration"] == 1;
+    let figure = diff["metrics"].as_array().unwrap().iter().find(success).unwrap();
+    let of = |side: &str, what: &str| figure[side][what].as_f64().unwrap();
+    assert_eq!(figure["difference"].as_f64().unwrap(), of("b", "value") - of("a", "value"));
+    let half = (of("a", "ci95").powi(2) + of("b", "ci95").powi(2)).sqrt();
+    assert!((figure["ci95"].as_f64().unwrap() - half).abs() < 1e-12);
+    for kept in diff["kept"].as_array().unwrap() {
+        let of = |key: &str| kept[key].as_u64().unwrap();
+        assert!(of("both") <= of("a").min(of("b")) && of("a") > 0, "{kept}");
+    }
+    assert_eq!(diff["kept"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_diff_tells_what_it_cannot_compare() {
+    let desk = lab(24);
+    desk.write("bad.agx", "agx 2026\nenv desk {\n");
+    desk.write("two.agx", include_str!("lab.agx").replace("experiment lab {", "experiment one {") + &second());
+    insta::assert_snapshot!("diff_no_runs", desk.agx(&["diff", "lab-1", "lab.agx"]));
+    assert_eq!(desk.code(&["run", "lab.agx"]), Some(0));
+    insta::assert_snapshot!("diff_unknown_run", desk.agx(&["diff", "lab-1", "lab-7"]));
+    assert_eq!(desk.code(&["diff", "lab-1", "missing.agx"]), Some(2));
+    assert_eq!(desk.code(&["diff", "lab-1", "bad.agx"]), Some(2));
+    insta::assert_snapshot!("diff_two_experiments", desk.agx(&["diff", "lab-1", "two.agx"]));
+    let another = desk.agx(&["diff", "lab-1", "two.agx", "--experiment", "two"]);
+    assert!(another.contains("name") && another.contains("in no key") && another.ends_with("-- exit 1\n"), "{another}");
+    insta::assert_snapshot!("diff_set_of_runs", desk.agx(&["diff", "lab-1", "lab-1", "--set", "seed=8"]));
+    // Rows that are gone hide nothing else.
+    assert_eq!(desk.code(&["run", "lab.agx", "--set", "seed=8"]), Some(0));
+    std::fs::remove_dir_all(desk.path().join(".agx/cas")).unwrap();
+    let said = desk.agx(&["diff", "lab-1", "lab-2"]);
+    assert!(said.contains("the rows of select@1 cannot be compared") && said.contains("policy.tokens"), "{said}");
+    let journal = desk.path().join(".agx/runs/lab-1/journal.jsonl");
+    let text = std::fs::read_to_string(&journal).unwrap();
+    std::fs::write(&journal, text.replacen("\"items\"", "\"itemz\"", 1)).unwrap();
+    let said = desk.agx(&["diff", "lab-1", "lab-2"]);
+    assert!(said.contains("journal.jsonl, line ") && said.ends_with("-- exit 2\n"), "{said}");
+}
+
+/// Another experiment over the lab's declarations.
+fn second() -> String {
+    let lab = include_str!("lab.agx");
+    let experiment = &lab[lab.find("experiment lab {").unwrap()..];
+    format!("\n{}", experiment.replace("experiment lab {", "experiment two {"))
+}

@@ -127,7 +127,7 @@ fn help_shows_examples_and_exit_codes() {
     let desk = Desk::new();
     insta::assert_snapshot!("cli_help", desk.agx(&["--help"]));
     for verb in [
-        "init", "check", "fmt", "fix", "plan", "graph", "run", "resume", "status", "report", "show", "explain",
+        "init", "check", "fmt", "fix", "plan", "graph", "run", "resume", "status", "report", "diff", "show", "explain",
         "export", "lsp",
     ] {
         let help = desk.agx(&[verb, "--help"]);

@@ -298,3 +298,44 @@ fn a_model_directory_that_is_not_whole_is_one_message() {
         insta::assert_snapshot!("runs_model_without_weights", desk.agx(&["run", "model.agx"]));
     }
 }
+
+#[test]
+fn a_run_is_followed_to_its_end_by_whoever_looks() {
+    let desk = lab(96);
+    let mut child = begun(&desk);
+    let said = desk.agx(&["status", "--watch"]);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    for part in ["lab · run lab-1 · 18 nodes\n", "  ✓ evaluate:after ", "· finished ·", "-- exit 0\n"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    // What is over is told at once, with the times that it took.
+    quiet(|| insta::assert_snapshot!("runs_watch_finished", desk.agx(&["status", "lab-1", "--watch"])));
+    let events = desk.command(&["status", "--watch", "--format", "json"]).output().unwrap();
+    let lines: Vec<Value> =
+        String::from_utf8(events.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["event"], lines[0]["time"].is_u64()), (&json!("run_started"), true));
+    assert_eq!(lines.last().unwrap()["event"], "run_finished");
+    assert_eq!(String::from_utf8_lossy(&events.stderr), "");
+}
+
+#[test]
+fn a_run_that_is_killed_ends_for_those_who_follow_it() {
+    let desk = lab(96);
+    let mut child = begun(&desk);
+    let watcher = desk.command(&["status", "--watch"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    signal(&child, "-KILL");
+    child.wait().unwrap();
+    let output = watcher.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("`agx resume lab-1` goes on"), "{said}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("interrupted"));
+    let journal = desk.path().join(".agx/runs/lab-1/journal.jsonl");
+    let text = std::fs::read_to_string(&journal).unwrap();
+    std::fs::write(&journal, format!("{text}no event\nnor this\n")).unwrap();
+    let damaged = desk.agx(&["status", "--watch"]);
+    assert!(damaged.contains("journal.jsonl, line ") && damaged.ends_with("-- exit 2\n"), "{damaged}");
+    std::fs::write(&journal, "").unwrap();
+    let never = desk.agx(&["status", "lab-1", "--watch"]);
+    assert!(never.contains("never started") && never.ends_with("-- exit 2\n"), "{never}");
+}
