@@ -14,6 +14,9 @@ use crate::syntax::ast::{Apply, Argument, Block, EntryKind, Expr, ExprKind, Path
 use crate::syntax::similar::similar;
 use std::path::PathBuf;
 
+/// Tasks of a split.
+const MOST_TASKS: u32 = 1_000_000;
+
 impl Checker<'_> {
     pub(super) fn env(&mut self, body: &Block) -> Option<EnvInfo> {
         let fields = self.fields(body, &vocabulary::ENV);
@@ -89,8 +92,9 @@ impl Checker<'_> {
                     (None, false)
                 }
             };
-            // A size that cannot be read is 1: the split exists.
-            let size = value.and_then(|value| self.small(value, "a split's size", 1..=1_000_000)).unwrap_or(1);
+            // The split exists, and a size that cannot be read is too small for nothing.
+            let size =
+                value.and_then(|value| self.small(value, "a split's size", 1..=MOST_TASKS)).unwrap_or(MOST_TASKS);
             splits.push(Split { name, size, held_out });
         }
         splits
@@ -178,9 +182,7 @@ impl Checker<'_> {
                 path.and_then(|path| self.existing(&path, span)).map(Source::Scripted)
             }
             [] => {
-                if !body.broken {
-                    self.error(CheckError::MissingField { span: body.span, name: "weights", owner: "a model" });
-                }
+                self.due_field(body, &fields, "weights");
                 None
             }
             [.., second] => {

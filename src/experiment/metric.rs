@@ -63,6 +63,9 @@ impl Checker<'_> {
                 return None;
             }
             if !audited && AUDITED.contains(&reference.metric.as_str()) {
+                if flow.doubts.audits {
+                    return None;
+                }
                 self.error(CheckError::NotAudited { span, name: reference.name, metric: reference.metric });
                 return None;
             }
@@ -163,6 +166,9 @@ impl Checker<'_> {
                 let critic = kind == Kind::Critic;
                 let made = if critic { &flow.calibrated } else { &flow.changed };
                 let Some(place) = made.get(&first.value).cloned() else {
+                    if if critic { flow.doubts.calibrations } else { flow.doubts.trainings } {
+                        return None;
+                    }
                     let (span, name, metric) = (path.span, first.value.clone(), reference.metric);
                     self.error(CheckError::NotMeasured { span, name, metric, critic });
                     return None;
@@ -229,7 +235,11 @@ impl Checker<'_> {
                     _ => return self.not_until(expr),
                 };
                 let metric = self.metric(path, flow, Wanted::Stop);
-                let bound = self.real(bound, "the bound", f64::MIN, f64::MAX);
+                let bound = match metric {
+                    Some(_) => self.real(bound, "the bound", f64::MIN, f64::MAX),
+                    // What it is compared with is not known, and so what it should be is not either.
+                    None => self.value(bound).and(None),
+                };
                 let (metric, bound) = (metric?, bound?);
                 let operator = if negated { inverted(operator) } else { operator };
                 match operator {
