@@ -28,8 +28,9 @@ impl Checker<'_> {
             _ => self.outside(body, &fields, apply, word),
         });
         let splits = fields.block("splits").map(|block| self.splits(block));
-        let max_steps = self.small_of(&fields, "max_steps").flatten();
-        Some(self.env_info(EnvSpec { kind: kind?, splits: splits?, max_steps: max_steps? }))
+        // Without it tasks, tools and splits are still known, and what names them can be held against them.
+        let max_steps = self.small_of(&fields, "max_steps").flatten().unwrap_or(1);
+        Some(self.env_info(EnvSpec { kind: kind?, splits: splits?, max_steps }))
     }
 
     fn builtin(&mut self, apply: &Apply) -> Option<EnvKind> {
@@ -185,8 +186,8 @@ impl Checker<'_> {
                 self.due_field(body, &fields, "weights");
                 None
             }
-            [.., second] => {
-                let span = fields.span(second).unwrap_or(body.span);
+            several => {
+                let span = several.iter().filter_map(|name| fields.span(name)).max().unwrap_or(body.span);
                 self.error(CheckError::OneSource { span });
                 None
             }

@@ -307,6 +307,12 @@ impl Symbols {
         }
     }
 
+    /// Whether every declaration could be read.
+    pub fn all_known(&self) -> bool {
+        let broken = |symbol: &Symbol| symbol.kind.is_none();
+        !self.anything_nameless && self.nameless.is_empty() && !self.table.values().any(broken)
+    }
+
     pub fn may_be_lost(&self, kind: Kind) -> bool {
         self.anything_nameless || self.nameless.contains(&kind)
     }
