@@ -39,7 +39,8 @@ fn first_line<'t>(was: &'t str, is: &'t str) -> (usize, Lines<'t>) {
 /// Both clipped; what they begin with alike is left out where it would hide the rest.
 fn cut(was: &str, is: &str) -> (String, String) {
     let alike = was.chars().zip(is.chars()).take_while(|(was, is)| was == is).count();
-    let skip = if alike > MOST / 2 { alike - BEFORE } else { 0 };
+    let hides = was.chars().count().max(is.chars().count()) > MOST && alike > MOST / 2;
+    let skip = if hides { alike - BEFORE } else { 0 };
     let short = |text: &str| {
         let rest: String = text.chars().skip(skip).collect();
         clip(&if skip > 0 { format!("…{rest}") } else { rest }, MOST)
@@ -94,10 +95,10 @@ mod tests {
         assert_eq!(told(json!(null), json!(["a", "b"])), "it | none | a, b");
         assert_eq!(told(json!("a\nb\nc"), json!("a\nB\nc")), "it, line 2 | “b” | “B”");
         assert_eq!(told(json!("a\nb"), json!("a\nb\nmore")), "it, line 3 | none | “more”");
-        let long = "where score >= 3 and traj.ended and traj.calls <= ".to_owned();
+        let long = "where score >= 3 and traj.ended and traj.truncated and traj.calls <= ".to_owned();
         assert_eq!(
             told(json!(format!("{long}5")), json!(format!("{long}6"))),
-            "it | …nd traj.calls <= 5 | …nd traj.calls <= 6"
+            "it | …d and traj.calls <= 5 | …d and traj.calls <= 6"
         );
         assert_eq!(told(json!("\u{1b}[2J"), json!("b")), "it | U+001B[2J | b");
     }
