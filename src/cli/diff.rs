@@ -44,7 +44,7 @@ impl Side {
 /// Ends with 1 where they differ, as `diff` does; so a file with mistakes is bad usage here.
 pub fn diff(args: &DiffArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
     let project = place.exists().then(|| place.open()).transpose()?;
-    let one = |word: &str| side(word, args, project.as_ref(), place, terminal);
+    let one = |word: &str| side(word, args, project.as_ref(), place, terminal).map_err(as_usage);
     let (a, b) = (one(&args.a)?, one(&args.b)?);
     if matches!((&a, &b), (Side::Run { .. }, Side::Run { .. })) && !args.sets.is_empty() {
         return Err(Failure::new(Exit::Usage, "`--set` and `--params` are for files: what a run was given is frozen"));
@@ -58,6 +58,17 @@ pub fn diff(args: &DiffArgs, place: &Place, terminal: &Terminal) -> Result<Exit,
         terminal.data(&diff.human());
     }
     Ok(if diff.is_same() { Exit::Ok } else { Exit::Diagnostics })
+}
+
+/// 1 says that two things differ, and so no longer that one of them has mistakes.
+fn as_usage(failure: Failure) -> Failure {
+    match failure {
+        Failure::Told(Exit::Diagnostics) => Failure::Told(Exit::Usage),
+        Failure::Message { exit: Exit::Diagnostics, message, help } => {
+            Failure::Message { exit: Exit::Usage, message, help }
+        }
+        other => other,
+    }
 }
 
 /// A name of a run that is there is that run; anything else is a file, where it looks like one.
@@ -75,11 +86,7 @@ fn side(
         let run = place.run(project, Some(word))?;
         return Ok(Side::Run { report: fold(project, &run)?, past: run::past(project, &run)? });
     }
-    let bad = |failure| match failure {
-        Failure::Told(Exit::Diagnostics) => Failure::Told(Exit::Usage),
-        other => other,
-    };
-    let loaded = load::load_to_show(Path::new(word), &args.sets, terminal).map_err(bad)?;
+    let loaded = load::load_to_show(Path::new(word), &args.sets, terminal)?;
     let which = Which { experiment: args.experiment.clone(), ..Which::default() };
     let experiment = loaded.experiment(&which)?.clone();
     let planned = load::plan(&experiment)?;
@@ -95,7 +102,10 @@ fn compare(a: &Side, b: &Side, project: Option<&Project>, terminal: &Terminal) -
     let mut diff = Diff {
         a: a.name().to_owned(),
         b: b.name().to_owned(),
-        changes: changes(&named(was.experiment), &named(is.experiment)),
+        changes: changes(
+            why::Planned { experiment: &named(was.experiment), ..was },
+            why::Planned { experiment: &named(is.experiment), ..is },
+        ),
         nodes,
         gone: gone.map(|(_, step)| step.id.clone()).collect(),
         figures: Vec::new(),

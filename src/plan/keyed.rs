@@ -5,9 +5,12 @@
 
 use super::difference::{Difference, differences};
 use super::outline::{Part, outline};
-use crate::experiment::Experiment;
+use super::why::Planned;
+use crate::base::Digest;
+use crate::experiment::Named;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::path::Path;
 
 /// Whether a change of a field is a change of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -127,20 +130,50 @@ pub struct Change {
     pub keyed: Keyed,
 }
 
-/// Every field in which they differ, in the order of the file that is.
-pub fn changes(was: &Experiment, is: &Experiment) -> Vec<Change> {
-    let (was, is) = (outline(was), outline(is));
+/// Every field in which they differ, in the order of the file that is. Where files lie is none, as long as they are called the
+/// same and hold the same.
+pub fn changes(was: Planned<'_>, is: Planned<'_>) -> Vec<Change> {
+    let (before, after) = (outline(was.experiment), outline(is.experiment));
     let find =
         |parts: &[Part], part: &Part| parts.iter().find(|it| it.kind == part.kind && it.name == part.name).cloned();
     let mut changes = Vec::new();
-    for part in &is {
-        match find(&was, part) {
-            Some(before) => changes.extend(between(&before, part)),
+    for part in &after {
+        match find(&before, part) {
+            Some(earlier) => {
+                let alike = contents(was, part).is_some_and(|it| contents(is, part) == Some(it));
+                changes.extend(between(&earlier, part).into_iter().filter(|change| !(alike && change.is_moved())));
+            }
             None => changes.push(declared(part, false)),
         }
     }
-    changes.extend(was.iter().filter(|part| find(&is, part).is_none()).map(|part| declared(part, true)));
+    changes.extend(before.iter().filter(|part| find(&after, part).is_none()).map(|part| declared(part, true)));
     changes
+}
+
+/// What stands in the files that a declaration names.
+fn contents(of: Planned<'_>, Part { kind, name, .. }: &Part) -> Option<Digest> {
+    fn at<T>(name: &str, list: &[Named<T>], digests: &[Digest]) -> Option<Digest> {
+        list.iter().position(|it| it.name == *name).and_then(|at| digests.get(at).copied())
+    }
+    let Planned { experiment, identities, plan: _ } = of;
+    match *kind {
+        "env" => at(name, &experiment.envs, &identities.envs),
+        "dataset" => at(name, &experiment.datasets, &identities.datasets),
+        "model" => at(name, &experiment.models, &identities.models),
+        _ => None,
+    }
+}
+
+impl Change {
+    /// A file of the same name somewhere else.
+    fn is_moved(&self) -> bool {
+        let Difference { field: _, was, is } = &self.difference;
+        let file = |value: &Option<Value>| match value {
+            Some(Value::String(path)) => Path::new(path).file_name().map(std::ffi::OsStr::to_owned),
+            _ => None,
+        };
+        self.keyed == Keyed::Contents && file(was).is_some() && file(was) == file(is)
+    }
 }
 
 /// A whole declaration or statement that only one of them has.

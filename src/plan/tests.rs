@@ -370,3 +370,38 @@ fn exports() {
     assert_eq!(json["nodes"][3]["id"], "judge@1");
     assert_eq!(json["nodes"][3]["inputs"][0], "rollout@1");
 }
+
+/// Why each step of the second experiment has another key than in the first, as words.
+fn told(was: &Experiment, is: &Experiment, tamper: impl FnOnce(&mut Plan)) -> BTreeMap<String, String> {
+    let (mut before, after) = (plan(was), plan(is));
+    tamper(&mut before);
+    let (old, new) = (identities(was), identities(is));
+    let was = why::Planned { experiment: was, identities: &old, plan: &before };
+    let is = why::Planned { experiment: is, identities: &new, plan: &after };
+    let words = |(id, why): (StepId, Option<why::Why>)| {
+        Some((after.step(id).id.clone(), serde_json::to_string(&why?).expect("plain data")))
+    };
+    why::why(was, is).into_iter().filter_map(words).collect()
+}
+
+#[test]
+fn another_key_has_a_reason() {
+    let (two, three) = (sample(2), sample(3));
+    assert!(told(&two, &two, |_| {}).is_empty());
+    let longer = told(&two, &three, |_| {});
+    assert_eq!(longer["rollout@3"], r#"{"why":"new"}"#);
+    assert_eq!(longer["pick:winner"], r#"{"why":"because","node":"evaluate:dev@3"}"#);
+    let shorter = told(&three, &two, |_| {});
+    let reads = r#"{"why":"reads","was":["evaluate:base","evaluate:dev@1","evaluate:dev@2","evaluate:dev@3"],"is":["evaluate:base","evaluate:dev@1","evaluate:dev@2"]}"#;
+    assert_eq!(shorter["pick:winner"], reads);
+    // A run of an older agx had other keys for the same file.
+    let older = told(&two, &two, |plan| plan.steps[0].key = Digest::of_bytes(b"another revision"));
+    assert_eq!(older, BTreeMap::from([("calibrate:grader".to_owned(), r#"{"why":"meaning"}"#.to_owned())]));
+    // Under another name, both are told.
+    let mut renamed = two.clone();
+    renamed.trainers[0].name = "hot".to_owned();
+    assert!(told(&two, &renamed, |_| {}).is_empty(), "names are in no key");
+    renamed.trainers[0].it.clip = 0.5;
+    let train = &told(&two, &renamed, |_| {})["train@1"];
+    assert_eq!(train, r#"{"why":"field","field":"hot.clip","was":1.0,"is":0.5,"was_called":"sft.clip"}"#);
+}

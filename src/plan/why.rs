@@ -88,8 +88,10 @@ fn first(was: &[Ingredient], is: &[Ingredient]) -> Option<Why> {
         match of(was, part.role, nth(is, at)) {
             Some(before) if before.value == part.value => {}
             Some(before) => {
-                let difference = differences(&part.field, &before.value, &part.value).into_iter().next()?;
-                let was_called = (before.field != part.field).then_some(before.field);
+                let place = |field: &str| differences(field, &before.value, &part.value).into_iter().next();
+                let difference = place(&part.field)?;
+                let was_called =
+                    if before.field == part.field { None } else { place(&before.field).map(|it| it.field) };
                 return Some(Why::Field { difference, was_called });
             }
             None => {

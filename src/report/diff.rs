@@ -175,7 +175,7 @@ impl Diff {
             let mut table =
                 Table::with_head([Cell::left("node"), Cell::right(&a), Cell::right(&b), Cell::right("in both")]);
             for Overlap { node, iteration: _, a, b, both } in &self.kept {
-                let count = |rows: &usize| Cell::right(rows.to_string());
+                let count = |rows: &usize| Cell::right(text::count(*rows as u64));
                 table.push([Cell::left(node), count(a), count(b), count(both)]);
             }
             part("Kept rows", &table);

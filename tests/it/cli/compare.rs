@@ -167,3 +167,20 @@ fn second() -> String {
     let experiment = &lab[lab.find("experiment lab {").unwrap()..];
     format!("\n{}", experiment.replace("experiment lab {", "experiment two {"))
 }
+
+#[test]
+fn where_files_lie_is_no_difference() {
+    let desk = lab(24);
+    assert_eq!(desk.code(&["run", "lab.agx"]), Some(0));
+    std::fs::create_dir(desk.path().join("copy")).unwrap();
+    for name in ["lab.agx", "policy.json", "critic.json"] {
+        std::fs::copy(desk.path().join(name), desk.path().join("copy").join(name)).unwrap();
+    }
+    assert_eq!(desk.code(&["diff", "lab.agx", "copy/lab.agx"]), Some(0));
+    assert_eq!(desk.code(&["diff", "lab-1", "copy/lab.agx"]), Some(0));
+    let script = std::fs::read_to_string(desk.path().join("critic.json")).unwrap();
+    desk.write("copy/critic.json", script.replace("score: 4", "score: 3"));
+    quiet_keys(|| insta::assert_snapshot!("diff_contents", desk.agx(&["diff", "lab-1", "copy/lab.agx"])));
+    std::fs::remove_file(desk.path().join("copy/policy.json")).unwrap();
+    assert_eq!(desk.code(&["diff", "lab-1", "copy/lab.agx"]), Some(2), "1 says that they differ");
+}
