@@ -1,7 +1,8 @@
-//! Turns a step into its key. The written contract of what counts as a change.
+//! Turns a step into its key, and into the named parts that the key is made of.
 //!
 //! Configurations are taken apart field by field, so that a new field does not compile until it is in the key or is left
-//! out by name. Left out everywhere: names, the place in the file, the device.
+//! out by name. Left out everywhere: names, the place in the file, the device. The contract in words, for every field of a
+//! file, is [`keyed`](super::keyed).
 
 use crate::base::{Canonical, Digest, Hasher, Seed};
 use crate::env::{EnvSpec, Split};
@@ -9,22 +10,25 @@ use crate::experiment::{
     CriticId, DatasetId, EnvId, Experiment, MetricRef, Mixed, ModelId, Named, PromptId, Sole, Until,
 };
 use crate::model::{ModelSpec, Sampling, TrainConfig};
+use crate::node::key::{EvaluateKey, JudgeKey, RolloutKey, TrainKey};
 use crate::node::spec::{CriticKind, Joined, TrainerSpec, Votes};
 use crate::plan::{Episodes, History, Identities, Judge, Op, Step, StepId, TrainFrom, VersionFrom, Which, Work};
 use crate::select::{self, Stage};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// Bumped by hand when what an operation does with the same inputs changes.
-pub fn op_rev(op: Op) -> u32 {
+/// Bumped by hand when what an operation does with the same inputs changes. One whose items have keys of their own goes by
+/// their revision, so that neither can be raised alone.
+pub fn op_rev(op: Op) -> u64 {
     match op {
-        Op::Rollout => 1,
-        Op::Judge => 1,
+        Op::Rollout => RolloutKey::REV,
+        Op::Judge => JudgeKey::REV,
         Op::Select => 1,
         Op::Audit => 1,
-        Op::Calibrate => 1,
-        Op::Train => 1,
-        Op::Evaluate => 1,
+        // It asks as `judge` does.
+        Op::Calibrate => JudgeKey::REV,
+        Op::Train => TrainKey::REV,
+        Op::Evaluate => EvaluateKey::REV,
         Op::Gate => 1,
         Op::Pick => 1,
     }

@@ -3,6 +3,9 @@
 //! A key is the recipe's identity, known before anything runs: the operation and its revision, its whole configuration,
 //! the seed, and the keys of the steps it reads. Gates are control, not inputs: they are in no other step's key.
 //!
+//! [`key`] makes keys, [`keyed`] says of each field of a file whether it is in them, [`why`](mod@why) why two plans have others,
+//! [`outline`](mod@outline) and [`difference`] are what experiments are compared by.
+//!
 //! # Invariants
 //! Nothing here opens a model, runs a step or knows a clock. A key holds no name, no path, no comment, nothing of the
 //! report, and `until` only in the key of its own gate.

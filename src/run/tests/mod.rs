@@ -177,7 +177,7 @@ fn the_quickstart_runs_to_its_winner() {
 }
 
 /// Golden: what each operation makes of the same inputs, by its key. Where bytes change here and a key does not, old records
-/// answer for another meaning: raise the operation's `op_rev` in `plan::key` (and its `REV` in `node::key`) first.
+/// answer for another meaning: raise the operation's revision first, in `plan::key` or `node::key`.
 #[test]
 fn an_operation_makes_what_it_made() {
     let lab = Lab::new(2);
