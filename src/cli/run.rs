@@ -69,7 +69,7 @@ impl Worker {
         let control = Arc::new(Control::default());
         let screen = Screen::new(terminal);
         pause_on_interrupt(&control, &screen);
-        let options = RunOptions { jobs: work.jobs.map(usize::from), keep_going: work.keep_going };
+        let options = RunOptions { jobs: work.jobs.map(usize::from), keep_going: work.keep_going, replay: None };
         Ok(Self { options, control, screen })
     }
 
