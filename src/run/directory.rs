@@ -137,6 +137,22 @@ pub fn experiment(project: &Project, run: &str) -> Result<Experiment, RunError> 
     Ok(experiment)
 }
 
+/// What was set from outside the file.
+pub fn overrides(project: &Project, run: &str) -> Result<BTreeMap<String, serde_json::Value>, RunError> {
+    let path = project.run_dir(run).join("source").join("overrides.json");
+    let text = file::read(&path, MOST_FROZEN).map_err(|problem| absent(project, run, &path, problem))?;
+    serde_json::from_slice(&text).map_err(|problem| RunError::file(&path, std::io::Error::other(problem)))
+}
+
+/// An experiment in which files have names and no places.
+pub fn without_places(experiment: &Experiment) -> Experiment {
+    let mut bare = experiment.clone();
+    for file in files(&mut bare) {
+        *file = file.file_name().map(PathBuf::from).unwrap_or_default();
+    }
+    bare
+}
+
 /// A file of a run that cannot be read: where it is only missing, so is the run, or its beginning.
 fn absent(project: &Project, run: &str, path: &Path, problem: std::io::Error) -> RunError {
     match problem.kind() {

@@ -1,7 +1,8 @@
 //! What each level looks at.
 
-use super::{Asked, Finding, Level, Outcome, differ};
+use super::{Asked, Expand, Finding, Level, Outcome, differ};
 use crate::base::Digest;
+use crate::experiment::Experiment;
 use crate::node::metric::Metric;
 use crate::plan::{Plan, StepId};
 use crate::run::manifest::{Manifest, RowSet};
@@ -81,7 +82,11 @@ fn or_find<T>(level: Level, result: Result<T, RunError>, findings: &mut Vec<Find
             error @ (RunError::UnknownRun(_) | RunError::NeverStarted(_) | RunError::NoRun | RunError::Threads { .. }),
         ) => Err(error),
         Err(error) => {
-            findings.push(of_run(level, error.to_string()));
+            let what = match &error {
+                RunError::Frozen { run: _, path } => format!("{} was changed since the run started", path.display()),
+                other => other.to_string(),
+            };
+            findings.push(of_run(level, what));
             Ok(None)
         }
     }
@@ -147,10 +152,16 @@ fn broken(problem: &StoreError) -> String {
 }
 
 /// Level 1: the frozen experiment planned again; every key and seed made again, every record held against them.
-pub fn keyed(project: &Project, run: &str) -> Result<Outcome, RunError> {
+pub fn keyed(project: &Project, run: &str, expand: Expand<'_>) -> Result<Outcome, RunError> {
     let level = Level::Keyed;
     let mut findings = Vec::new();
     let (mut nodes, mut keys) = (0, 0);
+    if let Some(frozen) = or_find(level, directory::experiment(project, run), &mut findings)?
+        && let Some(set) = or_find(level, directory::overrides(project, run), &mut findings)?
+        && let Some(what) = expanded(project, run, &frozen, &set, expand)
+    {
+        findings.push(of_run(level, what));
+    }
     if let Some((experiment, identities, plan, events)) = or_find(level, planned(project, run), &mut findings)? {
         let told = Told::of(&events);
         for event in &events {
@@ -196,7 +207,52 @@ pub fn keyed(project: &Project, run: &str) -> Result<Outcome, RunError> {
     Ok(Outcome { level, looked_at: format!("{nodes} nodes, {keys} keys"), findings })
 }
 
-type Planned = (crate::experiment::Experiment, crate::plan::Identities, Plan, Vec<RunEvent>);
+/// Whether the frozen source gives what was run; where the run's files lie is not of it.
+fn expanded(
+    project: &Project,
+    run: &str,
+    frozen: &Experiment,
+    set: &BTreeMap<String, Value>,
+    expand: Expand<'_>,
+) -> Option<String> {
+    let experiments = match expand(&project.run_dir(run).join("source"), set, frozen) {
+        Ok(experiments) => experiments,
+        Err(what) => return Some(format!("the frozen source cannot be checked again: {what}")),
+    };
+    let value = |experiment: &Experiment| serde_json::json!(directory::without_places(experiment));
+    let then = value(frozen);
+    let mut named = experiments.iter().filter(|experiment| experiment.name == frozen.name).map(value);
+    let Some(first) = named.next() else {
+        return Some(format!("the frozen source gives no experiment `{}`", frozen.name));
+    };
+    if first == then || named.any(|other| other == then) {
+        return None;
+    }
+    let what = differ::values(&then, &first).unwrap_or_default();
+    Some(format!("the frozen source gives another experiment: {what}"))
+}
+
+/// Level 3 without making anything again: another run that was worked by itself.
+pub fn against(project: &Project, run: &str, asked: &Asked) -> Result<Outcome, RunError> {
+    let level = Level::Remade;
+    let other = asked.against.as_deref().unwrap_or(run);
+    let events = |run: &str| -> Result<Vec<RunEvent>, RunError> {
+        Ok(directory::events(project, run)?.into_iter().map(|(_, event)| event).collect())
+    };
+    let (mut then, now) = (Told::of(&events(run)?), Told::of(&events(other)?));
+    let mut findings = Vec::new();
+    if then.plan != now.plan {
+        findings.push(of_run(level, format!("`{other}` was made from another plan")));
+    }
+    then.finished &= now.finished;
+    let nodes = then.nodes.len();
+    // What either did not come to proves nothing.
+    then.order.retain(|node| now.nodes.contains_key(node));
+    findings.extend(compare(level, &then, &now, &project.store, &project.store));
+    Ok(Outcome { level, looked_at: format!("{nodes} nodes beside those of {other}"), findings })
+}
+
+type Planned = (Experiment, crate::plan::Identities, Plan, Vec<RunEvent>);
 
 fn planned(project: &Project, run: &str) -> Result<Planned, RunError> {
     let events = directory::events(project, run)?.into_iter().map(|(_, event)| event).collect();
@@ -268,9 +324,9 @@ pub fn replayed(
     jobs: Option<usize>,
     control: &Control,
     clock: Clock<'_>,
-    sink: Sink<'_>,
 ) -> Result<Outcome, RunError> {
-    let (findings, nodes, _) = again(Level::Replayed, project, run, 0.0, jobs, control, clock, sink)?;
+    // A moment's work: nobody needs to watch it.
+    let (findings, nodes, _) = again(Level::Replayed, project, run, 0.0, jobs, control, clock, &mut |_| {})?;
     Ok(Outcome { level: Level::Replayed, looked_at: format!("{nodes} nodes"), findings })
 }
 
@@ -278,14 +334,16 @@ pub fn replayed(
 pub fn remade(
     project: &Project,
     run: &str,
-    asked: Asked,
+    asked: &Asked,
     control: &Control,
     clock: Clock<'_>,
     sink: Sink<'_>,
 ) -> Result<Outcome, RunError> {
-    let Asked { level, share, jobs } = asked;
-    let (findings, nodes, worked) = again(level, project, run, share, jobs, control, clock, sink)?;
-    Ok(Outcome { level, looked_at: format!("{nodes} nodes, {worked} items made again"), findings })
+    let level = Level::Remade;
+    let (findings, nodes, worked) = again(level, project, run, asked.share, asked.jobs, control, clock, sink)?;
+    let part = if asked.share < 1.0 { "some items:" } else { "all items:" };
+    let looked_at = format!("{nodes} nodes, {part} {worked} made again");
+    Ok(Outcome { level, looked_at, findings })
 }
 
 #[expect(clippy::too_many_arguments, reason = "what both levels hand through")]

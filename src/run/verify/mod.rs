@@ -17,8 +17,12 @@ mod levels;
 #[cfg(test)]
 mod tests;
 
+use crate::experiment::Experiment;
 use crate::run::{Clock, Control, Project, RunError, Sink};
 use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -35,17 +39,42 @@ impl Level {
     pub fn number(self) -> u8 {
         self as u8
     }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Keyed => "keyed",
+            Self::Replayed => "replayed",
+            Self::Remade => "remade",
+        }
+    }
+
+    /// What is proven once it holds.
+    pub fn claim(self) -> &'static str {
+        match self {
+            Self::Stored => "nothing stored was changed or lost",
+            Self::Keyed => "the results belong to this file and its params",
+            Self::Replayed => "given what the models said, every figure follows",
+            Self::Remade => "the models say the same again, bit by bit",
+        }
+    }
 }
 
 /// What is asked.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Asked {
     pub level: Level,
     /// Of what models made, the share that they make again on the last level: 1 is all.
     pub share: f64,
     /// Threads; `None` leaves it to rayon.
     pub jobs: Option<usize>,
+    /// On the last level: another run to compare with, instead of making anything again.
+    pub against: Option<String>,
 }
+
+/// Turns a frozen source's directory and what was set into the experiments that the source gives; the third is the frozen
+/// experiment, for where its files are.
+pub type Expand<'a> = &'a dyn Fn(&Path, &BTreeMap<String, Value>, &Experiment) -> Result<Vec<Experiment>, String>;
 
 /// One thing that is not as the run says.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -88,14 +117,15 @@ impl Verified {
     }
 }
 
-/// Verifies a run as far as is asked. What is worked again is told to `sink` as it goes.
+/// Verifies a run as far as is asked. What models make again is told to `sink` as it goes.
 ///
 /// # Errors
 /// A run that does not exist or never started, a file that cannot be read at all.
 pub fn verify(
     project: &Project,
     run: &str,
-    asked: Asked,
+    asked: &Asked,
+    expand: Expand<'_>,
     control: &Control,
     clock: Clock<'_>,
     sink: Sink<'_>,
@@ -104,8 +134,9 @@ pub fn verify(
     for level in Level::ALL.into_iter().take_while(|level| *level <= asked.level) {
         let outcome = match level {
             Level::Stored => levels::stored(project, run)?,
-            Level::Keyed => levels::keyed(project, run)?,
-            Level::Replayed => levels::replayed(project, run, asked.jobs, control, clock, sink)?,
+            Level::Keyed => levels::keyed(project, run, expand)?,
+            Level::Replayed => levels::replayed(project, run, asked.jobs, control, clock)?,
+            Level::Remade if asked.against.is_some() => levels::against(project, run, asked)?,
             Level::Remade => levels::remade(project, run, asked, control, clock, sink)?,
         };
         let (sound, interrupted) = (outcome.findings.is_empty(), control.paused());
