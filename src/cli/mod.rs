@@ -31,6 +31,7 @@ pub mod watch;
 pub mod report;
 pub mod diff;
 pub mod show;
+pub mod verify;
 pub mod object;
 pub mod prompt;
 pub mod explain;
@@ -94,6 +95,7 @@ fn dispatch(cli: &Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Report(args) => report::report(args, &place, terminal),
         Command::Diff(args) => diff::diff(args, &place, terminal),
         Command::Show(args) => show::show(args, &place, terminal),
+        Command::Verify(args) => verify::verify(args, &place, terminal),
         Command::Lsp(_) => Ok(lsp::lsp()),
         Command::Explain(args) => explain::explain(args, terminal),
         Command::Export(args) => export::export(args, &place, terminal),

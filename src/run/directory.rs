@@ -101,12 +101,6 @@ impl RunDirectory {
         frozen(&self.path)
     }
 
-    /// # Errors
-    /// A frozen file that is not as it was noted; runs of before there were notes are taken as they are.
-    pub fn verify(&self, noted: &BTreeMap<String, Digest>) -> Result<(), RunError> {
-        verify(&self.run, &self.path, noted)
-    }
-
     pub fn journal(&self) -> PathBuf {
         self.path.join("journal.jsonl")
     }
@@ -122,12 +116,16 @@ fn frozen(path: &Path) -> Result<BTreeMap<String, Digest>, RunError> {
     Ok(found)
 }
 
-/// As [`RunDirectory::verify`], for those who only look.
-pub fn verify(run: &str, path: &Path, noted: &BTreeMap<String, Digest>) -> Result<(), RunError> {
+/// Compares a run's frozen files with what its first event notes of them.
+///
+/// # Errors
+/// A frozen file that is not as it was noted; runs of before there were notes are taken as they are.
+pub fn compare(project: &Project, run: &str, noted: &BTreeMap<String, Digest>) -> Result<(), RunError> {
     if noted.is_empty() {
         return Ok(());
     }
-    let found = frozen(path)?;
+    let path = project.run_dir(run);
+    let found = frozen(&path)?;
     let names = noted.keys().chain(found.keys());
     match names.into_iter().find(|name| noted.get(*name) != found.get(*name)) {
         Some(name) => Err(RunError::Frozen { run: run.to_owned(), path: path.join(name) }),
@@ -162,6 +160,22 @@ pub fn portable(project: &Project, experiment: &Experiment) -> Experiment {
     let mut experiment = experiment.clone();
     unroot(&mut experiment, &anchor(project));
     experiment
+}
+
+/// What was set from outside the file.
+pub fn overrides(project: &Project, run: &str) -> Result<BTreeMap<String, serde_json::Value>, RunError> {
+    let path = project.run_dir(run).join("source").join("overrides.json");
+    let text = file::read(&path, MOST_FROZEN).map_err(|problem| absent(project, run, &path, problem))?;
+    serde_json::from_slice(&text).map_err(|problem| RunError::file(&path, std::io::Error::other(problem)))
+}
+
+/// An experiment in which files have names and no places.
+pub fn without_places(experiment: &Experiment) -> Experiment {
+    let mut bare = experiment.clone();
+    for file in files(&mut bare) {
+        *file = file.file_name().map(PathBuf::from).unwrap_or_default();
+    }
+    bare
 }
 
 /// A file of a run that cannot be read: where it is only missing, so is the run, or its beginning.

@@ -37,7 +37,7 @@ pub fn past(project: &Project, run: &str) -> Result<Past, RunError> {
         _ => None,
     });
     let (digest, nodes, frozen) = started.ok_or_else(|| RunError::NeverStarted(run.to_owned()))?;
-    directory::verify(run, &project.run_dir(run), &frozen)?;
+    directory::compare(project, run, &frozen)?;
     let keys: BTreeMap<String, Digest> = nodes.into_iter().map(|node| (node.id, node.key)).collect();
     let experiment = directory::experiment(project, run)?;
     let identities = directory::identities(project, run)?.map_or_else(|| identify(&experiment), Ok)?;
