@@ -57,8 +57,9 @@ pub enum RunError {
     NeverStarted(String),
     #[error("run `{run}` is being written by process {pid}")]
     Locked { run: String, pid: u32 },
-    #[error("run `{run}` cannot go on: a file it was started with has changed since (a model's weights or a dataset)")]
-    Changed { run: String },
+    /// `what` are the declarations whose files hold something else; none where it is agx that has changed.
+    #[error("run `{run}` cannot go on: {} since it was started", changed(.what))]
+    Changed { run: String, what: Vec<String> },
     #[error("run `{run}` is not as it was: {path} was changed since it was started", path = .path.display())]
     Frozen { run: String, path: PathBuf },
     #[error("{path}, line {line}: {problem}", path = .path.display())]
@@ -76,6 +77,13 @@ pub enum RunError {
     /// What a survey could not work out.
     #[error(transparent)]
     Step(StepError),
+}
+
+fn changed(what: &[String]) -> String {
+    match what {
+        [] => "agx, or a file that it was started with, has changed".to_owned(),
+        what => format!("what {} names has changed", what.join(", ")),
+    }
 }
 
 impl StepError {

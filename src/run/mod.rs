@@ -259,7 +259,11 @@ pub fn resume(
     let (journal, _) = journal::Writer::open(&directory.journal())?;
     let mut emitter = Emitter::new(journal, clock, sink);
     match started {
-        Some(digest) if digest != plan.digest => return Err(RunError::Changed { run: run.to_owned() }),
+        Some(digest) if digest != plan.digest => {
+            let before = directory::identities(project, run)?;
+            let what = before.map(|before| past::changed(&experiment, &before, &identities)).unwrap_or_default();
+            return Err(RunError::Changed { run: run.to_owned(), what });
+        }
         Some(_) => emitter.emit(&RunEvent::RunResumed { run: run.to_owned() }),
         // Killed before the first line was whole.
         None => emitter.emit(&RunEvent::RunStarted {

@@ -4,7 +4,7 @@
 //! Nothing here writes, and no model is opened.
 
 use crate::base::Digest;
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, Named};
 use crate::plan::why::Planned;
 use crate::plan::{Identities, Plan};
 use crate::run::{Project, RunError, RunEvent, directory, identify};
@@ -25,6 +25,21 @@ impl Past {
         let Self { run: _, experiment, identities, plan } = self;
         Planned { experiment, identities, plan }
     }
+}
+
+/// The declarations whose files held something else, as a file names them: ``model `policy` ``.
+pub fn changed(experiment: &Experiment, was: &Identities, is: &Identities) -> Vec<String> {
+    fn of<T>(kind: &str, list: &[Named<T>], was: &[Digest], is: &[Digest]) -> Vec<String> {
+        let differs = list.iter().zip(was.iter().zip(is)).filter(|(_, (was, is))| was != is);
+        differs.map(|(Named { name, .. }, _)| format!("{kind} `{name}`")).collect()
+    }
+    let Experiment { envs, models, datasets, .. } = experiment;
+    [
+        of("env", envs, &was.envs, &is.envs),
+        of("model", models, &was.models, &is.models),
+        of("dataset", datasets, &was.datasets, &is.datasets),
+    ]
+    .concat()
 }
 
 /// # Errors

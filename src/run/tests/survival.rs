@@ -187,7 +187,9 @@ fn a_run_has_one_writer_and_its_own_source() {
     assert_eq!(std::fs::read_to_string(source).expect("frozen"), "agx 2026\n");
     // Changed weights behind it do.
     std::fs::write(lab.directory.path().join("critic.json"), "{\"default\": [\"score: 2\"]}").expect("writes");
-    assert!(matches!(resumed(&lab, &outcome.run), Err(RunError::Changed { .. })));
+    let refused = resumed(&lab, &outcome.run).expect_err("another critic").to_string();
+    let said = "run `quickstart-1` cannot go on: what model `grader_lm` names has changed since it was started";
+    assert_eq!(refused, said);
     for run in ["quickstart-9", "../quickstart-1", ""] {
         assert!(matches!(resumed(&lab, run), Err(RunError::UnknownRun(_))), "{run}");
     }
