@@ -1,6 +1,6 @@
 //! `agx diff`: two files, two runs, or one of each, side by side.
 
-use crate::cli::args::{DiffArgs, Which};
+use crate::cli::args::DiffArgs;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::load::{self, Planned};
 use crate::cli::place::Place;
@@ -87,8 +87,7 @@ fn side(
         return Ok(Side::Run { report: fold(project, &run)?, past: run::past(project, &run)? });
     }
     let loaded = load::load_to_show(Path::new(word), &args.sets, terminal)?;
-    let which = Which { experiment: args.experiment.clone(), ..Which::default() };
-    let experiment = loaded.experiment(&which)?.clone();
+    let experiment = loaded.experiment(&args.only.clone().into())?.clone();
     let planned = load::plan(&experiment)?;
     Ok(Side::File { name: word.to_owned(), experiment, planned })
 }

@@ -32,6 +32,7 @@ pub mod report;
 pub mod diff;
 pub mod show;
 pub mod verify;
+pub mod lock;
 pub mod object;
 pub mod prompt;
 pub mod explain;
@@ -95,6 +96,7 @@ fn dispatch(cli: &Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Report(args) => report::report(args, &place, terminal),
         Command::Diff(args) => diff::diff(args, &place, terminal),
         Command::Show(args) => show::show(args, &place, terminal),
+        Command::Lock(args) => lock::lock(args, &place, terminal),
         Command::Verify(args) => verify::verify(args, &place, terminal),
         Command::Lsp(_) => Ok(lsp::lsp()),
         Command::Explain(args) => explain::explain(args, terminal),

@@ -2,6 +2,7 @@
 
 mod compare;
 mod files;
+mod lock;
 mod rewrite;
 mod runs;
 mod start;
