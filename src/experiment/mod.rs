@@ -16,6 +16,7 @@ mod column;
 mod counts;
 mod critic;
 mod declare;
+mod ends;
 mod error;
 mod error_detail;
 mod fields;
@@ -31,10 +32,12 @@ mod metric;
 pub mod model;
 mod outside;
 mod prompt;
+mod quantity;
 mod remote;
 mod rule;
 mod schedule;
 mod scope;
+mod shown;
 mod statement;
 mod train;
 mod trainer;
@@ -374,10 +377,22 @@ impl Checker<'_> {
         for (name, span, kind) in self.symbols.unused() {
             self.error(CheckError::Unused { span, name, what: kind.word() });
         }
+        self.unused_parameters();
         self.found.extend(self.symbols.unused_imports().map(Diagnostic::from));
         let oracle = self.unstable.iter().find(|(feature, _)| feature == "oracle").map(|(_, span)| *span);
         if let (Some(span), false) = (oracle, self.symbols.oracle_used) {
             self.error(CheckError::UnusedFeature { span, feature: "oracle".to_owned() });
+        }
+    }
+
+    /// Parameters that their rule does not read.
+    fn unused_parameters(&mut self) {
+        let used = self.index.used();
+        let parameters = self.rule_items.iter().flat_map(|rule| &rule.parameters).map(|parameter| &parameter.name);
+        let unused: Vec<ast::Name> =
+            parameters.filter(|name| !name.value.starts_with('_') && !used.contains(&name.span)).cloned().collect();
+        for ast::Name { value: name, span } in unused {
+            self.error(CheckError::Unused { span, name, what: "parameter" });
         }
     }
 
@@ -433,10 +448,25 @@ impl Checker<'_> {
     }
 
     /// A path that must be one name of a kind.
+    /// Where the environment is declared of which a path names a split.
+    fn split_named(&mut self, path: &ast::Path) -> Option<Span> {
+        let [env, split] = path.parts.as_slice() else { return None };
+        let place = self.envs.iter().position(|it| it.name == env.value)?;
+        let splits = &self.envs[place].it.as_ref()?.spec.splits;
+        splits.iter().find(|it| it.name == split.value)?;
+        self.mark(&env.value, env.span);
+        self.symbols.find(&env.value).map(|(_, declared)| declared)
+    }
+
     fn reference_path(&mut self, path: &ast::Path, kind: Kind) -> Option<usize> {
         match path.single() {
             Some(name) => self.reference(name, kind),
             None => {
+                if let Some(declared) = self.split_named(path).filter(|_| kind != Kind::Env) {
+                    let (span, name, found, wanted) = (path.span, path.text(), "a split", kind.words());
+                    self.error(CheckError::WrongBinding { span, name, found, wanted, declared });
+                    return None;
+                }
                 let name = ast::Name::new(path.text(), path.span);
                 self.reference(&name, kind)
             }

@@ -4,11 +4,11 @@
 //! Every field says who may see it, or is for both: what is `visible to none` is ground truth from here on.
 
 use super::error::CheckError;
-use super::fields::Fields;
+use super::fields::{Fields, HTTP, WEB};
 use super::vocabulary::{self, Word};
 use super::{Checker, EnvInfo};
 use crate::env::{EnvKind, Field, FieldType, Outside, Reach, Schema, Visibility};
-use crate::syntax::ast::{Apply, Block, Entry, EntryKind, ExprKind, Name, Type, TypeName};
+use crate::syntax::ast::{Apply, Argument, Block, Entry, EntryKind, ExprKind, Name, Type, TypeName};
 use crate::syntax::similar::similar;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ impl Checker<'_> {
     }
 
     fn reach(&mut self, apply: &Apply, word: &Word) -> Option<Reach> {
-        let Some([argument]) = apply.arguments.as_deref() else {
+        let Some([argument @ Argument { name: None, .. }]) = apply.arguments.as_deref() else {
             let (name, wanted) = (word.name.to_owned(), word.form.to_owned());
             self.error(CheckError::Arguments { span: apply.path.span, wanted, name });
             return None;
@@ -86,9 +86,13 @@ impl Checker<'_> {
         match word.name {
             "process" => self.texts(&argument.value, &of).map(Reach::Process),
             "mcp" if is_list => self.texts(&argument.value, &of).map(Reach::McpCommand),
-            "mcp" => self.text(&argument.value, &of).map(Reach::McpAddress),
-            "openenv" => self.text(&argument.value, &of).map(Reach::OpenEnv),
-            _ => self.text(&argument.value, &of).map(Reach::AgentGym),
+            "mcp" => self.address(&argument.value, &of, HTTP, (WEB, "https://host/mcp")).map(Reach::McpAddress),
+            "openenv" => {
+                let schemes = ["ws://", "wss://"];
+                self.address(&argument.value, &of, schemes, ("the address of a web socket", "ws://host:8000/ws"))
+                    .map(Reach::OpenEnv)
+            }
+            _ => self.address(&argument.value, &of, HTTP, (WEB, "http://host:8000")).map(Reach::AgentGym),
         }
     }
 

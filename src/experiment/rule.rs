@@ -138,7 +138,7 @@ impl Checker<'_> {
             return None;
         }
         self.locals.clear();
-        let mut fits = true;
+        let mut fits = self.parameters_twice(&rule.parameters).is_empty();
         if arguments.len() != rule.parameters.len() || arguments.iter().any(|argument| argument.name.is_some()) {
             let names: Vec<&str> = rule.parameters.iter().map(|parameter| parameter.name.value.as_str()).collect();
             let name = rule.name.value.clone();
@@ -196,8 +196,22 @@ impl Checker<'_> {
         Some(value)
     }
 
+    /// Names that more than one parameter has, each told once.
+    pub(super) fn parameters_twice<'p>(&mut self, parameters: &'p [Parameter]) -> Vec<&'p str> {
+        let mut twice = Vec::new();
+        for (place, Parameter { name, .. }) in parameters.iter().enumerate() {
+            if let Some(first) = parameters[..place].iter().find(|first| first.name.value == name.value) {
+                let first = first.name.span;
+                self.error(CheckError::FieldTwice { span: name.span, name: name.value.clone(), first });
+                twice.push(name.value.as_str());
+            }
+        }
+        twice
+    }
+
     /// Types a rule that nothing uses, as far as that goes: any name may be a critic's field.
     pub(super) fn rule_alone(&mut self, rule: &ast::Rule) {
+        self.parameters_twice(&rule.parameters);
         for parameter in &rule.parameters {
             self.locals.insert(parameter.name.value.clone(), None);
         }
@@ -220,7 +234,7 @@ impl Checker<'_> {
         let mut table = Table { schema: Some(schema), answer: &rows.answer, critic: rows.critic, pairs: rows.pairs };
         self.index.enter(rule.name.span);
         let mut left = Rows { form: Form::Selected, ..rows.clone() };
-        let mut stages = Vec::new();
+        let mut stages: Vec<(Stage, Span)> = Vec::new();
         // Once a stage is broken, how many rows are left is not known.
         let mut counted = true;
         for stage in &rule.stages {
@@ -232,12 +246,14 @@ impl Checker<'_> {
                 continue;
             };
             if counted {
+                self.done_before(&stages, &typed, stage.span, &left);
                 counted = self.pass(&typed, stage.span, &mut left);
                 *fits &= counted;
                 after.push(left.bounds());
             }
-            stages.push(typed);
+            stages.push((typed, stage.span));
         }
+        let stages: Vec<Stage> = stages.into_iter().map(|(stage, _)| stage).collect();
         let counts = StageCounts { stages: stages.clone(), before: rows.bounds(), after };
         if *fits && !self.counts.contains(&counts) {
             self.counts.push(counts);

@@ -6,7 +6,8 @@
 use super::error::CheckError;
 use super::metric::Wanted;
 use super::model::{
-    EnvId, Experiment, MetricRef, ModelId, ModelRef, Named, ReportItem, RowsRef, Statement, TrainerId, Version,
+    CriticId, DatasetId, EnvId, Experiment, MetricRef, ModelId, ModelRef, Named, ReportItem, RowsRef, Statement,
+    TrainerId, Version,
 };
 use super::rule::Rows;
 use super::scope::Kind;
@@ -62,6 +63,9 @@ pub struct Flow {
     pub names: BTreeMap<String, Binding>,
     /// Critics that a `calibrate` has measured.
     pub calibrated: BTreeMap<String, Vec<usize>>,
+    /// What has been audited, and calibrated since the last training: where, in which loops.
+    pub audits: BTreeMap<(String, Vec<usize>), Span>,
+    pub calibrations: BTreeMap<(CriticId, DatasetId, Vec<usize>), Span>,
     /// Models that a `train` has changed; both say in which loops.
     pub changed: BTreeMap<String, Vec<usize>>,
     /// How often each model may have been trained so far.
@@ -224,14 +228,17 @@ impl Checker<'_> {
             }
             StatementKind::Audit { rows, against } => {
                 self.no_name(name, "audit");
-                self.audit(rows, against.as_ref(), flow)
+                let audit = self.audit(rows, against.as_ref(), flow);
+                self.again(audit, span, flow)
             }
             StatementKind::Calibrate { critic, dataset } => {
                 self.no_name(name, "calibrate");
-                self.calibrate(critic, dataset, flow)
+                let calibration = self.calibrate(critic, dataset, flow);
+                self.again(calibration, span, flow)
             }
             StatementKind::Train(train) => {
                 self.no_name(name, "train");
+                flow.calibrations.clear();
                 self.train(train, span, flow)
             }
             StatementKind::Evaluate { model, split, options } => {
@@ -250,6 +257,25 @@ impl Checker<'_> {
                 None
             }
         }
+    }
+
+    /// Tells of an audit or a calibration whose figures are there already.
+    fn again(&mut self, statement: Option<Statement>, span: Span, flow: &mut Flow) -> Option<Statement> {
+        let place = flow.place.clone();
+        let (what, first) = match statement.as_ref()? {
+            Statement::Audit { rows, metric } => {
+                let key = (format!("{} {} {metric}", rows.name, rows.all_iterations), place);
+                ("the same audit", *flow.audits.entry(key).or_insert(span))
+            }
+            Statement::Calibrate { critic, dataset } => {
+                ("the same calibration", *flow.calibrations.entry((*critic, *dataset, place)).or_insert(span))
+            }
+            _ => return statement,
+        };
+        if first != span {
+            self.error(CheckError::Again { span, what: what.to_owned(), first });
+        }
+        statement
     }
 
     fn no_name(&mut self, name: Option<&Name>, word: &'static str) {
@@ -387,8 +413,17 @@ impl Checker<'_> {
         binding.used = true;
         let declared = binding.span;
         self.index.name(slot.path.span, declared);
-        let mut rows = match &binding.made {
-            Made::Rows(rows) => rows.clone(),
+        let made = binding.made.clone();
+        let place = binding.place.clone();
+        let is_all = |version: &ast::Version| matches!(&version.kind, VersionKind::Word { word, argument: None } if word.value == "all");
+        if let (Some(version), Made::Rows(_) | Made::Poisoned) = (slot.version.as_ref().filter(|it| !is_all(it)), &made)
+        {
+            let help = "rows have `@all`: this iteration's and all earlier ones'".to_owned();
+            self.error(CheckError::NoVersion { span: version.span, help });
+            return None;
+        }
+        let mut rows = match made {
+            Made::Rows(rows) => rows,
             Made::Poisoned => return None,
             other => {
                 let found = other.words();
@@ -396,17 +431,12 @@ impl Checker<'_> {
                 return None;
             }
         };
-        let place = binding.place.clone();
         let here = flow.place.starts_with(&place);
         let all_iterations = match &slot.version {
             None => false,
             Some(version) => {
-                let all = matches!(&version.kind, VersionKind::Word { word, argument: None } if word.value == "all");
-                if !all || place.is_empty() {
-                    let help = match all {
-                        true => format!("`{name}` is made once: leave `@all` out"),
-                        false => "rows have `@all`: this iteration's and all earlier ones'".to_owned(),
-                    };
+                if place.is_empty() {
+                    let help = format!("`{name}` is made once: leave `@all` out");
                     self.error(CheckError::NoVersion { span: version.span, help });
                     return None;
                 }
@@ -428,6 +458,8 @@ impl Checker<'_> {
         let name = path.text();
         match self.symbols.find(&name) {
             Some((None, _)) => {}
+            // A `let` has taken the name, which has been told.
+            Some(_) if flow.given.contains_key(&name) => {}
             Some((Some(found), declared)) => {
                 self.mark(&name, path.span);
                 let found = found.words();
@@ -452,7 +484,8 @@ impl Checker<'_> {
     fn repeat(&mut self, repeat: &Repeat, flow: &mut Flow) -> Option<Statement> {
         let times = repeat.times.as_ref().and_then(|times| self.small(times, "the number of iterations", 1..=1000));
         if let Some(index) = &repeat.index {
-            if let Some((_, first)) = self.symbols.find(&index.value) {
+            let declared = self.symbols.find(&index.value).map(|(_, declared)| declared);
+            if let Some(first) = declared.or_else(|| flow.given.get(&index.value).copied()) {
                 self.error(CheckError::Duplicate { span: index.span, name: index.value.clone(), first });
             }
             flow.indices.push(index.clone());
