@@ -1,6 +1,7 @@
 //! What an environment's tasks look like, what it measures and which datasets it offers: types and who may see them.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Who may see a field. `None` is ground truth: it reaches metrics and audits, nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +13,18 @@ pub struct Visibility {
 impl Visibility {
     pub const ALL: Self = Self { agent: true, critic: true };
     pub const NONE: Self = Self { agent: false, critic: false };
+}
+
+/// For people: `agent, critic`.
+impl fmt::Display for Visibility {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        out.write_str(match (self.agent, self.critic) {
+            (true, true) => "agent, critic",
+            (true, false) => "agent",
+            (false, true) => "critic",
+            (false, false) => "nobody",
+        })
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +39,21 @@ pub enum FieldType {
     Record(Vec<Field>),
     /// Values that only tools and metrics understand.
     Opaque,
+}
+
+/// For people; the language writes the same words, as far as it can say the type.
+impl fmt::Display for FieldType {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            FieldType::Text => out.write_str("text"),
+            FieldType::Int => out.write_str("int"),
+            FieldType::Ratio => out.write_str("ratio"),
+            FieldType::Bool => out.write_str("bool"),
+            FieldType::List(of) => write!(out, "list<{of}>"),
+            FieldType::Record(_) => out.write_str("record"),
+            FieldType::Opaque => out.write_str("–"),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

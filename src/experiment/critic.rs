@@ -59,9 +59,7 @@ impl Checker<'_> {
             return self.panel(value);
         }
         for name in ["model", "prompt", "answer", "on_unparsed"] {
-            if !body.broken && !fields.has(name) {
-                self.error(CheckError::MissingField { span: body.span, name, owner: vocabulary::CRITIC.words });
-            }
+            self.due_field(body, &fields, name);
         }
         let model = self.name_of(&fields, "model").flatten();
         let prompt = self.name_of(&fields, "prompt").flatten().filter(|id| {

@@ -14,6 +14,9 @@ use crate::syntax::ast::{Apply, Argument, Block, EntryKind, Expr, ExprKind, Path
 use crate::syntax::similar::similar;
 use std::path::PathBuf;
 
+/// Tasks of a split.
+const MOST_TASKS: u32 = 1_000_000;
+
 impl Checker<'_> {
     pub(super) fn env(&mut self, body: &Block) -> Option<EnvInfo> {
         let fields = self.fields(body, &vocabulary::ENV);
@@ -25,8 +28,9 @@ impl Checker<'_> {
             _ => self.outside(body, &fields, apply, word),
         });
         let splits = fields.block("splits").map(|block| self.splits(block));
-        let max_steps = self.small_of(&fields, "max_steps").flatten();
-        Some(self.env_info(EnvSpec { kind: kind?, splits: splits?, max_steps: max_steps? }))
+        // Without it tasks, tools and splits are still known, and what names them can be held against them.
+        let max_steps = self.small_of(&fields, "max_steps").flatten().unwrap_or(1);
+        Some(self.env_info(EnvSpec { kind: kind?, splits: splits?, max_steps }))
     }
 
     fn builtin(&mut self, apply: &Apply) -> Option<EnvKind> {
@@ -89,8 +93,9 @@ impl Checker<'_> {
                     (None, false)
                 }
             };
-            // A size that cannot be read is 1: the split exists.
-            let size = value.and_then(|value| self.small(value, "a split's size", 1..=1_000_000)).unwrap_or(1);
+            // The split exists, and a size that cannot be read is too small for nothing.
+            let size =
+                value.and_then(|value| self.small(value, "a split's size", 1..=MOST_TASKS)).unwrap_or(MOST_TASKS);
             splits.push(Split { name, size, held_out });
         }
         splits
@@ -178,13 +183,11 @@ impl Checker<'_> {
                 path.and_then(|path| self.existing(&path, span)).map(Source::Scripted)
             }
             [] => {
-                if !body.broken {
-                    self.error(CheckError::MissingField { span: body.span, name: "weights", owner: "a model" });
-                }
+                self.due_field(body, &fields, "weights");
                 None
             }
-            [.., second] => {
-                let span = fields.span(second).unwrap_or(body.span);
+            several => {
+                let span = several.iter().filter_map(|name| fields.span(name)).max().unwrap_or(body.span);
                 self.error(CheckError::OneSource { span });
                 None
             }

@@ -181,8 +181,9 @@ impl From<CheckError> for Diagnostic {
             | CheckError::NoFile { .. }
             | CheckError::NoExperiment { .. }) => file(error),
             CheckError::Unknown { span, name, what, near } => {
-                let diagnostic =
-                    Diagnostic::error("E0201", format!("no {what} is called `{name}`"), span, "not declared");
+                let is = if what == "rows" { "are" } else { "is" };
+                let message = format!("no {what} {is} called `{name}`");
+                let diagnostic = Diagnostic::error("E0201", message, span, "not declared");
                 meant(diagnostic, span, &near, &NOTHING, "")
             }
             CheckError::Duplicate { span, name, first } => {

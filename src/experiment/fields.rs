@@ -22,6 +22,10 @@ pub const WEB: &str = "a web address";
 pub struct Fields<'b> {
     owner: &'static Owner,
     entries: BTreeMap<&'b str, &'b Entry>,
+    /// Something in the block may be any field.
+    any: bool,
+    /// Fields that misspelt ones may be.
+    meant: Vec<String>,
 }
 
 impl<'b> Fields<'b> {
@@ -47,6 +51,11 @@ impl<'b> Fields<'b> {
 
     pub fn has(&self, name: &str) -> bool {
         self.entries.contains_key(name)
+    }
+
+    /// Whether it is there, or something that nobody could read or knows may be it.
+    pub fn may_have(&self, name: &str) -> bool {
+        self.any || self.has(name) || self.meant.iter().any(|meant| meant == name)
     }
 
     /// Where its name stands.
@@ -101,23 +110,24 @@ impl Checker<'_> {
                 self.later(name.span, format!("`{}` of {}", field.name, owner.words));
             }
         }
-        // A name close to a missing field was that field.
-        let meant: Vec<String> = block
-            .entries
-            .iter()
-            .filter(|entry| owner.field(&entry.key.text()).is_none())
-            .flat_map(|entry| similar(&entry.key.text(), owner.names()))
-            .collect();
-        if !block.broken {
-            // A schedule is no entry of its block: whoever reads it knows whether it is there.
-            let due = |field: &&Field| field.need == Need::Required && !matches!(field.takes, Takes::Statements);
-            for field in owner.fields.iter().filter(due) {
-                if !entries.contains_key(field.name) && !meant.iter().any(|name| name == field.name) {
-                    self.error(CheckError::MissingField { span: block.span, name: field.name, owner: owner.words });
-                }
-            }
+        // A name close to a field was that field; one that is close to none may be any.
+        let unknown = block.entries.iter().map(|entry| entry.key.text()).filter(|name| owner.field(name).is_none());
+        let meant: Vec<Vec<String>> = unknown.map(|name| similar(&name, owner.names())).collect();
+        let any = block.broken || meant.iter().any(Vec::is_empty);
+        let fields = Fields { owner, entries, any, meant: meant.concat() };
+        // A schedule is no entry of its block: whoever reads it knows whether it is there.
+        let due = |field: &&Field| field.need == Need::Required && !matches!(field.takes, Takes::Statements);
+        for field in owner.fields.iter().filter(due) {
+            self.due_field(block, &fields, field.name);
         }
-        Fields { owner, entries }
+        fields
+    }
+
+    /// Tells that a field is missing, unless something in its block may have been it.
+    pub(super) fn due_field(&mut self, block: &Block, fields: &Fields, name: &'static str) {
+        if !fields.may_have(name) {
+            self.error(CheckError::MissingField { span: block.span, name, owner: fields.owner.words });
+        }
     }
 
     fn unknown_field(&mut self, entry: &Entry, owner: &'static Owner) {

@@ -32,6 +32,8 @@ pub struct Linked {
     pub lost: BTreeSet<String>,
     /// Unstable features that the root file names.
     pub unstable: Vec<(String, Span)>,
+    /// It names something else there, or its head cannot be read.
+    pub any_feature: bool,
     pub found: Vec<Diagnostic>,
     pub sources: SourceMap,
 }
@@ -150,6 +152,9 @@ impl Linker<'_> {
         let scope = &mut self.modules[importer].scope;
         let import = Import { called, span: name.span, used: told };
         if let Some(first) = scope.aliases.get(&name.value).or_else(|| scope.imported.get(&name.value)) {
+            if told && first.called == import.called {
+                return;
+            }
             let (span, first) = (first.span.max(name.span), first.span.min(name.span));
             self.found.push(CheckError::Duplicate { span, name: name.value, first }.into());
         } else if alias {
@@ -286,7 +291,7 @@ impl Linker<'_> {
     fn finish(mut self) -> Linked {
         self.promised();
         let mut whole = File { sound: true, ..File::default() };
-        let mut unstable = Vec::new();
+        let (mut unstable, mut any_feature) = (Vec::new(), false);
         let (mut errors, mut found) = (Vec::new(), std::mem::take(&mut self.found));
         let (mut scopes, mut lost) = (Vec::new(), BTreeSet::new());
         for (at, Module { file, scope, lost: is_lost, .. }) in self.modules.into_iter().enumerate() {
@@ -299,7 +304,9 @@ impl Linker<'_> {
             whole.cut |= file.cut;
             whole.sound &= file.sound;
             if at == 0 {
-                unstable = named;
+                // A file that imports itself is told; the names that it asks of itself are not looked for.
+                lost.extend(scope.aliases.values().map(|import| import.called.clone()).filter(String::is_empty));
+                (unstable, any_feature) = named;
                 (whole.doc, whole.comments) = (file.doc, file.comments);
                 whole.items.extend(file.items);
             } else {
@@ -308,7 +315,16 @@ impl Linker<'_> {
             scopes.push(scope);
         }
         found.extend(errors.into_iter().map(Diagnostic::from));
-        Linked { file: whole, scopes, poisoned: self.poisoned, lost, unstable, found, sources: self.sources }
+        Linked {
+            file: whole,
+            scopes,
+            poisoned: self.poisoned,
+            lost,
+            unstable,
+            any_feature,
+            found,
+            sources: self.sources,
+        }
     }
 
     /// Whether every name that an import lists is declared in that file.
@@ -389,9 +405,9 @@ fn imported(item: Item, found: &mut Vec<Diagnostic>) -> Option<Item> {
     None
 }
 
-/// The head of one file; the unstable features that it names.
-fn edition(file: &File, errors: &mut Vec<CheckError>) -> Vec<(String, Span)> {
-    let (mut first, mut named) = (None, Vec::new());
+/// The head of one file: the unstable features that it names, and whether it may name others.
+fn edition(file: &File, errors: &mut Vec<CheckError>) -> (Vec<(String, Span)>, bool) {
+    let (mut first, mut named, mut any) = (None, Vec::new(), false);
     for (place, item) in file.items.iter().enumerate() {
         let ItemKind::Edition { year, unstable } = &item.kind else { continue };
         match first {
@@ -407,6 +423,7 @@ fn edition(file: &File, errors: &mut Vec<CheckError>) -> Vec<(String, Span)> {
             if feature.value == "oracle" {
                 named.push((feature.value.clone(), feature.span));
             } else {
+                any = true;
                 errors.push(CheckError::UnknownFeature { span: feature.span, feature: feature.value.clone() });
             }
         }
@@ -417,7 +434,7 @@ fn edition(file: &File, errors: &mut Vec<CheckError>) -> Vec<(String, Span)> {
         let begin = file.begin;
         errors.push(CheckError::NoEdition { span: Span { start: at, end: at }, begin });
     }
-    named
+    (named, any || broken)
 }
 
 /// The path from the root's directory, if it stays within it.

@@ -46,7 +46,10 @@ impl Checker<'_> {
         let (place, audited, declared) = (binding.place.clone(), binding.audited, binding.span);
         self.index.name(first.span, declared);
         let what = match &binding.made {
-            Made::Poisoned => return None,
+            Made::Poisoned => {
+                self.measured_by_none(&reference, path);
+                return None;
+            }
             Made::Picked { .. } => "a picked model".to_owned(),
             Made::Evaluation { .. } => format!("the evaluation `{}`", first.value),
             Made::Rows(_) => format!("the rows `{}`", first.value),
@@ -64,6 +67,9 @@ impl Checker<'_> {
                 return None;
             }
             if !audited && AUDITED.contains(&reference.metric.as_str()) {
+                if flow.doubts.audits {
+                    return None;
+                }
                 self.error(CheckError::NotAudited { span, name: reference.name, metric: reference.metric });
                 return None;
             }
@@ -86,6 +92,24 @@ impl Checker<'_> {
             return None;
         }
         Some(reference)
+    }
+
+    /// Whatever a broken name is, it measures nothing that no name measures.
+    fn measured_by_none(&mut self, reference: &MetricRef, path: &Path) {
+        let metric = reference.metric.as_str();
+        let schemas: Option<Vec<_>> = self.envs.iter().map(|env| Some(env.it.as_ref()?.schema.clone())).collect();
+        let Some(schemas) = schemas.filter(|_| self.symbols.all_known()) else { return };
+        let mut known: Vec<&str> = schemas.iter().flat_map(|schema| &schema.metrics).map(String::as_str).collect();
+        known.extend(ROLLED.iter().chain(&AUDITED).chain(&["parsed"]));
+        // An answer's fields are not known here.
+        if metric.is_empty() || metric.ends_with(".mean") || known.contains(&metric) {
+            return;
+        }
+        let near = similar(metric, known.iter().copied());
+        let span = path.parts[1..].iter().map(|part| part.span).reduce(Span::to).unwrap_or(path.span);
+        let known = known.into_iter().map(str::to_owned).collect();
+        let of = format!("the result `{}`", reference.name);
+        self.error(CheckError::UnknownMetric { span, name: reference.metric.clone(), of, near, known });
     }
 
     /// What `name.…` may be. `None`: that is not known.
@@ -164,6 +188,9 @@ impl Checker<'_> {
                 let critic = kind == Kind::Critic;
                 let made = if critic { &flow.calibrated } else { &flow.changed };
                 let Some(place) = made.get(&first.value).cloned() else {
+                    if if critic { flow.doubts.calibrations } else { flow.doubts.trainings } {
+                        return None;
+                    }
                     let (span, name, metric) = (path.span, first.value.clone(), reference.metric);
                     self.error(CheckError::NotMeasured { span, name, metric, critic });
                     return None;
@@ -230,7 +257,11 @@ impl Checker<'_> {
                     _ => return self.not_until(expr),
                 };
                 let metric = self.metric(path, flow, Wanted::Stop);
-                let bound = self.real(written, "the bound", f64::MIN, f64::MAX);
+                let bound = match metric {
+                    Some(_) => self.real(written, "the bound", f64::MIN, f64::MAX),
+                    // What it is compared with is not known, and so what it should be is not either.
+                    None => self.value(written).and(None),
+                };
                 let (metric, bound) = (metric?, bound?);
                 let operator = if negated { inverted(operator) } else { operator };
                 let until = match operator {

@@ -30,6 +30,7 @@ mod matrix;
 mod matrix_error;
 mod metric;
 pub mod model;
+mod once;
 mod outside;
 mod prompt;
 mod quantity;
@@ -42,6 +43,7 @@ mod statement;
 mod train;
 mod trainer;
 mod value;
+mod version;
 pub mod vocabulary;
 
 pub use counts::{RowBounds, StageCounts};
@@ -127,7 +129,7 @@ pub fn check(source: Source, given: &[Given], world: World) -> Checked {
     let linked = link::link(source, file.clone(), world);
     let mut checker = Checker::new(&linked, world);
     let mut experiments = checker.file(&linked.file, given);
-    let mut diagnostics: Vec<Diagnostic> = checker.errors.into_iter().map(Diagnostic::from).collect();
+    let mut diagnostics = once::tell(checker.errors, |span| checker.symbols.scope(span));
     diagnostics.extend(checker.found);
     diagnostics.extend(linked.found.iter().cloned());
     diagnostics.extend(written);
@@ -181,6 +183,8 @@ struct Checker<'a> {
     found: Vec<Diagnostic>,
     symbols: Symbols,
     unstable: Vec<(String, Span)>,
+    /// A head that could not be read whole may name any feature.
+    any_feature: bool,
     constants: BTreeMap<String, Option<Value>>,
     /// `let`s that are not evaluated yet: their order in the file means nothing.
     pending: BTreeMap<String, ast::Expr>,
@@ -212,6 +216,7 @@ impl<'a> Checker<'a> {
             found: Vec::new(),
             symbols: Symbols::of(linked),
             unstable: linked.unstable.clone(),
+            any_feature: linked.any_feature,
             constants: BTreeMap::new(),
             pending: BTreeMap::new(),
             waiting: 0,
@@ -255,7 +260,7 @@ impl Checker<'_> {
 
     fn has_oracle(&mut self) -> bool {
         self.symbols.oracle_used = true;
-        self.unstable.iter().any(|(feature, _)| feature == "oracle")
+        self.any_feature || self.unstable.iter().any(|(feature, _)| feature == "oracle")
     }
 
     /// One entry an experiment; `None` where a diagnostic has told why.

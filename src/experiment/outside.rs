@@ -31,7 +31,7 @@ impl Checker<'_> {
         let tasks = match (word.name, fields.key("tasks")) {
             ("mcp", Some(_)) => self.task_file(fields).map(Some),
             ("mcp", None) => {
-                self.due_here(body, "tasks");
+                self.due_field(body, fields, "tasks");
                 None
             }
             (_, Some(span)) => {
@@ -41,9 +41,7 @@ impl Checker<'_> {
             (_, None) => Some(None),
         };
         for name in ["task", "metrics"] {
-            if fields.key(name).is_none() {
-                self.due_here(body, name);
-            }
+            self.due_field(body, fields, name);
         }
         let task = fields.block("task").and_then(|block| self.record(block, Visibility::ALL));
         let tasks = match (tasks, &task) {
@@ -62,12 +60,6 @@ impl Checker<'_> {
             doc: "As the file declares it.".to_owned(),
         };
         Some(EnvKind::Outside(Box::new(Outside { reach: reach?, tasks: tasks?, schema })))
-    }
-
-    fn due_here(&mut self, body: &Block, name: &'static str) {
-        if !body.broken {
-            self.error(CheckError::MissingField { span: body.span, name, owner: vocabulary::ENV.words });
-        }
     }
 
     fn task_file(&mut self, fields: &Fields) -> Option<PathBuf> {

@@ -459,7 +459,7 @@ impl Checker<'_> {
     }
 
     /// Whether a prompt can ask an agent about a task of `env`.
-    pub(super) fn agent_prompt(&mut self, id: usize, env: EnvId, used: Span) -> bool {
+    pub(super) fn agent_prompt(&mut self, id: usize, env: EnvId, used: Span, asked: bool) -> bool {
         let name = self.prompts[id].name.clone();
         let Some(info) = &self.prompts[id].it else { return false };
         let hidden: Vec<(Span, String)> =
@@ -467,6 +467,10 @@ impl Checker<'_> {
         let (trajectory, answer, of) = (info.trajectory, info.answer, info.env);
         for (span, field) in &hidden {
             self.error(CheckError::HiddenFrom { span: *span, field: field.clone(), reader: "agent", used });
+        }
+        // What the prompt cannot be for any agent is told where a rollout names it.
+        if !asked && (trajectory || answer.is_some()) {
+            return false;
         }
         let misfit = if trajectory {
             Some((
@@ -562,7 +566,7 @@ mod tests {
         let ast::ItemKind::Prompt(prompt) = &file.items[0].kind else { unreachable!() };
         let it = checker.prompt(prompt);
         checker.prompts.push(crate::experiment::Named { name: "p".to_owned(), it });
-        checker.agent_prompt(0, EnvId(0), prompt.body);
+        checker.agent_prompt(0, EnvId(0), prompt.body, true);
         checker.errors.into_iter().map(|error| Diagnostic::from(error).code).collect()
     }
 

@@ -14,8 +14,6 @@ use super::scope::Kind;
 use super::{Checker, Slots, vocabulary};
 use crate::base::Span;
 use crate::syntax::ast::{self, Name, Path, Repeat, Slot, StatementKind, VersionKind};
-use crate::syntax::similar::similar;
-use crate::syntax::words::Class;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a `let` of the schedule has named.
@@ -85,8 +83,30 @@ pub struct Flow {
     pub evaluated: Vec<(EnvId, String, Span)>,
     /// Statements whose names are not known, so an unknown name may be theirs.
     pub lost: bool,
+    /// What statements that do not hold would have measured, so it is not called missing.
+    pub doubts: Doubts,
+    /// Some rollout does not say its prompt.
+    pub promptless: bool,
+    /// Names given to results that some declaration has already.
+    pub shadows: BTreeSet<String>,
     /// Every name that some `let` of the schedule gives, so that one used too early is not called unknown.
     pub given: BTreeMap<String, Span>,
+}
+
+#[derive(Debug, Default)]
+pub struct Doubts {
+    pub audits: bool,
+    pub calibrations: bool,
+    pub trainings: bool,
+}
+
+impl Doubts {
+    fn note(&mut self, kind: &StatementKind) {
+        let unread = matches!(kind, StatementKind::Broken { declares } if declares.is_empty());
+        self.audits |= unread || matches!(kind, StatementKind::Audit { .. });
+        self.calibrations |= unread || matches!(kind, StatementKind::Calibrate { .. });
+        self.trainings |= unread || matches!(kind, StatementKind::Train(_));
+    }
 }
 
 impl Flow {
@@ -199,6 +219,7 @@ impl Checker<'_> {
                 Some(typed) => list.push(typed),
                 None => {
                     sound = false;
+                    flow.doubts.note(&statement.kind);
                     if let Some(name) = &statement.name
                         && !flow.names.contains_key(&name.value)
                     {
@@ -289,6 +310,7 @@ impl Checker<'_> {
         let declared = self.symbols.find(&name.value).map(|(_, span)| span);
         if let Some(first) = first.or(declared) {
             self.error(CheckError::Duplicate { span: name.span, name: name.value.clone(), first });
+            flow.shadows.insert(name.value.clone());
             return;
         }
         self.index.binding(name, &made);
@@ -298,8 +320,15 @@ impl Checker<'_> {
     }
 
     /// The name that a result must have.
-    pub(super) fn due_name<'n>(&mut self, name: Option<&'n Name>, span: Span, word: &'static str) -> Option<&'n Name> {
+    pub(super) fn due_name<'n>(
+        &mut self,
+        name: Option<&'n Name>,
+        span: Span,
+        word: &'static str,
+        flow: &mut Flow,
+    ) -> Option<&'n Name> {
         if name.is_none() {
+            flow.lost = true;
             self.error(CheckError::NeedsName { span, word });
         }
         name
@@ -351,56 +380,6 @@ impl Checker<'_> {
             Some(version) => self.version(version, model, flow)?,
         };
         Some(ModelRef { model, version })
-    }
-
-    pub(super) fn version(&mut self, version: &ast::Version, model: ModelId, flow: &mut Flow) -> Option<Version> {
-        match &version.kind {
-            VersionKind::Number(0) => Some(Version::Declared),
-            VersionKind::Number(number) => {
-                // Every version before this point, if no loop ends early.
-                let most = flow.versions.get(&model).copied().unwrap_or(0);
-                if u64::from(*number) > most {
-                    let name = &self.models[model.0].name;
-                    let help = match most {
-                        0 => format!("nothing has trained `{name}` yet: there is `@0`"),
-                        most => format!("at this point `{name}` has versions `@0` to `@{most}`"),
-                    };
-                    self.error(CheckError::NoVersion { span: version.span, help });
-                    return None;
-                }
-                Some(Version::Trained(*number))
-            }
-            VersionKind::Word { word, argument } => match (word.value.as_str(), argument) {
-                ("prev" | "last", None) => Some(Version::Newest),
-                ("start", None) => Some(Version::Start),
-                ("best", Some(metric)) => self.best(metric, model, flow).map(Version::Best),
-                ("best", None) => {
-                    let help = "name the metric: `@best(dev.success)`".to_owned();
-                    self.error(CheckError::NoVersion { span: version.span, help });
-                    None
-                }
-                (other, _) => {
-                    let near = similar(other, Class::Version.names().filter(|word| *word != "all"));
-                    let help = crate::syntax::similar::did_you_mean(&near).unwrap_or_else(|| {
-                        "versions are `@0`, `@prev`, `@start`, `@last` and `@best(metric)`".to_owned()
-                    });
-                    self.error(CheckError::NoVersion { span: version.span, help });
-                    None
-                }
-            },
-        }
-    }
-
-    /// The metric of `@best(…)`: of an evaluation of this model, which may also come later in the loop.
-    fn best(&mut self, path: &Path, model: ModelId, flow: &mut Flow) -> Option<MetricRef> {
-        let first = &path.parts[0].value;
-        if flow.within().is_some() && path.parts.len() > 1 && flow.too_early(first, path.span).is_some() {
-            flow.awaited.push((path.clone(), model));
-            let metric = path.parts[1..].iter().map(|part| part.value.as_str()).collect::<Vec<_>>().join(".");
-            return Some(MetricRef { name: first.clone(), metric });
-        }
-        let metric = self.metric(path, flow, Wanted::Choice)?;
-        self.measures(&metric.name, model.0, path.span, flow).then_some(metric)
     }
 
     /// Rows that a `let` has named.
@@ -458,8 +437,7 @@ impl Checker<'_> {
         let name = path.text();
         match self.symbols.find(&name) {
             Some((None, _)) => {}
-            // A `let` has taken the name, which has been told.
-            Some(_) if flow.given.contains_key(&name) => {}
+            Some(_) if flow.shadows.contains(&name) => {}
             Some((Some(found), declared)) => {
                 self.mark(&name, path.span);
                 let found = found.words();
@@ -530,18 +508,20 @@ impl Checker<'_> {
         including: &[Path],
         flow: &mut Flow,
     ) -> Option<Statement> {
-        let name = self.due_name(name, span, "pick");
+        let name = self.due_name(name, span, "pick", flow);
         let id = self.reference_path(model, Kind::Model);
         let metric = self.metric(by, flow, Wanted::Choice);
         let mut names = Vec::new();
         let mut fits = true;
-        for path in including {
-            let found = metric.as_ref().and_then(|metric| self.including(path, &metric.metric, id, flow));
-            fits &= found.is_some();
-            names.extend(found);
-        }
         if let (Some(id), Some(metric)) = (id, &metric) {
             fits &= self.measures(&metric.name, id, by.span, flow);
+        }
+        // Where the metric is of another model, the evaluations beside it are as well.
+        let of = id.filter(|_| fits);
+        for path in including {
+            let found = metric.as_ref().and_then(|metric| self.including(path, &metric.metric, of, flow));
+            fits &= found.is_some();
+            names.extend(found);
         }
         let name = name?;
         let made = match id {
@@ -571,7 +551,9 @@ fn survey(statements: &ast::Statements, flow: &mut Flow) {
             flow.given.entry(name.value.clone()).or_insert(name.span);
         }
         match &statement.kind {
+            StatementKind::Rollout { options: None, .. } => flow.promptless = true,
             StatementKind::Rollout { model, options: Some(block), .. } => {
+                flow.promptless |= !block.entries.iter().any(|entry| entry.key.text() == "prompt");
                 for entry in &block.entries {
                     if let ast::EntryKind::Value(ast::Expr { kind: ast::ExprKind::Apply(apply), .. }) = &entry.kind
                         && entry.key.text() == "prompt"

@@ -94,6 +94,8 @@ pub struct Symbols {
     nameless: BTreeSet<Kind>,
     anything_nameless: bool,
     pub duplicates: Vec<(Name, Span)>,
+    /// Long names declared a second time as something else.
+    two_kinds: BTreeSet<String>,
     misses: usize,
     pub everything_used: bool,
     pub oracle_used: bool,
@@ -115,12 +117,9 @@ impl Symbols {
                     for (_, name) in declares {
                         symbols.add(name, None, 0);
                     }
-                    match word.map(Kind::of) {
-                        Some(Some(kind)) if declares.is_empty() => {
-                            symbols.nameless.insert(kind);
-                        }
-                        None => symbols.anything_nameless = true,
-                        _ => {}
+                    match word {
+                        Some(ItemWord::Import) | None => symbols.anything_nameless = true,
+                        Some(word) => symbols.nameless.extend(Kind::of(*word).filter(|_| declares.is_empty())),
                     }
                     continue;
                 }
@@ -149,7 +148,8 @@ impl Symbols {
         symbols
     }
 
-    fn scope(&self, span: Span) -> usize {
+    /// The file that `span` is in.
+    pub fn scope(&self, span: Span) -> usize {
         self.scopes.partition_point(|scope| scope.base <= span.start) - 1
     }
 
@@ -212,8 +212,17 @@ impl Symbols {
     }
 
     fn add(&mut self, name: &Name, kind: Option<Kind>, id: usize) {
+        // A name written large has been told: written as it should be it is no other one.
+        let small = name.value.to_ascii_lowercase();
+        if small != name.value {
+            let symbol = Symbol { kind: None, id, span: name.span, used: false };
+            self.table.entry(small).or_insert(symbol);
+        }
         match self.table.get(&name.value) {
             Some(first) if first.kind.is_some() && kind.is_some() => {
+                if first.kind != kind {
+                    self.two_kinds.insert(name.value.clone());
+                }
                 self.duplicates.push((name.clone(), first.span));
             }
             Some(first) if first.kind.is_none() => {}
@@ -231,6 +240,7 @@ impl Symbols {
             return match symbol.kind {
                 Some(found) if found == kind => Ok(Some(symbol.id)),
                 None => Ok(None),
+                Some(_) if self.two_kinds.contains(&long) => Ok(None),
                 Some(found) => {
                     let declared = symbol.span;
                     Err(CheckError::WrongKind {
@@ -297,6 +307,12 @@ impl Symbols {
         }
     }
 
+    /// Whether every declaration could be read.
+    pub fn all_known(&self) -> bool {
+        let broken = |symbol: &Symbol| symbol.kind.is_none();
+        !self.anything_nameless && self.nameless.is_empty() && !self.table.values().any(broken)
+    }
+
     pub fn may_be_lost(&self, kind: Kind) -> bool {
         self.anything_nameless || self.nameless.contains(&kind)
     }
@@ -313,7 +329,8 @@ impl Symbols {
     pub fn unused(&self) -> Vec<(String, Span, Kind)> {
         let entry = |(name, symbol): (&String, &Symbol)| {
             let kind = symbol.kind.filter(|kind| !matches!(kind, Kind::Experiment | Kind::Matrix | Kind::Module))?;
-            let own = self.scope(symbol.span) == 0;
+            // One that an import gives as well has been told.
+            let own = self.scope(symbol.span) == 0 && !self.scopes[0].imported.contains_key(name);
             (own && !symbol.used && !name.starts_with('_')).then(|| (name.clone(), symbol.span, kind))
         };
         self.table.iter().filter_map(entry).collect()

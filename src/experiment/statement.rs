@@ -32,7 +32,7 @@ impl Checker<'_> {
         options: Option<&Block>,
         flow: &mut Flow,
     ) -> Option<Statement> {
-        let name = self.due_name(name, span, "rollout");
+        let name = self.due_name(name, span, "rollout", flow);
         let model = self.model_slot(model, flow);
         let place = self.split(split);
         let Some(block) = options else {
@@ -45,12 +45,15 @@ impl Checker<'_> {
         let samples = fields.value("samples").map_or(Some(1), |value| self.samples(value));
         let max_tokens = self.tokens_of(&fields, "max_tokens").unwrap_or(Some(TURN_TOKENS));
         let sampling = if fields.has("decode") {
-            for twice in ["temperature", "top_p", "top_k"] {
-                if let Some(span) = fields.span(twice) {
-                    self.error(CheckError::DecodeTwice { span, name: twice });
+            let mut twice = false;
+            for name in ["temperature", "top_p", "top_k"] {
+                if let Some(span) = fields.span(name) {
+                    self.error(CheckError::DecodeTwice { span, name });
+                    twice = true;
                 }
             }
-            max_tokens.and_then(|max_tokens| self.decode(&fields, max_tokens).flatten()).map(PerIteration::always)
+            let decode = max_tokens.and_then(|max_tokens| self.decode(&fields, max_tokens).flatten());
+            decode.filter(|_| !twice).map(PerIteration::always)
         } else {
             let always = PerIteration::always;
             let temperature = self.real_each(&fields, "temperature").unwrap_or_else(|| Some(always(1.0)));
@@ -129,7 +132,7 @@ impl Checker<'_> {
     fn task_prompt(&mut self, fields: &Fields, env: Option<EnvId>) -> Given<usize> {
         let used = fields.value("prompt")?.span;
         let id = self.name_of(fields, "prompt")?;
-        Some(id.filter(|id| env.is_some_and(|env| self.agent_prompt(*id, env, used))))
+        Some(id.filter(|id| env.is_some_and(|env| self.agent_prompt(*id, env, used, true))))
     }
 
     pub(super) fn judge(
@@ -140,7 +143,7 @@ impl Checker<'_> {
         critic: &Path,
         flow: &mut Flow,
     ) -> Option<Statement> {
-        let name = self.due_name(name, span, "judge");
+        let name = self.due_name(name, span, "judge", flow);
         let found = self.rows(rows, flow);
         let critic_span = critic.span;
         let critic = self.reference_path(critic, Kind::Critic)?;
@@ -215,7 +218,7 @@ impl Checker<'_> {
         arguments: &[Argument],
         flow: &mut Flow,
     ) -> Option<Statement> {
-        let name = self.due_name(name, span, "select");
+        let name = self.due_name(name, span, "select", flow);
         let found = self.rows(rows, flow);
         let id = self.reference_path(rule, Kind::Rule)?;
         let Some((reference, of)) = found else {
@@ -231,7 +234,20 @@ impl Checker<'_> {
     }
 
     pub(super) fn audit(&mut self, rows: &Slot, against: Option<&Path>, flow: &mut Flow) -> Option<Statement> {
-        let (reference, of) = self.rows(rows, flow)?;
+        let Some((reference, of)) = self.rows(rows, flow) else {
+            // Which environment's rows they are is not known: the metric is none of any.
+            let envs = self.envs.iter().map(|env| Some(&env.it.as_ref()?.schema.metrics));
+            let known: Option<Vec<&Vec<String>>> = envs.collect();
+            if let (Some(path), Some(known)) = (against, known)
+                && !known.iter().any(|metrics| metrics.contains(&path.text()))
+            {
+                let known: Vec<String> = known.into_iter().flatten().cloned().collect();
+                let (name, of) = (path.text(), "any environment".to_owned());
+                let near = similar(&name, known.iter().map(String::as_str));
+                self.error(CheckError::UnknownMetric { span: path.span, name, of, near, known });
+            }
+            return None;
+        };
         if of.form == Form::Rolled {
             self.error(CheckError::NothingToAudit { span: rows.span, name: reference.name });
             return None;
@@ -308,7 +324,7 @@ impl Checker<'_> {
         let samples = fields.value("samples").map_or(Some(1), |value| self.samples(value));
         let max_tokens = self.tokens_of(&fields, "max_tokens").unwrap_or(Some(TURN_TOKENS));
         let sampling = max_tokens.and_then(|max_tokens| match self.decode(&fields, max_tokens) {
-            None => Some(Sampling::greedy(max_tokens)),
+            None => (!fields.may_have("decode")).then(|| Sampling::greedy(max_tokens)),
             Some(sampling) => sampling,
         });
         self.same_samples(samples, sampling.as_ref(), fields.span("samples"));
@@ -373,7 +389,7 @@ impl Checker<'_> {
                 match for_agents.as_slice() {
                     [only] => *only,
                     _ => {
-                        if !flow.lost {
+                        if !flow.lost && !flow.promptless {
                             self.error(CheckError::NeedsPrompt {
                                 span,
                                 word: "evaluate",
@@ -391,6 +407,6 @@ impl Checker<'_> {
         };
         let name = self.prompts[id].name.clone();
         self.symbols.mark(&name);
-        self.agent_prompt(id, env?, span).then_some(id)
+        self.agent_prompt(id, env?, span, false).then_some(id)
     }
 }

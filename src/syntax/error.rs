@@ -122,6 +122,12 @@ pub enum SyntaxError {
         first: Span,
         what: &'static str,
     },
+    HeadTwice {
+        span: Span,
+        first: Span,
+        name: String,
+        item: bool,
+    },
     NameCase {
         span: Span,
         name: String,
@@ -200,6 +206,7 @@ impl SyntaxError {
             | Self::UnknownLine { span, .. }
             | Self::UnknownPart { span, .. }
             | Self::Twice { span, .. }
+            | Self::HeadTwice { span, .. }
             | Self::NameCase { span, .. }
             | Self::UnknownUnit { span, .. }
             | Self::LeftOfMargin { span, .. }
@@ -424,6 +431,12 @@ impl From<SyntaxError> for Diagnostic {
             SyntaxError::Twice { first, what, .. } => {
                 Diagnostic::error("E0114", format!("{what} is given twice"), span, "again here")
                     .label(first, "first here")
+            }
+            SyntaxError::HeadTwice { first, name, item, .. } => {
+                let (code, what) = if item { ("E0202", "declared") } else { ("E0206", "given") };
+                Diagnostic::error(code, format!("`{name}` is {what} twice"), span, "again here")
+                    .label(first, "first here")
+                    .help("this head has no body: remove one of the two lines")
             }
             SyntaxError::NameCase { name, .. } => {
                 let lower = name.to_ascii_lowercase();

@@ -144,6 +144,19 @@ proptest! {
 }
 
 #[test]
+fn bad_files_are_answered() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/diagnostics");
+    for folder in [folder.join("blind"), folder] {
+        for entry in std::fs::read_dir(folder).expect("the folder of bad files") {
+            let path = entry.expect("a file").path();
+            if path.extension().is_some_and(|extension| extension == "agx") {
+                answer(&std::fs::read_to_string(path).expect("text"));
+            }
+        }
+    }
+}
+
+#[test]
 fn every_beginning_and_every_end_is_answered() {
     let lines: Vec<usize> = WHOLE.match_indices('\n').map(|(at, _)| at).collect();
     for at in lines {

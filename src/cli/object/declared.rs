@@ -3,7 +3,7 @@
 use super::facts::Facts;
 use super::{Subject, words};
 use crate::base::Span;
-use crate::env::{EnvKind, Field, FieldType, Reach, Schema, Visibility, schema, tools};
+use crate::env::{EnvKind, Field, FieldType, Reach, Schema, schema, tools};
 use crate::experiment::{Critic, Dataset, Named, Statement};
 use crate::model::Source;
 use crate::node::answer;
@@ -91,9 +91,9 @@ fn push_fields(table: &mut Table, of: &str, fields: &[Field]) {
     for field in fields {
         let optional = if field.optional { "?" } else { "" };
         let limit = field.max_tokens.map_or_else(String::new, |most| format!(" <= {}", words::tokens(most)));
-        let ty = format!("{}{optional}{limit}", field_type(&field.ty));
+        let ty = format!("{}{optional}{limit}", field.ty);
         let path = format!("{of}.{}", field.name);
-        table.push([path.as_str(), &ty, seen_by(field.visible), &field.doc].map(Cell::left));
+        table.push([path.as_str(), &ty, &field.visible.to_string(), &field.doc].map(Cell::left));
         if let FieldType::Record(inner) = &field.ty {
             push_fields(table, &path, inner);
         }
@@ -106,27 +106,6 @@ fn reach(reach: &Reach) -> String {
         Reach::OpenEnv(address) | Reach::McpAddress(address) | Reach::AgentGym(address) => {
             format!("{}({address:?})", reach.word())
         }
-    }
-}
-
-fn field_type(ty: &FieldType) -> String {
-    match ty {
-        FieldType::Text => "text".to_owned(),
-        FieldType::Int => "int".to_owned(),
-        FieldType::Ratio => "ratio".to_owned(),
-        FieldType::Bool => "bool".to_owned(),
-        FieldType::List(of) => format!("list<{}>", field_type(of)),
-        FieldType::Record(_) => "record".to_owned(),
-        FieldType::Opaque => "–".to_owned(),
-    }
-}
-
-fn seen_by(visible: Visibility) -> &'static str {
-    match (visible.agent, visible.critic) {
-        (true, true) => "agent, critic",
-        (true, false) => "agent",
-        (false, true) => "critic",
-        (false, false) => "nobody",
     }
 }
 

@@ -299,7 +299,9 @@ impl Builder<'_> {
             [only] => ItemWord::from_word(only),
             _ => None,
         });
-        let meant = meant.filter(|_| !field);
+        // What is left of a file's head is no declaration.
+        let head = (first == "unstable").then_some(ItemWord::Agx);
+        let meant = head.or(meant.filter(|word| !field || *word == ItemWord::Agx));
         let mut declares: Vec<(Option<ItemWord>, Name)> = Vec::new();
         let words = words(self.text, region);
         if let [first, name, ..] = words.as_slice()

@@ -250,10 +250,10 @@ impl<'t> Scanner<'t> {
         self.go_to(end);
     }
 
-    /// The same head twice, one below the other: the first one is a block of nothing, and the checker tells of the second.
+    /// The same head twice, one below the other: the second is told, and the first is not read.
     fn doubled_head(&mut self) {
-        let Some((above, _)) = self.lines.last() else { return };
-        let head = layout::code(layout::first_line(&self.text[*above..]));
+        let Some((above, _)) = self.lines.last().copied() else { return };
+        let head = layout::code(layout::first_line(&self.text[above..]));
         let this = layout::code(layout::first_line(self.rest()).trim_start());
         let brace = above + head.len().saturating_sub(1);
         let named = layout::opens_item(head) || layout::is_name(head.trim_end_matches('{').trim_end());
@@ -262,11 +262,15 @@ impl<'t> Scanner<'t> {
             return;
         }
         self.open.pop();
-        self.scan.mended.push((brace + 1, "}".to_owned()));
-        if layout::opens_item(head) {
-            self.scan.unpaired.push(Span::new(brace, brace + 1));
-        }
-        self.scan.odd.insert(self.item);
+        let name = |line: usize| {
+            let head = layout::code(layout::first_line(&self.text[line..])).trim_end_matches('{').trim_end();
+            let start = head.rfind([' ', '\t']).map_or(0, |at| at + 1);
+            Span::new(line + start, line + head.len())
+        };
+        let (first, span) = (name(above), name(self.at));
+        let (name, item) = (self.text[span.range()].to_owned(), layout::opens_item(head));
+        self.scan.errors.push(SyntaxError::HeadTwice { span, first, name, item });
+        self.blank_all(above, brace + 1);
     }
 
     /// At the opening quotes, after `hashes` hashes.

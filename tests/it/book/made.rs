@@ -2,7 +2,7 @@
 
 use super::Page;
 use agx::cli::args::Cli;
-use agx::env::{EnvKind, FieldType, Visibility, schema};
+use agx::env::{EnvKind, schema};
 use agx::experiment::vocabulary::{self, Field, Need, Owner, Takes, Word};
 use clap::{Arg, Command, CommandFactory};
 
@@ -173,7 +173,7 @@ fn env(kind: EnvKind) -> String {
     let mut out = "| field of a task | type | who may see it | |\n|---|---|---|---|\n".to_owned();
     for field in &schema.task {
         let (name, doc) = (&field.name, &field.doc);
-        out.push_str(&format!("| `task.{name}` | {} | {} | {doc} |\n", field_type(&field.ty), seen_by(field.visible)));
+        out.push_str(&format!("| `task.{name}` | {} | {} | {doc} |\n", field.ty, field.visible));
     }
     out.push_str("\n| dataset | labelled | |\n|---|---|---|\n");
     for offer in &schema.offers {
@@ -183,25 +183,4 @@ fn env(kind: EnvKind) -> String {
     let metrics: Vec<String> = schema.metrics.iter().map(|name| format!("`{name}`")).collect();
     out.push_str(&format!("\nIt measures {}; the first says whether a task is solved.\n", metrics.join(" and ")));
     out
-}
-
-fn field_type(ty: &FieldType) -> String {
-    match ty {
-        FieldType::Text => "text".to_owned(),
-        FieldType::Int => "int".to_owned(),
-        FieldType::Ratio => "ratio".to_owned(),
-        FieldType::Bool => "bool".to_owned(),
-        FieldType::List(of) => format!("list of {}", field_type(of)),
-        FieldType::Record(_) => "record".to_owned(),
-        FieldType::Opaque => "opaque".to_owned(),
-    }
-}
-
-fn seen_by(visible: Visibility) -> &'static str {
-    match (visible.agent, visible.critic) {
-        (true, true) => "agent and critic",
-        (true, false) => "agent",
-        (false, true) => "critic",
-        (false, false) => "nobody",
-    }
 }
