@@ -163,7 +163,11 @@ const ALL: &[Explanation] = &[
         "a number without its unit",
         "Tokens, times, money and memory are types of their own: `context = 512 tokens`. A bare number could be anything.",
     ),
-    code("E0303", "a value of the wrong type", "Quantities are never turned into each other."),
+    code(
+        "E0303",
+        "a value of the wrong type",
+        "Quantities are never turned into each other. Only some types have a range, a length or an expectation.",
+    ),
     code("E0304", "a value out of range", "Ranges include both ends. A param's range is part of its type."),
     code(
         "E0305",

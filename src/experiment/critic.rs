@@ -214,14 +214,7 @@ impl Checker<'_> {
                     let is_int = kind == "int";
                     // Any other type is unknown, which is told below.
                     if known.is_some() && matches!(kind.as_str(), "bool" | "text") {
-                        let (found, of) =
-                            (if kind == "bool" { "true or false" } else { "text" }, "`by expectation`".to_owned());
-                        self.error(CheckError::Mismatch {
-                            span: ty.name.span,
-                            found,
-                            wanted: "`int in LOW..HIGH`",
-                            of,
-                        });
+                        self.error(CheckError::NoClause { span: by.span, clause: "an expectation", of: "`int`" });
                     }
                     fits &= known.is_some() && is_int;
                     true
@@ -236,10 +229,7 @@ impl Checker<'_> {
                 ("bool", None) => Some(AnswerKind::Bool),
                 ("text", None) => Some(AnswerKind::Text),
                 ("bool" | "text", Some(within)) => {
-                    self.error(CheckError::NotList {
-                        span: within.span,
-                        of: "only `int` has a range; this".to_owned(),
-                    });
+                    self.error(CheckError::NoClause { span: within.span, clause: "a range", of: "`int`" });
                     None
                 }
                 (other, _) => {

@@ -56,6 +56,7 @@ pub enum CheckError {
     Fraction { span: Span, unit: String },
     Shape { span: Span, of: &'static str, whole: u32, name: &'static str, part: u32 },
     NotList { span: Span, of: String },
+    NoClause { span: Span, clause: &'static str, of: &'static str },
     EmptyList { span: Span, of: String },
     TextForm { span: Span, of: String, what: &'static str, wanted: &'static str },
     BadCase { span: Span },

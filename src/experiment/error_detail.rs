@@ -68,9 +68,11 @@ pub(super) fn detail(error: CheckError) -> Diagnostic {
         CheckError::NotList { span, of } => {
             Diagnostic::error("E0311", format!("{of} wants a list"), span, "no list").help("write `[a, b]`")
         }
+        CheckError::NoClause { span, clause, of } => {
+            Diagnostic::error("E0303", format!("only {of} has {clause}"), span, "does not belong here")
+        }
         CheckError::EmptyList { span, of } => {
-            Diagnostic::error("E0311", format!("{of} lists nothing"), span, "an empty list")
-                .help("name at least one, or leave the field out")
+            Diagnostic::error("E0311", format!("{of} lists nothing"), span, "an empty list").help("name at least one")
         }
         CheckError::TextForm { span, of, what, wanted } => {
             Diagnostic::error("E0315", format!("{of} wants {what}"), span, "written otherwise")

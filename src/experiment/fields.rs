@@ -313,7 +313,7 @@ impl Checker<'_> {
         let texts: Vec<Option<String>> = items.iter().map(|item| self.text(item, of)).collect();
         texts.into_iter().collect::<Option<Vec<_>>>().filter(|texts| {
             if texts.is_empty() {
-                self.error(CheckError::NotList { span: value.span, of: of.to_owned() });
+                self.error(CheckError::EmptyList { span: value.span, of: of.to_owned() });
             }
             !texts.is_empty()
         })

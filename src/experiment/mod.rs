@@ -3,6 +3,7 @@
 //! [`check`] is the entry. It declares every name first ([`scope`]), evaluates params and `let`s ([`value`]), reads the
 //! declarations ([`declare`], [`trainer`], [`critic`], [`prompt`]), and then walks the schedule ([`schedule`], [`statement`],
 //! [`train`], [`metric`]), typing each rule ([`rule`], [`interval`]) where it is used, against the rows that reach it.
+//! What a prompt leaves unsaid ([`shown`]) and an `until` never sees ([`ends`]) is told on the way.
 //! [`vocabulary`] is the table by which every block is read, [`model`] is what comes out.
 //!
 //! # Invariants
@@ -201,6 +202,8 @@ struct Checker<'a> {
     panels: BTreeSet<usize>,
     trainers: Slots<TrainerSpec>,
     rule_items: Vec<ast::Rule>,
+    /// Of each rule, the stages that do nothing wherever it is used so far.
+    idle: BTreeMap<usize, Vec<CheckError>>,
     /// One for each way a rule is used.
     rules: Vec<Named<Rule>>,
     counts: Vec<StageCounts>,
@@ -229,6 +232,7 @@ impl<'a> Checker<'a> {
             panels: BTreeSet::new(),
             trainers: Vec::new(),
             rule_items: Vec::new(),
+            idle: BTreeMap::new(),
             rules: Vec::new(),
             counts: Vec::new(),
         }
@@ -288,6 +292,7 @@ impl Checker<'_> {
             }
         }
         let experiments = self.experiments(file);
+        self.errors.extend(std::mem::take(&mut self.idle).into_values().flatten());
         self.unused_rules();
         self.unused(file);
         self.tell_not_built();

@@ -127,14 +127,17 @@ impl Checker<'_> {
     fn task_field(&mut self, name: &str, ty: &Type, around: Visibility) -> Option<Field> {
         let kind = self.task_type(&ty.name);
         if let Some(within) = &ty.within {
-            self.error(CheckError::NotList { span: within.span, of: "only an answer has a range; this".to_owned() });
+            self.error(CheckError::NoClause { span: within.span, clause: "a range", of: "an answer" });
             return None;
         }
         let is_text = matches!(kind, Some(FieldType::Text));
         let max_tokens = match &ty.limit {
             Some(limit) if is_text => Some(self.tokens(limit, &format!("the length of `{name}`"))?),
             Some(limit) => {
-                self.error(CheckError::NotList { span: limit.span, of: "only text has a length; this".to_owned() });
+                // What an unknown type has is not known.
+                if kind.is_some() {
+                    self.error(CheckError::NoClause { span: limit.span, clause: "a length", of: "text" });
+                }
                 return None;
             }
             None => None,

@@ -22,6 +22,7 @@ use crate::syntax::ast::{self, Argument, Block, EntryKind, ExprKind, Parameter, 
 use crate::syntax::similar::similar;
 use crate::syntax::words::Class;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// What is known of some rows before anything runs.
 #[derive(Clone, Debug)]
@@ -92,6 +93,26 @@ impl Checker<'_> {
         at: Span,
         flow: &Flow,
     ) -> Option<(PerIteration<RuleId>, Rows)> {
+        let before = self.errors.len();
+        let typed = self.rule_by_iteration(id, arguments, rows, at, flow);
+        let idle = self.errors.extract_if(before.., |error| error.idle().is_some()).collect();
+        // A stage that does nothing here may still decide where the rule is used again.
+        match self.idle.entry(id) {
+            Entry::Vacant(first) => _ = first.insert(idle),
+            Entry::Occupied(mut known) if typed.is_some() => known.get_mut().retain(|it| is_among(&idle, it)),
+            Entry::Occupied(_) => {}
+        }
+        typed
+    }
+
+    fn rule_by_iteration(
+        &mut self,
+        id: usize,
+        arguments: &[Argument],
+        rows: &Rows,
+        at: Span,
+        flow: &Flow,
+    ) -> Option<(PerIteration<RuleId>, Rows)> {
         let within = flow.within().and_then(|within| Some((within.times, within.index.clone()?)));
         let Some((times, index)) = within.filter(|(_, index)| arguments.iter().any(|it| names(&it.value, index)))
         else {
@@ -109,9 +130,7 @@ impl Checker<'_> {
             self.errors.extend(told);
             idle = Some(match idle {
                 None => here,
-                Some(known) => {
-                    known.into_iter().filter(|it| here.iter().any(|other| it.idle() == other.idle())).collect()
-                }
+                Some(known) => known.into_iter().filter(|it| is_among(&here, it)).collect(),
             });
             let (rule, rows) = typed?;
             cases.push((iteration, rule));
@@ -505,6 +524,11 @@ impl Rows {
         let (low, high) = (self.low.min(other.low), self.high.max(other.high));
         Self { low, high, samples: self.samples.max(other.samples), known, ..self }
     }
+}
+
+/// Whether the stage that does nothing is among these.
+fn is_among(idle: &[CheckError], stage: &CheckError) -> bool {
+    idle.iter().any(|other| other.idle() == stage.idle())
 }
 
 /// Whether an expression names something.
