@@ -7,7 +7,8 @@ use std::path::PathBuf;
 const EXIT_CODES: &str = "\
 Exit codes:
   0 ok   1 the file is wrong   2 bad usage, nothing to work on, or output that cannot be written
-  3 a node failed   4 paused: go on with `agx resume`   70 a bug in agx
+  3 a node failed   4 paused: go on with `agx resume`   5 `agx verify` found a difference
+  70 a bug in agx
 
 Environment:
   AGX_STORE            where results live (as --store)
@@ -91,6 +92,11 @@ pub enum Command {
         after_help = "Examples:\n  agx show --file a.agx                     what the file declares\n  agx show rule good --file a.agx           one thing in it, with what it leaves out\n  agx show prompt act --task dev-0003       a prompt as it is sent\n  agx show rollout@1                        a node of the newest run: figures, items, files\n  agx show rollout@1 --task train-0012      its trajectories of one task\n  agx show judge@1 --item 3                 one item\n  agx show 3f9a0c12                         a record or blob, by the start of its digest\n\nWhat a file declares is `param`, `env`, `dataset`, `model`, `prompt`, `critic`, `rule`, `trainer`, `experiment` or `matrix`, then its name; without `--file`, of the file that the run has frozen."
     )]
     Show(ShowArgs),
+    /// Prove what can be proven of a run: that nothing was changed, that its results follow, that they come out again.
+    #[command(
+        after_help = "Examples:\n  agx verify                          the newest run, without asking a model\n  agx verify quickstart-3 --level 0   only whether what is stored is whole\n  agx verify --sample 5%              a part of what models made, made again\n  agx verify --level 3                everything made again\n  agx verify --against quickstart-2   bit by bit against another run of the same\n\nNothing of the run is written; a level is only begun when the one below found nothing."
+    )]
+    Verify(VerifyArgs),
     /// Serve editors: diagnostics, completion, hover, rename over the language server protocol.
     #[command(
         after_help = "Examples:\n  agx lsp\n\nEditors start it for `.agx` files and speak with it on standard input and output."
@@ -331,6 +337,34 @@ pub struct ShowArgs {
     /// Only this item, counted from 0.
     #[arg(long, value_name = "N", conflicts_with = "task")]
     pub item: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Without it, the newest.
+    pub run: Option<String>,
+    /// How far: 0 what is stored, 1 keys and seeds, 2 every step but the models', 3 the models as well.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3))]
+    pub level: u8,
+    /// Let models make this share again, and not all: `5%` (level 3).
+    #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with = "level")]
+    pub sample: Option<f64>,
+    /// Compare with another run instead of making anything again (level 3).
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["level", "sample"])]
+    pub against: Option<String>,
+    /// Threads; results do not depend on it.
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+}
+
+/// `5%` or `0.05`.
+fn share(text: &str) -> Result<f64, String> {
+    let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
+    let share = number.trim().parse::<f64>().map(|number| number / unit);
+    match share {
+        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        _ => Err("write a share above 0 and up to 100%, like `--sample 5%`".to_owned()),
+    }
 }
 
 #[derive(Debug, Args)]

@@ -16,6 +16,8 @@ pub enum Exit {
     NodeFailed = 3,
     /// Interrupted or out of budget; `agx resume` goes on.
     Paused = 4,
+    /// What is verified does not hold.
+    Differs = 5,
     /// A bug.
     Internal = 70,
 }

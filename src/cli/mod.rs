@@ -28,6 +28,7 @@ pub mod sweep;
 pub mod status;
 pub mod report;
 pub mod show;
+pub mod verify;
 pub mod object;
 pub mod prompt;
 pub mod explain;
@@ -90,6 +91,7 @@ fn dispatch(cli: &Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Status(args) => status::status(args, &place, terminal),
         Command::Report(args) => report::report(args, &place, terminal),
         Command::Show(args) => show::show(args, &place, terminal),
+        Command::Verify(args) => verify::verify(args, &place, terminal),
         Command::Lsp(_) => Ok(lsp::lsp()),
         Command::Explain(args) => explain::explain(args, terminal),
         Command::Export(args) => export::export(args, &place, terminal),

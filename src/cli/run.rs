@@ -65,12 +65,26 @@ pub struct Worker {
 
 impl Worker {
     pub fn new(work: &Work, terminal: Terminal) -> Result<Self, Failure> {
+        let Work { jobs, keep_going } = work;
+        let worker = Self::watching(jobs.map(usize::from), terminal)?;
+        Ok(Self { options: RunOptions { keep_going: *keep_going, ..worker.options }, ..worker })
+    }
+
+    /// One that may be interrupted, and that goes its own way.
+    pub fn watching(jobs: Option<usize>, terminal: Terminal) -> Result<Self, Failure> {
         choose_kernels()?;
         let control = Arc::new(Control::default());
         let screen = Screen::new(terminal);
         pause_on_interrupt(&control, &screen);
-        let options = RunOptions { jobs: work.jobs.map(usize::from), keep_going: work.keep_going };
-        Ok(Self { options, control, screen })
+        Ok(Self { options: RunOptions { jobs, ..RunOptions::default() }, control, screen })
+    }
+
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    pub fn screen(&self) -> &Screen {
+        &self.screen
     }
 
     pub fn work(

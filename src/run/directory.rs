@@ -91,23 +91,7 @@ impl RunDirectory {
 
     /// Digests of the frozen files, by their paths from here.
     pub fn frozen(&self) -> Result<BTreeMap<String, Digest>, RunError> {
-        let mut found = BTreeMap::new();
-        digests(&self.path, &self.path.join("source"), &mut found)?;
-        Ok(found)
-    }
-
-    /// # Errors
-    /// A frozen file that is not as it was noted; runs of before there were notes are taken as they are.
-    pub fn verify(&self, noted: &BTreeMap<String, Digest>) -> Result<(), RunError> {
-        if noted.is_empty() {
-            return Ok(());
-        }
-        let found = self.frozen()?;
-        let names = noted.keys().chain(found.keys());
-        match names.into_iter().find(|name| noted.get(*name) != found.get(*name)) {
-            Some(name) => Err(RunError::Frozen { run: self.run.clone(), path: self.path.join(name) }),
-            None => Ok(()),
-        }
+        frozen(&self.path)
     }
 
     pub fn journal(&self) -> PathBuf {
@@ -116,6 +100,29 @@ impl RunDirectory {
 
     pub fn scratch(&self) -> PathBuf {
         self.path.join("scratch")
+    }
+}
+
+fn frozen(path: &Path) -> Result<BTreeMap<String, Digest>, RunError> {
+    let mut found = BTreeMap::new();
+    digests(path, &path.join("source"), &mut found)?;
+    Ok(found)
+}
+
+/// Compares a run's frozen files with what its first event notes of them.
+///
+/// # Errors
+/// A frozen file that is not as it was noted; runs of before there were notes are taken as they are.
+pub fn compare(project: &Project, run: &str, noted: &BTreeMap<String, Digest>) -> Result<(), RunError> {
+    if noted.is_empty() {
+        return Ok(());
+    }
+    let path = project.run_dir(run);
+    let found = frozen(&path)?;
+    let names = noted.keys().chain(found.keys());
+    match names.into_iter().find(|name| noted.get(*name) != found.get(*name)) {
+        Some(name) => Err(RunError::Frozen { run: run.to_owned(), path: path.join(name) }),
+        None => Ok(()),
     }
 }
 
@@ -128,6 +135,22 @@ pub fn experiment(project: &Project, run: &str) -> Result<Experiment, RunError> 
     let anchor = anchor(project);
     files(&mut experiment).into_iter().for_each(|file| *file = anchor.join(&*file));
     Ok(experiment)
+}
+
+/// What was set from outside the file.
+pub fn overrides(project: &Project, run: &str) -> Result<BTreeMap<String, serde_json::Value>, RunError> {
+    let path = project.run_dir(run).join("source").join("overrides.json");
+    let text = file::read(&path, MOST_FROZEN).map_err(|problem| absent(project, run, &path, problem))?;
+    serde_json::from_slice(&text).map_err(|problem| RunError::file(&path, std::io::Error::other(problem)))
+}
+
+/// An experiment in which files have names and no places.
+pub fn without_places(experiment: &Experiment) -> Experiment {
+    let mut bare = experiment.clone();
+    for file in files(&mut bare) {
+        *file = file.file_name().map(PathBuf::from).unwrap_or_default();
+    }
+    bare
 }
 
 /// A file of a run that cannot be read: where it is only missing, so is the run, or its beginning.

@@ -19,6 +19,9 @@ pub enum StepError {
     #[error("{failed} of {total} items failed; {item}: {reason}", failed = .counts.failed,
         total = .counts.done + .counts.cached + .counts.failed)]
     Items { counts: ItemCounts, item: String, reason: String },
+    /// Worked a second time, what was not recorded the first time is not made.
+    #[error("{0} is not recorded")]
+    NotRecorded(String),
     #[error("`{stage}` does not hold: {kept} rows are left")]
     Require { stage: String, kept: usize },
     #[error("model `{name}`: {problem}")]
@@ -82,6 +85,7 @@ impl StepError {
         match self {
             StepError::Paused | StepError::Store(_) | StepError::Blob { .. } => true,
             StepError::Items { .. }
+            | StepError::NotRecorded(_)
             | StepError::Require { .. }
             | StepError::Model { .. }
             | StepError::NotBuilt(_)

@@ -84,7 +84,12 @@ impl Executor<'_, '_> {
     fn step(&mut self, id: StepId, key: Digest) -> Result<Result<(), StepError>, RunError> {
         let step = self.state.plan.step(id);
         let decided = steps::decide(self.resources.experiment, &self.state, id);
-        let recorded = recorded(self.resources.store, &key)?;
+        // Worked a second time, a step is made anew from its items.
+        let replay = self.options.replay.as_deref();
+        let recorded = match replay {
+            Some(replay) if !replay.takes(step.op) => None,
+            _ => recorded(self.resources.store, &key)?,
+        };
         self.emitter.tell_damage(self.resources.store);
         if let Some(recorded) = recorded {
             // A decision's words hold names, which are in no key.
@@ -104,6 +109,7 @@ impl Executor<'_, '_> {
             control: self.control,
             emitter: &mut self.emitter,
             scratch: self.scratch,
+            replay,
         };
         let made = steps::work(&mut bench, id).and_then(|finished| {
             record(self.resources.store, key, step.op, &finished.manifest)?;

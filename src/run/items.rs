@@ -13,6 +13,7 @@ use crate::model::ModelError;
 use crate::plan::Op;
 use crate::run::emit::Emitter;
 use crate::run::manifest::ManifestItem;
+use crate::run::replay::Replay;
 use crate::run::{Control, ItemCounts, ItemOutcome, RunEvent, RunLabel, StepError};
 use crate::store::{Divergence, Record, Store};
 use std::cell::{Cell, RefCell};
@@ -62,6 +63,7 @@ pub struct Worker<'a, 'e> {
     pub store: &'a Store,
     pub control: &'a Control,
     pub emitter: &'a mut Emitter<'e>,
+    pub replay: Option<&'a Replay>,
 }
 
 #[derive(Debug)]
@@ -83,7 +85,7 @@ impl Worker<'_, '_> {
         note: &mut dyn FnMut(&Made) -> String,
         group: WorkGroup<'_>,
     ) -> Result<Worked, StepError> {
-        let Self { node, op, store, control, emitter } = self;
+        let Self { node, op, store, control, emitter, replay } = self;
         // Equal keys are one piece of work: a greedy critic asked twice the same.
         let mut first_of: BTreeMap<Digest, usize> = BTreeMap::new();
         let mut twins: Vec<Vec<usize>> = vec![Vec::new(); items.len()];
@@ -92,6 +94,9 @@ impl Worker<'_, '_> {
             twins[first].push(index);
         }
         let mut finished: Vec<Option<Finished>> = stored(store, items, &twins, classify)?;
+        if let Some(replay) = replay {
+            recall(replay, items, &twins, &mut finished)?;
+        }
         let loaded = finished.iter().zip(&twins).filter(|(item, _)| item.is_some());
         let cached = loaded.map(|(_, twins)| twins.len() as u64).sum();
         emitter.tell_damage(store);
@@ -126,8 +131,13 @@ impl Worker<'_, '_> {
                         trouble.replace(Some(error));
                     }
                     Ok((result, diverged)) => {
-                        if let Some(what) = diverged {
-                            emitter.emit(&RunEvent::DamageFound { what });
+                        let name = &items[at].name;
+                        match (replay, diverged) {
+                            (Some(replay), diverged) => replay.note(node, name, diverged),
+                            (None, Some(both)) => {
+                                emitter.emit(&RunEvent::DamageFound { what: diverged_words(name, &both) })
+                            }
+                            (None, None) => {}
                         }
                         for &twin in &twins[at] {
                             let Item { name, key } = items[twin].clone();
@@ -170,6 +180,24 @@ impl Worker<'_, '_> {
     }
 }
 
+/// Of what the store has, models make again what they are to; all of it must be there.
+fn recall(
+    replay: &Replay,
+    items: &[Item],
+    twins: &[Vec<usize>],
+    finished: &mut [Option<Finished>],
+) -> Result<(), StepError> {
+    for ((item, twins), finished) in items.iter().zip(twins).zip(finished) {
+        if finished.is_none() && !twins.is_empty() {
+            return Err(StepError::NotRecorded(item.name.clone()));
+        }
+        if replay.again(&item.key) {
+            *finished = None;
+        }
+    }
+    Ok(())
+}
+
 /// What the store already has, twins filled in.
 fn stored(
     store: &Store,
@@ -195,23 +223,24 @@ pub(super) fn file(
     item: &Item,
     made: Made,
     classify: &(dyn Fn(&[u8]) -> Class + Sync),
-) -> Result<(Finished, Option<String>), StepError> {
+) -> Result<(Finished, Option<Divergence>), StepError> {
     let Made { mut output, also } = made;
     let mut record = Record::new(item.key, op.as_str(), store.put(&output)?, RunLabel::Seeded);
     for (role, bytes) in also {
         record = record.also(role, store.put(&bytes)?);
     }
-    let mut diverged = None;
-    if let Some(Divergence { first, second }) = store.record(&record)? {
-        let (first_blob, second_blob) = (first.output.short(), second.output.short());
-        diverged = Some(format!(
-            "{}: worked again, it gave other bytes ({second_blob}) than were recorded ({first_blob}); the first stay",
-            item.name
-        ));
+    let diverged = store.record(&record)?;
+    if let Some(Divergence { first, second: _ }) = &diverged {
         output = store.get(&first.output)?;
-        record = first;
+        record = first.clone();
     }
     Ok((finish(record, output, classify), diverged))
+}
+
+/// `train-0012/3: worked again, …`
+pub(super) fn diverged_words(name: &str, both: &Divergence) -> String {
+    let (first, second) = (both.first.output.short(), both.second.output.short());
+    format!("{name}: worked again, it gave other bytes ({second}) than were recorded ({first}); the first stay")
 }
 
 fn finish(record: Record, output: Vec<u8>, classify: &(dyn Fn(&[u8]) -> Class + Sync)) -> Finished {

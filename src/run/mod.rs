@@ -22,6 +22,8 @@ mod refuse;
 mod train;
 mod steps;
 mod execute;
+pub mod replay;
+pub mod verify;
 pub mod survey;
 #[cfg(test)]
 mod tests;
@@ -37,11 +39,13 @@ use crate::plan::{Identities, Op, Plan};
 use crate::store::Store;
 use emit::Emitter;
 use execute::Executor;
+use replay::Replay;
 use resources::Resources;
 use serde_json::Value;
 use state::State;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Milliseconds since the Unix epoch, handed down by the edge.
@@ -112,6 +116,8 @@ pub struct RunOptions {
     pub jobs: Option<usize>,
     /// After a failure, run what does not depend on it.
     pub keep_going: bool,
+    /// Work a run a second time.
+    pub replay: Option<Arc<Replay>>,
 }
 
 /// What is run: the file as text, for the frozen copy, and as checked.
@@ -235,7 +241,7 @@ pub fn resume(
     for (_, event) in events {
         match event {
             RunEvent::RunStarted { plan, frozen, .. } => {
-                directory.verify(&frozen)?;
+                directory::compare(project, run, &frozen)?;
                 started = Some(plan);
             }
             RunEvent::NodeFinished { node, status, .. } => {

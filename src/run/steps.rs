@@ -12,6 +12,7 @@ use crate::plan::{History, Judge, Op, RowsFrom, StepId, Work};
 use crate::run::emit::Emitter;
 use crate::run::items::Worker;
 use crate::run::manifest::{Manifest, RowEntry, RowSet};
+use crate::run::replay::Replay;
 use crate::run::resources::{Resources, Version, read_json};
 use crate::run::state::State;
 use crate::run::{Control, ItemCounts, RunEvent, StepError, episodes, train, verdicts};
@@ -28,6 +29,7 @@ pub struct Bench<'a, 'e> {
     pub control: &'a Control,
     pub emitter: &'a mut Emitter<'e>,
     pub scratch: &'a Path,
+    pub replay: Option<&'a Replay>,
 }
 
 pub struct Finished {
@@ -44,6 +46,7 @@ impl<'e> Bench<'_, 'e> {
             store: self.resources.store,
             control: self.control,
             emitter: self.emitter,
+            replay: self.replay,
         }
     }
 

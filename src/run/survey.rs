@@ -95,7 +95,7 @@ pub fn survey(
 }
 
 /// The items of a step whose inputs are there; none for steps without.
-fn items(resources: &Resources<'_>, state: &State<'_>, id: StepId) -> Result<Vec<Item>, StepError> {
+pub fn items(resources: &Resources<'_>, state: &State<'_>, id: StepId) -> Result<Vec<Item>, StepError> {
     let step = state.plan.step(id);
     Ok(match &step.work {
         Work::Rollout(asked) | Work::Evaluate(asked) => {

@@ -17,8 +17,8 @@ use crate::run::emit::Emitter;
 use crate::run::manifest::{Manifest, ManifestItem, RowEntry};
 use crate::run::resources::{Resources, Version, read_json};
 use crate::run::steps::{Bench, Finished};
-use crate::run::{Control, ItemCounts, ItemOutcome, RunEvent, RunLabel, StepError, verdicts};
-use crate::store::Record;
+use crate::run::{Control, ItemCounts, ItemOutcome, RunEvent, RunLabel, StepError, items, verdicts};
+use crate::store::{Divergence, Record};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -69,7 +69,14 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId) -> Result<Finished, StepError>
     }
     .key();
 
-    let (record, facts, cached) = match stored(bench, &key)? {
+    let mut found = stored(bench, &key)?;
+    if let Some(replay) = bench.replay {
+        if found.is_none() {
+            return Err(StepError::NotRecorded(ITEM.to_owned()));
+        }
+        found = found.filter(|_| !replay.again(&key));
+    }
+    let (record, facts, cached) = match found {
         Some((record, facts)) => {
             bench.emitter.emit(&RunEvent::NodeStarted { node: step.id.clone(), items: 1, cached: 1 });
             (record, facts, 1)
@@ -87,7 +94,7 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId) -> Result<Finished, StepError>
             };
             let trained = crate::model::train(spec, weights.as_deref(), &rows, &config, seed, &mut monitor)
                 .map_err(|problem| resources.blame(start.model, problem))?;
-            let (record, facts) = file(bench, key, trained, rows.len())?;
+            let (record, facts) = file(bench, id, key, trained, rows.len())?;
             // The record is there, so what led to it is of no more use.
             let _ = std::fs::remove_file(&checkpoint);
             let outcome = ItemOutcome::Done { blob: record.output };
@@ -128,13 +135,31 @@ fn stored(bench: &mut Bench<'_, '_>, key: &Digest) -> Result<Option<(Record, Fac
     Ok(Some((record, facts)))
 }
 
-fn file(bench: &Bench<'_, '_>, key: Digest, trained: Trained, rows: usize) -> Result<(Record, Facts), StepError> {
+/// When other weights were recorded for the key first, those are it: others may have read them already.
+fn file(
+    bench: &mut Bench<'_, '_>,
+    id: StepId,
+    key: Digest,
+    trained: Trained,
+    rows: usize,
+) -> Result<(Record, Facts), StepError> {
     let Trained { weights, steps, tokens, first_loss, last_loss } = trained;
     let facts = Facts { rows, steps, tokens, first_loss, last_loss };
     let output = bench.resources.store.put(&weights)?;
     let record = Record::new(key, Op::Train.as_str(), output, RunLabel::Seeded).also("facts", bench.put_json(&facts)?);
-    bench.resources.store.record(&record)?;
-    Ok((record, facts))
+    let diverged = bench.resources.store.record(&record)?;
+    let node = &bench.state.plan.step(id).id;
+    match (bench.replay, &diverged) {
+        (Some(replay), both) => replay.note(node, ITEM, both.clone()),
+        (None, Some(both)) => {
+            let what = format!("{node}: {}", items::diverged_words(ITEM, both));
+            bench.emitter.emit(&RunEvent::DamageFound { what });
+        }
+        (None, None) => {}
+    }
+    let Some(Divergence { first, second: _ }) = diverged else { return Ok((record, facts)) };
+    let facts = first.also.get("facts").map_or(Ok(facts), |facts| bench.resources.json(facts))?;
+    Ok((first, facts))
 }
 
 /// All rows in the order in which they are handed to the trainer.

@@ -18,6 +18,8 @@ pub(super) const TEMPORARY: &str = ".tmp-";
 pub struct Store {
     root: PathBuf,
     noted: Mutex<Noted>,
+    /// What is not here is read there; nothing is written there.
+    below: Option<Box<Store>>,
 }
 
 /// Damage that was found: not taken yet, and not made whole yet.
@@ -46,7 +48,15 @@ impl Store {
         }
         let records = root.join("records");
         std::fs::read_dir(&records).map_err(|error| StoreError::io("read", &records, &error))?;
-        Ok(Self { root, noted: Mutex::default() })
+        Ok(Self { root, noted: Mutex::default(), below: None })
+    }
+
+    /// Opens the directory over another store, which is read and never written: what is found there need not be made again.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn over(root: impl Into<PathBuf>, below: Store) -> Result<Self, StoreError> {
+        Ok(Self { below: Some(Box::new(below)), ..Self::open(root)? })
     }
 
     pub fn root(&self) -> &Path {
@@ -80,6 +90,9 @@ impl Store {
         if read(&path).is_ok_and(|found| found.as_deref() == Some(bytes)) {
             return Ok(digest);
         }
+        if self.below.as_ref().is_some_and(|below| below.get(&digest).is_ok()) {
+            return Ok(digest);
+        }
         write(&path, bytes, Existing::Replace, bytes.len() >= FLUSHED)?;
         self.noted().paths.remove(&path);
         Ok(digest)
@@ -91,7 +104,9 @@ impl Store {
     /// [`StoreError::Missing`], [`StoreError::Damaged`], or a read that fails.
     pub fn get(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
         let path = self.blob_path(digest);
-        let bytes = read(&path)?.ok_or(StoreError::Missing(*digest))?;
+        let Some(bytes) = read(&path)? else {
+            return self.below.as_ref().map_or(Err(StoreError::Missing(*digest)), |below| below.get(digest));
+        };
         if Digest::of_bytes(&bytes) != *digest {
             let problem = format!("its {} bytes do not hash to its name", bytes.len());
             return Err(Damage { path, problem }.into());
@@ -105,6 +120,11 @@ impl Store {
     /// # Errors
     /// A write that fails.
     pub fn record(&self, record: &Record) -> Result<Option<Divergence>, StoreError> {
+        if let Some(below) = &self.below
+            && let Some(first) = below.lookup(&record.key)?.filter(|first| below.is_whole(first))
+        {
+            return Ok((!first.agrees(record)).then(|| Divergence { first, second: record.clone() }));
+        }
         let path = self.record_path(&record.key);
         let bytes = record.to_file();
         let flush = record.blobs().any(|blob| self.is_flushed(blob));
@@ -132,7 +152,7 @@ impl Store {
     pub fn lookup(&self, key: &Digest) -> Result<Option<Record>, StoreError> {
         let path = self.record_path(key);
         let record = match read(&path) {
-            Ok(None) => return Ok(None),
+            Ok(None) => return self.below.as_ref().map_or(Ok(None), |below| below.lookup(key)),
             Ok(Some(bytes)) => Record::from_file(key, &bytes).map_err(|problem| Damage { path, problem }),
             Err(StoreError::Damaged(damage)) => Err(damage),
             Err(error) => return Err(error),
@@ -157,7 +177,9 @@ impl Store {
 
     /// What was found damaged since the last call, in the order found; each file once until it is made whole.
     pub fn take_damage(&self) -> Vec<Damage> {
-        std::mem::take(&mut self.noted().damage)
+        let mut damage = self.below.as_ref().map(|below| below.take_damage()).unwrap_or_default();
+        damage.append(&mut self.noted().damage);
+        damage
     }
 
     /// Whether a blob can be read; a damaged one cannot, and is noted in [`Store::take_damage`].

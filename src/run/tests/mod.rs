@@ -23,14 +23,14 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
 /// A project in a temporary directory, an experiment with scripted models, a clock that ticks.
-struct Lab {
-    project: Project,
-    experiment: Experiment,
-    directory: tempfile::TempDir,
+pub struct Lab {
+    pub project: Project,
+    pub experiment: Experiment,
+    pub directory: tempfile::TempDir,
 }
 
 impl Lab {
-    fn new(times: u32) -> Self {
+    pub fn new(times: u32) -> Self {
         // Thousands of small files: in memory where the system has a place for that.
         let in_memory = tempfile::tempdir_in("/dev/shm");
         let directory = in_memory.or_else(|_| tempfile::tempdir()).expect("a temporary directory");
@@ -40,7 +40,7 @@ impl Lab {
         Self { project, experiment, directory }
     }
 
-    fn start(&self) -> (RunOutcome, Vec<RunEvent>) {
+    pub fn start(&self) -> (RunOutcome, Vec<RunEvent>) {
         self.start_with(&RunOptions::default(), &Control::default(), &mut |_| {})
     }
 
@@ -81,7 +81,7 @@ impl Lab {
     }
 }
 
-fn tick() -> impl Fn() -> u64 + Sync {
+pub fn tick() -> impl Fn() -> u64 + Sync {
     let time = AtomicU64::new(0);
     move || time.fetch_add(1, Ordering::Relaxed)
 }

@@ -5,6 +5,7 @@ mod rewrite;
 mod runs;
 mod start;
 mod troubled;
+mod verify;
 
 use std::fmt::Write;
 use std::path::Path;

@@ -1,0 +1,164 @@
+//! `agx verify`: what of a run can be proven, and what not.
+
+use crate::base::{Diagnostic, file};
+use crate::cli::args::VerifyArgs;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::live::View;
+use crate::cli::load;
+use crate::cli::place::{self, Place};
+use crate::cli::run::Worker;
+use crate::cli::terminal::Terminal;
+use crate::experiment::{self, Dataset, Experiment, Given, Origin, Unreadable, World};
+use crate::report::text::{Cell, Table, plain};
+use crate::run::verify::{self, Asked, Expand, Finding, Level, Verified};
+use crate::syntax::Source;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// More of them are counted, not shown.
+const MOST_SHOWN: usize = 20;
+
+pub fn verify(args: &VerifyArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
+    let project = place.open()?;
+    let run = place.run(&project, args.run.as_deref())?;
+    let level = match (args.sample, &args.against) {
+        (Some(_), _) | (_, Some(_)) => Level::Remade,
+        _ => Level::ALL[usize::from(args.level)],
+    };
+    let jobs = args.jobs.map(usize::from);
+    let asked = Asked { level, share: args.sample.unwrap_or(1.0), jobs, against: args.against.clone() };
+    let worker = Worker::watching(jobs, *terminal)?;
+    let mut view = View::new(worker.screen().clone());
+    let expand: Expand<'_> = &expand;
+    let verified =
+        verify::verify(&project, &run, &asked, expand, worker.control(), &place::now, &mut |event| view.show(event))?;
+    drop(view);
+    if terminal.json() {
+        terminal.value(&data(&verified));
+    } else {
+        terminal.data(&words(&verified, &asked, place));
+    }
+    Ok(if verified.interrupted {
+        Exit::Paused
+    } else if verified.holds() {
+        Exit::Ok
+    } else {
+        Exit::Differs
+    })
+}
+
+fn data(verified: &Verified) -> Value {
+    let proven = |level: &Level| verified.levels.iter().any(|it| it.level == *level && it.findings.is_empty());
+    let (yes, no): (Vec<Level>, Vec<Level>) = Level::ALL.into_iter().partition(proven);
+    let claims = |levels: Vec<Level>| levels.into_iter().map(|it| json!({ "level": it.number(), "what": it.claim() }));
+    json!({
+        "run": verified.run,
+        "holds": verified.holds(),
+        "interrupted": verified.interrupted,
+        "levels": verified.levels,
+        "proven": claims(yes).collect::<Vec<_>>(),
+        "not_proven": claims(no).collect::<Vec<_>>(),
+    })
+}
+
+/// A line a level, then what was found, then what to do.
+fn words(verified: &Verified, asked: &Asked, place: &Place) -> String {
+    let mut out = format!("run {}\n", verified.run);
+    let mut table = Table::default();
+    for level in Level::ALL {
+        let outcome = verified.levels.iter().find(|it| it.level == level);
+        let (mark, looked) = match outcome {
+            None => ("·", "not looked at"),
+            Some(it) if it.findings.is_empty() => ("✓", it.looked_at.as_str()),
+            Some(it) => ("✗", it.looked_at.as_str()),
+        };
+        let head = format!("{mark} {} {}", level.number(), level.word());
+        table.push([Cell::left(head), Cell::left(level.claim()), Cell::left(looked)]);
+    }
+    out.push_str(&table.text());
+    let findings: Vec<&Finding> = verified.findings().collect();
+    if !findings.is_empty() {
+        out.push('\n');
+    }
+    for Finding { level: _, node, item, what } in findings.iter().take(MOST_SHOWN) {
+        let place: Vec<&str> = node.iter().chain(item).map(String::as_str).collect();
+        let place = if place.is_empty() { "the run".to_owned() } else { place.join(", ") };
+        out.push_str(&format!("{}: {}\n", plain(&place), plain(what)));
+    }
+    if findings.len() > MOST_SHOWN {
+        out.push_str(&format!("… and {} more: `--format json` has all\n", findings.len() - MOST_SHOWN));
+    }
+    let run = &verified.run;
+    let next = match verified.levels.last() {
+        _ if verified.interrupted => Some("interrupted: nothing of it was kept".to_owned()),
+        Some(last) if !last.findings.is_empty() && last.level < asked.level => {
+            Some("the levels above were not looked at: what they say would rest on this".to_owned())
+        }
+        Some(last) if last.findings.is_empty() && last.level < Level::Remade => {
+            let command = place.command(&format!("verify {run} --sample 5%"));
+            Some(format!("{command} lets the models make a part of it again"))
+        }
+        _ => None,
+    };
+    next.into_iter().for_each(|next| out.push_str(&format!("\n{next}\n")));
+    out
+}
+
+/// The experiments that a frozen source gives, checked as when it was run.
+fn expand(
+    directory: &Path,
+    overrides: &BTreeMap<String, Value>,
+    frozen: &Experiment,
+) -> Result<Vec<Experiment>, String> {
+    let entries = std::fs::read_dir(directory).map_err(|problem| file::reason(&problem))?;
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut paths: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|it| it == "agx")).collect();
+    paths.sort();
+    let given: Vec<Given> = overrides
+        .iter()
+        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+        .map(|(name, value)| Given { name, value, origin: Origin::Set })
+        .collect();
+    let mut found = Vec::new();
+    for path in paths {
+        found.extend(expanded(directory, &path, &given, frozen));
+    }
+    Ok(found)
+}
+
+fn expanded(directory: &Path, path: &Path, given: &[Given], frozen: &Experiment) -> Vec<Experiment> {
+    let (source, None) = load::source(path) else { return Vec::new() };
+    // Rows of a dataset lie where the run found them, everything else beside the source.
+    let rows = |path: &Path| {
+        let mut files = frozen.datasets.iter().filter_map(|dataset| match &dataset.it {
+            Dataset::Jsonl { path } => Some(path),
+            Dataset::Offered { .. } | Dataset::Hub { .. } => None,
+        });
+        files.find(|file| file.file_name() == path.file_name())
+    };
+    let read = |path: &Path| match (load::import(directory, path), rows(path)) {
+        (Err(Unreadable::Missing), Some(file)) => {
+            file::read(file, u64::MAX).map_err(|problem| Unreadable::Other(file::reason(&problem)))
+        }
+        (found, _) => found,
+    };
+    let world = World { root: directory, exists: &|_| true, read: &read };
+    let again = |given: &[Given]| experiment::check(Source { ..source.clone() }, given, world);
+    let whole = again(given);
+    if !whole.diagnostics.iter().any(Diagnostic::is_error) {
+        return whole.experiments;
+    }
+    // Of a matrix's cell some values are axes, which nobody else may set.
+    let plain = again(&[]);
+    let axes = |name: &str| {
+        let mut settings = plain.matrices.iter().flat_map(|matrix| &matrix.cells).flat_map(|cell| &cell.settings);
+        settings.any(|setting| setting.axis == name)
+    };
+    let (axes, params): (Vec<Given>, Vec<Given>) = given.iter().cloned().partition(|given| axes(&given.name));
+    let cells = again(&params).matrices.into_iter().flat_map(|matrix| matrix.cells);
+    let is_meant = |cell: &experiment::Cell| {
+        cell.settings.iter().all(|setting| axes.iter().any(|it| it.name == setting.axis && it.value == setting.value))
+    };
+    cells.filter(is_meant).map(|cell| cell.experiment).collect()
+}

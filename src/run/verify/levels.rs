@@ -1,0 +1,440 @@
+//! What each level looks at.
+
+use super::{Asked, Expand, Finding, Level, Outcome, differ};
+use crate::base::Digest;
+use crate::experiment::Experiment;
+use crate::node::metric::Metric;
+use crate::plan::{Plan, StepId};
+use crate::run::manifest::{Manifest, RowSet};
+use crate::run::replay::{Differs, Replay};
+use crate::run::resources::Resources;
+use crate::run::state::{Readiness, Standing, State};
+use crate::run::{
+    Clock, Control, ItemOutcome, NodeStatus, Project, RunError, RunEvent, RunOptions, Sink, Subject, directory,
+    identify, infos, start, steps, survey,
+};
+use crate::store::{Damage, Store, StoreError};
+use rayon::prelude::*;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What the journal says last of each node, and of the run.
+#[derive(Debug, Default, PartialEq)]
+struct Told {
+    plan: Option<Digest>,
+    nodes: BTreeMap<String, ToldNode>,
+    /// Their names as they came.
+    order: Vec<String>,
+    winner: Option<String>,
+    finished: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct ToldNode {
+    status: NodeStatus,
+    output: Option<Digest>,
+    metrics: Vec<Metric>,
+    detail: Value,
+}
+
+impl Told {
+    fn of<'e>(events: impl IntoIterator<Item = &'e RunEvent>) -> Self {
+        let mut told = Self::default();
+        events.into_iter().for_each(|event| told.hear(event));
+        told
+    }
+
+    fn hear(&mut self, event: &RunEvent) {
+        match event {
+            RunEvent::RunStarted { plan, .. } => self.plan = Some(*plan),
+            RunEvent::NodeFinished { node, status, output, metrics, detail, items: _, reason: _ } => {
+                // Taken from the store or worked: the result is one.
+                let status = if *status == NodeStatus::Cached { NodeStatus::Done } else { *status };
+                let told = ToldNode { status, output: *output, metrics: metrics.clone(), detail: detail.clone() };
+                if self.nodes.insert(node.clone(), told).is_none() {
+                    self.order.push(node.clone());
+                }
+            }
+            RunEvent::RunFinished { winner, failed } => (self.winner, self.finished) = (winner.clone(), !failed),
+            _ => {}
+        }
+    }
+
+    fn done(&self) -> impl Iterator<Item = (&String, &Digest)> {
+        self.order.iter().filter_map(|node| Some((node, self.nodes[node].output.as_ref()?)))
+    }
+}
+
+fn finding(level: Level, node: &str, what: impl Into<String>) -> Finding {
+    Finding { level, node: Some(node.to_owned()), item: None, what: what.into() }
+}
+
+fn of_run(level: Level, what: impl Into<String>) -> Finding {
+    Finding { level, node: None, item: None, what: what.into() }
+}
+
+/// What keeps a level from looking is found, not failed: the run does not hold what it should.
+fn or_find<T>(level: Level, result: Result<T, RunError>, findings: &mut Vec<Finding>) -> Result<Option<T>, RunError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(
+            error @ (RunError::UnknownRun(_) | RunError::NeverStarted(_) | RunError::NoRun | RunError::Threads { .. }),
+        ) => Err(error),
+        Err(error) => {
+            let what = match &error {
+                RunError::Frozen { run: _, path } => format!("{} was changed since the run started", path.display()),
+                other => other.to_string(),
+            };
+            findings.push(of_run(level, what));
+            Ok(None)
+        }
+    }
+}
+
+/// Level 0: every blob hashed again, the journal's chain walked, the frozen files compared.
+pub fn stored(project: &Project, run: &str) -> Result<Outcome, RunError> {
+    let level = Level::Stored;
+    let mut findings = Vec::new();
+    let Some(events) = or_find(level, directory::events(project, run), &mut findings)? else {
+        return Ok(Outcome { level, looked_at: "the journal".to_owned(), findings });
+    };
+    let mut frozen = 0;
+    for (_, event) in &events {
+        if let RunEvent::RunStarted { frozen: noted, .. } = event {
+            frozen = noted.len();
+            or_find(level, directory::compare(project, run, noted), &mut findings)?;
+        }
+    }
+    let told = Told::of(events.iter().map(|(_, event)| event));
+    let store = &project.store;
+    let mut seen: BTreeSet<Digest> = BTreeSet::new();
+    for (node, output) in told.done() {
+        seen.insert(*output);
+        let bytes = match store.get(output) {
+            Ok(bytes) => bytes,
+            Err(problem) => {
+                findings.push(finding(level, node, broken(&problem)));
+                continue;
+            }
+        };
+        let Ok(manifest) = Manifest::from_bytes(&bytes) else {
+            findings.push(finding(level, node, format!("blob {} is no manifest", output.short())));
+            continue;
+        };
+        let blobs: Vec<Digest> = manifest.blobs().into_iter().filter(|blob| seen.insert(*blob)).collect();
+        findings.extend(unread(store, &blobs).map(|what| finding(level, node, what)));
+        // What a selection names are blobs of other nodes, and still its own to name rightly.
+        let rows = manifest.output.and_then(|rows| store.get(&rows).ok());
+        if let Some(RowSet { rows, dropped }) = rows.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+            let named =
+                rows.into_iter().chain(dropped).flat_map(|row| [Some(row.trajectory), Some(row.truth), row.reply]);
+            let named: Vec<Digest> = named.flatten().filter(|blob| seen.insert(*blob)).collect();
+            findings.extend(unread(store, &named).map(|what| finding(level, node, what)));
+        }
+    }
+    store.take_damage();
+    let looked_at = format!("{} blobs, {} events, {frozen} frozen files", seen.len(), events.len());
+    Ok(Outcome { level, looked_at, findings })
+}
+
+/// What is wrong with the blobs that cannot be read.
+fn unread(store: &Store, blobs: &[Digest]) -> impl Iterator<Item = String> {
+    let found: Vec<String> = blobs.par_iter().filter_map(|blob| store.get(blob).err()).map(|it| broken(&it)).collect();
+    found.into_iter()
+}
+
+fn broken(problem: &StoreError) -> String {
+    match problem {
+        StoreError::Damaged(Damage { path, problem }) => format!("{} is damaged: {problem}", path.display()),
+        other => other.to_string(),
+    }
+}
+
+/// Level 1: the frozen experiment planned again; every key and seed made again, every record held against them.
+pub fn keyed(project: &Project, run: &str, expand: Expand<'_>) -> Result<Outcome, RunError> {
+    let level = Level::Keyed;
+    let mut findings = Vec::new();
+    let (mut nodes, mut keys) = (0, 0);
+    if let Some(frozen) = or_find(level, directory::experiment(project, run), &mut findings)?
+        && let Some(set) = or_find(level, directory::overrides(project, run), &mut findings)?
+        && let Some(what) = expanded(project, run, &frozen, &set, expand)
+    {
+        findings.push(of_run(level, what));
+    }
+    if let Some((experiment, identities, plan, events)) = or_find(level, planned(project, run), &mut findings)? {
+        let told = Told::of(&events);
+        for event in &events {
+            if let RunEvent::RunStarted { nodes, .. } = event
+                && *nodes != infos(&plan)
+            {
+                let planned = infos(&plan);
+                let differs = nodes.iter().zip(&planned).find(|(a, b)| a != b);
+                let node = differs.map_or("the plan", |(node, _)| &node.id);
+                findings.push(finding(level, node, "its key is not the one that the frozen experiment gives"));
+            }
+        }
+        if told.plan != Some(plan.digest) {
+            findings.push(of_run(level, "the plan is not the one that the frozen experiment gives"));
+        }
+        let resources = Resources::new(&experiment, &identities, &project.store);
+        let mut state = State::new(&plan);
+        for (id, step) in plan.ordered() {
+            nodes += 1;
+            match state.readiness(id) {
+                Readiness::Skipped(_) => state.set(id, Standing::Skipped),
+                Readiness::Waiting | Readiness::Blocked(_) => {}
+                Readiness::Ready(key) => {
+                    let Some(output) = told.nodes.get(&step.id).and_then(|told| told.output) else { continue };
+                    keys += 1;
+                    let checked = key_of(project, &resources, &state, id, &key, &output);
+                    match checked {
+                        Ok((manifest, found)) => {
+                            keys += manifest.items.len();
+                            findings.extend(found);
+                            state.set(id, Standing::Done(manifest));
+                        }
+                        Err(what) => {
+                            findings.push(finding(level, &step.id, what));
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    project.store.take_damage();
+    Ok(Outcome { level, looked_at: format!("{nodes} nodes, {keys} keys"), findings })
+}
+
+/// Whether the frozen source gives what was run; where the run's files lie is not of it.
+fn expanded(
+    project: &Project,
+    run: &str,
+    frozen: &Experiment,
+    set: &BTreeMap<String, Value>,
+    expand: Expand<'_>,
+) -> Option<String> {
+    let experiments = match expand(&project.run_dir(run).join("source"), set, frozen) {
+        Ok(experiments) => experiments,
+        Err(what) => return Some(format!("the frozen source cannot be checked again: {what}")),
+    };
+    let value = |experiment: &Experiment| serde_json::json!(directory::without_places(experiment));
+    let then = value(frozen);
+    let mut named = experiments.iter().filter(|experiment| experiment.name == frozen.name).map(value);
+    let Some(first) = named.next() else {
+        return Some(format!("the frozen source gives no experiment `{}`", frozen.name));
+    };
+    if first == then || named.any(|other| other == then) {
+        return None;
+    }
+    let what = differ::values(&then, &first).unwrap_or_default();
+    Some(format!("the frozen source gives another experiment: {what}"))
+}
+
+/// Level 3 without making anything again: another run that was worked by itself.
+pub fn against(project: &Project, run: &str, asked: &Asked) -> Result<Outcome, RunError> {
+    let level = Level::Remade;
+    let other = asked.against.as_deref().unwrap_or(run);
+    let events = |run: &str| -> Result<Vec<RunEvent>, RunError> {
+        Ok(directory::events(project, run)?.into_iter().map(|(_, event)| event).collect())
+    };
+    let (mut then, now) = (Told::of(&events(run)?), Told::of(&events(other)?));
+    let mut findings = Vec::new();
+    if then.plan != now.plan {
+        findings.push(of_run(level, format!("`{other}` was made from another plan")));
+    }
+    then.finished &= now.finished;
+    let nodes = then.nodes.len();
+    // What either did not come to proves nothing.
+    then.order.retain(|node| now.nodes.contains_key(node));
+    findings.extend(compare(level, &then, &now, &project.store, &project.store));
+    Ok(Outcome { level, looked_at: format!("{nodes} nodes beside those of {other}"), findings })
+}
+
+type Planned = (Experiment, crate::plan::Identities, Plan, Vec<RunEvent>);
+
+fn planned(project: &Project, run: &str) -> Result<Planned, RunError> {
+    let events = directory::events(project, run)?.into_iter().map(|(_, event)| event).collect();
+    let experiment = directory::experiment(project, run)?;
+    let identities = identify(&experiment)?;
+    let plan = crate::plan::build(&experiment, &identities)?;
+    Ok((experiment, identities, plan, events))
+}
+
+/// A node's record and its items' against the keys as they are now. An error ends the walk: later keys hang on it.
+fn key_of(
+    project: &Project,
+    resources: &Resources<'_>,
+    state: &State<'_>,
+    id: StepId,
+    key: &Digest,
+    output: &Digest,
+) -> Result<(Manifest, Vec<Finding>), String> {
+    let (store, step) = (&project.store, state.plan.step(id));
+    let words = |error: &dyn std::fmt::Display| error.to_string();
+    let bytes = store.get(output).map_err(|error| words(&error))?;
+    let manifest = Manifest::from_bytes(&bytes).map_err(|error| words(&error))?;
+    // A decision is in no record's bytes: its words hold names.
+    if steps::decide(resources.experiment, state, id).is_none() {
+        let record = store.lookup(key).map_err(|error| words(&error))?;
+        let record = record.ok_or("there is no record of its key: it was made from something else, or lost")?;
+        if record.output != *output {
+            return Err("its record names another result than the journal".to_owned());
+        }
+    }
+    let mut findings = Vec::new();
+    let made = survey::items(resources, state, id).map_err(|error| words(&error))?;
+    if !made.is_empty() {
+        let names = |name: &str, key: &Digest| (name.to_owned(), *key);
+        let now: Vec<_> = made.iter().map(|item| names(&item.name, &item.key)).collect();
+        let then: Vec<_> = manifest.items.iter().map(|item| names(&item.item, &item.key)).collect();
+        if now != then {
+            let differs = then.iter().zip(&now).find(|(a, b)| a != b).map(|(then, _)| then.0.clone());
+            let what = match differs {
+                Some(_) => "its key is not the one that its inputs and its seed give",
+                None => "it has other items than the frozen experiment gives",
+            };
+            findings.push(Finding {
+                level: Level::Keyed,
+                node: Some(step.id.clone()),
+                item: differs,
+                what: what.to_owned(),
+            });
+        }
+    }
+    let of_item = |item: &crate::run::ManifestItem| -> Option<Finding> {
+        let (ItemOutcome::Done { blob } | ItemOutcome::Unparsed { blob }) = item.outcome else { return None };
+        let what = match store.lookup(&item.key) {
+            Ok(Some(record)) if record.output == blob && record.also == item.also => return None,
+            Ok(Some(_)) => "its record names another result than its node".to_owned(),
+            Ok(None) => "there is no record of its key".to_owned(),
+            Err(problem) => problem.to_string(),
+        };
+        Some(Finding { level: Level::Keyed, node: Some(step.id.clone()), item: Some(item.item.clone()), what })
+    };
+    findings.extend(manifest.items.par_iter().filter_map(of_item).collect::<Vec<_>>());
+    Ok((manifest, findings))
+}
+
+/// Level 2: every pure step again, given what the models said.
+pub fn replayed(
+    project: &Project,
+    run: &str,
+    jobs: Option<usize>,
+    control: &Control,
+    clock: Clock<'_>,
+) -> Result<Outcome, RunError> {
+    // A moment's work: nobody needs to watch it.
+    let (findings, nodes, _) = again(Level::Replayed, project, run, 0.0, jobs, control, clock, &mut |_| {})?;
+    Ok(Outcome { level: Level::Replayed, looked_at: format!("{nodes} nodes"), findings })
+}
+
+/// Level 3: the models answer and train again.
+pub fn remade(
+    project: &Project,
+    run: &str,
+    asked: &Asked,
+    control: &Control,
+    clock: Clock<'_>,
+    sink: Sink<'_>,
+) -> Result<Outcome, RunError> {
+    let level = Level::Remade;
+    let (findings, nodes, worked) = again(level, project, run, asked.share, asked.jobs, control, clock, sink)?;
+    let part = if asked.share < 1.0 { "some items:" } else { "all items:" };
+    let looked_at = format!("{nodes} nodes, {part} {worked} made again");
+    Ok(Outcome { level, looked_at, findings })
+}
+
+#[expect(clippy::too_many_arguments, reason = "what both levels hand through")]
+fn again(
+    level: Level,
+    project: &Project,
+    run: &str,
+    share: f64,
+    jobs: Option<usize>,
+    control: &Control,
+    clock: Clock<'_>,
+    sink: Sink<'_>,
+) -> Result<(Vec<Finding>, usize, u64), RunError> {
+    let mut findings = Vec::new();
+    let Some((experiment, _, _, events)) = or_find(level, planned(project, run), &mut findings)? else {
+        return Ok((findings, 0, 0));
+    };
+    let then = Told::of(&events);
+    let place = tempfile::tempdir().map_err(|problem| RunError::file(&std::env::temp_dir(), problem))?;
+    let store = Store::over(place.path(), Store::open(project.store.root())?)?;
+    let scratch = Project { store };
+    let replay = Arc::new(Replay::new(share));
+    let options = RunOptions { jobs, keep_going: true, replay: Some(replay.clone()) };
+    let overrides = BTreeMap::new();
+    let subject =
+        Subject { file_name: "replay.agx", source: "", imports: &[], overrides: &overrides, experiment: &experiment };
+    let mut now = Told::default();
+    let outcome = start(&scratch, &subject, &options, control, clock, &mut |event| {
+        now.hear(event);
+        sink(event);
+    });
+    or_find(level, outcome, &mut findings)?;
+    let noted = replay.take();
+    for Differs { node, item, both } in &noted.differs {
+        let what = differ::records((&project.store, &both.first), (&scratch.store, &both.second));
+        findings.push(Finding { level, node: Some(node.clone()), item: Some(item.clone()), what });
+    }
+    if !control.paused() {
+        findings.extend(compare(level, &then, &now, &project.store, &scratch.store));
+    }
+    Ok((findings, then.nodes.len(), noted.worked))
+}
+
+/// What the journal says against what came out now, node by node.
+fn compare(level: Level, then: &Told, now: &Told, old: &Store, new: &Store) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for node in &then.order {
+        let told = &then.nodes[node];
+        // What did not come to its end proves nothing.
+        if matches!(told.status, NodeStatus::Failed | NodeStatus::Blocked | NodeStatus::Paused) {
+            continue;
+        }
+        let Some(made) = now.nodes.get(node) else {
+            findings.push(finding(level, node, "it is in the run and not in what is worked now"));
+            continue;
+        };
+        if told == made {
+            continue;
+        }
+        let what = match (told.output, made.output) {
+            _ if told.status != made.status => {
+                let word = |status: NodeStatus| serde_json::to_value(status).unwrap_or_default();
+                format!("it is {} in the run and {} now", word(told.status), word(made.status))
+            }
+            (Some(a), Some(b)) if a != b => outputs((old, &a), (new, &b)),
+            _ => {
+                let said = |told: &ToldNode| serde_json::json!({ "metrics": told.metrics, "detail": told.detail });
+                differ::values(&said(told), &said(made)).unwrap_or_else(|| "it differs".to_owned())
+            }
+        };
+        findings.push(finding(level, node, what));
+    }
+    let more = now.nodes.keys().filter(|node| then.finished && !then.nodes.contains_key(*node));
+    findings.extend(more.map(|node| finding(level, node, "it is worked now and not in the run")));
+    if then.finished && then.winner != now.winner {
+        let name = |winner: &Option<String>| winner.clone().unwrap_or_else(|| "none".to_owned());
+        let what = format!("the winner is {} in the run and {} now", name(&then.winner), name(&now.winner));
+        findings.push(of_run(level, what));
+    }
+    findings
+}
+
+/// Two manifests; where only their rows differ, the first row that does.
+fn outputs(then: (&Store, &Digest), now: (&Store, &Digest)) -> String {
+    let manifest = |(store, blob): (&Store, &Digest)| Manifest::from_bytes(&store.get(blob).ok()?).ok();
+    if let (Some(a), Some(b)) = (manifest(then), manifest(now))
+        && let (Some(rows), Some(others)) = (a.output, b.output)
+        && a.items == b.items
+        && rows != others
+    {
+        return differ::blobs((then.0, &rows), (now.0, &others));
+    }
+    differ::blobs(then, now)
+}

@@ -1,0 +1,153 @@
+//! Turns a finished run into a statement of what of it can be proven, level by level: [`verify`].
+//!
+//! | level | does | proves |
+//! |---|---|---|
+//! | 0 stored | hashes every blob again, walks the journal's chain, compares the frozen files | nothing stored was changed or lost |
+//! | 1 keyed | expands the frozen source again, recomputes every key and seed | the results belong to this file and these params |
+//! | 2 replayed | works every pure step again from what the models said | given that, the training sets, the stop and every figure follow |
+//! | 3 remade | lets the models answer and train again, all or a share | the same bytes come out here |
+//!
+//! # Invariants
+//! Nothing of the run or its store is written; what is worked again lies in a directory that is removed afterwards. A level
+//! is only begun when the one below found nothing: what it would say would rest on damaged ground.
+
+mod differ;
+mod levels;
+
+#[cfg(test)]
+mod tests;
+
+use crate::experiment::Experiment;
+use crate::run::{Clock, Control, Project, RunError, Sink};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    Stored,
+    Keyed,
+    Replayed,
+    Remade,
+}
+
+impl Level {
+    pub const ALL: [Self; 4] = [Self::Stored, Self::Keyed, Self::Replayed, Self::Remade];
+
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Keyed => "keyed",
+            Self::Replayed => "replayed",
+            Self::Remade => "remade",
+        }
+    }
+
+    /// What is proven once it holds.
+    pub fn claim(self) -> &'static str {
+        match self {
+            Self::Stored => "nothing stored was changed or lost",
+            Self::Keyed => "the results belong to this file and its params",
+            Self::Replayed => "given what the models said, every figure follows",
+            Self::Remade => "the models say the same again, bit by bit",
+        }
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    pub level: Level,
+    /// Of what models made, the share that they make again on the last level: 1 is all.
+    pub share: f64,
+    /// Threads; `None` leaves it to rayon.
+    pub jobs: Option<usize>,
+    /// On the last level: another run to compare with, instead of making anything again.
+    pub against: Option<String>,
+}
+
+/// Turns a frozen source's directory and what was set into the experiments that the source gives; the third is the frozen
+/// experiment, for where its files are.
+pub type Expand<'a> = &'a dyn Fn(&Path, &BTreeMap<String, Value>, &Experiment) -> Result<Vec<Experiment>, String>;
+
+/// One thing that is not as the run says.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Finding {
+    pub level: Level,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub item: Option<String>,
+    /// `verdict.score is 4 in the run and 3 now`
+    pub what: String,
+}
+
+/// One level's outcome: how much was looked at, and what was found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Outcome {
+    pub level: Level,
+    /// `1,412 blobs, 96 events`
+    pub looked_at: String,
+    pub findings: Vec<Finding>,
+}
+
+/// What could be said of a run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Verified {
+    pub run: String,
+    /// As far as asked, or to the first level with findings.
+    pub levels: Vec<Outcome>,
+    /// An interrupt ended it.
+    pub interrupted: bool,
+}
+
+impl Verified {
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.levels.iter().flat_map(|level| &level.findings)
+    }
+
+    pub fn holds(&self) -> bool {
+        self.findings().next().is_none()
+    }
+}
+
+/// Verifies a run as far as is asked. What models make again is told to `sink` as it goes.
+///
+/// # Errors
+/// A run that does not exist or never started, a file that cannot be read at all.
+pub fn verify(
+    project: &Project,
+    run: &str,
+    asked: &Asked,
+    expand: Expand<'_>,
+    control: &Control,
+    clock: Clock<'_>,
+    sink: Sink<'_>,
+) -> Result<Verified, RunError> {
+    let mut verified = Verified { run: run.to_owned(), levels: Vec::new(), interrupted: false };
+    for level in Level::ALL.into_iter().take_while(|level| *level <= asked.level) {
+        let outcome = match level {
+            Level::Stored => levels::stored(project, run)?,
+            Level::Keyed => levels::keyed(project, run, expand)?,
+            Level::Replayed => levels::replayed(project, run, asked.jobs, control, clock)?,
+            Level::Remade if asked.against.is_some() => levels::against(project, run, asked)?,
+            Level::Remade => levels::remade(project, run, asked, control, clock, sink)?,
+        };
+        let (sound, interrupted) = (outcome.findings.is_empty(), control.paused());
+        verified.levels.push(outcome);
+        if interrupted {
+            verified.levels.pop();
+            verified.interrupted = true;
+        }
+        if interrupted || !sound {
+            break;
+        }
+    }
+    Ok(verified)
+}

@@ -1,0 +1,445 @@
+//! A clean run holds on every level; each forgery is found on the level that says it would be.
+
+use super::{Asked, Expand, Level, Verified, verify};
+use crate::base::Digest;
+use crate::run::tests::{Lab, tick};
+use crate::run::{Control, ItemOutcome, Manifest, RowSet, RunEvent, journal};
+use crate::store::Record;
+use serde_json::{Value, json};
+
+const RUN: &str = "quickstart-1";
+
+fn look(lab: &Lab, level: Level, share: f64) -> Verified {
+    let asked = Asked { level, share, jobs: None, against: None };
+    // The lab's experiment has no text.
+    let expand: Expand<'_> = &|_, _, _| Ok(vec![lab.experiment.clone()]);
+    verify(&lab.project, RUN, &asked, expand, &Control::default(), &tick(), &mut |_| {}).expect("it can be looked at")
+}
+
+#[test]
+fn a_clean_run_holds_on_every_level() {
+    let lab = Lab::new(2);
+    lab.start();
+    let verified = look(&lab, Level::Remade, 1.0);
+    assert!(verified.holds(), "{verified:#?}");
+    assert_eq!(verified.levels.len(), 4);
+    let remade = &verified.levels[3].looked_at;
+    let items: u64 = remade.split_whitespace().nth(4).and_then(|word| word.parse().ok()).expect("a number of items");
+    assert!(items > 60, "{remade}");
+    let few = look(&lab, Level::Remade, 0.2);
+    assert!(few.holds(), "{few:#?}");
+    assert!(few.levels[3].looked_at.contains("some items"), "{} of {remade}", few.levels[3].looked_at);
+    assert_eq!(crate::run::list(&lab.project).expect("lists"), [RUN], "nothing is left of it");
+}
+
+/// What somebody did to a finished run, and a part of what is said.
+struct Forgery {
+    what: &'static str,
+    level: Level,
+    said: &'static str,
+    forge: fn(&Lab),
+}
+
+#[test]
+fn every_forgery_is_found_on_its_level() {
+    let mut wrong = Vec::new();
+    for Forgery { what, level, said, forge } in FORGERIES {
+        let lab = Lab::new(2);
+        lab.start();
+        forge(&lab);
+        let verified = look(&lab, Level::Remade, 1.0);
+        let found: Vec<String> = verified
+            .findings()
+            .map(|it| {
+                format!(
+                    "{:?} {} {} {}",
+                    it.level,
+                    it.node.as_deref().unwrap_or("–"),
+                    it.item.as_deref().unwrap_or("–"),
+                    it.what
+                )
+            })
+            .collect();
+        let is_said = found.iter().any(|it| it.contains(said));
+        if !is_said || verified.findings().any(|it| it.level != *level) {
+            wrong.push(format!("{what}: {said:?} on {level:?} is not {found:#?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+const FORGERIES: &[Forgery] = &[
+    // Somebody who edits files.
+    Forgery {
+        what: "a verdict is edited",
+        level: Level::Stored,
+        said: "is damaged: its 51 bytes do not hash",
+        forge: |lab| {
+            let path = lab.project.store.blob_path(&verdict(lab).1);
+            let text = std::fs::read_to_string(&path).expect("reads").replace("score: 4", "score: 3");
+            std::fs::write(path, text).expect("writes");
+        },
+    },
+    Forgery {
+        what: "a bit of the weights is flipped",
+        level: Level::Stored,
+        said: "train@1",
+        forge: |lab| {
+            let path = lab.project.store.blob_path(&manifest(lab, "train@1").output.expect("weights"));
+            let mut bytes = std::fs::read(&path).expect("reads");
+            bytes[3] ^= 1;
+            std::fs::write(path, bytes).expect("writes");
+        },
+    },
+    Forgery {
+        what: "a trajectory is cut short",
+        level: Level::Stored,
+        said: "bytes do not hash to its name",
+        forge: |lab| {
+            let path = lab.project.store.blob_path(&item(lab, "rollout@2", 3).1);
+            let bytes = std::fs::read(&path).expect("reads");
+            std::fs::write(path, &bytes[..bytes.len() / 2]).expect("writes");
+        },
+    },
+    Forgery {
+        what: "a blob is removed",
+        level: Level::Stored,
+        said: "is not in the store",
+        forge: |lab| {
+            std::fs::remove_file(lab.project.store.blob_path(&item(lab, "evaluate:test", 0).1)).expect("removes");
+        },
+    },
+    Forgery {
+        what: "a figure of the journal is edited",
+        level: Level::Stored,
+        said: "does not follow the line before",
+        forge: |lab| {
+            edit_journal(lab, |text| {
+                text.replacen("\"name\":\"precision\",\"value\":", "\"name\":\"precision\",\"value\":1", 1)
+            });
+        },
+    },
+    Forgery {
+        what: "two lines of the journal change places",
+        level: Level::Stored,
+        said: "does not follow the line before",
+        forge: |lab| {
+            edit_journal(lab, |text| {
+                let mut lines: Vec<&str> = text.lines().collect();
+                lines.swap(4, 5);
+                lines.join("\n") + "\n"
+            });
+        },
+    },
+    Forgery {
+        what: "a line of the journal is removed",
+        level: Level::Stored,
+        said: "does not follow the line before",
+        forge: |lab| {
+            edit_journal(lab, |text| {
+                text.lines()
+                    .enumerate()
+                    .filter(|(at, _)| *at != 7)
+                    .fold(String::new(), |all, (_, line)| all + line + "\n")
+            });
+        },
+    },
+    Forgery {
+        what: "the frozen seed is edited",
+        level: Level::Stored,
+        said: "experiment.json was changed",
+        forge: |lab| {
+            edit_frozen(lab, |experiment| experiment["seed"] = json!(8));
+        },
+    },
+    Forgery {
+        what: "the frozen source is edited",
+        level: Level::Stored,
+        said: "quickstart.agx was changed",
+        forge: |lab| {
+            let path = lab.project.run_dir(RUN).join("source/quickstart.agx");
+            std::fs::write(path, "agx 2026\n// another\n").expect("writes");
+        },
+    },
+    // Somebody who makes the checksums fit.
+    Forgery {
+        what: "a verdict's record is exchanged",
+        level: Level::Keyed,
+        said: "its record names another result than its node",
+        forge: |lab| {
+            let (key, blob) = verdict(lab);
+            let other = changed(lab, &blob, "score: 4", "score: 1");
+            exchange(lab, key, |record| record.output = other);
+        },
+    },
+    Forgery {
+        what: "a record is removed",
+        level: Level::Keyed,
+        said: "there is no record of its key",
+        forge: |lab| {
+            std::fs::remove_file(lab.project.store.record_path(&item(lab, "rollout@1", 5).0)).expect("removes");
+        },
+    },
+    Forgery {
+        what: "the seed is changed everywhere",
+        level: Level::Keyed,
+        said: "its key is not the one that the frozen experiment gives",
+        forge: |lab| {
+            edit_frozen(lab, |experiment| experiment["seed"] = json!(8));
+            rechain(lab, |_| {});
+        },
+    },
+    Forgery {
+        what: "the rule is changed everywhere",
+        level: Level::Keyed,
+        said: "select@1",
+        forge: |lab| {
+            edit_frozen(lab, |experiment| {
+                experiment["rules"][0]["it"]["stages"].as_array_mut().expect("stages").remove(1);
+            });
+            rechain(lab, |_| {});
+        },
+    },
+    Forgery {
+        what: "the model's file is another one now",
+        level: Level::Keyed,
+        said: "its key is not the one",
+        forge: |lab| {
+            let path = lab.directory.path().join("policy.json");
+            let text = std::fs::read_to_string(&path).expect("reads").replace("I give up.", "I gave up.");
+            std::fs::write(path, text).expect("writes");
+        },
+    },
+    Forgery {
+        what: "weights from elsewhere, recorded as this training's",
+        level: Level::Keyed,
+        said: "evaluate:dev@1",
+        forge: |lab| {
+            let foreign = lab.project.store.put(b"{\"skill\":3}").expect("stores");
+            let key = manifest(lab, "train@1").items[0].key;
+            exchange(lab, key, |record| record.output = foreign);
+            remake(lab, "train@1", |manifest| {
+                manifest.output = Some(foreign);
+                manifest.items[0].outcome = ItemOutcome::Done { blob: foreign };
+            });
+        },
+    },
+    Forgery {
+        what: "a verdict with its node's manifest",
+        level: Level::Replayed,
+        said: "judge@1",
+        forge: |lab| {
+            let (key, blob) = verdict(lab);
+            let other = changed(lab, &blob, "score: 4", "score: 1");
+            exchange(lab, key, |record| record.output = other);
+            // The second iteration asked the same.
+            for node in ["judge@1", "judge@2"] {
+                remake(lab, node, |manifest| {
+                    for item in manifest.items.iter_mut().filter(|item| item.key == key) {
+                        item.outcome = ItemOutcome::Done { blob: other };
+                    }
+                });
+            }
+        },
+    },
+    Forgery {
+        what: "a row of the selection is exchanged",
+        level: Level::Replayed,
+        said: "Replayed select@1 – dropped[",
+        forge: |lab| {
+            remake_rows(lab, "select@1", |set| {
+                let mut dropped = set.dropped.pop().expect("something was dropped");
+                dropped.dropped_by = None;
+                set.rows[0] = dropped;
+            });
+        },
+    },
+    Forgery {
+        what: "a figure in journal and manifest",
+        level: Level::Replayed,
+        said: "audit@2 – metrics[",
+        forge: |lab| {
+            remake(lab, "audit@2", |manifest| manifest.metrics[0].value = 1.5);
+        },
+    },
+    Forgery {
+        what: "a figure in the journal alone",
+        level: Level::Replayed,
+        said: "evaluate:test – metrics[0].value",
+        forge: |lab| {
+            rechain(lab, |event| {
+                if let RunEvent::NodeFinished { node, metrics, .. } = event
+                    && node == "evaluate:test"
+                {
+                    metrics[0].value = 0.99;
+                }
+            });
+        },
+    },
+    Forgery {
+        what: "another winner",
+        level: Level::Replayed,
+        said: "the winner is policy@1 in the run and policy@2 now",
+        forge: |lab| {
+            rechain(lab, |event| {
+                if let RunEvent::RunFinished { winner, .. } = event {
+                    *winner = Some("policy@1".to_owned());
+                }
+            });
+        },
+    },
+    Forgery {
+        what: "another decision of the gate",
+        level: Level::Replayed,
+        said: "gate@1 – detail.why",
+        forge: |lab| {
+            rechain(lab, |event| {
+                if let RunEvent::NodeFinished { node, detail, .. } = event
+                    && node == "gate@1"
+                {
+                    detail["why"] = json!("because");
+                }
+            });
+        },
+    },
+    Forgery {
+        what: "ground truth of an episode",
+        level: Level::Remade,
+        said: "truth: ",
+        forge: |lab| {
+            let (key, _) = item(lab, "evaluate:test", 0);
+            let made = manifest(lab, "evaluate:test").items[0].also["truth"];
+            let (from, to) = if contains(lab, &made, "1.0") { ("1.0", "0.0") } else { ("0.0", "1.0") };
+            let truth = changed(lab, &made, from, to);
+            exchange(lab, key, |record| {
+                record.also.insert("truth".to_owned(), truth);
+            });
+            follow(lab);
+        },
+    },
+    Forgery {
+        what: "a trajectory, and everything after it made from it",
+        level: Level::Remade,
+        said: "evaluate:test",
+        forge: |lab| {
+            let (key, blob) = item(lab, "evaluate:test", 0);
+            let other = changed(lab, &blob, "\"messages\":[", "\"messages\":[ ");
+            exchange(lab, key, |record| record.output = other);
+            follow(lab);
+        },
+    },
+];
+
+/// The manifest of a node, as the journal names it.
+fn manifest(lab: &Lab, node: &str) -> Manifest {
+    let events = journal::read(&lab.project.journal(RUN)).expect("reads");
+    let output = |(_, event): &(u64, RunEvent)| match event {
+        RunEvent::NodeFinished { node: told, output, .. } if told == node => *output,
+        _ => None,
+    };
+    let output = events.iter().rev().find_map(output).expect("the node has finished");
+    Manifest::from_bytes(&lab.project.store.get(&output).expect("is there")).expect("a manifest")
+}
+
+/// Key and blob of an item.
+fn item(lab: &Lab, node: &str, at: usize) -> (Digest, Digest) {
+    let item = manifest(lab, node).items.swap_remove(at);
+    let (ItemOutcome::Done { blob } | ItemOutcome::Unparsed { blob }) = item.outcome else { panic!("it was made") };
+    (item.key, blob)
+}
+
+/// A verdict of 4.
+fn verdict(lab: &Lab) -> (Digest, Digest) {
+    let mut items = (0..manifest(lab, "judge@1").items.len()).map(|at| item(lab, "judge@1", at));
+    items.find(|(_, blob)| contains(lab, blob, "score: 4")).expect("one is good")
+}
+
+fn contains(lab: &Lab, blob: &Digest, part: &str) -> bool {
+    String::from_utf8(lab.project.store.get(blob).expect("is there")).expect("text").contains(part)
+}
+
+/// A blob with other words, stored rightly.
+fn changed(lab: &Lab, blob: &Digest, from: &str, to: &str) -> Digest {
+    assert!(contains(lab, blob, from), "{from} is in it");
+    let text = String::from_utf8(lab.project.store.get(blob).expect("is there")).expect("text");
+    lab.project.store.put(text.replacen(from, to, 1).as_bytes()).expect("stores")
+}
+
+/// Another record for a key, filed rightly.
+fn exchange(lab: &Lab, key: Digest, change: impl FnOnce(&mut Record)) {
+    let store = &lab.project.store;
+    let mut record = store.lookup(&key).expect("reads").expect("is there");
+    change(&mut record);
+    std::fs::remove_file(store.record_path(&key)).expect("removes");
+    store.record(&record).expect("files");
+}
+
+/// Another manifest of a node: its blob, its record and the journal say the same.
+fn remake(lab: &Lab, node: &str, change: impl FnOnce(&mut Manifest)) {
+    let mut made = manifest(lab, node);
+    change(&mut made);
+    let blob = lab.project.store.put(&made.to_bytes()).expect("stores");
+    let mut key = None;
+    rechain(lab, |event| match event {
+        RunEvent::RunStarted { nodes, .. } => key = nodes.iter().find(|info| info.id == node).map(|info| info.key),
+        RunEvent::NodeFinished { node: told, output, metrics, .. } if told == node => {
+            (*output, *metrics) = (Some(blob), made.metrics.clone());
+        }
+        _ => {}
+    });
+    exchange(lab, key.expect("the node is planned"), |record| record.output = blob);
+}
+
+fn remake_rows(lab: &Lab, node: &str, change: impl FnOnce(&mut RowSet)) {
+    let rows = manifest(lab, node).output.expect("it gives rows");
+    let mut set: RowSet = serde_json::from_slice(&lab.project.store.get(&rows).expect("is there")).expect("rows");
+    change(&mut set);
+    let rows = lab.project.store.put(&serde_json::to_vec(&set).expect("plain data")).expect("stores");
+    remake(lab, node, |manifest| manifest.output = Some(rows));
+}
+
+/// Runs the experiment again on a store with a forged item, and passes that off as the first run.
+fn follow(lab: &Lab) {
+    let store = &lab.project.store;
+    let events = journal::read(&lab.project.journal(RUN)).expect("reads");
+    let RunEvent::RunStarted { nodes, .. } = &events[0].1 else { panic!("the first event says what is run") };
+    for node in nodes {
+        let _ = std::fs::remove_file(store.record_path(&node.key));
+    }
+    std::fs::remove_dir_all(lab.project.run_dir(RUN)).expect("removes");
+    assert_eq!(lab.start().0.run, RUN);
+}
+
+fn edit_journal(lab: &Lab, edit: impl FnOnce(String) -> String) {
+    let path = lab.project.journal(RUN);
+    let text = std::fs::read_to_string(&path).expect("reads");
+    let edited = edit(text.clone());
+    assert_ne!(text, edited);
+    std::fs::write(path, edited).expect("writes");
+}
+
+fn edit_frozen(lab: &Lab, edit: impl FnOnce(&mut Value)) {
+    let path = lab.project.run_dir(RUN).join("source/experiment.json");
+    let mut value: Value = serde_json::from_slice(&std::fs::read(&path).expect("reads")).expect("JSON");
+    edit(&mut value);
+    std::fs::write(path, value.to_string()).expect("writes");
+}
+
+/// The journal with other events, chained rightly, and the digests of the frozen files as they are now.
+fn rechain(lab: &Lab, mut edit: impl FnMut(&mut RunEvent)) {
+    let path = lab.project.journal(RUN);
+    let mut events = journal::read(&path).expect("reads");
+    for (_, event) in &mut events {
+        if let RunEvent::RunStarted { frozen, .. } = event {
+            for (name, digest) in frozen {
+                *digest = Digest::of_bytes(&std::fs::read(lab.project.run_dir(RUN).join(name)).expect("reads"));
+            }
+        }
+        edit(event);
+    }
+    std::fs::remove_file(&path).expect("removes");
+    let (mut writer, _) = journal::Writer::open(&path).expect("opens");
+    for (time, event) in events {
+        writer.write(time, &event).expect("writes");
+    }
+}

@@ -1,0 +1,65 @@
+//! `agx verify` from outside: a clean run, a forged one, another one, a cell of a matrix.
+
+use super::runs::{lab, quiet, value};
+use serde_json::json;
+
+#[test]
+fn a_clean_run_is_proven_as_far_as_is_asked() {
+    let desk = lab(8);
+    desk.agx(&["run", "lab.agx", "--set", "threshold=2"]);
+    quiet(|| {
+        insta::assert_snapshot!("verify_clean", desk.agx(&["verify"]));
+        insta::assert_snapshot!("verify_remade", desk.agx(&["verify", "lab-1", "--level", "3"]));
+    });
+    let told = value(&desk, &["verify", "--level", "1", "--format", "json"]);
+    assert_eq!((&told["holds"], told["levels"].as_array().map(Vec::len)), (&json!(true), Some(2)));
+    assert_eq!((told["proven"][1]["level"].as_u64(), told["not_proven"][0]["level"].as_u64()), (Some(1), Some(2)));
+}
+
+#[test]
+fn what_was_changed_is_named() {
+    let desk = lab(8);
+    desk.agx(&["run", "lab.agx"]);
+    let frozen = desk.path().join(".agx/runs/lab-1/source/lab.agx");
+    let text = std::fs::read_to_string(&frozen).unwrap();
+    std::fs::write(&frozen, text.replace("top 80%", "top 90%")).unwrap();
+    quiet(|| insta::assert_snapshot!("verify_changed", desk.agx(&["verify"])));
+    let told = value(&desk, &["verify", "--format", "json"]);
+    assert_eq!((&told["holds"], &told["levels"][0]["findings"][0]["level"]), (&json!(false), &json!("stored")));
+    std::fs::write(&frozen, text).unwrap();
+    assert_eq!(desk.code(&["verify"]), Some(0));
+}
+
+#[test]
+fn runs_are_compared_bit_by_bit() {
+    let desk = lab(8);
+    desk.agx(&["run", "lab.agx"]);
+    desk.agx(&["run", "lab.agx", "--jobs", "1"]);
+    desk.agx(&["run", "lab.agx", "--set", "threshold=4"]);
+    quiet(|| {
+        insta::assert_snapshot!("verify_against", desk.agx(&["verify", "lab-1", "--against", "lab-2"]));
+        insta::assert_snapshot!("verify_against_another", desk.agx(&["verify", "lab-1", "--against", "lab-3"]));
+    });
+}
+
+/// A cell's axes are set by nobody else: its source is expanded all the same.
+#[test]
+fn a_cell_of_a_matrix_is_proven() {
+    let desk = lab(8);
+    let text = std::fs::read_to_string(desk.path().join("lab.agx")).unwrap();
+    desk.write("lab.agx", text + "\nmatrix cuts of lab { threshold in [2, 4], trainer.sft.lr in [1e-4, 1e-3] }\n");
+    desk.agx(&["run", "lab.agx", "--matrix", "cuts", "--cell", "threshold=4"]);
+    assert_eq!(desk.code(&["verify"]), Some(0), "{}", desk.agx(&["verify"]));
+}
+
+#[test]
+fn what_cannot_be_asked_is_said() {
+    let desk = lab(8);
+    quiet(|| {
+        insta::assert_snapshot!("verify_nothing", desk.agx(&["verify"]));
+        insta::assert_snapshot!("verify_share", desk.agx(&["verify", "--sample", "0%"]));
+    });
+    desk.agx(&["run", "lab.agx"]);
+    assert_eq!(desk.code(&["verify", "lab-9"]), Some(2));
+    assert_eq!(desk.code(&["verify", "lab-1", "--against", "lab-9"]), Some(2));
+}
