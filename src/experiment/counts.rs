@@ -132,17 +132,27 @@ impl Checker<'_> {
         true
     }
 
-    /// Tells of a stage whose work an earlier one has done. `rows` is what reaches it.
-    pub(super) fn done_before(&mut self, before: &[(Stage, Span)], stage: &Stage, span: Span, rows: &Rows) {
-        let since = before.iter().rposition(|(stage, _)| brings_rows(stage)).map_or(0, |at| at + 1);
-        let Some((_, first)) = before[since..].iter().find(|(earlier, _)| covers(earlier, stage, rows)) else { return };
-        let why = match stage {
-            Stage::Require { .. } => format!("at least {} rows reach it", rows.low),
-            _ => "its work is done".to_owned(),
-        };
-        self.error(CheckError::NoEffect { span, why, first: Some(*first) });
+    /// Tells of a stage whose work one of the earlier, `done`, has done. `rows` is what reaches it.
+    pub(super) fn done_before(&mut self, done: &mut Vec<(Stage, Span)>, stage: &Stage, span: Span, rows: &Rows) {
+        if let Some((_, first)) = done.iter().find(|(earlier, _)| covers(earlier, stage, rows)) {
+            let why = match stage {
+                Stage::Require { .. } => format!("at least {} rows reach it", rows.low),
+                _ => "its work is done".to_owned(),
+            };
+            self.error(CheckError::NoEffect { span, why, first: Some(*first) });
+        }
+        match stage {
+            _ if brings_rows(stage) => done.clear(),
+            Stage::Dedup { .. } | Stage::Balance { .. } | Stage::Require { .. } if done.len() < MOST_DONE => {
+                done.push((stage.clone(), span));
+            }
+            _ => {}
+        }
     }
 }
+
+/// Stages that are held against each later one.
+const MOST_DONE: usize = 100;
 
 /// Whether rows come in, or become other rows: what the stages before have done does not hold for those.
 fn brings_rows(stage: &Stage) -> bool {

@@ -21,8 +21,8 @@ use crate::select::{CellValue, Column, ColumnType, Otherwise, Rule, Side, Stage,
 use crate::syntax::ast::{self, Argument, Block, EntryKind, ExprKind, Parameter, Path, StageKind};
 use crate::syntax::similar::similar;
 use crate::syntax::words::Class;
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of some rows before anything runs.
 #[derive(Clone, Debug)]
@@ -95,11 +95,14 @@ impl Checker<'_> {
     ) -> Option<(PerIteration<RuleId>, Rows)> {
         let before = self.errors.len();
         let typed = self.rule_by_iteration(id, arguments, rows, at, flow);
-        let idle = self.errors.extract_if(before.., |error| error.idle().is_some()).collect();
+        let idle: Vec<CheckError> = self.errors.extract_if(before.., |error| error.idle().is_some()).collect();
         // A stage that does nothing here may still decide where the rule is used again.
         match self.idle.entry(id) {
             Entry::Vacant(first) => _ = first.insert(idle),
-            Entry::Occupied(mut known) if typed.is_some() => known.get_mut().retain(|it| is_among(&idle, it)),
+            Entry::Occupied(mut known) if typed.is_some() => {
+                let here = places(&idle);
+                known.get_mut().retain(|stage| is_at(stage, &here));
+            }
             Entry::Occupied(_) => {}
         }
         typed
@@ -130,7 +133,10 @@ impl Checker<'_> {
             self.errors.extend(told);
             idle = Some(match idle {
                 None => here,
-                Some(known) => known.into_iter().filter(|it| is_among(&here, it)).collect(),
+                Some(known) => {
+                    let here = places(&here);
+                    known.into_iter().filter(|stage| is_at(stage, &here)).collect()
+                }
             });
             let (rule, rows) = typed?;
             cases.push((iteration, rule));
@@ -217,10 +223,11 @@ impl Checker<'_> {
 
     /// Names that more than one parameter has, each told once.
     pub(super) fn parameters_twice<'p>(&mut self, parameters: &'p [Parameter]) -> Vec<&'p str> {
+        let mut names: BTreeMap<&str, Span> = BTreeMap::new();
         let mut twice = Vec::new();
-        for (place, Parameter { name, .. }) in parameters.iter().enumerate() {
-            if let Some(first) = parameters[..place].iter().find(|first| first.name.value == name.value) {
-                let first = first.name.span;
+        for Parameter { name, .. } in parameters {
+            let first = *names.entry(&name.value).or_insert(name.span);
+            if first != name.span {
                 self.error(CheckError::FieldTwice { span: name.span, name: name.value.clone(), first });
                 twice.push(name.value.as_str());
             }
@@ -253,7 +260,7 @@ impl Checker<'_> {
         let mut table = Table { schema: Some(schema), answer: &rows.answer, critic: rows.critic, pairs: rows.pairs };
         self.index.enter(rule.name.span);
         let mut left = Rows { form: Form::Selected, ..rows.clone() };
-        let mut stages: Vec<(Stage, Span)> = Vec::new();
+        let (mut stages, mut done) = (Vec::new(), Vec::new());
         // Once a stage is broken, how many rows are left is not known.
         let mut counted = true;
         for stage in &rule.stages {
@@ -265,14 +272,13 @@ impl Checker<'_> {
                 continue;
             };
             if counted {
-                self.done_before(&stages, &typed, stage.span, &left);
+                self.done_before(&mut done, &typed, stage.span, &left);
                 counted = self.pass(&typed, stage.span, &mut left);
                 *fits &= counted;
                 after.push(left.bounds());
             }
-            stages.push((typed, stage.span));
+            stages.push(typed);
         }
-        let stages: Vec<Stage> = stages.into_iter().map(|(stage, _)| stage).collect();
         let counts = StageCounts { stages: stages.clone(), before: rows.bounds(), after };
         if *fits && !self.counts.contains(&counts) {
             self.counts.push(counts);
@@ -526,9 +532,13 @@ impl Rows {
     }
 }
 
-/// Whether the stage that does nothing is among these.
-fn is_among(idle: &[CheckError], stage: &CheckError) -> bool {
-    idle.iter().any(|other| other.idle() == stage.idle())
+/// Where the stages are that do nothing.
+fn places(idle: &[CheckError]) -> BTreeSet<Span> {
+    idle.iter().filter_map(CheckError::idle).collect()
+}
+
+fn is_at(stage: &CheckError, places: &BTreeSet<Span>) -> bool {
+    stage.idle().is_some_and(|place| places.contains(&place))
 }
 
 /// Whether an expression names something.
