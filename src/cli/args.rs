@@ -73,7 +73,7 @@ pub enum Command {
     Graph(GraphArgs),
     /// Run an experiment; what is cached is not worked again.
     #[command(
-        after_help = "Examples:\n  agx run experiments/quickstart.agx\n  agx run experiments/quickstart.agx --set seed=8 --set rounds=4\n  agx run sweep.agx --matrix rates\n\nCtrl-C pauses after what is in flight; a second Ctrl-C ends at once, and loses only that."
+        after_help = "Examples:\n  agx run experiments/quickstart.agx\n  agx run experiments/quickstart.agx --set seed=8 --set rounds=4\n  agx run experiments/quickstart.agx --locked\n  agx run sweep.agx --matrix rates\n\nCtrl-C pauses after what is in flight; a second Ctrl-C ends at once, and loses only that."
     )]
     Run(RunArgs),
     /// Go on with a paused, failed or killed run, from its own frozen source.
@@ -94,9 +94,14 @@ pub enum Command {
     Show(ShowArgs),
     /// Prove what can be proven of a run: that nothing was changed, that its results follow, that they come out again.
     #[command(
-        after_help = "Examples:\n  agx verify                          the newest run, without asking a model\n  agx verify quickstart-3 --level 0   only whether what is stored is whole\n  agx verify --sample 5%              a part of what models made, made again\n  agx verify --level 3                everything made again\n  agx verify --against quickstart-2   bit by bit against another run of the same\n\nNothing of the run is written; a level is only begun when the one below found nothing."
+        after_help = "Examples:\n  agx verify                              the newest run, without asking a model\n  agx verify quickstart-3 --level 0       only whether what is stored is whole\n  agx verify --sample 5%                  a part of what models made, made again\n  agx verify --level 3                    everything made again\n  agx verify --against quickstart-2       bit by bit against another run of the same\n  agx verify experiments/quickstart.agx   run anew from nothing, held against its lock\n\nNothing of the run is written; a level is only begun when the one below found nothing."
     )]
     Verify(VerifyArgs),
+    /// Write down beside a file what it names and what came of it, so that anybody can hold against it.
+    #[command(
+        after_help = "Examples:\n  agx lock experiments/quickstart.agx             its inputs\n  agx lock experiments/quickstart.agx --results   and what the newest finished run of it gave\n  agx lock quickstart.agx --update policy         one input that was changed on purpose\n  agx run quickstart.agx --locked                 runs if all is as locked, and compares the results\n\nThe lock of `a.agx` is `a.lock`; keep it in git."
+    )]
+    Lock(LockArgs),
     /// Serve editors: diagnostics, completion, hover, rename over the language server protocol.
     #[command(
         after_help = "Examples:\n  agx lsp\n\nEditors start it for `.agx` files and speak with it on standard input and output."
@@ -128,6 +133,20 @@ pub struct Sets {
     /// Take values of `param`s from a TOML file; of several files the last counts.
     #[arg(long, value_name = "FILE")]
     pub params: Vec<PathBuf>,
+}
+
+/// One of a file's experiments.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Only {
+    /// The experiment, where the file has several.
+    #[arg(long, short, value_name = "NAME")]
+    pub experiment: Option<String>,
+}
+
+impl From<Only> for Which {
+    fn from(only: Only) -> Self {
+        Self { experiment: only.experiment, ..Self::default() }
+    }
 }
 
 /// Which of a file's experiments.
@@ -278,6 +297,12 @@ pub struct RunArgs {
     pub sets: Sets,
     #[command(flatten)]
     pub work: Work,
+    /// Only if all is as the file's lock has it; the results are held against it as well.
+    #[arg(long, conflicts_with = "matrix")]
+    pub locked: bool,
+    /// Ask no model: what the store does not have fails.
+    #[arg(long, conflicts_with = "matrix")]
+    pub frozen: bool,
 }
 
 #[derive(Debug, Args)]
@@ -340,8 +365,26 @@ pub struct ShowArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct LockArgs {
+    /// The experiment's file.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub which: Only,
+    #[command(flatten)]
+    pub sets: Sets,
+    /// Take in what the newest finished run of the file gave.
+    #[arg(long)]
+    pub results: bool,
+    /// Take in only this input, and refuse if another has changed; as often as wanted.
+    #[arg(long, value_name = "NAME")]
+    pub update: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// Without it, the newest.
+    /// A run, or an experiment's file: that is run anew in an empty place and held against its lock. Without it, the newest run.
+    #[arg(value_name = "RUN|FILE")]
     pub run: Option<String>,
     /// How far: 0 what is stored, 1 keys and seeds, 2 every step but the models', 3 the models as well.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3))]

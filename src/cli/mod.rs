@@ -29,6 +29,7 @@ pub mod status;
 pub mod report;
 pub mod show;
 pub mod verify;
+pub mod lock;
 pub mod object;
 pub mod prompt;
 pub mod explain;
@@ -91,6 +92,7 @@ fn dispatch(cli: &Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Status(args) => status::status(args, &place, terminal),
         Command::Report(args) => report::report(args, &place, terminal),
         Command::Show(args) => show::show(args, &place, terminal),
+        Command::Lock(args) => lock::lock(args, &place, terminal),
         Command::Verify(args) => verify::verify(args, &place, terminal),
         Command::Lsp(_) => Ok(lsp::lsp()),
         Command::Explain(args) => explain::explain(args, terminal),

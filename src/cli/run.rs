@@ -6,9 +6,10 @@ use crate::cli::live::{Screen, View};
 use crate::cli::load::{self, Loaded};
 use crate::cli::place::{self, Place};
 use crate::cli::terminal::{Terminal, variable};
-use crate::cli::{params, report, sweep};
+use crate::cli::{lock, params, report, sweep};
 use crate::experiment::Experiment;
 use crate::report::RunState;
+use crate::run::replay::Replay;
 use crate::run::{self, Control, FailedStep, NodeStatus, Project, RunEnd, RunEvent, RunOptions, RunOutcome, Subject};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -21,13 +22,25 @@ pub fn start(args: &RunArgs, place: &Place, terminal: &Terminal) -> Result<Exit,
         return sweep::run(&loaded, &matrix, &args.work, &place.make()?, terminal);
     }
     let experiment = loaded.experiment(&args.which)?;
+    let locked = match args.locked {
+        true => Some(lock::held(&args.file, experiment, &load::plan(experiment)?, terminal)?),
+        false => None,
+    };
     let project = place.make()?;
     let overrides = params::overrides(&loaded.given);
     let imports = loaded.imports();
     let subject = subject(&loaded, &imports, &overrides, experiment);
-    let outcome = Worker::new(&args.work, *terminal)?
-        .work(|options, control, sink| run::start(&project, &subject, options, control, &place::now, sink))?;
-    finish(&project, place, terminal, &outcome)
+    let mut worker = Worker::new(&args.work, *terminal)?;
+    if args.frozen {
+        worker.options.replay = Some(Arc::new(Replay::new(0.0)));
+    }
+    let outcome =
+        worker.work(|options, control, sink| run::start(&project, &subject, options, control, &place::now, sink))?;
+    let exit = finish(&project, place, terminal, &outcome)?;
+    match locked {
+        Some(locked) if exit == Exit::Ok => lock::compare(&project, &outcome.run, &locked, terminal),
+        _ => Ok(exit),
+    }
 }
 
 pub fn subject<'a>(

@@ -1,16 +1,17 @@
 //! `agx verify`: what of a run can be proven, and what not.
 
 use crate::base::{Diagnostic, file};
-use crate::cli::args::VerifyArgs;
+use crate::cli::args::{Sets, VerifyArgs, Which};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::live::View;
-use crate::cli::load;
 use crate::cli::place::{self, Place};
-use crate::cli::run::Worker;
+use crate::cli::run::{Worker, subject};
 use crate::cli::terminal::Terminal;
+use crate::cli::{load, lock};
 use crate::experiment::{self, Dataset, Experiment, Given, Origin, Unreadable, World};
 use crate::report::text::{Cell, Table, plain};
 use crate::run::verify::{self, Asked, Expand, Finding, Level, Verified};
+use crate::run::{self, Project, RunEnd};
 use crate::syntax::Source;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -20,6 +21,9 @@ use std::path::{Path, PathBuf};
 const MOST_SHOWN: usize = 20;
 
 pub fn verify(args: &VerifyArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
+    if let Some(file) = args.run.as_deref().filter(|it| it.ends_with(".agx")) {
+        return anew(Path::new(file), args, terminal);
+    }
     let project = place.open()?;
     let run = place.run(&project, args.run.as_deref())?;
     let level = match (args.sample, &args.against) {
@@ -46,6 +50,34 @@ pub fn verify(args: &VerifyArgs, place: &Place, terminal: &Terminal) -> Result<E
     } else {
         Exit::Differs
     })
+}
+
+/// A file run from nothing in a place that is removed afterwards, and held against its lock.
+fn anew(file: &Path, args: &VerifyArgs, terminal: &Terminal) -> Result<Exit, Failure> {
+    let loaded = load::load_to_run(file, &Sets::default(), terminal)?;
+    let experiment = loaded.experiment(&Which::default())?;
+    let locked = lock::held(file, experiment, &load::plan(experiment)?, terminal)?;
+    if locked.results.is_empty() {
+        let message = format!("{} holds no results to compare with", run::lock::path(file).display());
+        return Err(
+            Failure::new(Exit::Usage, message).help("`agx run` the file, then `agx lock --results` takes them in")
+        );
+    }
+    let beside = tempfile::tempdir().map_err(|problem| Failure::new(Exit::Usage, file::reason(&problem)))?;
+    let project = Project::at(beside.path())?;
+    let (imports, overrides) = (loaded.imports(), BTreeMap::new());
+    let subject = subject(&loaded, &imports, &overrides, experiment);
+    let worker = Worker::watching(args.jobs.map(usize::from), *terminal)?;
+    let outcome =
+        worker.work(|options, control, sink| run::start(&project, &subject, options, control, &place::now, sink))?;
+    match outcome.end {
+        RunEnd::Finished => lock::compare(&project, &outcome.run, &locked, terminal),
+        RunEnd::Paused => Ok(Exit::Paused),
+        RunEnd::Failed => {
+            let failed = outcome.failed.first().map(|failed| format!("{} failed: {}", failed.step, failed.reason));
+            Err(Failure::new(Exit::NodeFailed, failed.unwrap_or_else(|| "a node failed".to_owned())))
+        }
+    }
 }
 
 fn data(verified: &Verified) -> Value {

@@ -22,6 +22,7 @@ mod refuse;
 mod train;
 mod steps;
 mod execute;
+pub mod lock;
 pub mod replay;
 pub mod verify;
 pub mod survey;
