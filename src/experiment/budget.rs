@@ -38,6 +38,11 @@ impl Checker<'_> {
         read: fn(&Value) -> Option<T>,
     ) -> Option<Spanned<T>> {
         let (value, span, of) = (self.value(expr)?, expr.span, of.to_owned());
+        if value.number() == Some(0.0) && read(&value).is_some() {
+            let (low, high) = (0.0, f64::INFINITY);
+            self.error(CheckError::Range { span, of, value: 0.0, low, high, declared: None });
+            return None;
+        }
         match (read(&value), value) {
             (Some(amount), _) => return Some(Spanned::new(amount, span)),
             (None, Value::Int(number)) => {

@@ -101,7 +101,7 @@ const ALL: &[Explanation] = &[
         "a missing field",
         "What changes the science has no default: a seed, a critic's `on_unparsed`, a trainer's `lr`, `epochs` and `batch`.",
     ),
-    code("E0206", "a field given twice", "Which of the two would count?"),
+    code("E0206", "a field or a parameter given twice", "Which of the two would count?"),
     code(
         "E0207",
         "an unknown split",
@@ -163,7 +163,11 @@ const ALL: &[Explanation] = &[
         "a number without its unit",
         "Tokens, times, money and memory are types of their own: `context = 512 tokens`. A bare number could be anything.",
     ),
-    code("E0303", "a value of the wrong type", "Quantities are never turned into each other."),
+    code(
+        "E0303",
+        "a value of the wrong type",
+        "Quantities are never turned into each other. Only some types have a range, a length or an expectation.",
+    ),
     code("E0304", "a value out of range", "Ranges include both ends. A param's range is part of its type."),
     code(
         "E0305",
@@ -176,7 +180,11 @@ const ALL: &[Explanation] = &[
         "no value before the run",
         "Numbers, text, params, `let`s and arithmetic on them are known when a file is checked.",
     ),
-    code("E0308", "no such amount", "Times are whole milliseconds, memory whole bytes, tokens whole tokens."),
+    code(
+        "E0308",
+        "no such amount",
+        "Times are whole milliseconds, memory whole bytes, tokens whole tokens, money whole millionths of a dollar.",
+    ),
     code(
         "E0309",
         "iterations without a value",
@@ -195,6 +203,12 @@ const ALL: &[Explanation] = &[
         "`score: int in 1..5` is what the critic is told, what is parsed, and the type that rules see.",
     ),
     code("E0314", "a critic without an answer", "`answer { … }` has at least one field."),
+    code(
+        "E0315",
+        "text in another form",
+        "An address begins with how it is spoken to: `https://…`, and `ws://…` for `openenv`. The hub names an owner and a name: \
+         `Qwen/Qwen2.5-0.5B`.",
+    ),
     code(
         "E0404",
         "a name that the prompt is not given",
@@ -354,6 +368,13 @@ const ALL: &[Explanation] = &[
          it: `add demos { score = 4 }`.",
     ),
     code(
+        "E0533",
+        "a condition that never ends the loop",
+        "What a metric may be is known: a share is 0 to 1, a mean lies on the critic's scale. `dev.success >= 90` would wait for \
+         ever; `dev.success >= 90%` is meant. A margin as wide as the whole range cannot be gained, so `stalls` would count \
+         rounds and read nothing.",
+    ),
+    code(
         "W0009",
         "checked and planned, not run",
         "The language has it, and `agx check` and `agx plan` know what it means; this version of the program does not run it. \
@@ -374,10 +395,27 @@ const ALL: &[Explanation] = &[
          names: `gpt-4o-2024-08-06`.",
     ),
     code("W0401", "a condition that always holds", "The field is never absent."),
+    code(
+        "W0402",
+        "a prompt that shows nothing of the task",
+        "An agent that reads the same words for every task cannot know what is asked.",
+    ),
+    code(
+        "W0404",
+        "a prompt that never says how to answer",
+        "A critic's reply is parsed by its `answer`. A prompt that prints neither `{{ answer.format }}` nor the name of one of the \
+         answer's fields leaves the critic to guess, and what cannot be read is dropped or fails.",
+    ),
     code("W0501", "a stage that every row passes", "From what is known before the run, the condition is always true."),
-    code("W0502", "a stage without effect", "At most as many rows reach it as it keeps."),
+    code(
+        "W0502",
+        "a stage without effect",
+        "It keeps as many rows as can reach it, or the stages before it have done its work.",
+    ),
     code("W0503", "evaluating on training tasks", "The figure also measures what was memorised."),
     code("W0504", "a model that judges itself", "A critic with the weights of the policy shares its mistakes."),
+    code("W0505", "a loop that ends at once", "Whatever is measured, the condition holds after the first iteration."),
+    code("W0506", "the same again", "It gives the figures that are there already."),
     code(
         "E0601",
         "an axis that leads to nothing",
@@ -407,6 +445,11 @@ const ALL: &[Explanation] = &[
         "W0601",
         "an `except` that excepts nothing",
         "No cell has all of these values. Is one of them written otherwise in the axis?",
+    ),
+    code(
+        "W0602",
+        "a value twice in an axis",
+        "Its cells are the same experiment again, and their results the same: another `seed` is an axis of its own.",
     ),
     code(
         "E0701",

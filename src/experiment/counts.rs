@@ -38,8 +38,7 @@ impl Checker<'_> {
     /// What a stage does to the row bounds. `false`: it makes all that follows pointless.
     pub(super) fn pass(&mut self, stage: &Stage, span: Span, rows: &mut Rows) -> bool {
         let full = rows.low == rows.high && rows.high == rows.tasks * rows.samples;
-        let before = (rows.low, rows.high);
-        let mut limits = false;
+        let mut idle: Option<String> = None;
         match stage {
             Stage::Where { condition } => {
                 let verdict =
@@ -69,8 +68,9 @@ impl Checker<'_> {
             Stage::Best { count, per_task, .. }
             | Stage::Worst { count, per_task, .. }
             | Stage::Sample { count, per_task } => {
-                limits = true;
                 let count = u64::from(*count);
+                let (most, of) = if *per_task { (rows.samples, " of a task") } else { (rows.high, "") };
+                idle = (most <= count).then(|| format!("at most {most} rows{of} reach it"));
                 if *per_task {
                     rows.samples = rows.samples.min(count);
                     rows.high = rows.high.min(rows.tasks.saturating_mul(rows.samples));
@@ -80,8 +80,9 @@ impl Checker<'_> {
                 }
             }
             Stage::CapRows { count } => {
-                limits = true;
-                (rows.low, rows.high) = (rows.low.min(u64::from(*count)), rows.high.min(u64::from(*count)));
+                let count = u64::from(*count);
+                idle = (rows.high <= count).then(|| format!("at most {} rows reach it", rows.high));
+                (rows.low, rows.high) = (rows.low.min(count), rows.high.min(count));
             }
             Stage::CapTokens { .. } => rows.low = 0,
             Stage::Dedup { .. } => rows.low = rows.low.min(1),
@@ -125,10 +126,47 @@ impl Checker<'_> {
                 rows.low = rows.low.max(u64::from(*count));
             }
         }
-        if limits && full && before == (rows.low, rows.high) {
-            self.error(CheckError::NoEffect { span, most: before.1 });
+        if let Some(why) = idle {
+            self.error(CheckError::NoEffect { span, why, first: None });
         }
         true
+    }
+
+    /// Tells of a stage whose work one of the earlier, `done`, has done. `rows` is what reaches it.
+    pub(super) fn done_before(&mut self, done: &mut Vec<(Stage, Span)>, stage: &Stage, span: Span, rows: &Rows) {
+        if let Some((_, first)) = done.iter().find(|(earlier, _)| covers(earlier, stage, rows)) {
+            let why = match stage {
+                Stage::Require { .. } => format!("at least {} rows reach it", rows.low),
+                _ => "its work is done".to_owned(),
+            };
+            self.error(CheckError::NoEffect { span, why, first: Some(*first) });
+        }
+        match stage {
+            _ if brings_rows(stage) => done.clear(),
+            Stage::Dedup { .. } | Stage::Balance { .. } | Stage::Require { .. } if done.len() < MOST_DONE => {
+                done.push((stage.clone(), span));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Stages that are held against each later one.
+const MOST_DONE: usize = 100;
+
+/// Whether rows come in, or become other rows: what the stages before have done does not hold for those.
+fn brings_rows(stage: &Stage) -> bool {
+    matches!(stage, Stage::Add { .. } | Stage::Pair { .. } | Stage::Truncate { .. })
+}
+
+/// Whether `stage` can change nothing any more once `earlier` is done, whatever rows are dropped in between.
+fn covers(earlier: &Stage, stage: &Stage, rows: &Rows) -> bool {
+    match (earlier, stage) {
+        // What differs in some columns differs in more of them.
+        (Stage::Dedup { by: earlier }, Stage::Dedup { by }) => earlier.iter().all(|column| by.contains(column)),
+        (Stage::Balance { by: earlier, max: least }, Stage::Balance { by, max }) => earlier == by && least <= max,
+        (Stage::Require { .. }, Stage::Require { count, .. }) => rows.low >= u64::from(*count),
+        _ => false,
     }
 }
 

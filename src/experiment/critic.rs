@@ -86,6 +86,9 @@ impl Checker<'_> {
         if let (Some(model), Some(prompt), Some(asked)) = (model, prompt, fields.value("prompt")) {
             self.fits_context(prompt, ModelId(model), asked.span);
         }
+        if let (Some(prompt), Some(answer), Some(asked)) = (prompt, &answer, fields.value("prompt")) {
+            self.says_how_to_answer(prompt, answer, asked.span);
+        }
         let it = Critic::Sole(Sole {
             model: ModelId(model?),
             prompt: PromptId(prompt?),
@@ -207,10 +210,11 @@ impl Checker<'_> {
                 None => false,
                 Some(by) => {
                     let known = self.name_as("`by`", by, vocabulary::BY_EXPECTATION, &[("expectation", ())]);
-                    let is_int = ty.name.path.text() == "int";
-                    if known.is_some() && !is_int {
-                        let of = "only `int` has an expectation; this".to_owned();
-                        self.error(CheckError::NotList { span: by.span, of });
+                    let kind = ty.name.path.text();
+                    let is_int = kind == "int";
+                    // Any other type is unknown, which is told below.
+                    if known.is_some() && matches!(kind.as_str(), "bool" | "text") {
+                        self.error(CheckError::NoClause { span: by.span, clause: "an expectation", of: "`int`" });
                     }
                     fits &= known.is_some() && is_int;
                     true
@@ -225,10 +229,7 @@ impl Checker<'_> {
                 ("bool", None) => Some(AnswerKind::Bool),
                 ("text", None) => Some(AnswerKind::Text),
                 ("bool" | "text", Some(within)) => {
-                    self.error(CheckError::NotList {
-                        span: within.span,
-                        of: "only `int` has a range; this".to_owned(),
-                    });
+                    self.error(CheckError::NoClause { span: within.span, clause: "a range", of: "`int`" });
                     None
                 }
                 (other, _) => {

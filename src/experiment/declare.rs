@@ -143,7 +143,7 @@ impl Checker<'_> {
         };
         let data = if offer.labelled { "labelled verdicts" } else { "conversations" };
         self.index.brought(offer_name.span, Sort::Offer, &offer.name, data, &*offer.doc);
-        let Some([argument]) = apply.arguments.as_deref() else {
+        let Some([argument @ Argument { name: None, .. }]) = apply.arguments.as_deref() else {
             let name = apply.path.text();
             self.error(CheckError::Arguments { span: apply.path.span, wanted: format!("{name}(512)"), name });
             return None;
@@ -249,6 +249,13 @@ impl Checker<'_> {
             Some(found) if found.len() == arguments.len() => {
                 let texts: Vec<Option<String>> =
                     found.iter().map(|argument| self.text(&argument.value, "`hub(…)`")).collect();
+                if let Some(Some(repo)) = texts.first()
+                    && !has_owner(repo)
+                {
+                    let (span, of) = (found[0].value.span, "`hub`".to_owned());
+                    self.error(CheckError::TextForm { span, of, what: "an owner and a name", wanted: "owner/name" });
+                    return None;
+                }
                 texts.into_iter().collect::<Option<Vec<_>>>()?.try_into().ok()
             }
             _ => {
@@ -318,4 +325,9 @@ impl Checker<'_> {
             }
         }
     }
+}
+
+/// Whether it is `owner/name`.
+fn has_owner(repo: &str) -> bool {
+    repo.split_once('/').is_some_and(|(owner, name)| !owner.is_empty() && !name.is_empty() && !name.contains('/'))
 }

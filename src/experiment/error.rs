@@ -56,6 +56,9 @@ pub enum CheckError {
     Fraction { span: Span, unit: String },
     Shape { span: Span, of: &'static str, whole: u32, name: &'static str, part: u32 },
     NotList { span: Span, of: String },
+    NoClause { span: Span, clause: &'static str, of: &'static str },
+    EmptyList { span: Span, of: String },
+    TextForm { span: Span, of: String, what: &'static str, wanted: &'static str },
     BadCase { span: Span },
     CaseTwice { span: Span },
     NoOtherwise { span: Span },
@@ -73,6 +76,8 @@ pub enum CheckError {
     AlwaysKnown { span: Span, path: String },
     NotIterable { span: Span, path: String, found: &'static str },
     PromptMisfit { span: Span, name: String, why: &'static str, help: &'static str },
+    ShowsNoTask { span: Span, name: String },
+    SaysNoAnswer { span: Span, name: String },
     SystemLate { span: Span },
     EmptyPrompt { span: Span, name: String },
     PromptTooLong { span: Span, name: String, words: u64, context: u64 },
@@ -86,7 +91,7 @@ pub enum CheckError {
     NeverPasses { span: Span, why: String },
     AlwaysPasses { span: Span, why: String },
     NeverEnough { span: Span, count: u32, most: u64 },
-    NoEffect { span: Span, most: u64 },
+    NoEffect { span: Span, why: String, first: Option<Span> },
     NeedsOracle { span: Span, what: String },
     NeedsThrough { span: Span, name: String },
     ThroughRows { span: Span },
@@ -117,6 +122,9 @@ pub enum CheckError {
     NotInLoop { span: Span, path: String, declared: Span, stop: bool },
     UntilCost { span: Span, name: String },
     NotUntil { span: Span },
+    NeverEnds { span: Span, path: String, low: f64, high: f64, gain: bool, percent: Option<Span> },
+    EndsAtOnce { span: Span, path: String, low: f64, high: f64 },
+    Again { span: Span, what: String, first: Span },
     NeverStalls { span: Span, rounds: u32, times: u32 },
     MeasuresOther { span: Span, name: String, model: String, measured: Option<String>, declared: Span },
     UnknownIndex { span: Span, name: String, near: Vec<String>, known: Vec<String> },
@@ -364,6 +372,17 @@ fn file(error: CheckError) -> Diagnostic {
                 .help("add `experiment name { seed = 7, schedule { … } }`")
         }
         other => unreachable!("told elsewhere: {other:?}"),
+    }
+}
+
+/// Where a value must lie that lies elsewhere. One that is refused at the lower end is refused for that end.
+pub(super) fn due(value: f64, low: f64, high: f64) -> String {
+    let is_open = high >= f64::from(u32::MAX);
+    match (value == low, value > high) {
+        (true, _) if is_open => format!("more than {}", number_text(low)),
+        (true, _) => format!("more than {} and at most {}", number_text(low), number_text(high)),
+        (_, true) if is_open => format!("at most {}", number_text(high)),
+        _ => bounds(low, high),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The second half of [`CheckError`]'s diagnostics: types and units, prompts, rules and schedule.
 
-use super::error::{CheckError, bounds};
-use super::value::number_text;
+use super::error::{CheckError, bounds, due};
+use super::value::{MOST, number_text};
 use crate::base::{Diagnostic, Span};
 use crate::syntax::similar::{did_you_mean, join, with_edit};
 use crate::syntax::words::Class;
@@ -26,8 +26,11 @@ pub(super) fn detail(error: CheckError) -> Diagnostic {
                 .edit(span, edit)
         }
         CheckError::Range { span, of, value, low, high, declared } => {
-            let message = format!("{of} must be {}", bounds(low, high));
-            let diagnostic = Diagnostic::error("E0304", message, span, format!("this is {}", number_text(value)));
+            let message = format!("{of} must be {}", due(value, low, high));
+            // Beyond it, digits are lost.
+            let found =
+                if value > MOST { "this is larger".to_owned() } else { format!("this is {}", number_text(value)) };
+            let diagnostic = Diagnostic::error("E0304", message, span, found);
             match declared {
                 Some(declared) => diagnostic.label(declared, "the range is declared here"),
                 None => diagnostic,
@@ -65,6 +68,16 @@ pub(super) fn detail(error: CheckError) -> Diagnostic {
         CheckError::NotList { span, of } => {
             Diagnostic::error("E0311", format!("{of} wants a list"), span, "no list").help("write `[a, b]`")
         }
+        CheckError::NoClause { span, clause, of } => {
+            Diagnostic::error("E0303", format!("only {of} has {clause}"), span, "does not belong here")
+        }
+        CheckError::EmptyList { span, of } => {
+            Diagnostic::error("E0311", format!("{of} lists nothing"), span, "an empty list").help("name at least one")
+        }
+        CheckError::TextForm { span, of, what, wanted } => {
+            Diagnostic::error("E0315", format!("{of} wants {what}"), span, "written otherwise")
+                .help(format!("write it like `{wanted}`"))
+        }
         CheckError::BadCase { span } => {
             Diagnostic::error("E0312", "this is no iteration", span, "iterations count from 1")
                 .help("write `1 => …`, `2..3 => …` or `_ => …`")
@@ -91,6 +104,8 @@ pub(super) fn detail(error: CheckError) -> Diagnostic {
         | CheckError::AlwaysKnown { .. }
         | CheckError::NotIterable { .. }
         | CheckError::PromptMisfit { .. }
+        | CheckError::ShowsNoTask { .. }
+        | CheckError::SaysNoAnswer { .. }
         | CheckError::SystemLate { .. }
         | CheckError::EmptyPrompt { .. }
         | CheckError::PromptTooLong { .. }
@@ -110,6 +125,8 @@ pub(super) fn detail(error: CheckError) -> Diagnostic {
         | CheckError::NotInLoop { .. }
         | CheckError::UntilCost { .. }
         | CheckError::NotUntil { .. }
+        | CheckError::NeverEnds { .. }
+        | CheckError::EndsAtOnce { .. }
         | CheckError::NeverStalls { .. }
         | CheckError::MeasuresOther { .. }
         | CheckError::UnknownIndex { .. }) => metric(error),
@@ -161,6 +178,16 @@ fn prompt(error: CheckError) -> Diagnostic {
         CheckError::PromptMisfit { span, name, why, help } => {
             Diagnostic::error("E0411", format!("the prompt `{name}` does not fit here: {why}"), span, "used here")
                 .help(help)
+        }
+        CheckError::ShowsNoTask { span, name } => {
+            let message = format!("the prompt `{name}` shows nothing of the task");
+            Diagnostic::warning("W0402", message, span, "says the same for every task")
+                .help("print what is to be done: `{{ task.request }}`")
+        }
+        CheckError::SaysNoAnswer { span, name } => {
+            let message = format!("the prompt `{name}` never says how to answer");
+            Diagnostic::warning("W0404", message, span, "names neither `answer.format` nor a field of the answer")
+                .help("print `{{ answer.format }}`: it is made from the critic's `answer`")
         }
         CheckError::SystemLate { span } => {
             Diagnostic::error("E0412", "a system message comes first", span, "other messages stand before it")
@@ -232,8 +259,12 @@ fn rule(error: CheckError) -> Diagnostic {
             let diagnostic = Diagnostic::warning("W0501", "every row passes this stage", span, "always true");
             if why.is_empty() { diagnostic } else { diagnostic.help(why) }
         }
-        CheckError::NoEffect { span, most } => {
-            Diagnostic::warning("W0502", "this stage drops nothing", span, format!("at most {most} rows reach it"))
+        CheckError::NoEffect { span, why, first } => {
+            let diagnostic = Diagnostic::warning("W0502", "this stage has no effect", span, why);
+            match first {
+                Some(first) => diagnostic.label(first, "by this stage"),
+                None => diagnostic,
+            }
         }
         other => unreachable!("told elsewhere: {other:?}"),
     }
@@ -274,6 +305,25 @@ fn metric(error: CheckError) -> Diagnostic {
         CheckError::NotUntil { span } => {
             Diagnostic::error("E0523", "this does not say when to end the loop", span, "no condition over metrics")
                 .help("write `dev.success >= 0.9` or `dev.success stalls 2 by 0.01 since base`")
+        }
+        CheckError::NeverEnds { span, path, low, high, gain: false, percent } => {
+            let label = format!("`{path}` is {}", bounds(low, high));
+            let diagnostic = Diagnostic::error("E0533", "this never ends the loop", span, label);
+            match percent {
+                Some(number) => diagnostic
+                    .help("a share in percent has its sign: `90%`")
+                    .edit(Span { start: number.end, end: number.end }, "%"),
+                None => diagnostic,
+            }
+        }
+        CheckError::NeverEnds { span, path, low, high, gain: true, .. } => {
+            let label = format!("`{path}` is {}", bounds(low, high));
+            Diagnostic::error("E0533", "nothing can gain so much: this would only count rounds", span, label)
+                .help("a margin is a small part of what the metric may be: `by 0.01`")
+        }
+        CheckError::EndsAtOnce { span, path, low, high } => {
+            let label = format!("`{path}` is {}", bounds(low, high));
+            Diagnostic::warning("W0505", "this never keeps the loop going", span, label)
         }
         CheckError::NeverStalls { span, rounds, times } => {
             Diagnostic::error("E0524", "the loop ends before this can hold", span, format!("waits for {rounds} rounds"))
@@ -434,6 +484,9 @@ fn schedule(error: CheckError) -> Diagnostic {
             "nothing to compare with the truth",
         )
         .help("audit what `judge` or `select` has made"),
+        CheckError::Again { span, what, first } => {
+            Diagnostic::warning("W0506", format!("{what} again"), span, "changes nothing").label(first, "first here")
+        }
         CheckError::EvaluatesTraining { span, split } => {
             Diagnostic::warning("W0503", format!("`{split}` is trained on, too"), span, "measures memory, not skill")
         }

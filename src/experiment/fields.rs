@@ -14,6 +14,10 @@ use std::collections::BTreeMap;
 /// What a block says of a field: `None` where it is left out, `Some(None)` where a diagnostic has told what is wrong.
 pub type Given<T> = Option<Option<T>>;
 
+/// How an address of the web begins.
+pub const HTTP: [&str; 2] = ["http://", "https://"];
+pub const WEB: &str = "a web address";
+
 /// The entries of one block by name.
 pub struct Fields<'b> {
     owner: &'static Owner,
@@ -181,7 +185,7 @@ impl Checker<'_> {
 
     pub(super) fn real_as(&mut self, value: &Expr, field: &Field) -> Option<f64> {
         let Takes::Real { low, high } = field.takes else { unreachable!("`{}` is a number", field.name) };
-        self.real(value, &format!("`{}`", field.name), low, high)
+        self.real_or_percent(value, &format!("`{}`", field.name), (low, high), high <= 1.0)
     }
 
     pub(super) fn tokens_of(&mut self, fields: &Fields, name: &str) -> Given<u32> {
@@ -282,6 +286,22 @@ impl Checker<'_> {
         }))
     }
 
+    /// An address that begins in one of these ways: what it is, and how one is written.
+    pub(super) fn address(
+        &mut self,
+        value: &Expr,
+        of: &str,
+        schemes: [&str; 2],
+        (what, wanted): (&'static str, &'static str),
+    ) -> Option<String> {
+        let text = self.text(value, of)?;
+        let fits = schemes.iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|host| !host.is_empty()));
+        if !fits {
+            self.error(CheckError::TextForm { span: value.span, of: of.to_owned(), what, wanted });
+        }
+        fits.then_some(text)
+    }
+
     /// A list of texts: a command and its arguments.
     pub(super) fn texts(&mut self, value: &Expr, of: &str) -> Option<Vec<String>> {
         let ExprKind::List(items) = &value.kind else {
@@ -293,7 +313,7 @@ impl Checker<'_> {
         let texts: Vec<Option<String>> = items.iter().map(|item| self.text(item, of)).collect();
         texts.into_iter().collect::<Option<Vec<_>>>().filter(|texts| {
             if texts.is_empty() {
-                self.error(CheckError::NotList { span: value.span, of: of.to_owned() });
+                self.error(CheckError::EmptyList { span: value.span, of: of.to_owned() });
             }
             !texts.is_empty()
         })

@@ -12,7 +12,7 @@ use super::vocabulary::{self, Field, Owner, Word};
 use crate::base::Span;
 use crate::env::Schema;
 use crate::syntax::ast::{Block, Declared, EntryKind, File, Imported, ItemKind, Name, StatementKind, Statements};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -335,6 +335,15 @@ impl Index {
     pub fn uses_of(&self, declared: Span) -> impl Iterator<Item = Span> {
         let means = move |meaning: &Meaning| matches!(meaning, Meaning::Name(of) if *of == declared);
         self.uses.iter().filter(move |(_, meaning)| means(meaning)).map(|(span, _)| *span)
+    }
+
+    /// What is declared somewhere and used somewhere else.
+    pub(super) fn used(&self) -> BTreeSet<Span> {
+        let used = |(span, meaning): (&Span, &Meaning)| match meaning {
+            Meaning::Name(of) if of != span => Some(*of),
+            _ => None,
+        };
+        self.uses.iter().filter_map(used).collect()
     }
 
     /// Every place with its meaning, in source order.

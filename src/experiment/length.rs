@@ -25,12 +25,17 @@ impl Checker<'_> {
 
 /// Words of the fixed text, and the tokens that values may have where the prompt cuts them.
 fn lengths(template: &Template) -> (u64, u64) {
-    let pieces = || template.messages.iter().flat_map(|message| &message.pieces);
-    let cut = |piece: &Piece| match piece {
+    (template.fixed_words(), template.messages.iter().map(|message| cut(&message.pieces)).sum())
+}
+
+/// What stands in a condition may be there, and in a loop at least once.
+fn cut(pieces: &[Piece]) -> u64 {
+    let of = |piece: &Piece| match piece {
+        Piece::Text(_) => 0,
         Piece::Value { filters, .. } => filters.iter().map(cut_at).max().unwrap_or(0),
-        Piece::Text(_) | Piece::For { .. } | Piece::IfKnown { .. } | Piece::IfUnknown { .. } => 0,
+        Piece::For { body, .. } | Piece::IfKnown { body, .. } | Piece::IfUnknown { body, .. } => cut(body),
     };
-    (template.fixed_words(), pieces().map(cut).sum())
+    pieces.iter().map(of).sum()
 }
 
 fn cut_at(filter: &Filter) -> u64 {

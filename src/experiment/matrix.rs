@@ -75,6 +75,7 @@ impl Reader<'_> {
             self.errors.push(MatrixError::TooMany { span: matrix.name.span, cells: count, most });
             return None;
         }
+        self.steps_twice(&groups);
         for part in &matrix.axes {
             if let MatrixPart::Except(block) = part {
                 self.except(block, &groups, &mut combinations);
@@ -190,6 +191,23 @@ impl Reader<'_> {
     fn names_it(&self, item: &Item, name: &str) -> bool {
         let long = self.linked.scopes[0].imported.get(name).map_or(name, |import| import.called.as_str());
         axis_name(item) == Some(long)
+    }
+
+    /// Tells of steps whose values an earlier step of their group has.
+    fn steps_twice(&mut self, groups: &[Group]) {
+        let mut checker = Checker::new(self.linked, self.world);
+        checker.params(&self.linked.file, self.given);
+        for group in groups {
+            let mut same = |a: usize, b: usize| {
+                group.iter().all(|axis| same(&mut checker, &self.linked.sources, &axis.values[a], &axis.values[b]))
+            };
+            for at in 0..group[0].values.len() {
+                if let Some(first) = (0..at).find(|first| same(*first, at)) {
+                    let (span, first) = (group[0].values[at].span, group[0].values[first].span);
+                    self.errors.push(MatrixError::StepTwice { span, first });
+                }
+            }
+        }
     }
 
     /// Takes out the combinations of which all the listed values are these.

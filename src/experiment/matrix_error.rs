@@ -48,11 +48,15 @@ pub enum MatrixError {
     NothingExcepted {
         span: Span,
     },
+    StepTwice {
+        span: Span,
+        first: Span,
+    },
 }
 
 impl MatrixError {
     pub fn is_warning(&self) -> bool {
-        matches!(self, Self::NothingExcepted { .. })
+        matches!(self, Self::NothingExcepted { .. } | Self::StepTwice { .. })
     }
 }
 
@@ -114,6 +118,10 @@ impl From<MatrixError> for Diagnostic {
             }
             MatrixError::NothingExcepted { span } => {
                 Diagnostic::warning("W0601", "no cell has these values together", span, "excepts nothing")
+            }
+            MatrixError::StepTwice { span, first } => {
+                Diagnostic::warning("W0602", "a value stands in an axis twice", span, "the same cells again")
+                    .label(first, "first here")
             }
         }
     }

@@ -12,6 +12,7 @@ use crate::base::Span;
 use crate::node::spec::AnswerKind;
 use crate::syntax::ast::{self, Apply, Expr, ExprKind, Name, Operator, Path, ReportLine};
 use crate::syntax::similar::similar;
+use std::collections::BTreeMap;
 
 /// What a metric is for: what may be shown may not always decide.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -250,26 +251,28 @@ impl Checker<'_> {
                 Some(if all { Until::All(parts) } else { Until::Any(parts) })
             }
             ExprKind::Binary { operator, left, right } => {
-                let (path, bound, operator) = match (path_of(left), path_of(right)) {
+                let (path, written, operator) = match (path_of(left), path_of(right)) {
                     (Some(path), _) if !self.is_constant(path) => (path, &**right, operator.value),
                     (_, Some(path)) => (path, &**left, mirrored(operator.value)),
                     _ => return self.not_until(expr),
                 };
                 let metric = self.metric(path, flow, Wanted::Stop);
                 let bound = match metric {
-                    Some(_) => self.real(bound, "the bound", f64::MIN, f64::MAX),
+                    Some(_) => self.real(written, "the bound", f64::MIN, f64::MAX),
                     // What it is compared with is not known, and so what it should be is not either.
-                    None => self.value(bound).and(None),
+                    None => self.value(written).and(None),
                 };
                 let (metric, bound) = (metric?, bound?);
                 let operator = if negated { inverted(operator) } else { operator };
-                match operator {
-                    Operator::GreaterOrEqual => Some(Until::Reaches { metric, at_least: bound }),
-                    Operator::Greater => Some(Until::Reaches { metric, at_least: bound.next_up() }),
-                    Operator::LessOrEqual => Some(Until::Falls { metric, at_most: bound }),
-                    Operator::Less => Some(Until::Falls { metric, at_most: bound.next_down() }),
-                    _ => self.not_until(expr),
-                }
+                let until = match operator {
+                    Operator::GreaterOrEqual => Until::Reaches { metric, at_least: bound },
+                    Operator::Greater => Until::Reaches { metric, at_least: bound.next_up() },
+                    Operator::LessOrEqual => Until::Falls { metric, at_most: bound },
+                    Operator::Less => Until::Falls { metric, at_most: bound.next_down() },
+                    _ => return self.not_until(expr),
+                };
+                self.can_end(&until, expr.span, Some(written), flow);
+                Some(until)
             }
             ExprKind::Stalls { of, times, margin, since } => {
                 let Some(path) = path_of(of) else { return self.not_until(expr) };
@@ -293,7 +296,9 @@ impl Checker<'_> {
                 if negated {
                     return self.not_until(expr);
                 }
-                Some(Until::Stalls { metric: metric?, rounds: rounds?, by: by?, since: since? })
+                let until = Until::Stalls { metric: metric?, rounds: rounds?, by: by?, since: since? };
+                self.can_end(&until, expr.span, None, flow);
+                Some(until)
             }
             ExprKind::Broken => None,
             // `until wall` and the like: tell what is meant before what is written.
@@ -403,6 +408,13 @@ impl Checker<'_> {
             let near = similar(&by.value, known.iter().map(String::as_str));
             self.error(CheckError::UnknownIndex { span: by.span, name: by.value.clone(), near, known });
             fits = false;
+        }
+        let mut shown: BTreeMap<String, Span> = BTreeMap::new();
+        for path in &line.series {
+            if let Some(first) = shown.get(&path.text()).copied() {
+                self.error(CheckError::Again { span: path.span, what: format!("`{}`", path.text()), first });
+            }
+            shown.entry(path.text()).or_insert(path.span);
         }
         let metrics: Vec<Option<MetricRef>> = line.series.iter().map(|path| self.metric(path, flow, wanted)).collect();
         let metrics = metrics.into_iter().collect::<Option<Vec<_>>>()?;

@@ -3,6 +3,7 @@
 //! [`check`] is the entry. It declares every name first ([`scope`]), evaluates params and `let`s ([`value`]), reads the
 //! declarations ([`declare`], [`trainer`], [`critic`], [`prompt`]), and then walks the schedule ([`schedule`], [`statement`],
 //! [`train`], [`metric`]), typing each rule ([`rule`], [`interval`]) where it is used, against the rows that reach it.
+//! What a prompt leaves unsaid ([`shown`]) and an `until` never sees ([`ends`]) is told on the way.
 //! [`vocabulary`] is the table by which every block is read, [`model`] is what comes out.
 //!
 //! # Invariants
@@ -16,6 +17,7 @@ mod column;
 mod counts;
 mod critic;
 mod declare;
+mod ends;
 mod error;
 mod error_detail;
 mod fields;
@@ -32,14 +34,17 @@ pub mod model;
 mod once;
 mod outside;
 mod prompt;
+mod quantity;
 mod remote;
 mod rule;
 mod schedule;
 mod scope;
+mod shown;
 mod statement;
 mod train;
 mod trainer;
 mod value;
+mod version;
 pub mod vocabulary;
 
 pub use counts::{RowBounds, StageCounts};
@@ -197,6 +202,8 @@ struct Checker<'a> {
     panels: BTreeSet<usize>,
     trainers: Slots<TrainerSpec>,
     rule_items: Vec<ast::Rule>,
+    /// Of each rule, the stages that do nothing wherever it is used so far.
+    idle: BTreeMap<usize, Vec<CheckError>>,
     /// One for each way a rule is used.
     rules: Vec<Named<Rule>>,
     counts: Vec<StageCounts>,
@@ -225,6 +232,7 @@ impl<'a> Checker<'a> {
             panels: BTreeSet::new(),
             trainers: Vec::new(),
             rule_items: Vec::new(),
+            idle: BTreeMap::new(),
             rules: Vec::new(),
             counts: Vec::new(),
         }
@@ -284,6 +292,7 @@ impl Checker<'_> {
             }
         }
         let experiments = self.experiments(file);
+        self.errors.extend(std::mem::take(&mut self.idle).into_values().flatten());
         self.unused_rules();
         self.unused(file);
         self.tell_not_built();
@@ -378,10 +387,22 @@ impl Checker<'_> {
         for (name, span, kind) in self.symbols.unused() {
             self.error(CheckError::Unused { span, name, what: kind.word() });
         }
+        self.unused_parameters();
         self.found.extend(self.symbols.unused_imports().map(Diagnostic::from));
         let oracle = self.unstable.iter().find(|(feature, _)| feature == "oracle").map(|(_, span)| *span);
         if let (Some(span), false) = (oracle, self.symbols.oracle_used) {
             self.error(CheckError::UnusedFeature { span, feature: "oracle".to_owned() });
+        }
+    }
+
+    /// Parameters that their rule does not read.
+    fn unused_parameters(&mut self) {
+        let used = self.index.used();
+        let parameters = self.rule_items.iter().flat_map(|rule| &rule.parameters).map(|parameter| &parameter.name);
+        let unused: Vec<ast::Name> =
+            parameters.filter(|name| !name.value.starts_with('_') && !used.contains(&name.span)).cloned().collect();
+        for ast::Name { value: name, span } in unused {
+            self.error(CheckError::Unused { span, name, what: "parameter" });
         }
     }
 
@@ -437,10 +458,25 @@ impl Checker<'_> {
     }
 
     /// A path that must be one name of a kind.
+    /// Where the environment is declared of which a path names a split.
+    fn split_named(&mut self, path: &ast::Path) -> Option<Span> {
+        let [env, split] = path.parts.as_slice() else { return None };
+        let place = self.envs.iter().position(|it| it.name == env.value)?;
+        let splits = &self.envs[place].it.as_ref()?.spec.splits;
+        splits.iter().find(|it| it.name == split.value)?;
+        self.mark(&env.value, env.span);
+        self.symbols.find(&env.value).map(|(_, declared)| declared)
+    }
+
     fn reference_path(&mut self, path: &ast::Path, kind: Kind) -> Option<usize> {
         match path.single() {
             Some(name) => self.reference(name, kind),
             None => {
+                if let Some(declared) = self.split_named(path).filter(|_| kind != Kind::Env) {
+                    let (span, name, found, wanted) = (path.span, path.text(), "a split", kind.words());
+                    self.error(CheckError::WrongBinding { span, name, found, wanted, declared });
+                    return None;
+                }
                 let name = ast::Name::new(path.text(), path.span);
                 self.reference(&name, kind)
             }

@@ -4,11 +4,11 @@
 //! Every field says who may see it, or is for both: what is `visible to none` is ground truth from here on.
 
 use super::error::CheckError;
-use super::fields::Fields;
+use super::fields::{Fields, HTTP, WEB};
 use super::vocabulary::{self, Word};
 use super::{Checker, EnvInfo};
 use crate::env::{EnvKind, Field, FieldType, Outside, Reach, Schema, Visibility};
-use crate::syntax::ast::{Apply, Block, Entry, EntryKind, ExprKind, Name, Type, TypeName};
+use crate::syntax::ast::{Apply, Argument, Block, Entry, EntryKind, ExprKind, Name, Type, TypeName};
 use crate::syntax::similar::similar;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -68,7 +68,7 @@ impl Checker<'_> {
     }
 
     fn reach(&mut self, apply: &Apply, word: &Word) -> Option<Reach> {
-        let Some([argument]) = apply.arguments.as_deref() else {
+        let Some([argument @ Argument { name: None, .. }]) = apply.arguments.as_deref() else {
             let (name, wanted) = (word.name.to_owned(), word.form.to_owned());
             self.error(CheckError::Arguments { span: apply.path.span, wanted, name });
             return None;
@@ -78,9 +78,13 @@ impl Checker<'_> {
         match word.name {
             "process" => self.texts(&argument.value, &of).map(Reach::Process),
             "mcp" if is_list => self.texts(&argument.value, &of).map(Reach::McpCommand),
-            "mcp" => self.text(&argument.value, &of).map(Reach::McpAddress),
-            "openenv" => self.text(&argument.value, &of).map(Reach::OpenEnv),
-            _ => self.text(&argument.value, &of).map(Reach::AgentGym),
+            "mcp" => self.address(&argument.value, &of, HTTP, (WEB, "https://host/mcp")).map(Reach::McpAddress),
+            "openenv" => {
+                let schemes = ["ws://", "wss://"];
+                self.address(&argument.value, &of, schemes, ("the address of a web socket", "ws://host:8000/ws"))
+                    .map(Reach::OpenEnv)
+            }
+            _ => self.address(&argument.value, &of, HTTP, (WEB, "http://host:8000")).map(Reach::AgentGym),
         }
     }
 
@@ -123,14 +127,17 @@ impl Checker<'_> {
     fn task_field(&mut self, name: &str, ty: &Type, around: Visibility) -> Option<Field> {
         let kind = self.task_type(&ty.name);
         if let Some(within) = &ty.within {
-            self.error(CheckError::NotList { span: within.span, of: "only an answer has a range; this".to_owned() });
+            self.error(CheckError::NoClause { span: within.span, clause: "a range", of: "an answer" });
             return None;
         }
         let is_text = matches!(kind, Some(FieldType::Text));
         let max_tokens = match &ty.limit {
             Some(limit) if is_text => Some(self.tokens(limit, &format!("the length of `{name}`"))?),
             Some(limit) => {
-                self.error(CheckError::NotList { span: limit.span, of: "only text has a length; this".to_owned() });
+                // What an unknown type has is not known.
+                if kind.is_some() {
+                    self.error(CheckError::NoClause { span: limit.span, clause: "a length", of: "text" });
+                }
                 return None;
             }
             None => None,

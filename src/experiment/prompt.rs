@@ -8,6 +8,7 @@ use super::error::CheckError;
 use super::index::Sort;
 use super::model::EnvId;
 use super::scope::Kind;
+use super::shown::reads;
 use super::vocabulary;
 use crate::base::Span;
 use crate::env::{Field, FieldType, Schema};
@@ -90,6 +91,11 @@ impl Checker<'_> {
             let root = self.parameter(&parameter.ty, &mut reading.env);
             reading.broken |= matches!(root, Root::Poisoned);
             reading.roots.push((parameter.name.value.clone(), root));
+        }
+        for twice in self.parameters_twice(&prompt.parameters) {
+            reading.broken = true;
+            // Which of the two is meant is not known.
+            reading.roots.iter_mut().filter(|(name, _)| name == twice).for_each(|(_, root)| *root = Root::Poisoned);
         }
         let mut messages = Vec::new();
         for message in &prompt.messages {
@@ -177,6 +183,13 @@ impl Checker<'_> {
                         return None;
                     }
                 };
+                let parameters = reading.prompt.parameters.iter().map(|parameter| &parameter.name);
+                let outer = reading.variables.iter().map(|(outer, _)| outer);
+                if let Some(first) = parameters.chain(outer).find(|first| first.value == name.value) {
+                    let first = first.span;
+                    self.error(CheckError::Duplicate { span: name.span, name: name.value.clone(), first });
+                    reading.broken = true;
+                }
                 self.index.declare(name, Sort::Variable, words(&item).to_owned());
                 reading.variables.push((name.clone(), item));
                 let body = self.pieces(body, reading);
@@ -426,13 +439,17 @@ impl Checker<'_> {
         let Some(info) = &self.prompts[id].it else { return false };
         let hidden: Vec<(Span, String)> =
             info.seen.iter().filter(|seen| !seen.critic).map(|seen| (seen.span, seen.field.clone())).collect();
-        let trajectory = info.trajectory;
+        let given = info.trajectory;
+        let trajectory = given && reads(&info.template, "traj");
         if !trajectory {
             self.error(CheckError::PromptMisfit {
                 span: used,
                 name,
                 why: "it shows no trajectory, so the critic would judge blindly",
-                help: "give it a parameter `traj: Trajectory` and print `{{ traj | transcript }}`",
+                help: match given {
+                    true => "print its trajectory: `{{ traj | transcript }}`",
+                    false => "give it a parameter `traj: Trajectory` and print `{{ traj | transcript }}`",
+                },
             });
         }
         for (span, field) in &hidden {
@@ -470,7 +487,11 @@ impl Checker<'_> {
         if let Some((why, help)) = misfit {
             self.error(CheckError::PromptMisfit { span: used, name, why, help });
         }
-        misfit.is_none() && hidden.is_empty()
+        let fits = misfit.is_none() && hidden.is_empty();
+        if fits {
+            self.shows_task(id, used);
+        }
+        fits
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::Checker;
 use super::error::CheckError;
-use super::fields::Fields;
+use super::fields::{Fields, HTTP, WEB};
 use super::vocabulary;
 use crate::model::{Limits, Price, Remote};
 use crate::syntax::ast::{Block, ExprKind};
@@ -27,7 +27,10 @@ impl Checker<'_> {
         }
         let empty = Block { span: apply.path.span, entries: Vec::new(), broken: false };
         let fields = self.fields(apply.block.as_ref().unwrap_or(&empty), &vocabulary::REMOTE);
-        let base_url = self.text_of(&fields, "base_url").unwrap_or_else(|| Some(OPENAI.to_owned()));
+        let base_url = match fields.value("base_url") {
+            None => Some(OPENAI.to_owned()),
+            Some(value) => self.address(value, "`base_url`", HTTP, (WEB, OPENAI)),
+        };
         let key = self.secret(&fields);
         let price = fields.block("price").map(|block| self.price(block));
         let limits = fields.block("limits").map(|block| self.limits(block));

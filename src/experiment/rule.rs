@@ -21,7 +21,8 @@ use crate::select::{CellValue, Column, ColumnType, Otherwise, Rule, Side, Stage,
 use crate::syntax::ast::{self, Argument, Block, EntryKind, ExprKind, Parameter, Path, StageKind};
 use crate::syntax::similar::similar;
 use crate::syntax::words::Class;
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of some rows before anything runs.
 #[derive(Clone, Debug)]
@@ -92,6 +93,29 @@ impl Checker<'_> {
         at: Span,
         flow: &Flow,
     ) -> Option<(PerIteration<RuleId>, Rows)> {
+        let before = self.errors.len();
+        let typed = self.rule_by_iteration(id, arguments, rows, at, flow);
+        let idle: Vec<CheckError> = self.errors.extract_if(before.., |error| error.idle().is_some()).collect();
+        // A stage that does nothing here may still decide where the rule is used again.
+        match self.idle.entry(id) {
+            Entry::Vacant(first) => _ = first.insert(idle),
+            Entry::Occupied(mut known) if typed.is_some() => {
+                let here = places(&idle);
+                known.get_mut().retain(|stage| is_at(stage, &here));
+            }
+            Entry::Occupied(_) => {}
+        }
+        typed
+    }
+
+    fn rule_by_iteration(
+        &mut self,
+        id: usize,
+        arguments: &[Argument],
+        rows: &Rows,
+        at: Span,
+        flow: &Flow,
+    ) -> Option<(PerIteration<RuleId>, Rows)> {
         let within = flow.within().and_then(|within| Some((within.times, within.index.clone()?)));
         let Some((times, index)) = within.filter(|(_, index)| arguments.iter().any(|it| names(&it.value, index)))
         else {
@@ -110,7 +134,8 @@ impl Checker<'_> {
             idle = Some(match idle {
                 None => here,
                 Some(known) => {
-                    known.into_iter().filter(|it| here.iter().any(|other| it.idle() == other.idle())).collect()
+                    let here = places(&here);
+                    known.into_iter().filter(|stage| is_at(stage, &here)).collect()
                 }
             });
             let (rule, rows) = typed?;
@@ -138,7 +163,7 @@ impl Checker<'_> {
             return None;
         }
         self.locals.clear();
-        let mut fits = true;
+        let mut fits = self.parameters_twice(&rule.parameters).is_empty();
         if arguments.len() != rule.parameters.len() || arguments.iter().any(|argument| argument.name.is_some()) {
             let names: Vec<&str> = rule.parameters.iter().map(|parameter| parameter.name.value.as_str()).collect();
             let name = rule.name.value.clone();
@@ -196,8 +221,23 @@ impl Checker<'_> {
         Some(value)
     }
 
+    /// Names that more than one parameter has, each told once.
+    pub(super) fn parameters_twice<'p>(&mut self, parameters: &'p [Parameter]) -> Vec<&'p str> {
+        let mut names: BTreeMap<&str, Span> = BTreeMap::new();
+        let mut twice = Vec::new();
+        for Parameter { name, .. } in parameters {
+            let first = *names.entry(&name.value).or_insert(name.span);
+            if first != name.span {
+                self.error(CheckError::FieldTwice { span: name.span, name: name.value.clone(), first });
+                twice.push(name.value.as_str());
+            }
+        }
+        twice
+    }
+
     /// Types a rule that nothing uses, as far as that goes: any name may be a critic's field.
     pub(super) fn rule_alone(&mut self, rule: &ast::Rule) {
+        self.parameters_twice(&rule.parameters);
         for parameter in &rule.parameters {
             self.locals.insert(parameter.name.value.clone(), None);
         }
@@ -220,7 +260,7 @@ impl Checker<'_> {
         let mut table = Table { schema: Some(schema), answer: &rows.answer, critic: rows.critic, pairs: rows.pairs };
         self.index.enter(rule.name.span);
         let mut left = Rows { form: Form::Selected, ..rows.clone() };
-        let mut stages = Vec::new();
+        let (mut stages, mut done) = (Vec::new(), Vec::new());
         // Once a stage is broken, how many rows are left is not known.
         let mut counted = true;
         for stage in &rule.stages {
@@ -232,6 +272,7 @@ impl Checker<'_> {
                 continue;
             };
             if counted {
+                self.done_before(&mut done, &typed, stage.span, &left);
                 counted = self.pass(&typed, stage.span, &mut left);
                 *fits &= counted;
                 after.push(left.bounds());
@@ -489,6 +530,15 @@ impl Rows {
         let (low, high) = (self.low.min(other.low), self.high.max(other.high));
         Self { low, high, samples: self.samples.max(other.samples), known, ..self }
     }
+}
+
+/// Where the stages are that do nothing.
+fn places(idle: &[CheckError]) -> BTreeSet<Span> {
+    idle.iter().filter_map(CheckError::idle).collect()
+}
+
+fn is_at(stage: &CheckError, places: &BTreeSet<Span>) -> bool {
+    stage.idle().is_some_and(|place| places.contains(&place))
 }
 
 /// Whether an expression names something.

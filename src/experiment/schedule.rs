@@ -6,15 +6,14 @@
 use super::error::CheckError;
 use super::metric::Wanted;
 use super::model::{
-    EnvId, Experiment, MetricRef, ModelId, ModelRef, Named, ReportItem, RowsRef, Statement, TrainerId, Version,
+    CriticId, DatasetId, EnvId, Experiment, MetricRef, ModelId, ModelRef, Named, ReportItem, RowsRef, Statement,
+    TrainerId, Version,
 };
 use super::rule::Rows;
 use super::scope::Kind;
 use super::{Checker, Slots, vocabulary};
 use crate::base::Span;
 use crate::syntax::ast::{self, Name, Path, Repeat, Slot, StatementKind, VersionKind};
-use crate::syntax::similar::similar;
-use crate::syntax::words::Class;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a `let` of the schedule has named.
@@ -62,6 +61,9 @@ pub struct Flow {
     pub names: BTreeMap<String, Binding>,
     /// Critics that a `calibrate` has measured.
     pub calibrated: BTreeMap<String, Vec<usize>>,
+    /// What has been audited, and calibrated since the last training: where, in which loops.
+    pub audits: BTreeMap<(String, Vec<usize>), Span>,
+    pub calibrations: BTreeMap<(CriticId, DatasetId, Vec<usize>), Span>,
     /// Models that a `train` has changed; both say in which loops.
     pub changed: BTreeMap<String, Vec<usize>>,
     /// How often each model may have been trained so far.
@@ -247,14 +249,17 @@ impl Checker<'_> {
             }
             StatementKind::Audit { rows, against } => {
                 self.no_name(name, "audit");
-                self.audit(rows, against.as_ref(), flow)
+                let audit = self.audit(rows, against.as_ref(), flow);
+                self.again(audit, span, flow)
             }
             StatementKind::Calibrate { critic, dataset } => {
                 self.no_name(name, "calibrate");
-                self.calibrate(critic, dataset, flow)
+                let calibration = self.calibrate(critic, dataset, flow);
+                self.again(calibration, span, flow)
             }
             StatementKind::Train(train) => {
                 self.no_name(name, "train");
+                flow.calibrations.clear();
                 self.train(train, span, flow)
             }
             StatementKind::Evaluate { model, split, options } => {
@@ -273,6 +278,25 @@ impl Checker<'_> {
                 None
             }
         }
+    }
+
+    /// Tells of an audit or a calibration whose figures are there already.
+    fn again(&mut self, statement: Option<Statement>, span: Span, flow: &mut Flow) -> Option<Statement> {
+        let place = flow.place.clone();
+        let (what, first) = match statement.as_ref()? {
+            Statement::Audit { rows, metric } => {
+                let key = (format!("{} {} {metric}", rows.name, rows.all_iterations), place);
+                ("the same audit", *flow.audits.entry(key).or_insert(span))
+            }
+            Statement::Calibrate { critic, dataset } => {
+                ("the same calibration", *flow.calibrations.entry((*critic, *dataset, place)).or_insert(span))
+            }
+            _ => return statement,
+        };
+        if first != span {
+            self.error(CheckError::Again { span, what: what.to_owned(), first });
+        }
+        statement
     }
 
     fn no_name(&mut self, name: Option<&Name>, word: &'static str) {
@@ -358,59 +382,6 @@ impl Checker<'_> {
         Some(ModelRef { model, version })
     }
 
-    pub(super) fn version(&mut self, version: &ast::Version, model: ModelId, flow: &mut Flow) -> Option<Version> {
-        match &version.kind {
-            VersionKind::Number(0) => Some(Version::Declared),
-            VersionKind::Number(number) => {
-                // Every version before this point, if no loop ends early.
-                let most = flow.versions.get(&model).copied().unwrap_or(0);
-                if u64::from(*number) > most && flow.doubts.trainings {
-                    return None;
-                }
-                if u64::from(*number) > most {
-                    let name = &self.models[model.0].name;
-                    let help = match most {
-                        0 => format!("nothing has trained `{name}` yet: there is `@0`"),
-                        most => format!("at this point `{name}` has versions `@0` to `@{most}`"),
-                    };
-                    self.error(CheckError::NoVersion { span: version.span, help });
-                    return None;
-                }
-                Some(Version::Trained(*number))
-            }
-            VersionKind::Word { word, argument } => match (word.value.as_str(), argument) {
-                ("prev" | "last", None) => Some(Version::Newest),
-                ("start", None) => Some(Version::Start),
-                ("best", Some(metric)) => self.best(metric, model, flow).map(Version::Best),
-                ("best", None) => {
-                    let help = "name the metric: `@best(dev.success)`".to_owned();
-                    self.error(CheckError::NoVersion { span: version.span, help });
-                    None
-                }
-                (other, _) => {
-                    let near = similar(other, Class::Version.names().filter(|word| *word != "all"));
-                    let help = crate::syntax::similar::did_you_mean(&near).unwrap_or_else(|| {
-                        "versions are `@0`, `@prev`, `@start`, `@last` and `@best(metric)`".to_owned()
-                    });
-                    self.error(CheckError::NoVersion { span: version.span, help });
-                    None
-                }
-            },
-        }
-    }
-
-    /// The metric of `@best(…)`: of an evaluation of this model, which may also come later in the loop.
-    fn best(&mut self, path: &Path, model: ModelId, flow: &mut Flow) -> Option<MetricRef> {
-        let first = &path.parts[0].value;
-        if flow.within().is_some() && path.parts.len() > 1 && flow.too_early(first, path.span).is_some() {
-            flow.awaited.push((path.clone(), model));
-            let metric = path.parts[1..].iter().map(|part| part.value.as_str()).collect::<Vec<_>>().join(".");
-            return Some(MetricRef { name: first.clone(), metric });
-        }
-        let metric = self.metric(path, flow, Wanted::Choice)?;
-        self.measures(&metric.name, model.0, path.span, flow).then_some(metric)
-    }
-
     /// Rows that a `let` has named.
     pub(super) fn rows(&mut self, slot: &Slot, flow: &mut Flow) -> Option<(RowsRef, Rows)> {
         let name = slot.path.text();
@@ -421,8 +392,17 @@ impl Checker<'_> {
         binding.used = true;
         let declared = binding.span;
         self.index.name(slot.path.span, declared);
-        let mut rows = match &binding.made {
-            Made::Rows(rows) => rows.clone(),
+        let made = binding.made.clone();
+        let place = binding.place.clone();
+        let is_all = |version: &ast::Version| matches!(&version.kind, VersionKind::Word { word, argument: None } if word.value == "all");
+        if let (Some(version), Made::Rows(_) | Made::Poisoned) = (slot.version.as_ref().filter(|it| !is_all(it)), &made)
+        {
+            let help = "rows have `@all`: this iteration's and all earlier ones'".to_owned();
+            self.error(CheckError::NoVersion { span: version.span, help });
+            return None;
+        }
+        let mut rows = match made {
+            Made::Rows(rows) => rows,
             Made::Poisoned => return None,
             other => {
                 let found = other.words();
@@ -430,17 +410,12 @@ impl Checker<'_> {
                 return None;
             }
         };
-        let place = binding.place.clone();
         let here = flow.place.starts_with(&place);
         let all_iterations = match &slot.version {
             None => false,
             Some(version) => {
-                let all = matches!(&version.kind, VersionKind::Word { word, argument: None } if word.value == "all");
-                if !all || place.is_empty() {
-                    let help = match all {
-                        true => format!("`{name}` is made once: leave `@all` out"),
-                        false => "rows have `@all`: this iteration's and all earlier ones'".to_owned(),
-                    };
+                if place.is_empty() {
+                    let help = format!("`{name}` is made once: leave `@all` out");
                     self.error(CheckError::NoVersion { span: version.span, help });
                     return None;
                 }
@@ -487,7 +462,8 @@ impl Checker<'_> {
     fn repeat(&mut self, repeat: &Repeat, flow: &mut Flow) -> Option<Statement> {
         let times = repeat.times.as_ref().and_then(|times| self.small(times, "the number of iterations", 1..=1000));
         if let Some(index) = &repeat.index {
-            if let Some((_, first)) = self.symbols.find(&index.value) {
+            let declared = self.symbols.find(&index.value).map(|(_, declared)| declared);
+            if let Some(first) = declared.or_else(|| flow.given.get(&index.value).copied()) {
                 self.error(CheckError::Duplicate { span: index.span, name: index.value.clone(), first });
             }
             flow.indices.push(index.clone());

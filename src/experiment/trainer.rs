@@ -25,7 +25,11 @@ impl Checker<'_> {
         let mut fits = true;
         match fields.value("on") {
             None => on.extend(linears.iter().map(|name| (*name).to_owned())),
-            Some(Expr { kind: ExprKind::List(items), .. }) => {
+            Some(Expr { kind: ExprKind::List(items), span }) => {
+                if items.is_empty() {
+                    fits = false;
+                    self.error(CheckError::EmptyList { span: *span, of: "`on`".to_owned() });
+                }
                 for item in items {
                     let chosen = self.choice(item, "`on`", words).map(|(_, word)| word.name);
                     fits &= chosen.is_some();

@@ -4,7 +4,7 @@ use super::error::CheckError;
 use super::scope::Kind;
 use super::{Checker, Given};
 use crate::base::Span;
-use crate::syntax::ast::{self, Apply, Expr, ExprKind, File, ItemKind, Operator, Quantity, Type};
+use crate::syntax::ast::{self, Apply, Expr, ExprKind, File, ItemKind, Operator, Type};
 use crate::syntax::similar::similar;
 use crate::syntax::words::Class;
 use std::ops::RangeInclusive;
@@ -72,7 +72,7 @@ impl Value {
 const MOST_WAITING: usize = 100;
 
 /// The largest whole number a file may write: beyond it `f64` no longer counts by ones.
-const MOST: f64 = 9_007_199_254_740_992.0;
+pub(super) const MOST: f64 = 9_007_199_254_740_992.0;
 
 impl Checker<'_> {
     pub(super) fn params(&mut self, file: &File, given: &[Given]) {
@@ -263,7 +263,7 @@ impl Checker<'_> {
                 return None;
             }
         };
-        let whole = result.fract() == 0.0 && result.abs() <= MOST;
+        let whole = result.fract() == 0.0 && result.abs() < MOST;
         Some(match (&left.0, &right.0, operator) {
             (Value::Int(_), Value::Int(_), Operator::Divide) if !whole => Value::Real(result),
             (Value::Int(_), Value::Int(_), _) if whole => Value::Int(result as i64),
@@ -370,79 +370,6 @@ impl Checker<'_> {
         }
     }
 
-    fn quantity(&mut self, quantity: &Quantity, span: Span) -> Option<Value> {
-        let digits = &quantity.digits.value;
-        let number: f64 = digits.parse().unwrap_or(f64::INFINITY);
-        if number > MOST {
-            self.out_of_range(span, "a number", number, 0.0, MOST);
-            return None;
-        }
-        let whole = number.fract() == 0.0 && !digits.contains(['e', 'E']);
-        if let Some(per) = &quantity.per {
-            let fits = per.value == "task" && whole && !quantity.percent && quantity.unit.is_none();
-            if fits {
-                return Some(Value::PerTask(number as i64));
-            }
-            return self.rate(quantity, number, &per.value, span);
-        }
-        let scaled = |factor: f64| {
-            let base = number * factor;
-            (base.fract() == 0.0 && base <= MOST).then_some(base as u64)
-        };
-        let Some(unit) = &quantity.unit else {
-            return Some(match (quantity.percent, whole && !digits.contains('.')) {
-                (true, _) => Value::Percent(number / 100.0),
-                (false, true) => Value::Int(number as i64),
-                (false, false) => Value::Real(number),
-            });
-        };
-        let value = match unit.value.as_str() {
-            "tokens" | "token" => scaled(1.0).map(Value::Tokens),
-            "ms" => scaled(1.0).map(Value::Time),
-            "s" => scaled(1e3).map(Value::Time),
-            "min" => scaled(6e4).map(Value::Time),
-            "h" => scaled(3.6e6).map(Value::Time),
-            "day" | "days" => scaled(8.64e7).map(Value::Time),
-            "USD" => Some(Value::Money((number * 1e6).round() as u64)),
-            "KB" => scaled(1e3).map(Value::Memory),
-            "MB" => scaled(1e6).map(Value::Memory),
-            "GB" => scaled(1e9).map(Value::Memory),
-            "TB" => scaled(1e12).map(Value::Memory),
-            "KiB" => scaled(1024.0).map(Value::Memory),
-            "MiB" => scaled(1_048_576.0).map(Value::Memory),
-            "GiB" => scaled(1_073_741_824.0).map(Value::Memory),
-            _ => scaled(1_099_511_627_776.0).map(Value::Memory),
-        };
-        if value.is_none() {
-            self.error(CheckError::Fraction { span, unit: unit.value.clone() });
-        }
-        value
-    }
-
-    /// `2.50 USD per Mtok`, `300 per min`.
-    fn rate(&mut self, quantity: &Quantity, number: f64, per: &str, span: Span) -> Option<Value> {
-        let unit = quantity.unit.as_ref().map(|unit| unit.value.as_str());
-        let each = match per {
-            "s" => Some(1000),
-            "min" => Some(60_000),
-            "h" => Some(3_600_000),
-            "day" => Some(86_400_000),
-            _ => None,
-        };
-        let value = match (unit, per, each) {
-            (Some("USD"), "Mtok", _) => Some(Value::Price((number * 1e6).round() as u64)),
-            (Some("USD"), "token" | "tokens", _) => Some(Value::Price((number * 1e12).round() as u64)),
-            (None, _, Some(each)) if number.fract() == 0.0 && number >= 1.0 && !quantity.percent => {
-                Some(Value::Rate { count: number as u64, each })
-            }
-            _ => None,
-        };
-        if value.is_none() {
-            self.error(CheckError::Fraction { span, unit: format!("this per {per}") });
-        }
-        value
-    }
-
     /// A whole number in a range.
     pub(super) fn whole(&mut self, expr: &Expr, of: &str, range: RangeInclusive<u64>) -> Option<u64> {
         match self.value(expr)? {
@@ -465,16 +392,28 @@ impl Checker<'_> {
         self.whole(expr, of, u64::from(*range.start())..=u64::from(*range.end())).map(|number| number as u32)
     }
 
-    fn out_of_range(&mut self, span: Span, of: &str, value: f64, low: f64, high: f64) {
+    pub(super) fn out_of_range(&mut self, span: Span, of: &str, value: f64, low: f64, high: f64) {
         self.error(CheckError::Range { span, of: of.to_owned(), value, low, high, declared: None });
     }
 
     /// Any number in a range; its ends belong to it.
     pub(super) fn real(&mut self, expr: &Expr, of: &str, low: f64, high: f64) -> Option<f64> {
+        self.real_or_percent(expr, of, (low, high), true)
+    }
+
+    /// Any number in a range; a percentage only of what may be called a share.
+    pub(super) fn real_or_percent(
+        &mut self,
+        expr: &Expr,
+        of: &str,
+        (low, high): (f64, f64),
+        percent: bool,
+    ) -> Option<f64> {
         let value = self.value(expr)?;
         let number = match value {
             Value::Int(number) => number as f64,
-            Value::Real(number) | Value::Percent(number) => number,
+            Value::Real(number) => number,
+            Value::Percent(number) if percent => number,
             other => {
                 self.mismatch(expr.span, &other, "a number", of);
                 return None;
@@ -590,7 +529,7 @@ pub fn number_text(number: f64) -> String {
         return if number > 0.0 { "any size".to_owned() } else { "any size below zero".to_owned() };
     }
     match number.abs() {
-        0.0 | 1e-4..1e15 => format!("{number}"),
+        0.0 | 1e-4..1e16 => format!("{number}"),
         _ => format!("{number:e}"),
     }
 }

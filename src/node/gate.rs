@@ -22,7 +22,8 @@ impl std::fmt::Display for MetricRef {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Until {
-    /// The metric's best has not grown by `by` for `rounds` iterations; `since` counts as iteration 0.
+    /// The metric's best has not grown by `by`, or at all where it is 0, for `rounds` iterations; `since` counts as
+    /// iteration 0.
     Stalls {
         metric: MetricRef,
         rounds: u32,
@@ -85,10 +86,16 @@ pub fn decide(until: &Until, history: &dyn Fn(&MetricRef, u32) -> Option<f64>, i
                     why: format!("{metric}: fewer than {rounds} iterations to compare"),
                 };
             };
-            let stop = now - earlier < by - SLACK;
-            let verdict = if stop { "less than" } else { "at least" };
+            // Without a margin, any growth counts.
+            let stop = now <= earlier || now - earlier < by - SLACK;
+            let verdict = match (*by > 0.0, stop) {
+                (true, true) => format!("grew by less than {by}"),
+                (true, false) => format!("grew by at least {by}"),
+                (false, true) => "did not grow".to_owned(),
+                (false, false) => "grew".to_owned(),
+            };
             let why = format!(
-                "{metric}: best {} after {} {rounds} iterations before: grew by {verdict} {by}",
+                "{metric}: best {} after {} {rounds} iterations before: {verdict}",
                 figure(now),
                 figure(earlier)
             );
@@ -152,6 +159,15 @@ mod tests {
         assert!(after(&stalls(false), None, &[0.4, 0.5, 0.4, 0.5]).stop, "back to the best is no growth");
         let why = after(&stalls(true), Some(0.3), &[0.3, 0.305]).why;
         assert_eq!(why, "dev.success: best 0.305 after 0.3 2 iterations before: grew by less than 0.01");
+    }
+
+    #[test]
+    fn without_a_margin_any_growth_counts() {
+        let until = Until::Stalls { metric: metric("dev"), rounds: 1, by: 0.0, since: None };
+        assert!(after(&until, None, &[0.2, 0.2]).stop && after(&until, None, &[0.2, 0.1]).stop);
+        assert!(!after(&until, None, &[0.2, 0.2001]).stop);
+        let why = after(&until, None, &[0.2, 0.2]).why;
+        assert_eq!(why, "dev.success: best 0.2 after 0.2 1 iterations before: did not grow");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Killed, paused, damaged, moved, run twice at once: the same results.
 
 use super::*;
+use rayon::prelude::*;
 
 /// Killed after any event, and resumed: everything as in an undisturbed run. A sink that panics is as sudden as a kill for
 /// all that the run itself holds.
@@ -37,50 +38,69 @@ fn killed_anywhere_it_ends_the_same() {
     }
 }
 
-/// What a child process does in the next test: a slow run, so that it can be killed in the middle.
+/// What a child process does in the next test: it kills itself once so many lines are in its journal.
 #[test]
-#[ignore = "run by `killed_by_the_system_it_ends_the_same` in a process of its own"]
+#[ignore = "run by `killed_by_the_system_at_any_line_it_ends_the_same` in processes of their own"]
 fn victim() {
     let Some(directory) = std::env::var_os("AGX_VICTIM") else { return };
+    let lines: usize = std::env::var("AGX_LINES").expect("given").parse().expect("a number");
     let directory = Path::new(&directory);
     let project = Project::open(directory).expect("a project");
     let experiment = quickstart(directory, 2);
     let subject =
         Subject { file_name: "a.agx", source: "", imports: &[], overrides: &BTreeMap::new(), experiment: &experiment };
     let (options, control) = (RunOptions::default(), Control::default());
-    let outcome = start(&project, &subject, &options, &control, &tick(), &mut |_| {
-        std::thread::sleep(std::time::Duration::from_millis(3));
+    let mut written = 0;
+    let outcome = start(&project, &subject, &options, &control, &tick(), &mut |event| {
+        written += usize::from(!matches!(event, RunEvent::Progress { .. }));
+        if written == lines {
+            let myself = std::process::id().to_string();
+            std::process::Command::new("kill").args(["-9", &myself]).status().expect("is sent");
+            std::thread::sleep(std::time::Duration::from_secs(60));
+        }
     });
     outcome.expect("nobody killed it");
 }
 
+/// SIGKILL after every line of the journal: nothing recorded is worked twice, nothing half-done is trusted, the end is the
+/// same.
 #[cfg(unix)]
 #[test]
-fn killed_by_the_system_it_ends_the_same() {
-    use std::io::BufRead;
+fn killed_by_the_system_at_any_line_it_ends_the_same() {
     let (_, whole) = Lab::new(2).start();
-    for lines in [5, 40, 80] {
+    let written = |events: &[RunEvent]| -> Vec<RunEvent> {
+        events.iter().filter(|event| !matches!(event, RunEvent::Progress { .. })).cloned().collect()
+    };
+    let items = |events: &[RunEvent]| -> Vec<(String, String)> {
+        let item = |event: &RunEvent| match event {
+            RunEvent::ItemFinished { node, item, .. } => Some((node.clone(), item.clone())),
+            _ => None,
+        };
+        events.iter().filter_map(item).collect()
+    };
+    let lines = written(&whole).len();
+    (1..lines).into_par_iter().for_each(|killed_after| {
         let lab = Lab::new(2);
-        let mut child = std::process::Command::new(std::env::current_exe().expect("this test"))
+        let status = std::process::Command::new(std::env::current_exe().expect("this test"))
             .args(["run::tests::survival::victim", "--exact", "--ignored", "--quiet"])
             .env("AGX_VICTIM", lab.directory.path())
+            .env("AGX_LINES", killed_after.to_string())
             .stdout(std::process::Stdio::null())
-            .spawn()
+            .status()
             .expect("starts");
-        let journal = lab.project.journal("quickstart-1");
-        let written = || std::fs::File::open(&journal).map_or(0, |file| std::io::BufReader::new(file).lines().count());
-        while written() < lines && child.try_wait().expect("a child").is_none() {
-            std::thread::sleep(std::time::Duration::from_millis(2));
-        }
-        child.kill().expect("SIGKILL");
-        let status = child.wait().expect("ends");
-        assert!(!status.success(), "it was killed after {lines} lines");
+        assert!(!status.success(), "it was killed after {killed_after} lines");
         let (outcome, _) = lab.resume("quickstart-1");
         assert_eq!(outcome.end, RunEnd::Finished, "{:?}", outcome.failed);
         let events = directory::events(&lab.project, "quickstart-1").expect("the chain holds");
         let all: Vec<RunEvent> = events.into_iter().map(|(_, event)| event).collect();
-        assert_eq!(results(&all), results(&whole), "killed after {lines} lines");
-    }
+        assert_eq!(results(&all), results(&whole), "killed after {killed_after} lines");
+        let (mut told, mut due) = (items(&all), items(&whole));
+        told.sort();
+        due.sort();
+        let twice = told.windows(2).find(|pair| pair[0] == pair[1]);
+        assert_eq!(twice, None, "killed after {killed_after} lines");
+        assert!(told.iter().all(|item| due.contains(item)), "killed after {killed_after} lines");
+    });
 }
 
 #[test]
