@@ -217,7 +217,7 @@ pub enum Start {
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// Files to check, each alone with what it imports.
+    /// Files to check, each alone with what it imports; `-` is standard input.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     #[command(flatten)]

@@ -9,7 +9,7 @@ pub fn check(args: &CheckArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let mut exit = Exit::Ok;
     let given = params::given(&args.sets)?;
     for path in &args.files {
-        let checked = load::check(path, &given);
+        let checked = if path.as_os_str() == "-" { load::piped(&given) } else { load::check(path, &given) };
         let (diagnostics, name) = (&checked.diagnostics, &checked.sources.root().name);
         draw::diagnostics(terminal, &checked.sources, diagnostics);
         if diagnostics.iter().any(crate::base::Diagnostic::is_error) {

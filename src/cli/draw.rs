@@ -40,7 +40,7 @@ pub fn count(name: &str, diagnostics: &[Diagnostic]) -> Option<String> {
         _ => Some(format!("{count} {what}s")),
     };
     let parts: Vec<String> = [some(errors, "error"), some(warnings, "warning")].into_iter().flatten().collect();
-    if parts.is_empty() { None } else { Some(format!("{} in {name}", parts.join(" and "))) }
+    if parts.is_empty() { None } else { Some(format!("{} in {}", parts.join(" and "), plain(name))) }
 }
 
 struct Drawer<'a> {
@@ -51,12 +51,15 @@ struct Drawer<'a> {
 }
 
 impl Drawer<'_> {
-    /// A diagnostic in its file; labels in other files are drawn below it, each in its own.
+    /// A diagnostic in its file; labels in other files, or far away in this one, are drawn below it, each by itself.
     fn drawing(&self, diagnostic: &Diagnostic) -> String {
-        let (file, _) = self.sources.place(diagnostic.primary());
+        let file = self.sources.place(diagnostic.primary()).0;
+        let start = |span: Span| self.sources.locate(span).1.start as usize;
+        let at = start(diagnostic.primary());
         let has_place = !self.sources.locate(diagnostic.primary()).0.text.is_empty();
-        let (here, elsewhere): (Vec<&Label>, Vec<&Label>) =
-            diagnostic.labels.iter().partition(|label| self.sources.place(label.span).0 == file);
+        let (here, elsewhere): (Vec<&Label>, Vec<&Label>) = diagnostic.labels.iter().partition(|label| {
+            self.sources.place(label.span).0 == file && self.lines[file].near(at, start(label.span))
+        });
         let mut shown = MietteDiagnostic::new(plain_lines(&diagnostic.message))
             .with_code(diagnostic.code)
             .with_severity(match diagnostic.severity {

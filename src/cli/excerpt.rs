@@ -63,8 +63,13 @@ impl<'a> Lines<'a> {
         (line + 1, column)
     }
 
+    /// Whether two places can be shown in one excerpt.
+    pub fn near(&self, a: usize, b: usize) -> bool {
+        self.line(a).abs_diff(self.line(b)) <= MOST_LINES
+    }
+
     /// What to show of the labels' surroundings, and where the labels stand in it. The first label is the one that counts:
-    /// another that is too far from it is shown at the edge.
+    /// another that is not [`near`](Self::near) it is shown at the edge.
     pub fn excerpt(&self, name: &str, labels: &[Range<usize>]) -> (Excerpt, Vec<SourceSpan>) {
         let bounded: Vec<Range<usize>> = labels.iter().map(|label| self.bounded(label)).collect();
         let main = self.line(bounded.first().map_or(0, |label| label.start));

@@ -70,6 +70,15 @@ pub fn check(path: &Path, given: &[Given]) -> Checked {
     }
 }
 
+/// What stands on standard input, checked as a file of this directory.
+pub fn piped(given: &[Given]) -> Checked {
+    let (source, problem) = input();
+    match problem {
+        Some(problem) => unread(source, problem),
+        None => examine(Path::new("<stdin>"), source, given),
+    }
+}
+
 /// A file that is not even a text.
 pub fn unread(source: Source, problem: Diagnostic) -> Checked {
     Checked {

@@ -30,6 +30,10 @@ pub fn verify(args: &VerifyArgs, place: &Place, terminal: &Terminal) -> Result<E
         (Some(_), _) | (_, Some(_)) => Level::Remade,
         _ => Level::ALL[usize::from(args.level)],
     };
+    if args.against.as_ref() == Some(&run) {
+        return Err(Failure::new(Exit::Usage, format!("`{run}` beside itself proves nothing"))
+            .help("name a run that was worked by itself: on another machine, or in another store"));
+    }
     let jobs = args.jobs.map(usize::from);
     let asked = Asked { level, share: args.sample.unwrap_or(1.0), jobs, against: args.against.clone() };
     let worker = Worker::watching(jobs, *terminal)?;
@@ -83,10 +87,12 @@ fn anew(file: &Path, args: &VerifyArgs, terminal: &Terminal) -> Result<Exit, Fai
 fn data(verified: &Verified) -> Value {
     let proven = |level: &Level| verified.levels.iter().any(|it| it.level == *level && it.findings.is_empty());
     let (yes, no): (Vec<Level>, Vec<Level>) = Level::ALL.into_iter().partition(proven);
-    let claims = |levels: Vec<Level>| levels.into_iter().map(|it| json!({ "level": it.number(), "what": it.claim() }));
+    let claims =
+        |levels: Vec<Level>| levels.into_iter().map(|it| json!({ "level": it, "word": it.word(), "what": it.claim() }));
     json!({
         "run": verified.run,
         "holds": verified.holds(),
+        "finished": verified.finished,
         "interrupted": verified.interrupted,
         "levels": verified.levels,
         "proven": claims(yes).collect::<Vec<_>>(),
@@ -120,6 +126,9 @@ fn words(verified: &Verified, asked: &Asked, place: &Place) -> String {
     }
     if findings.len() > MOST_SHOWN {
         out.push_str(&format!("… and {} more: `--format json` has all\n", findings.len() - MOST_SHOWN));
+    }
+    if verified.holds() && !verified.finished {
+        out.push_str("\nthe run has not finished, or its journal was cut short: only what it tells was looked at\n");
     }
     let run = &verified.run;
     let next = match verified.levels.last() {

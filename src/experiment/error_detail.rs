@@ -21,9 +21,13 @@ pub(super) fn detail(error: CheckError) -> Diagnostic {
             Diagnostic::error("E0303", format!("{of} wants {wanted}, not {found}"), span, format!("this is {found}"))
         }
         CheckError::MissingUnit { span, of, unit, edit } => {
-            Diagnostic::error("E0302", format!("{of} is {unit}, which a bare number is not"), span, "has no unit")
-                .help(format!("write `{edit}`"))
-                .edit(span, edit)
+            let message = format!("{of} is {unit}, which a bare number is not");
+            let diagnostic = Diagnostic::error("E0302", message, span, "has no unit");
+            // Which of several units is meant, nobody but the author knows.
+            if unit == "a time" {
+                return diagnostic.help(format!("write `{edit}`: a time is in `s`, `min` or `h`"));
+            }
+            diagnostic.help(format!("write `{edit}`")).edit(span, edit)
         }
         CheckError::Range { span, of, value, low, high, declared } => {
             let message = format!("{of} must be {}", due(value, low, high));

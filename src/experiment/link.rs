@@ -137,11 +137,12 @@ impl Linker<'_> {
                 self.modules[importer].imports.push((target, path.span));
             }
             let prefix = self.modules[target].scope.prefix.clone();
+            let told = first.is_some() || self.modules[target].lost || target == importer;
             match names {
-                Imported::As(alias) => self.bind(importer, alias, prefix, true, first.is_some()),
+                Imported::As(alias) => self.bind(importer, alias, prefix, true, told),
                 Imported::Names(names) => names.into_iter().for_each(|name| {
                     let called = format!("{prefix}.{}", name.value);
-                    self.bind(importer, name, called, false, first.is_some());
+                    self.bind(importer, name, called, false, told);
                 }),
             }
         }

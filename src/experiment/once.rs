@@ -36,7 +36,7 @@ fn mistake(error: &CheckError) -> Option<(&'static str, String)> {
     Some(match error {
         CheckError::Unknown { name, .. } => ("name", name.clone()),
         CheckError::UnknownSplit { name, env, .. } => ("split", format!("{env}.{name}")),
-        CheckError::UnknownColumn { name, .. } => ("column", name.clone()),
+        CheckError::UnknownColumn { name, .. } | CheckError::NotJudged { name, .. } => ("column", name.clone()),
         // `score.mean` is the metric of the column `score`.
         CheckError::UnknownMetric { name, .. } => ("column", name.strip_suffix(".mean")?.to_owned()),
         CheckError::PromptMisfit { name, why, .. } => ("prompt", format!("{name}: {why}")),

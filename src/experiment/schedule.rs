@@ -1,7 +1,7 @@
 //! Turns an experiment's schedule into typed statements, each against what the statements before it have made.
 //!
 //! # Invariants
-//! A name means what the nearest earlier `let` gave it. Held-out splits never train, stop or pick.
+//! A name means one thing in a file. Held-out splits never train, stop or pick.
 
 use super::error::CheckError;
 use super::metric::Wanted;

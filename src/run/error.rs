@@ -72,6 +72,8 @@ pub enum RunError {
     Environment { name: String, problem: std::io::Error },
     #[error(transparent)]
     NotBuilt(#[from] NotBuilt),
+    #[error("no directory can be made in {path} (as `TMPDIR` has it): {why}", path = .path.display(), why = reason(.problem))]
+    Place { path: PathBuf, problem: std::io::Error },
     #[error("{jobs} threads cannot be started: {problem}")]
     Threads { jobs: usize, problem: String },
     /// What a survey could not work out.

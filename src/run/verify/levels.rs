@@ -79,7 +79,13 @@ fn or_find<T>(level: Level, result: Result<T, RunError>, findings: &mut Vec<Find
     match result {
         Ok(value) => Ok(Some(value)),
         Err(
-            error @ (RunError::UnknownRun(_) | RunError::NeverStarted(_) | RunError::NoRun | RunError::Threads { .. }),
+            error @ (RunError::UnknownRun(_)
+            | RunError::NeverStarted(_)
+            | RunError::NoRun
+            | RunError::Threads { .. }
+            | RunError::Place { .. }
+            | RunError::Model { .. }
+            | RunError::Environment { .. }),
         ) => Err(error),
         Err(error) => {
             let what = match &error {
@@ -90,6 +96,10 @@ fn or_find<T>(level: Level, result: Result<T, RunError>, findings: &mut Vec<Find
             Ok(None)
         }
     }
+}
+
+pub fn finished(project: &Project, run: &str) -> Result<bool, RunError> {
+    Ok(Told::of(directory::events(project, run)?.iter().map(|(_, event)| event)).finished)
 }
 
 /// Level 0: every blob hashed again, the journal's chain walked, the frozen files compared.
@@ -362,7 +372,7 @@ fn again(
         return Ok((findings, 0, 0));
     };
     let then = Told::of(&events);
-    let place = tempfile::tempdir().map_err(|problem| RunError::file(&std::env::temp_dir(), problem))?;
+    let place = tempfile::tempdir().map_err(|problem| RunError::Place { path: std::env::temp_dir(), problem })?;
     let store = Store::over(place.path(), Store::open(project.store.root())?)?;
     let scratch = Project { store };
     let replay = Arc::new(Replay::new(share));

@@ -19,13 +19,12 @@ mod tests;
 
 use crate::experiment::Experiment;
 use crate::run::{Clock, Control, Project, RunError, Sink};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     Stored,
     Keyed,
@@ -57,6 +56,13 @@ impl Level {
             Self::Replayed => "given what the models said, every figure follows",
             Self::Remade => "the models say the same again, bit by bit",
         }
+    }
+}
+
+/// By its number.
+impl Serialize for Level {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(self.number())
     }
 }
 
@@ -103,6 +109,8 @@ pub struct Verified {
     pub run: String,
     /// As far as asked, or to the first level with findings.
     pub levels: Vec<Outcome>,
+    /// The run came to its end: of one that did not, or whose journal was cut short, only what it tells is looked at.
+    pub finished: bool,
     /// An interrupt ended it.
     pub interrupted: bool,
 }
@@ -130,7 +138,7 @@ pub fn verify(
     clock: Clock<'_>,
     sink: Sink<'_>,
 ) -> Result<Verified, RunError> {
-    let mut verified = Verified { run: run.to_owned(), levels: Vec::new(), interrupted: false };
+    let mut verified = Verified { run: run.to_owned(), levels: Vec::new(), finished: false, interrupted: false };
     for level in Level::ALL.into_iter().take_while(|level| *level <= asked.level) {
         let outcome = match level {
             Level::Stored => levels::stored(project, run)?,
@@ -139,6 +147,9 @@ pub fn verify(
             Level::Remade if asked.against.is_some() => levels::against(project, run, asked)?,
             Level::Remade => levels::remade(project, run, asked, control, clock, sink)?,
         };
+        if level == Level::Stored && outcome.findings.is_empty() {
+            verified.finished = levels::finished(project, run)?;
+        }
         let (sound, interrupted) = (outcome.findings.is_empty(), control.paused());
         verified.levels.push(outcome);
         if interrupted {

@@ -251,3 +251,13 @@ fn a_budget_is_checked_and_planned_and_says_that_it_does_not_run_yet() {
     assert!(!desk.path().join(".agx").exists());
     assert!(desk.agx(&["check", "low.agx"]).contains("E0701"));
 }
+
+/// Two labels a hundred lines apart are drawn each in its place.
+#[test]
+fn far_labels_are_drawn_each_in_its_place() {
+    let desk = Desk::new();
+    let between = "// nothing\n".repeat(100);
+    desk.write("far.agx", format!("agx 2026\nlet a = 1\n{between}let a = 2\n"));
+    insta::assert_snapshot!("far_labels", desk.agx(&["check", "far.agx"]));
+    insta::assert_snapshot!("far_labels_narrated", desk.agx(&["check", "--narrate", "far.agx"]));
+}

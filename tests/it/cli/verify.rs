@@ -25,9 +25,26 @@ fn what_was_changed_is_named() {
     std::fs::write(&frozen, text.replace("top 80%", "top 90%")).unwrap();
     quiet(|| insta::assert_snapshot!("verify_changed", desk.agx(&["verify"])));
     let told = value(&desk, &["verify", "--format", "json"]);
-    assert_eq!((&told["holds"], &told["levels"][0]["findings"][0]["level"]), (&json!(false), &json!("stored")));
+    assert_eq!((&told["holds"], &told["levels"][0]["findings"][0]["level"]), (&json!(false), &json!(0)));
     std::fs::write(&frozen, text).unwrap();
     assert_eq!(desk.code(&["verify"]), Some(0));
+}
+
+/// Nothing marks the end of a journal but its last event: a run without one has not finished.
+#[test]
+fn a_journal_cut_short_is_no_finished_run() {
+    let desk = lab(8);
+    desk.agx(&["run", "lab.agx"]);
+    let journal = desk.path().join(".agx/runs/lab-1/journal.jsonl");
+    let text = std::fs::read_to_string(&journal).unwrap();
+    let half: String = text.split_inclusive('\n').take(20).collect();
+    std::fs::write(&journal, half).unwrap();
+    quiet(|| insta::assert_snapshot!("verify_cut", desk.agx(&["verify", "--level", "0"])));
+    assert_eq!(value(&desk, &["verify", "--level", "0", "--format", "json"])["finished"], json!(false));
+    // The files that the run names are needed to say more.
+    std::fs::write(&journal, text).unwrap();
+    std::fs::remove_file(desk.path().join("policy.json")).unwrap();
+    quiet(|| insta::assert_snapshot!("verify_no_model", desk.agx(&["verify"])));
 }
 
 #[test]
@@ -37,6 +54,7 @@ fn runs_are_compared_bit_by_bit() {
     desk.agx(&["run", "lab.agx", "--jobs", "1"]);
     desk.agx(&["run", "lab.agx", "--set", "threshold=4"]);
     quiet(|| {
+        insta::assert_snapshot!("verify_against_itself", desk.agx(&["verify", "lab-1", "--against", "lab-1"]));
         insta::assert_snapshot!("verify_against", desk.agx(&["verify", "lab-1", "--against", "lab-2"]));
         insta::assert_snapshot!("verify_against_another", desk.agx(&["verify", "lab-1", "--against", "lab-3"]));
     });
