@@ -79,3 +79,31 @@ fn a_lock_that_is_none_is_refused() {
     desk.write("lab.lock", "version = 9\n");
     assert_eq!(desk.code(&["run", "lab.agx", "--locked"]), Some(2));
 }
+
+/// The repository's own locks: the same inputs and plans, and the least experiment's bytes.
+#[cfg(feature = "local")]
+#[test]
+fn the_repositorys_locks_hold() {
+    let experiments = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments");
+    let store = tempfile::tempdir().unwrap();
+    for name in ["quickstart", "minimal"] {
+        let desk = super::Desk::new();
+        for part in ["base/policy", "base/critic"] {
+            std::fs::create_dir_all(desk.path().join(part)).unwrap();
+            for entry in std::fs::read_dir(experiments.join(part)).unwrap() {
+                let from = entry.unwrap().path();
+                std::fs::copy(&from, desk.path().join(part).join(from.file_name().unwrap())).unwrap();
+            }
+        }
+        for file in [format!("{name}.agx"), format!("{name}.lock")] {
+            std::fs::copy(experiments.join(&file), desk.path().join(&file)).unwrap();
+        }
+        let before = std::fs::read_to_string(desk.path().join(format!("{name}.lock"))).unwrap();
+        let said = desk.agx(&["lock", &format!("{name}.agx"), "--store", &store.path().display().to_string()]);
+        let after = std::fs::read_to_string(desk.path().join(format!("{name}.lock"))).unwrap();
+        assert_eq!(before, after, "{said}");
+        if name == "minimal" {
+            assert_eq!(desk.code(&["verify", "minimal.agx"]), Some(0), "{}", desk.agx(&["verify", "minimal.agx"]));
+        }
+    }
+}
