@@ -1,6 +1,7 @@
 //! Turns two results into the words for their first difference.
 
 use crate::base::Digest;
+use crate::plan::{Difference, differences};
 use crate::store::{Record, Store};
 use serde_json::Value;
 
@@ -42,37 +43,9 @@ fn bytes(then: &[u8], now: &[u8]) -> String {
 
 /// The first difference of two values, with its path.
 pub fn values(then: &Value, now: &Value) -> Option<String> {
-    let mut path = String::new();
-    let (a, b) = first(then, now, &mut path)?;
-    let place = if path.is_empty() { "it" } else { &path };
-    Some(format!("{place} is {} in the run and {} now", shown(a), shown(b)))
-}
-
-fn first<'v>(then: &'v Value, now: &'v Value, path: &mut String) -> Option<(Option<&'v Value>, Option<&'v Value>)> {
-    let length = path.len();
-    let mut step = |part: String, a: Option<&'v Value>, b: Option<&'v Value>| {
-        path.push_str(&part);
-        let found = match (a, b) {
-            (Some(a), Some(b)) => first(a, b, path),
-            (a, b) => Some((a, b)),
-        };
-        if found.is_none() {
-            path.truncate(length);
-        }
-        found
-    };
-    match (then, now) {
-        (Value::Object(a), Value::Object(b)) => {
-            let dot = if length == 0 { "" } else { "." };
-            let names = a.keys().chain(b.keys().filter(|name| !a.contains_key(*name)));
-            names.into_iter().find_map(|name| step(format!("{dot}{name}"), a.get(name), b.get(name)))
-        }
-        (Value::Array(a), Value::Array(b)) => {
-            (0..a.len().max(b.len())).find_map(|at| step(format!("[{at}]"), a.get(at), b.get(at)))
-        }
-        (a, b) if a == b => None,
-        (a, b) => Some((Some(a), Some(b))),
-    }
+    let Difference { field, was, is } = differences("", then, now).into_iter().next()?;
+    let place = if field.is_empty() { "it" } else { &field };
+    Some(format!("{place} is {} in the run and {} now", shown(was.as_ref()), shown(is.as_ref())))
 }
 
 fn shown(value: Option<&Value>) -> String {
@@ -94,9 +67,9 @@ mod tests {
         let said = |a, b| values(&a, &b);
         assert_eq!(said(json!({ "a": [1, 2] }), json!({ "a": [1, 2] })), None);
         let rows = |score| json!({ "rows": [{ "task": "t" }, { "task": "u", "verdict": { "score": score } }] });
-        assert_eq!(said(rows(4), rows(3)).as_deref(), Some("rows[1].verdict.score is 4 in the run and 3 now"));
+        assert_eq!(said(rows(4), rows(3)).as_deref(), Some("rows[2].verdict.score is 4 in the run and 3 now"));
         let longer = said(json!([1]), json!([1, 2]));
-        assert_eq!(longer.as_deref(), Some("[1] is not there in the run and 2 now"));
+        assert_eq!(longer.as_deref(), Some("[2] is not there in the run and 2 now"));
         assert_eq!(said(json!(1), json!("1")).as_deref(), Some("it is 1 in the run and \"1\" now"));
         let words = bytes(b"\x00\x01\x02", b"\x00\x07\x02\x03");
         assert_eq!(words, "3 bytes in the run and 4 now, of which byte 1 is the first to differ");

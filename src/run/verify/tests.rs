@@ -265,7 +265,7 @@ const FORGERIES: &[Forgery] = &[
     Forgery {
         what: "a figure in the journal alone",
         level: Level::Replayed,
-        said: "evaluate:test – metrics[0].value",
+        said: "evaluate:test – metrics[1].value",
         forge: |lab| {
             rechain(lab, |event| {
                 if let RunEvent::NodeFinished { node, metrics, .. } = event
