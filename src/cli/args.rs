@@ -59,7 +59,7 @@ pub enum Command {
     Fmt(FmtArgs),
     /// Mend what diagnostics know how to mend.
     #[command(
-        after_help = "Examples:\n  agx fix experiments/quickstart.agx\n  agx fix --diff draft.agx\n  agx fix --code E0107 --code E0302 draft.agx\n\nA file never has more errors afterwards than before."
+        after_help = "Examples:\n  agx fix experiments/quickstart.agx\n  agx fix --check draft.agx\n  agx fix --code E0107 --code E0302 draft.agx\n\nA file never has more errors afterwards than before."
     )]
     Fix(FixArgs),
     /// Show what would run: what is cached, what would be worked, how many items.
@@ -382,7 +382,7 @@ pub struct DiffArgs {
 #[derive(Debug, Args)]
 pub struct ShowArgs {
     /// `rule good` or the like, a node's id, or the start of a digest.
-    #[arg(required_unless_present = "file", num_args = 1..=2, value_name = "OBJ")]
+    #[arg(num_args = 0..=2, value_name = "OBJ")]
     pub object: Vec<String>,
     /// Look into this file instead of a run's.
     #[arg(long, value_name = "FILE")]

@@ -62,8 +62,8 @@ pub fn lock(args: &LockArgs, place: &Place, terminal: &Terminal) -> Result<Exit,
     terminal.say(&format!("{} {verb} {inputs} inputs and {of}", path.display()));
     say(terminal, &changed);
     if results == 0 {
-        let run = place.command(&format!("run {}", args.file.display()));
-        terminal.say(&format!("{run}, then `agx lock {} --results`", args.file.display()));
+        let take = place.command(&format!("lock {} --results", args.file.display()));
+        terminal.say(&format!("once a run of it has finished, {take} takes in what it gave"));
     }
     Ok(Exit::Ok)
 }

@@ -136,6 +136,10 @@ fn words(verified: &Verified, asked: &Asked, place: &Place) -> String {
         Some(last) if !last.findings.is_empty() && last.level < asked.level => {
             Some("the levels above were not looked at: what they say would rest on this".to_owned())
         }
+        Some(last) if last.findings.is_empty() && last.level < Level::Replayed => {
+            let command = place.command(&format!("verify {run} --level {}", last.level.number() + 1));
+            Some(format!("{command} looks further"))
+        }
         Some(last) if last.findings.is_empty() && last.level < Level::Remade => {
             let command = place.command(&format!("verify {run} --sample 5%"));
             Some(format!("{command} lets the models make a part of it again"))

@@ -1,4 +1,4 @@
-//! Turns what is known of rows and tokens before anything runs into hints behind the names that a schedule gives.
+//! Turns what is known of rows, tokens and money before anything runs into hints behind the names that a schedule gives.
 
 use super::Document;
 use crate::base::Span;
@@ -15,25 +15,36 @@ pub struct Hint {
     pub explanation: &'static str,
 }
 
-const EXPLANATION: &str = "As many rows as there can be in an iteration, and the most tokens that models may be asked and may \
-                           answer for them, if nothing is cached.";
+const EXPLANATION: &str = "As many rows as there can be in an iteration, the most tokens that models may be asked and may \
+                           answer for them, and what that costs by the declared prices, if nothing is cached.";
 
 pub fn hints(document: &Document, range: Span) -> Vec<Hint> {
-    let tokens = tokens(document);
+    let asked = asked(document);
     let declared = document.index.declarations().filter(|(span, _)| range.start <= span.end && span.end <= range.end);
     declared
         .filter_map(|(span, it)| {
-            let most = tokens.get(&span).map(|most| format!("at most {} tokens", short(*most)));
-            let words: Vec<String> = it.rows_words().into_iter().chain(most).collect();
+            let asked = asked.get(&span);
+            let tokens = asked.map(|asked| format!("at most {} tokens", short(asked.tokens)));
+            let priced = asked.filter(|asked| asked.micro_usd > 0);
+            let money = priced.map(|asked| format!("at most {:.2} USD", asked.micro_usd as f64 / 1e6));
+            let words: Vec<String> = it.rows_words().into_iter().chain(tokens).chain(money).collect();
             let text = format!(": {}", words.join(", "));
             (!words.is_empty()).then_some(Hint { at: span.end as usize, text, explanation: EXPLANATION })
         })
         .collect()
 }
 
-/// The most that a statement may ask models in one iteration, by the place of the name that it gives.
-fn tokens(document: &Document) -> BTreeMap<Span, u64> {
-    let mut most = BTreeMap::new();
+/// The most that a statement may ask models in one iteration.
+#[derive(Clone, Copy, Default)]
+struct Asked {
+    tokens: u64,
+    /// 0 for models of this machine.
+    micro_usd: u64,
+}
+
+/// By the place of the name that the statement gives.
+fn asked(document: &Document) -> BTreeMap<Span, Asked> {
+    let mut most: BTreeMap<Span, Asked> = BTreeMap::new();
     for experiment in &document.experiments {
         let Some(around) = place(document, experiment) else { continue };
         let Some((plan, bounds)) = foresee(experiment) else { continue };
@@ -42,8 +53,9 @@ fn tokens(document: &Document) -> BTreeMap<Span, u64> {
             if let (Op::Rollout | Op::Judge | Op::Evaluate, Some(asked)) = (step.op, asked)
                 && let Some(declared) = given(document, around, &step.name)
             {
-                let known = most.entry(declared).or_insert(asked);
-                *known = asked.max(*known);
+                let known = most.entry(declared).or_default();
+                known.tokens = known.tokens.max(asked);
+                known.micro_usd = known.micro_usd.max(bounds.spend.high.unwrap_or(0));
             }
         }
     }

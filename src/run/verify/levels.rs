@@ -252,7 +252,10 @@ pub fn against(project: &Project, run: &str, asked: &Asked) -> Result<Outcome, R
     let (mut then, now) = (Told::of(&events(run)?), Told::of(&events(other)?));
     let mut findings = Vec::new();
     if then.plan != now.plan {
-        findings.push(of_run(level, format!("`{other}` was made from another plan")));
+        // Two experiments: what differs between them is no finding about either.
+        let what = format!("`{other}` was made from another plan: `agx diff {run} {other}` says how they differ");
+        let looked_at = format!("the plan of {other}");
+        return Ok(Outcome { level, looked_at, findings: vec![of_run(level, what)] });
     }
     then.finished &= now.finished;
     let nodes = then.nodes.len();
@@ -383,7 +386,12 @@ fn again(
     let mut now = Told::default();
     let outcome = start(&scratch, &subject, &options, control, clock, &mut |event| {
         now.hear(event);
-        sink(event);
+        let mut told = event.clone();
+        if let RunEvent::RunStarted { run: name, .. } = &mut told {
+            // To whoever watches it is the run itself.
+            run.clone_into(name);
+        }
+        sink(&told);
     });
     or_find(level, outcome, &mut findings)?;
     let noted = replay.take();

@@ -139,6 +139,19 @@ fn diagnostics_are_told_with_all_that_belongs_to_them() {
     assert_eq!(client.stop(), Some(0));
 }
 
+/// What a model elsewhere is asked costs money, and the schedule says how much at most.
+#[test]
+fn a_priced_model_shows_what_it_may_cost() {
+    let models = concat!(env!("CARGO_MANIFEST_DIR"), "/experiments/base");
+    let text = include_str!("../../../experiments/methods/fire_act.agx").replace("../base", models);
+    let mut client = Client::start();
+    client.open(URI, &text);
+    let range = json!({ "start": { "line": 0, "character": 0 }, "end": { "line": 9999, "character": 0 } });
+    let params = json!({ "textDocument": { "uri": URI }, "range": range });
+    snapshot("priced", &show::hints(&text, &client.request("textDocument/inlayHint", params)));
+    assert_eq!(client.stop(), Some(0));
+}
+
 /// Outline, folds, colours and hints of a whole file.
 #[test]
 fn a_file_at_a_glance() {
