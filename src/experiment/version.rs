@@ -19,10 +19,10 @@ impl Checker<'_> {
             VersionKind::Number(number) => {
                 // Every version before this point, if no loop ends early.
                 let most = flow.versions.get(&model).copied().unwrap_or(0);
-                if u64::from(*number) > most && flow.doubts.trainings {
-                    return None;
-                }
                 if u64::from(*number) > most {
+                    if flow.doubts.trainings {
+                        return None;
+                    }
                     let name = &self.models[model.0].name;
                     let help = match most {
                         0 => format!("nothing has trained `{name}` yet: there is `@0`"),

@@ -4,14 +4,14 @@ use super::{Asked, Expand, Finding, Level, Outcome, differ};
 use crate::base::Digest;
 use crate::experiment::Experiment;
 use crate::node::metric::Metric;
-use crate::plan::{Plan, StepId};
+use crate::plan::{Identities, Plan, StepId};
 use crate::run::manifest::{Manifest, RowSet};
 use crate::run::replay::{Differs, Replay};
 use crate::run::resources::Resources;
 use crate::run::state::{Readiness, Standing, State};
 use crate::run::{
-    Clock, Control, ItemOutcome, NodeStatus, Project, RunError, RunEvent, RunOptions, Sink, Subject, directory,
-    identify, infos, start, steps, survey,
+    Clock, Control, ItemOutcome, NodeInfo, NodeStatus, Project, RunError, RunEvent, RunOptions, Sink, Subject,
+    directory, identify, infos, start, steps, survey,
 };
 use crate::store::{Damage, Store, StoreError};
 use rayon::prelude::*;
@@ -20,14 +20,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What the journal says last of each node, and of the run.
-#[derive(Debug, Default, PartialEq)]
-struct Told {
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Told {
     plan: Option<Digest>,
+    /// Every node with its key, as planned.
+    planned: Vec<NodeInfo>,
     nodes: BTreeMap<String, ToldNode>,
     /// Their names as they came.
     order: Vec<String>,
     winner: Option<String>,
-    finished: bool,
+    pub finished: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -47,7 +49,7 @@ impl Told {
 
     fn hear(&mut self, event: &RunEvent) {
         match event {
-            RunEvent::RunStarted { plan, .. } => self.plan = Some(*plan),
+            RunEvent::RunStarted { plan, nodes, .. } => (self.plan, self.planned) = (Some(*plan), nodes.clone()),
             RunEvent::NodeFinished { node, status, output, metrics, detail, items: _, reason: _ } => {
                 // Taken from the store or worked: the result is one.
                 let status = if *status == NodeStatus::Cached { NodeStatus::Done } else { *status };
@@ -98,16 +100,13 @@ fn or_find<T>(level: Level, result: Result<T, RunError>, findings: &mut Vec<Find
     }
 }
 
-pub fn finished(project: &Project, run: &str) -> Result<bool, RunError> {
-    Ok(Told::of(directory::events(project, run)?.iter().map(|(_, event)| event)).finished)
-}
-
 /// Level 0: every blob hashed again, the journal's chain walked, the frozen files compared.
-pub fn stored(project: &Project, run: &str) -> Result<Outcome, RunError> {
+/// With what the journal says.
+pub fn stored(project: &Project, run: &str) -> Result<(Outcome, Told), RunError> {
     let level = Level::Stored;
     let mut findings = Vec::new();
     let Some(events) = or_find(level, directory::events(project, run), &mut findings)? else {
-        return Ok(Outcome { level, looked_at: "the journal".to_owned(), findings });
+        return Ok((Outcome { level, looked_at: "the journal".to_owned(), findings }, Told::default()));
     };
     let mut frozen = 0;
     for (_, event) in &events {
@@ -145,7 +144,7 @@ pub fn stored(project: &Project, run: &str) -> Result<Outcome, RunError> {
     }
     store.take_damage();
     let looked_at = format!("{} blobs, {} events, {frozen} frozen files", seen.len(), events.len());
-    Ok(Outcome { level, looked_at, findings })
+    Ok((Outcome { level, looked_at, findings }, told))
 }
 
 /// What is wrong with the blobs that cannot be read.
@@ -162,32 +161,36 @@ fn broken(problem: &StoreError) -> String {
 }
 
 /// Level 1: the frozen experiment planned again; every key and seed made again, every record held against them.
-pub fn keyed(project: &Project, run: &str, expand: Expand<'_>) -> Result<Outcome, RunError> {
+/// With the frozen experiment.
+pub fn keyed(
+    project: &Project,
+    run: &str,
+    told: &Told,
+    expand: Expand<'_>,
+) -> Result<(Outcome, Option<Experiment>), RunError> {
     let level = Level::Keyed;
     let mut findings = Vec::new();
     let (mut nodes, mut keys) = (0, 0);
-    if let Some(frozen) = or_find(level, directory::experiment(project, run), &mut findings)?
+    let frozen = or_find(level, directory::experiment(project, run), &mut findings)?;
+    if let Some(frozen) = &frozen
         && let Some(set) = or_find(level, directory::overrides(project, run), &mut findings)?
-        && let Some(what) = expanded(project, run, &frozen, &set, expand)
+        && let Some(what) = expanded(project, run, frozen, &set, expand)
     {
         findings.push(of_run(level, what));
     }
-    if let Some((experiment, identities, plan, events)) = or_find(level, planned(project, run), &mut findings)? {
-        let told = Told::of(&events);
-        for event in &events {
-            if let RunEvent::RunStarted { nodes, .. } = event
-                && *nodes != infos(&plan)
-            {
-                let planned = infos(&plan);
-                let differs = nodes.iter().zip(&planned).find(|(a, b)| a != b);
-                let node = differs.map_or("the plan", |(node, _)| &node.id);
-                findings.push(finding(level, node, "its key is not the one that the frozen experiment gives"));
-            }
+    if let Some(experiment) = &frozen
+        && let Some((identities, plan)) = or_find(level, planned(experiment), &mut findings)?
+    {
+        let planned = infos(&plan);
+        if told.planned != planned {
+            let differs = told.planned.iter().zip(&planned).find(|(a, b)| a != b);
+            let node = differs.map_or("the plan", |(node, _)| &node.id);
+            findings.push(finding(level, node, "its key is not the one that the frozen experiment gives"));
         }
         if told.plan != Some(plan.digest) {
             findings.push(of_run(level, "the plan is not the one that the frozen experiment gives"));
         }
-        let resources = Resources::new(&experiment, &identities, &project.store);
+        let resources = Resources::new(experiment, &identities, &project.store);
         let mut state = State::new(&plan);
         for (id, step) in plan.ordered() {
             nodes += 1;
@@ -214,7 +217,7 @@ pub fn keyed(project: &Project, run: &str, expand: Expand<'_>) -> Result<Outcome
         }
     }
     project.store.take_damage();
-    Ok(Outcome { level, looked_at: format!("{nodes} nodes, {keys} keys"), findings })
+    Ok((Outcome { level, looked_at: format!("{nodes} nodes, {keys} keys"), findings }, frozen))
 }
 
 /// Whether the frozen source gives what was run; where the run's files lie is not of it.
@@ -243,13 +246,10 @@ fn expanded(
 }
 
 /// Level 3 without making anything again: another run that was worked by itself.
-pub fn against(project: &Project, run: &str, asked: &Asked) -> Result<Outcome, RunError> {
+pub fn against(project: &Project, run: &str, told: &Told, other: &str) -> Result<Outcome, RunError> {
     let level = Level::Remade;
-    let other = asked.against.as_deref().unwrap_or(run);
-    let events = |run: &str| -> Result<Vec<RunEvent>, RunError> {
-        Ok(directory::events(project, run)?.into_iter().map(|(_, event)| event).collect())
-    };
-    let (mut then, now) = (Told::of(&events(run)?), Told::of(&events(other)?));
+    let now = Told::of(directory::events(project, other)?.iter().map(|(_, event)| event));
+    let mut then = told.clone();
     let mut findings = Vec::new();
     if then.plan != now.plan {
         // Two experiments: what differs between them is no finding about either.
@@ -265,14 +265,10 @@ pub fn against(project: &Project, run: &str, asked: &Asked) -> Result<Outcome, R
     Ok(Outcome { level, looked_at: format!("{nodes} nodes beside those of {other}"), findings })
 }
 
-type Planned = (Experiment, crate::plan::Identities, Plan, Vec<RunEvent>);
-
-fn planned(project: &Project, run: &str) -> Result<Planned, RunError> {
-    let events = directory::events(project, run)?.into_iter().map(|(_, event)| event).collect();
-    let experiment = directory::experiment(project, run)?;
-    let identities = identify(&experiment)?;
-    let plan = crate::plan::build(&experiment, &identities)?;
-    Ok((experiment, identities, plan, events))
+fn planned(experiment: &Experiment) -> Result<(Identities, Plan), RunError> {
+    let identities = identify(experiment)?;
+    let plan = crate::plan::build(experiment, &identities)?;
+    Ok((identities, plan))
 }
 
 /// A node's record and its items' against the keys as they are now. An error ends the walk: later keys hang on it.
@@ -330,79 +326,66 @@ fn key_of(
     Ok((manifest, findings))
 }
 
-/// Level 2: every pure step again, given what the models said.
-pub fn replayed(
-    project: &Project,
-    run: &str,
-    jobs: Option<usize>,
-    control: &Control,
-    clock: Clock<'_>,
-) -> Result<Outcome, RunError> {
-    // A moment's work: nobody needs to watch it.
-    let (findings, nodes, _) = again(Level::Replayed, project, run, 0.0, jobs, control, clock, &mut |_| {})?;
-    Ok(Outcome { level: Level::Replayed, looked_at: format!("{nodes} nodes"), findings })
+/// A run that is worked a second time.
+pub struct Second<'a> {
+    pub project: &'a Project,
+    pub run: &'a str,
+    pub told: &'a Told,
+    pub experiment: &'a Experiment,
+    pub asked: &'a Asked,
+    pub control: &'a Control,
+    pub clock: Clock<'a>,
 }
 
-/// Level 3: the models answer and train again.
-pub fn remade(
-    project: &Project,
-    run: &str,
-    asked: &Asked,
-    control: &Control,
-    clock: Clock<'_>,
-    sink: Sink<'_>,
-) -> Result<Outcome, RunError> {
-    let level = Level::Remade;
-    let (findings, nodes, worked) = again(level, project, run, asked.share, asked.jobs, control, clock, sink)?;
-    let part = if asked.share < 1.0 { "some items:" } else { "all items:" };
-    let looked_at = format!("{nodes} nodes, {part} {worked} made again");
-    Ok(Outcome { level, looked_at, findings })
-}
+impl Second<'_> {
+    /// Level 2: every pure step again, given what the models said.
+    pub fn replayed(&self) -> Result<Outcome, RunError> {
+        // A moment's work: nobody needs to watch it.
+        let (findings, _) = self.again(Level::Replayed, 0.0, &mut |_| {})?;
+        Ok(Outcome { level: Level::Replayed, looked_at: format!("{} nodes", self.told.nodes.len()), findings })
+    }
 
-#[expect(clippy::too_many_arguments, reason = "what both levels hand through")]
-fn again(
-    level: Level,
-    project: &Project,
-    run: &str,
-    share: f64,
-    jobs: Option<usize>,
-    control: &Control,
-    clock: Clock<'_>,
-    sink: Sink<'_>,
-) -> Result<(Vec<Finding>, usize, u64), RunError> {
-    let mut findings = Vec::new();
-    let Some((experiment, _, _, events)) = or_find(level, planned(project, run), &mut findings)? else {
-        return Ok((findings, 0, 0));
-    };
-    let then = Told::of(&events);
-    let place = tempfile::tempdir().map_err(|problem| RunError::Place { path: std::env::temp_dir(), problem })?;
-    let store = Store::over(place.path(), Store::open(project.store.root())?)?;
-    let scratch = Project { store };
-    let replay = Arc::new(Replay::new(share));
-    let options = RunOptions { jobs, keep_going: true, replay: Some(replay.clone()) };
-    let overrides = BTreeMap::new();
-    let subject =
-        Subject { file_name: "replay.agx", source: "", imports: &[], overrides: &overrides, experiment: &experiment };
-    let mut now = Told::default();
-    let outcome = start(&scratch, &subject, &options, control, clock, &mut |event| {
-        now.hear(event);
-        let mut told = event.clone();
-        if let RunEvent::RunStarted { run: name, .. } = &mut told {
-            // To whoever watches it is the run itself.
-            run.clone_into(name);
+    /// Level 3: the models answer and train again.
+    pub fn remade(&self, sink: Sink<'_>) -> Result<Outcome, RunError> {
+        let (level, share) = (Level::Remade, self.asked.share);
+        let (findings, worked) = self.again(level, share, sink)?;
+        let part = if share < 1.0 { "some items:" } else { "all items:" };
+        let looked_at = format!("{} nodes, {part} {worked} made again", self.told.nodes.len());
+        Ok(Outcome { level, looked_at, findings })
+    }
+
+    /// What is found, and how many items models made again.
+    fn again(&self, level: Level, share: f64, sink: Sink<'_>) -> Result<(Vec<Finding>, u64), RunError> {
+        let Self { project, run, told, experiment, asked, control, clock } = *self;
+        let mut findings = Vec::new();
+        let place = tempfile::tempdir().map_err(|problem| RunError::Place { path: std::env::temp_dir(), problem })?;
+        let store = Store::over(place.path(), Store::open(project.store.root())?)?;
+        let scratch = Project { store };
+        let replay = Arc::new(Replay::new(share));
+        let options = RunOptions { jobs: asked.jobs, keep_going: true, replay: Some(replay.clone()) };
+        let overrides = BTreeMap::new();
+        let subject = Subject { file_name: "replay.agx", source: "", imports: &[], overrides: &overrides, experiment };
+        let mut now = Told::default();
+        let outcome = start(&scratch, &subject, &options, control, clock, &mut |event| {
+            now.hear(event);
+            let mut shown = event.clone();
+            if let RunEvent::RunStarted { run: name, .. } = &mut shown {
+                // To whoever watches it is the run itself.
+                run.clone_into(name);
+            }
+            sink(&shown);
+        });
+        or_find(level, outcome, &mut findings)?;
+        let noted = replay.take();
+        for Differs { node, item, both } in &noted.differs {
+            let what = differ::records((&project.store, &both.first), (&scratch.store, &both.second));
+            findings.push(Finding { level, node: Some(node.clone()), item: Some(item.clone()), what });
         }
-        sink(&told);
-    });
-    or_find(level, outcome, &mut findings)?;
-    let noted = replay.take();
-    for Differs { node, item, both } in &noted.differs {
-        let what = differ::records((&project.store, &both.first), (&scratch.store, &both.second));
-        findings.push(Finding { level, node: Some(node.clone()), item: Some(item.clone()), what });
+        if !control.paused() {
+            findings.extend(compare(level, told, &now, &project.store, &scratch.store));
+        }
+        Ok((findings, noted.worked))
     }
-    if !control.paused() {
-        findings.extend(compare(level, &then, &now, &project.store, &scratch.store));
-    }
-    Ok((findings, then.nodes.len(), noted.worked))
 }
 
 /// What the journal says against what came out now, node by node.

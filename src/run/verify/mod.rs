@@ -18,6 +18,7 @@ mod levels;
 mod tests;
 
 use crate::experiment::Experiment;
+use crate::run::verify::levels::{Second, Told};
 use crate::run::{Clock, Control, Project, RunError, Sink};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -139,17 +140,28 @@ pub fn verify(
     sink: Sink<'_>,
 ) -> Result<Verified, RunError> {
     let mut verified = Verified { run: run.to_owned(), levels: Vec::new(), finished: false, interrupted: false };
+    let (mut told, mut frozen) = (Told::default(), None);
     for level in Level::ALL.into_iter().take_while(|level| *level <= asked.level) {
-        let outcome = match level {
-            Level::Stored => levels::stored(project, run)?,
-            Level::Keyed => levels::keyed(project, run, expand)?,
-            Level::Replayed => levels::replayed(project, run, asked.jobs, control, clock)?,
-            Level::Remade if asked.against.is_some() => levels::against(project, run, asked)?,
-            Level::Remade => levels::remade(project, run, asked, control, clock, sink)?,
+        let second = |told, experiment| Second { project, run, told, experiment, asked, control, clock };
+        let outcome = match (level, &frozen, &asked.against) {
+            (Level::Stored, ..) => {
+                let (outcome, heard) = levels::stored(project, run)?;
+                verified.finished = heard.finished && outcome.findings.is_empty();
+                told = heard;
+                outcome
+            }
+            (Level::Keyed, ..) => {
+                let (outcome, experiment) = levels::keyed(project, run, &told, expand)?;
+                frozen = experiment;
+                outcome
+            }
+            (Level::Remade, _, Some(other)) => levels::against(project, run, &told, other)?,
+            (Level::Replayed, Some(experiment), _) => second(&told, experiment).replayed()?,
+            (Level::Remade, Some(experiment), None) => second(&told, experiment).remade(&mut *sink)?,
+            (Level::Replayed | Level::Remade, None, _) => {
+                unreachable!("a level is only begun when the one below found nothing")
+            }
         };
-        if level == Level::Stored && outcome.findings.is_empty() {
-            verified.finished = levels::finished(project, run)?;
-        }
         let (sound, interrupted) = (outcome.findings.is_empty(), control.paused());
         verified.levels.push(outcome);
         if interrupted {
