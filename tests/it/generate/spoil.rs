@@ -2,68 +2,11 @@
 
 use super::items;
 use super::out::Dice;
-use crate::hostile::answer;
+use crate::hostile::{PIECES, answer};
 use agx::syntax::{MAX_BYTES, Source};
 use rayon::prelude::*;
 
 const SPOILED: u64 = 2_000;
-
-const PIECES: &[&str] = &[
-    "{",
-    "}",
-    "(",
-    ")",
-    "[",
-    "]",
-    "\"",
-    "\"\"\"",
-    "#",
-    "{{",
-    "}}",
-    "{%",
-    "%}",
-    "{% end %}",
-    "|",
-    "=",
-    "=>",
-    "==",
-    "..",
-    "@",
-    ",",
-    ":",
-    "<",
-    ">",
-    "?",
-    "-",
-    "/",
-    "//",
-    "///",
-    "//!",
-    "\n",
-    "\r\n",
-    "\r",
-    "\t",
-    " ",
-    "\u{feff}",
-    "\u{202e}",
-    "é",
-    "🦀",
-    "\u{1}",
-    "0",
-    "1e999",
-    "4k",
-    "not ",
-    "and",
-    "let x =",
-    "model m {",
-    "rule r =",
-    "agx 2026",
-    "schedule {",
-    "visible to",
-    "including",
-    "\\u{",
-    "\\",
-];
 
 /// Where words, signs and spaces begin.
 fn bounds(text: &str) -> Vec<usize> {
