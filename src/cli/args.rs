@@ -78,7 +78,9 @@ pub enum Command {
     )]
     Run(RunArgs),
     /// Go on with a paused, failed or killed run, from its own frozen source.
-    #[command(after_help = "Examples:\n  agx resume\n  agx resume quickstart-3 --jobs 1")]
+    #[command(
+        after_help = "Examples:\n  agx resume\n  agx resume quickstart-3 --jobs 1\n  agx resume quickstart-3 --no-budget\n\nA run that a budget paused has that budget still. With a larger one in the file, `agx run` starts a run that takes what is done from the store: a budget is in no key, and what is cached costs nothing."
+    )]
     Resume(ResumeArgs),
     /// Show where each node of a run stands, also while it runs.
     #[command(
@@ -305,6 +307,9 @@ pub struct Work {
     /// After a failure, still run what does not depend on it.
     #[arg(long)]
     pub keep_going: bool,
+    /// Run on although the experiment's `budget` is spent.
+    #[arg(long)]
+    pub no_budget: bool,
 }
 
 #[derive(Debug, Args)]

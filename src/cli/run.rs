@@ -78,9 +78,9 @@ pub struct Worker {
 
 impl Worker {
     pub fn new(work: &Work, terminal: Terminal) -> Result<Self, Failure> {
-        let Work { jobs, keep_going } = work;
+        let Work { jobs, keep_going, no_budget } = work;
         let worker = Self::watching(jobs.map(usize::from), terminal)?;
-        Ok(Self { options: RunOptions { keep_going: *keep_going, ..worker.options }, ..worker })
+        Ok(Self { options: RunOptions { keep_going: *keep_going, no_budget: *no_budget, ..worker.options }, ..worker })
     }
 
     /// One that may be interrupted, and that goes its own way.
@@ -141,7 +141,14 @@ fn finish(project: &Project, place: &Place, terminal: &Terminal, outcome: &RunOu
             Ok(Exit::NodeFailed)
         }
         RunEnd::Paused => {
-            terminal.say(&format!("paused; {} goes on", place.command(&format!("resume {run}"))));
+            terminal.say(&match &outcome.spent {
+                None => format!("paused; {} goes on", place.command(&format!("resume {run}"))),
+                Some(spent) => format!(
+                    "paused: {spent}\n{} goes on without it; or raise it in the file and `agx run` it again: what is done is \
+                     not paid for twice",
+                    place.command(&format!("resume {run} --no-budget"))
+                ),
+            });
             Ok(Exit::Paused)
         }
     }

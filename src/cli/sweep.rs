@@ -168,7 +168,12 @@ pub fn run(
                 }
             }
             RunEnd::Paused => {
-                terminal.say(&format!("paused in cell {number} of {of}; the same command goes on"));
+                terminal.say(&match &outcome.spent {
+                    None => format!("paused in cell {number} of {of}; the same command goes on"),
+                    Some(spent) => {
+                        format!("paused in cell {number} of {of}: {spent}\nthe same command with `--no-budget` goes on")
+                    }
+                });
                 exit = Exit::Paused;
                 break;
             }

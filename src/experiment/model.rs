@@ -53,7 +53,7 @@ pub struct Experiment {
 pub struct Budget {
     /// For remote models.
     pub spend: Option<Spanned<MicroUsd>>,
-    /// From the start of the run.
+    /// While the run is worked on, over all its sittings.
     pub wall: Option<Spanned<Millis>>,
     /// Sent to and from models; those of a training are not among them.
     pub tokens: Option<Spanned<TokenCount>>,

@@ -39,12 +39,12 @@ pub fn messages(
     render(prompt, &scope.answer_format(answer::format(schema)), count_tokens)
 }
 
-/// Asks for a group of verdicts. `on_done(index, reply)` is called for each reply, in order.
+/// Asks for a group of verdicts. `on_done(index, prompt tokens, reply)` is called for each reply, in order.
 pub fn run_group(
     model: &dyn LanguageModel,
     sampling: &Sampling,
     items: &[JudgeItem],
-    on_done: &mut dyn FnMut(usize, JudgeReply),
+    on_done: &mut dyn FnMut(usize, usize, JudgeReply),
 ) -> Vec<Result<(), ModelError>> {
     let encode = |JudgeItem { messages, seed }: &JudgeItem| {
         let prompt = model.encode_chat(messages)?;
@@ -65,10 +65,10 @@ pub fn run_group(
     }
     let replies = model.generate(&requests);
     assert_eq!(replies.len(), requests.len(), "a model answers every request");
-    for (index, reply) in asked.into_iter().zip(replies) {
+    for ((index, request), reply) in asked.into_iter().zip(&requests).zip(replies) {
         results[index] = reply.map(|reply| {
             let tokens = u32::try_from(reply.tokens.len()).unwrap_or(u32::MAX);
-            on_done(index, JudgeReply { text: reply.text, stop: reply.stop, tokens });
+            on_done(index, request.prompt.len(), JudgeReply { text: reply.text, stop: reply.stop, tokens });
         });
     }
     results

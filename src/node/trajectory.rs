@@ -30,6 +30,16 @@ pub struct Trajectory {
     pub logprob: f64,
 }
 
+impl Trajectory {
+    /// Tokens sent, all of the conversation again at each turn, and tokens drawn.
+    pub fn tokens(&self) -> (u64, u64) {
+        let learn = &self.row.learn;
+        let turns = learn.windows(2).enumerate().filter(|(_, pair)| *pair == [false, true]);
+        let sent = turns.map(|(at, _)| at as u64 + 1).sum();
+        (sent, learn.iter().filter(|drawn| **drawn).count() as u64)
+    }
+}
+
 /// What only metrics and audits may read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TruthRecord {

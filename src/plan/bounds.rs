@@ -120,6 +120,72 @@ pub fn total(steps: &[Bounds]) -> Bounds {
     total
 }
 
+/// What one item of a step asks of a model, at the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub model: ModelId,
+    pub each: Bounds,
+}
+
+/// Of a step whose items one model answers: an episode, or a question to a critic.
+pub fn asked(experiment: &Experiment, work: &Work) -> Option<Asked> {
+    let one = Amount { low: 1, high: Some(1) };
+    match work {
+        Work::Rollout(asked) | Work::Evaluate(asked) => {
+            Some(Asked { model: asked.version.model, each: episodes(experiment, asked, one) })
+        }
+        Work::Judge { by, .. } | Work::Calibrate { by, .. } => {
+            let [only] = by.as_slice() else { return None };
+            Some(Asked { model: experiment.sole(only.critic).model, each: questions(experiment, only.critic, one) })
+        }
+        Work::Select { .. } | Work::Audit { .. } | Work::Gate { .. } | Work::Pick { .. } | Work::Train { .. } => None,
+    }
+}
+
+/// Micro-dollars, at the most, of what was asked; `None` where there is no price.
+pub fn cost(experiment: &Experiment, model: ModelId, prompt: u64, completion: u64) -> Option<u64> {
+    let exactly = |count: u64| Amount { low: count, high: Some(count) };
+    spend(experiment, model, exactly(prompt), exactly(completion)).high
+}
+
+/// So many episodes.
+fn episodes(experiment: &Experiment, asked: &Episodes, items: Amount) -> Bounds {
+    let steps = u64::from(experiment.envs[asked.env.0].it.max_steps);
+    let context = u64::from(experiment.models[asked.version.model.0].it.context);
+    let words = words(experiment, asked.prompt.0);
+    let prompt_tokens = items.times(words.min(context), steps * context);
+    let completion_tokens = items.times(0, steps * context.min(u64::from(asked.sampling.max_tokens)));
+    let spend = spend(experiment, asked.version.model, prompt_tokens, completion_tokens);
+    Bounds { items, prompt_tokens, completion_tokens, training_tokens: Amount::default(), spend }
+}
+
+/// So many questions to a critic.
+fn questions(experiment: &Experiment, critic: CriticId, items: Amount) -> Bounds {
+    let Sole { model, prompt, sampling, .. } = experiment.sole(critic);
+    let context = u64::from(experiment.models[model.0].it.context);
+    let prompt_tokens = items.times(words(experiment, prompt.0).min(context), context);
+    let completion_tokens = items.times(0, context.min(u64::from(sampling.max_tokens)));
+    let spend = spend(experiment, *model, prompt_tokens, completion_tokens);
+    Bounds { items, prompt_tokens, completion_tokens, training_tokens: Amount::default(), spend }
+}
+
+/// At the lowest, all of the prompt was sent before. A remote model without a price costs nobody knows what.
+fn spend(experiment: &Experiment, model: ModelId, prompt: Amount, completion: Amount) -> Amount {
+    let Source::Remote(remote) = &experiment.models[model.0].it.source else { return Amount::default() };
+    let Some(price) = &remote.price else { return Amount { low: 0, high: None } };
+    let cost = |tokens: u64, each: u64| u128::from(tokens) * u128::from(each);
+    let micro = |cost: u128| u64::try_from(cost).unwrap_or(u64::MAX);
+    let low = cost(prompt.low, price.input.min(price.cached)) + cost(completion.low, price.output);
+    let high = prompt.high.zip(completion.high);
+    let high =
+        high.map(|(prompt, completion)| cost(prompt, price.input.max(price.cached)) + cost(completion, price.output));
+    Amount { low: micro(low / MILLION), high: high.map(|cost| micro(cost.div_ceil(MILLION))) }
+}
+
+fn words(experiment: &Experiment, prompt: usize) -> u64 {
+    experiment.prompts[prompt].it.fixed_words()
+}
+
 struct Reader<'p> {
     experiment: &'p Experiment,
     plan: &'p Plan,
@@ -135,13 +201,7 @@ impl Reader<'_> {
                 let tasks = self.tasks(asked);
                 rows = Rows { all: tasks * u64::from(asked.samples), tasks, per_task: u64::from(asked.samples) };
                 let items = Amount { low: rows.all, high: Some(rows.all) };
-                let steps = u64::from(self.experiment.envs[asked.env.0].it.max_steps);
-                let context = u64::from(self.experiment.models[asked.version.model.0].it.context);
-                let words = self.words(asked.prompt.0);
-                bounds.items = items;
-                bounds.prompt_tokens = items.times(words.min(context), steps * context);
-                bounds.completion_tokens = items.times(0, steps * context.min(u64::from(asked.sampling.max_tokens)));
-                bounds.spend = self.spend(asked.version.model, bounds.prompt_tokens, bounds.completion_tokens);
+                bounds = episodes(self.experiment, asked, items);
                 for judge in &asked.best_by {
                     bounds += self.judged(items, judge.critic, rows.per_task);
                 }
@@ -202,31 +262,14 @@ impl Reader<'_> {
 
     /// One question a row and vote; of a critic that compares, one a pair in each order, or one a group.
     fn judged(&self, rows: Amount, critic: CriticId, per_task: u64) -> Bounds {
-        let Sole { model, prompt, sampling, kind, votes, .. } = self.experiment.sole(critic);
+        let Sole { kind, votes, .. } = self.experiment.sole(critic);
         let votes = u64::from(votes.count);
         let items = match kind {
             CriticKind::Each => rows.times(votes, votes),
             CriticKind::Pairs => rows.times(0, votes * per_task.saturating_sub(1)),
             CriticKind::Group => rows.times(0, votes),
         };
-        let context = u64::from(self.experiment.models[model.0].it.context);
-        let prompt_tokens = items.times(self.words(prompt.0).min(context), context);
-        let completion_tokens = items.times(0, context.min(u64::from(sampling.max_tokens)));
-        let spend = self.spend(*model, prompt_tokens, completion_tokens);
-        Bounds { items, prompt_tokens, completion_tokens, training_tokens: Amount::default(), spend }
-    }
-
-    /// At the lowest, all of the prompt was sent before. A remote model without a price costs nobody knows what.
-    fn spend(&self, model: ModelId, prompt: Amount, completion: Amount) -> Amount {
-        let Source::Remote(remote) = &self.experiment.models[model.0].it.source else { return Amount::default() };
-        let Some(price) = &remote.price else { return Amount { low: 0, high: None } };
-        let cost = |tokens: u64, each: u64| u128::from(tokens) * u128::from(each);
-        let micro = |cost: u128| u64::try_from(cost).unwrap_or(u64::MAX);
-        let low = cost(prompt.low, price.input.min(price.cached)) + cost(completion.low, price.output);
-        let high = prompt.high.zip(completion.high);
-        let high = high
-            .map(|(prompt, completion)| cost(prompt, price.input.max(price.cached)) + cost(completion, price.output));
-        Amount { low: micro(low / MILLION), high: high.map(|cost| micro(cost.div_ceil(MILLION))) }
+        questions(self.experiment, critic, items)
     }
 
     fn examples(&self, dataset: DatasetId) -> Option<u64> {
@@ -234,10 +277,6 @@ impl Reader<'_> {
             Dataset::Offered { count, .. } => Some(u64::from(*count)),
             Dataset::Jsonl { .. } | Dataset::Hub { .. } => None,
         }
-    }
-
-    fn words(&self, prompt: usize) -> u64 {
-        self.experiment.prompts[prompt].it.fixed_words()
     }
 
     /// The rows of the newest step that ran, whichever that is, or of all.

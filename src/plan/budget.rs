@@ -46,5 +46,8 @@ fn suffices(most: u64, span: Span, plan: Amount, words: &dyn Fn(u64) -> String) 
     let high = plan.high.filter(|high| *high > most)?;
     let message = format!("the budget of {budget} may not suffice");
     let warning = Diagnostic::warning("W0701", message, span, format!("the plan may take {}", words(high)));
-    Some(warning.help("the run would pause, and `agx resume` go on; `agx plan` shows what each node may take"))
+    Some(
+        warning
+            .help("the run would pause, and `agx resume --no-budget` go on; `agx plan` shows what each node may take"),
+    )
 }

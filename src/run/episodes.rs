@@ -7,6 +7,7 @@ use crate::node::key::{EvaluateKey, RolloutKey, item_seed};
 use crate::node::rollout::{Rollout, RolloutItem};
 use crate::node::trajectory::{Trajectory, TruthRecord};
 use crate::plan::{Episodes, Op, StepId};
+use crate::run::budget::Tokens;
 use crate::run::items::{Class, Item, Made, Worked};
 use crate::run::manifest::{Manifest, RowEntry, RowSet};
 use crate::run::resources::{Resources, Version, read_json};
@@ -118,9 +119,10 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result
             };
             let group: Vec<RolloutItem> = wanted.iter().map(|&at| asked[at].clone()).collect();
             let results: Vec<Result<(), ModelError>> = rollout.run(&group, stop, &mut |place, trajectory, truth| {
+                let (prompt, completion) = trajectory.tokens();
                 let output = serde_json::to_vec(&trajectory).expect("a trajectory is plain data");
                 let truth = serde_json::to_vec(&truth).expect("truth is plain data");
-                on_done(place, Made { output, also: vec![("truth", truth)] });
+                on_done(place, Made { output, also: vec![("truth", truth)], took: Tokens { prompt, completion } });
             });
             Ok(results)
         })?;

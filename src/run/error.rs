@@ -16,6 +16,9 @@ pub enum StepError {
     /// Not a failure: the step goes on when the run is resumed.
     #[error("paused")]
     Paused,
+    /// As [`StepError::Paused`]: why nothing more may be asked for.
+    #[error("{0}")]
+    Budget(String),
     #[error("{failed} of {total} items failed; {item}: {reason}", failed = .counts.failed,
         total = .counts.done + .counts.cached + .counts.failed)]
     Items { counts: ItemCounts, item: String, reason: String },
@@ -93,7 +96,7 @@ impl StepError {
     /// lies in the experiment and what it names, and fails the same way every time.
     pub fn is_transient(&self) -> bool {
         match self {
-            StepError::Paused | StepError::Store(_) | StepError::Blob { .. } => true,
+            StepError::Paused | StepError::Budget(_) | StepError::Store(_) | StepError::Blob { .. } => true,
             StepError::Items { .. }
             | StepError::NotRecorded(_)
             | StepError::Require { .. }

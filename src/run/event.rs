@@ -116,7 +116,7 @@ pub enum RunEvent {
         metrics: Vec<Metric>,
         #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
         detail: serde_json::Value,
-        /// Why, when failed, skipped or blocked.
+        /// Why, when failed, skipped, blocked, or paused by a budget.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },

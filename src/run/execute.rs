@@ -6,6 +6,7 @@
 
 use crate::base::Digest;
 use crate::plan::{Op, Step, StepId};
+use crate::run::budget::Purse;
 use crate::run::emit::Emitter;
 use crate::run::manifest::Manifest;
 use crate::run::resources::Resources;
@@ -28,6 +29,7 @@ pub struct Executor<'a, 'e> {
     pub control: &'a Control,
     pub emitter: Emitter<'e>,
     pub scratch: &'a Path,
+    pub purse: Purse<'a>,
     /// What the journal says already, of a run that goes on.
     pub told: BTreeMap<String, NodeStatus>,
 }
@@ -38,7 +40,7 @@ impl Executor<'_, '_> {
         let order = self.state.plan.order.clone();
         for id in order {
             if self.control.paused() {
-                return self.pause();
+                return self.pause(None);
             }
             let step = self.state.plan.step(id);
             match self.state.readiness(id) {
@@ -54,10 +56,16 @@ impl Executor<'_, '_> {
                 Readiness::Ready(_) if !failed.is_empty() && !self.options.keep_going => {}
                 Readiness::Ready(key) => match self.step(id, key)? {
                     Ok(()) => {}
-                    Err(StepError::Paused) => {
+                    Err(paused @ (StepError::Paused | StepError::Budget(_))) => {
                         self.emitter.check()?;
-                        self.finished(step, NodeStatus::Paused, ItemCounts::default(), None, None);
-                        return self.pause();
+                        let spent = match paused {
+                            StepError::Budget(words) => Some(words),
+                            // A training hears of the time as of an interrupt.
+                            _ if self.control.paused() => None,
+                            _ => self.purse.overdue(),
+                        };
+                        self.finished(step, NodeStatus::Paused, ItemCounts::default(), None, spent.clone());
+                        return self.pause(spent);
                     }
                     Err(error) => {
                         let counts = match &error {
@@ -77,7 +85,7 @@ impl Executor<'_, '_> {
         self.emitter.emit(&RunEvent::RunFinished { failed: !failed.is_empty(), winner: winner.clone() });
         self.emitter.flush()?;
         let end = if failed.is_empty() { RunEnd::Finished } else { RunEnd::Failed };
-        Ok(RunOutcome { run: self.run.to_owned(), end, winner, failed })
+        Ok(RunOutcome { run: self.run.to_owned(), end, winner, failed, spent: None })
     }
 
     /// Takes or works one step.
@@ -110,6 +118,7 @@ impl Executor<'_, '_> {
             emitter: &mut self.emitter,
             scratch: self.scratch,
             replay,
+            purse: &self.purse,
         };
         let made = steps::work(&mut bench, id).and_then(|finished| {
             record(self.resources.store, key, step.op, &finished.manifest)?;
@@ -146,10 +155,11 @@ impl Executor<'_, '_> {
         });
     }
 
-    fn pause(mut self) -> Result<RunOutcome, RunError> {
-        self.emitter.emit(&RunEvent::RunPaused { reason: PauseReason::Interrupt });
+    fn pause(mut self, spent: Option<String>) -> Result<RunOutcome, RunError> {
+        let reason = if spent.is_some() { PauseReason::Budget } else { PauseReason::Interrupt };
+        self.emitter.emit(&RunEvent::RunPaused { reason });
         self.emitter.flush()?;
-        Ok(RunOutcome { run: self.run.to_owned(), end: RunEnd::Paused, winner: None, failed: Vec::new() })
+        Ok(RunOutcome { run: self.run.to_owned(), end: RunEnd::Paused, winner: None, failed: Vec::new(), spent })
     }
 
     /// What the last pick named.

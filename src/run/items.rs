@@ -11,6 +11,8 @@
 use crate::base::Digest;
 use crate::model::ModelError;
 use crate::plan::Op;
+use crate::plan::bounds::Asked;
+use crate::run::budget::{Purse, Tokens};
 use crate::run::emit::Emitter;
 use crate::run::manifest::ManifestItem;
 use crate::run::replay::Replay;
@@ -34,6 +36,7 @@ pub struct Made {
     pub output: Vec<u8>,
     /// Further blobs by role.
     pub also: Vec<(&'static str, Vec<u8>)>,
+    pub took: Tokens,
 }
 
 /// What an item's bytes are worth.
@@ -64,6 +67,9 @@ pub struct Worker<'a, 'e> {
     pub control: &'a Control,
     pub emitter: &'a mut Emitter<'e>,
     pub replay: Option<&'a Replay>,
+    pub purse: &'a Purse<'a>,
+    /// Where a budget is held: what an item may take.
+    pub asked: Option<Asked>,
 }
 
 #[derive(Debug)]
@@ -85,7 +91,7 @@ impl Worker<'_, '_> {
         note: &mut dyn FnMut(&Made) -> String,
         group: WorkGroup<'_>,
     ) -> Result<Worked, StepError> {
-        let Self { node, op, store, control, emitter, replay } = self;
+        let Self { node, op, store, control, emitter, replay, purse, asked } = self;
         // Equal keys are one piece of work: a greedy critic asked twice the same.
         let mut first_of: BTreeMap<Digest, usize> = BTreeMap::new();
         let mut twins: Vec<Vec<usize>> = vec![Vec::new(); items.len()];
@@ -109,9 +115,13 @@ impl Worker<'_, '_> {
         let mut failures: Vec<(usize, String)> = Vec::new();
         let mut paused = false;
         let mut done = cached;
+        let mut queue: Vec<Vec<usize>> = Vec::new();
         for start in (0..items.len()).step_by(GROUP) {
             let range = start..items.len().min(start + GROUP);
-            let wanted: Vec<usize> = range.filter(|&at| finished[at].is_none() && !twins[at].is_empty()).collect();
+            queue.push(range.filter(|&at| finished[at].is_none() && !twins[at].is_empty()).collect());
+        }
+        queue.reverse();
+        while let Some(mut wanted) = queue.pop() {
             if wanted.is_empty() {
                 continue;
             }
@@ -119,12 +129,22 @@ impl Worker<'_, '_> {
                 paused = true;
                 break;
             }
+            if let Some(asked) = &asked {
+                // What does not fit with the others may fit once they took less than they might have.
+                let admitted = purse.admit(asked, wanted.len()).map_err(StepError::Budget)?;
+                if admitted < wanted.len() {
+                    queue.push(wanted.split_off(admitted));
+                }
+            }
             let mut on_done = |place: usize, made: Made| {
                 if broken.get() {
                     return;
                 }
                 let at = wanted[place];
                 let words = note(&made);
+                if let Some(asked) = &asked {
+                    purse.take(asked, made.took);
+                }
                 match file(store, op, &items[at], made, classify) {
                     Err(error) => {
                         broken.set(true);
@@ -224,8 +244,8 @@ pub(super) fn file(
     made: Made,
     classify: &(dyn Fn(&[u8]) -> Class + Sync),
 ) -> Result<(Finished, Option<Divergence>), StepError> {
-    let Made { mut output, also } = made;
-    let mut record = Record::new(item.key, op.as_str(), store.put(&output)?, RunLabel::Seeded);
+    let Made { mut output, also, took } = made;
+    let mut record = took.file(Record::new(item.key, op.as_str(), store.put(&output)?, RunLabel::Seeded));
     for (role, bytes) in also {
         record = record.also(role, store.put(&bytes)?);
     }

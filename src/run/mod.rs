@@ -12,6 +12,7 @@ pub mod error;
 pub mod manifest;
 pub mod journal;
 pub mod directory;
+pub mod budget;
 mod emit;
 mod resources;
 mod state;
@@ -40,6 +41,7 @@ use crate::base::{Digest, Hasher, file};
 use crate::experiment::{Dataset, Experiment};
 use crate::plan::{Identities, Op, Plan};
 use crate::store::Store;
+use budget::Purse;
 use emit::Emitter;
 use execute::Executor;
 use replay::Replay;
@@ -119,6 +121,8 @@ pub struct RunOptions {
     pub jobs: Option<usize>,
     /// After a failure, run what does not depend on it.
     pub keep_going: bool,
+    /// Run on although the budget is spent.
+    pub no_budget: bool,
     /// Work a run a second time.
     pub replay: Option<Arc<Replay>>,
 }
@@ -140,7 +144,7 @@ pub enum RunEnd {
     Finished,
     /// Some step failed: exit code 3.
     Failed,
-    /// Interrupted: exit code 4; `resume` goes on.
+    /// Interrupted or out of budget: exit code 4; `resume` goes on.
     Paused,
 }
 
@@ -151,6 +155,8 @@ pub struct RunOutcome {
     /// `policy@2`
     pub winner: Option<String>,
     pub failed: Vec<FailedStep>,
+    /// In words, which part of the budget paused it.
+    pub spent: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,6 +217,8 @@ pub fn start(
     refuse::refuse(experiment, &plan)?;
     let directory = directory::RunDirectory::create(project, subject, &identities, &crate::plan::to_json(&plan))?;
     let (journal, _) = journal::Writer::open(&directory.journal())?;
+    let unbounded = options.no_budget || options.replay.is_some();
+    let purse = Purse::open(experiment, &plan, &project.store, clock, &[], unbounded)?;
     let mut emitter = Emitter::new(journal, clock, sink);
     emitter.emit(&RunEvent::RunStarted {
         run: directory.run.clone(),
@@ -221,7 +229,7 @@ pub fn start(
         nodes: infos(&plan),
         frozen: directory.frozen()?,
     });
-    go(project, experiment, &identities, &plan, &directory, options, control, emitter, BTreeMap::new())
+    go(project, experiment, &identities, &plan, &directory, options, control, emitter, purse, BTreeMap::new())
 }
 
 /// Goes on with a paused, failed or killed run, from its own frozen source.
@@ -241,14 +249,14 @@ pub fn resume(
     let mut told = BTreeMap::new();
     // A journal that was never begun is begun now.
     let events = if directory.journal().exists() { journal::read(&directory.journal())? } else { Vec::new() };
-    for (_, event) in events {
+    for (_, event) in &events {
         match event {
             RunEvent::RunStarted { plan, frozen, .. } => {
-                directory::compare(project, run, &frozen)?;
-                started = Some(plan);
+                directory::compare(project, run, frozen)?;
+                started = Some(*plan);
             }
             RunEvent::NodeFinished { node, status, .. } => {
-                told.insert(node, status);
+                told.insert(node.clone(), *status);
             }
             _ => {}
         }
@@ -257,6 +265,8 @@ pub fn resume(
     let identities = identify(&experiment)?;
     let plan = crate::plan::build(&experiment, &identities)?;
     refuse::refuse(&experiment, &plan)?;
+    let unbounded = options.no_budget || options.replay.is_some();
+    let purse = Purse::open(&experiment, &plan, &project.store, clock, &events, unbounded)?;
     let (journal, _) = journal::Writer::open(&directory.journal())?;
     let mut emitter = Emitter::new(journal, clock, sink);
     match started {
@@ -277,7 +287,7 @@ pub fn resume(
             frozen: directory.frozen()?,
         }),
     }
-    go(project, &experiment, &identities, &plan, &directory, options, control, emitter, told)
+    go(project, &experiment, &identities, &plan, &directory, options, control, emitter, purse, told)
 }
 
 #[expect(clippy::too_many_arguments, reason = "the one place where all of a run's parts meet")]
@@ -290,13 +300,14 @@ fn go(
     options: &RunOptions,
     control: &Control,
     emitter: Emitter<'_>,
+    purse: Purse<'_>,
     told: BTreeMap<String, NodeStatus>,
 ) -> Result<RunOutcome, RunError> {
     let work = || {
         let resources = Resources::new(experiment, identities, &project.store);
         let (state, scratch) = (State::new(plan), directory.scratch());
         let run = &directory.run;
-        Executor { run, resources: &resources, state, options, control, emitter, scratch: &scratch, told }.run()
+        Executor { run, resources: &resources, state, options, control, emitter, scratch: &scratch, purse, told }.run()
     };
     match options.jobs {
         None => work(),

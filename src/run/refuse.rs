@@ -12,9 +12,6 @@ use crate::plan::{Episodes, Judge, Op, Plan, RowsFrom, TrainFrom, Work};
 /// # Errors
 /// The first thing that this version declares and does not run.
 pub fn refuse(experiment: &Experiment, plan: &Plan) -> Result<(), NotBuilt> {
-    if experiment.budget.is_some() {
-        return later("`budget`");
-    }
     let refusal = Refusal { experiment, plan };
     plan.steps.iter().try_for_each(|step| refusal.work(&step.work))
 }

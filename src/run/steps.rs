@@ -9,6 +9,7 @@ use crate::node::metric::Metric;
 use crate::node::trajectory::{Trajectory, TruthRecord};
 use crate::node::{answer, gate, labels, pick, rows as node_rows};
 use crate::plan::{History, Judge, Op, RowsFrom, StepId, Work};
+use crate::run::budget::Purse;
 use crate::run::emit::Emitter;
 use crate::run::items::Worker;
 use crate::run::manifest::{Manifest, RowEntry, RowSet};
@@ -30,6 +31,7 @@ pub struct Bench<'a, 'e> {
     pub emitter: &'a mut Emitter<'e>,
     pub scratch: &'a Path,
     pub replay: Option<&'a Replay>,
+    pub purse: &'a Purse<'a>,
 }
 
 pub struct Finished {
@@ -47,6 +49,8 @@ impl<'e> Bench<'_, 'e> {
             control: self.control,
             emitter: self.emitter,
             replay: self.replay,
+            purse: self.purse,
+            asked: self.purse.asked(self.state.plan, id),
         }
     }
 

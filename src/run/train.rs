@@ -13,6 +13,7 @@ use crate::node::template::token_counter;
 use crate::node::train::{self, KeptRow};
 use crate::node::trajectory::Trajectory;
 use crate::plan::{Op, RowsFrom, StepId, TrainFrom, Work, key::resolve};
+use crate::run::budget::Purse;
 use crate::run::emit::Emitter;
 use crate::run::manifest::{Manifest, ManifestItem, RowEntry};
 use crate::run::resources::{Resources, Version, read_json};
@@ -88,6 +89,7 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId) -> Result<Finished, StepError>
             let mut monitor = Monitor {
                 node: &step.id,
                 control: bench.control,
+                purse: bench.purse,
                 emitter: bench.emitter,
                 checkpoint: &checkpoint,
                 unsaved: None,
@@ -253,6 +255,7 @@ fn number(rows: Vec<TrainRow>) -> Vec<KeptRow> {
 struct Monitor<'a, 'e> {
     node: &'a str,
     control: &'a Control,
+    purse: &'a Purse<'a>,
     emitter: &'a mut Emitter<'e>,
     checkpoint: &'a Path,
     /// Why the last checkpoint could not be written: the training goes on, an interruption would cost more.
@@ -270,7 +273,7 @@ impl TrainMonitor for Monitor<'_, '_> {
     }
 
     fn paused(&mut self) -> bool {
-        self.control.paused() || self.emitter.broken()
+        self.control.paused() || self.emitter.broken() || self.purse.overdue().is_some()
     }
 
     /// One whose own checksum does not fit counts as none: the training starts over, to the same bytes.

@@ -12,6 +12,7 @@ use crate::node::template::{Scope, token_counter};
 use crate::node::trajectory::Trajectory;
 use crate::node::{answer, labels};
 use crate::plan::{Judge, RowsFrom, StepId, Work};
+use crate::run::budget::Tokens;
 use crate::run::items::{Class, Item, Made, Worked};
 use crate::run::manifest::{Manifest, ManifestItem, RowSet};
 use crate::run::resources::{Resources, Version, read_json};
@@ -132,9 +133,10 @@ fn ask(bench: &mut Bench<'_, '_>, id: StepId, critic: CriticId, questions: &Ques
     bench.worker(id).work(items, &classify, &mut |_| String::new(), &mut |wanted, _stop, on_done| {
         let group: Vec<JudgeItem> = wanted.iter().map(|&at| asked[at].clone()).collect();
         let results: Vec<Result<(), ModelError>> =
-            judge::run_group(&**model, sampling, &group, &mut |place, reply: JudgeReply| {
+            judge::run_group(&**model, sampling, &group, &mut |place, prompt, reply: JudgeReply| {
+                let took = Tokens { prompt: prompt as u64, completion: u64::from(reply.tokens) };
                 let output = serde_json::to_vec(&reply).expect("a reply is plain data");
-                on_done(place, Made { output, also: Vec::new() });
+                on_done(place, Made { output, also: Vec::new(), took });
             });
         Ok(results)
     })

@@ -8,7 +8,7 @@ pub const EXPERIMENT: Owner = Owner {
     doc: "The entry point: the seed, what happens in which order, and what is shown.",
     fields: &[
         field("seed", Takes::Whole { low: 0, high: u64::MAX }, "Every draw of the run comes from it.").required(),
-        field("budget", Takes::Block(&BUDGET), "What may be spent before the run pauses.").later(),
+        field("budget", Takes::Block(&BUDGET), "What may be spent before the run pauses."),
         field("schedule", Takes::Statements, "The statements, in order.").required(),
         field("report", Takes::Statements, "The curves and tables of the report."),
     ],
@@ -16,11 +16,11 @@ pub const EXPERIMENT: Owner = Owner {
 
 pub const BUDGET: Owner = Owner {
     words: "a budget",
-    doc: "Pauses the run when it is spent; `agx resume` goes on. It is in no key and decides no result.",
+    doc: "Pauses the run before it takes more; `agx resume --no-budget` goes on. It is in no key and decides no result.",
     fields: &[
         field("spend", Takes::Quantity(Unit::Money), "Money for remote models."),
-        field("wall", Takes::Quantity(Unit::Time), "Time from the start of the run."),
-        field("tokens", Takes::Quantity(Unit::Tokens), "Tokens sent to and from models."),
+        field("wall", Takes::Quantity(Unit::Time), "Time that the run is worked on, over all its sittings."),
+        field("tokens", Takes::Quantity(Unit::Tokens), "Tokens sent to and from models; a training's are not counted."),
     ],
 };
 

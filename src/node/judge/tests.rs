@@ -35,7 +35,7 @@ fn a_group_is_asked_at_once_and_each_failure_is_its_own() {
     let item = |text: &&str| JudgeItem { messages: vec![Message::new(Role::User, *text)], seed: Seed(1) };
     let items: Vec<JudgeItem> = texts.iter().map(item).collect();
     let mut replies = Vec::new();
-    let results = run_group(&model, &Sampling::greedy(50), &items, &mut |index, reply| replies.push((index, reply)));
+    let results = run_group(&model, &Sampling::greedy(50), &items, &mut |index, _, reply| replies.push((index, reply)));
     assert_eq!(replies.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 2, 4]);
     assert!(matches!(results[1], Err(ModelError::Script(_))) && matches!(results[3], Err(ModelError::TooLong { .. })));
     let verdicts: Vec<Option<Verdict>> = replies.iter().map(|(_, reply)| read(reply, &schema()).ok()).collect();

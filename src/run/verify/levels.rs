@@ -362,7 +362,7 @@ impl Second<'_> {
         let store = Store::over(place.path(), Store::open(project.store.root())?)?;
         let scratch = Project { store };
         let replay = Arc::new(Replay::new(share));
-        let options = RunOptions { jobs: asked.jobs, keep_going: true, replay: Some(replay.clone()) };
+        let options = RunOptions { jobs: asked.jobs, keep_going: true, no_budget: true, replay: Some(replay.clone()) };
         let overrides = BTreeMap::new();
         let subject = Subject { file_name: "replay.agx", source: "", imports: &[], overrides: &overrides, experiment };
         let mut now = Told::default();

@@ -238,17 +238,23 @@ fn a_paused_sweep_goes_on_by_the_same_command() {
 }
 
 #[test]
-fn a_budget_is_checked_and_planned_and_says_that_it_does_not_run_yet() {
+fn a_budget_is_checked_and_pauses_the_run() {
     let desk = lab(24);
     let text = std::fs::read_to_string(desk.path().join("lab.agx")).unwrap();
     let budget =
         |tokens: &str| text.replace("  seed = seed\n", &format!("  seed = seed\n  budget {{ tokens = {tokens} }}\n"));
     desk.write("wide.agx", budget("1_000_000_000 tokens")).write("low.agx", budget("7 tokens"));
-    assert!(desk.agx(&["check", "wide.agx"]).contains("1 warning in wide.agx\n"));
+    desk.write("tight.agx", budget("30_000 tokens"));
+    insta::assert_snapshot!("files_budget_check", desk.agx(&["check", "wide.agx"]));
     let plan = |file: &str| value(&desk, &["plan", file, "--json"])["plan"].clone();
     assert_eq!(plan("wide.agx"), plan("lab.agx"), "a budget is in no key");
-    insta::assert_snapshot!("files_budget_run", desk.agx(&["run", "wide.agx"]));
-    assert!(!desk.path().join(".agx").exists());
+    super::runs::quiet(|| {
+        insta::assert_snapshot!("files_budget_run", desk.agx(&["run", "tight.agx"]));
+        insta::assert_snapshot!("files_budget_status", desk.agx(&["status"]));
+        insta::assert_snapshot!("files_budget_resume", desk.agx(&["resume"]));
+    });
+    assert_eq!(desk.code(&["resume", "--no-budget"]), Some(0));
+    assert_eq!(desk.code(&["run", "tight.agx"]), Some(0), "what is cached costs nothing");
     assert!(desk.agx(&["check", "low.agx"]).contains("E0701"));
 }
 

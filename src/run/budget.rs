@@ -1,0 +1,148 @@
+//! Turns a budget and what a run has taken into how much more it may ask for.
+//!
+//! # Invariants
+//! An item is asked only where the most it can take still fits, so a run whose items do not fail never takes more tokens or
+//! money than its budget. What is cached costs nothing. A budget decides when a run pauses and nothing else.
+
+use crate::base::Digest;
+use crate::experiment::{Budget, Experiment};
+use crate::plan::bounds::{self, Asked};
+use crate::plan::{Plan, StepId};
+use crate::run::{Clock, RunError, RunEvent};
+use crate::store::{Record, Store};
+use std::cell::Cell;
+use std::collections::BTreeSet;
+
+/// The names of a record's counts.
+const PROMPT: &str = "prompt_tokens";
+const COMPLETION: &str = "completion_tokens";
+
+/// Tokens sent to a model and drawn from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tokens {
+    pub prompt: u64,
+    pub completion: u64,
+}
+
+impl Tokens {
+    pub fn file(self, record: Record) -> Record {
+        record.cost(PROMPT, self.prompt).cost(COMPLETION, self.completion)
+    }
+
+    fn of(record: &Record) -> Self {
+        let count = |name: &str| record.cost.get(name).copied().unwrap_or(0);
+        Self { prompt: count(PROMPT), completion: count(COMPLETION) }
+    }
+}
+
+/// What a run may take, and what it has taken in all its sittings.
+pub struct Purse<'a> {
+    experiment: &'a Experiment,
+    /// `None` holds nothing back.
+    budget: Option<&'a Budget>,
+    clock: Clock<'a>,
+    began: u64,
+    /// Milliseconds of the sittings before.
+    earlier: u64,
+    tokens: Cell<u64>,
+    /// Micro-dollars.
+    spend: Cell<u64>,
+}
+
+impl<'a> Purse<'a> {
+    /// As the run's journal and the records that it names have it.
+    ///
+    /// # Errors
+    /// A record that cannot be read.
+    pub fn open(
+        experiment: &'a Experiment,
+        plan: &Plan,
+        store: &Store,
+        clock: Clock<'a>,
+        journal: &[(u64, RunEvent)],
+        unbounded: bool,
+    ) -> Result<Self, RunError> {
+        let budget = experiment.budget.as_ref().filter(|_| !unbounded);
+        let began = if budget.is_some() { clock() } else { 0 };
+        let (earlier, tokens, spend) = (elapsed(journal), Cell::new(0), Cell::new(0));
+        let purse = Self { experiment, budget, clock, began, earlier, tokens, spend };
+        if budget.is_some() {
+            let mut seen: BTreeSet<Digest> = BTreeSet::new();
+            for (_, event) in journal {
+                let RunEvent::ItemFinished { node, key, .. } = event else { continue };
+                let step = plan.steps.iter().find(|step| step.id == *node);
+                let asked = step.and_then(|step| bounds::asked(experiment, &step.work));
+                if let (Some(asked), true) = (asked, seen.insert(*key))
+                    && let Some(record) = store.lookup(key)?
+                {
+                    purse.take(&asked, Tokens::of(&record));
+                }
+            }
+        }
+        Ok(purse)
+    }
+
+    /// What one item of a step may take; nothing where nothing is held back.
+    pub fn asked(&self, plan: &Plan, id: StepId) -> Option<Asked> {
+        self.budget.and_then(|_| bounds::asked(self.experiment, &plan.step(id).work))
+    }
+
+    /// How many of `wanted` items may be asked now.
+    ///
+    /// # Errors
+    /// In words, what keeps the next one from being asked.
+    pub fn admit(&self, asked: &Asked, wanted: usize) -> Result<usize, String> {
+        let Some(Budget { spend, wall: _, tokens }) = self.budget else { return Ok(wanted) };
+        if let Some(words) = self.overdue() {
+            return Err(words);
+        }
+        let mut admitted = wanted;
+        if let Some(most) = tokens {
+            let each = (asked.each.prompt_tokens + asked.each.completion_tokens).high;
+            let words = |amount: u64| format!("{amount} tokens");
+            admitted = admitted.min(fit(most.value.0, self.tokens.get(), each, &words)?);
+        }
+        if let Some(most) = spend {
+            let words = |micro: u64| format!("{:.2} USD", micro as f64 / 1e6);
+            admitted = admitted.min(fit(most.value.0, self.spend.get(), asked.each.spend.high, &words)?);
+        }
+        Ok(admitted)
+    }
+
+    /// Counts what an item took.
+    pub fn take(&self, asked: &Asked, Tokens { prompt, completion }: Tokens) {
+        self.tokens.set(self.tokens.get().saturating_add(prompt).saturating_add(completion));
+        let cost = bounds::cost(self.experiment, asked.model, prompt, completion).unwrap_or(u64::MAX);
+        self.spend.set(self.spend.get().saturating_add(cost));
+    }
+
+    /// In words, that the time is up, once it is.
+    pub fn overdue(&self) -> Option<String> {
+        let most = self.budget?.wall.as_ref()?.value.0;
+        let taken = self.earlier.saturating_add((self.clock)().saturating_sub(self.began));
+        let seconds = |millis: u64| format!("{:.1} s", millis as f64 / 1e3);
+        (taken >= most).then(|| format!("the run took {} of a budget of {}", seconds(taken), seconds(most)))
+    }
+}
+
+/// How many items fit into what is left; one at least.
+fn fit(most: u64, taken: u64, each: Option<u64>, words: &dyn Fn(u64) -> String) -> Result<usize, String> {
+    let left = most.saturating_sub(taken);
+    let fits = match each {
+        Some(0) => usize::MAX,
+        Some(each) => usize::try_from(left / each).unwrap_or(usize::MAX),
+        None => 0,
+    };
+    if fits > 0 {
+        return Ok(fits);
+    }
+    let next = each.map_or_else(|| "nobody knows how much".to_owned(), words);
+    let (taken, most) = (words(taken), words(most));
+    Err(format!("{taken} of a budget of {most} are taken, and the next item may take {next}"))
+}
+
+/// Milliseconds from the first to the last event of each sitting.
+fn elapsed(journal: &[(u64, RunEvent)]) -> u64 {
+    let sittings = journal.chunk_by(|_, (_, next)| !matches!(next, RunEvent::RunResumed { .. }));
+    sittings.map(|sitting| sitting[sitting.len() - 1].0.saturating_sub(sitting[0].0)).sum()
+}
