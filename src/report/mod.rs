@@ -164,9 +164,8 @@ impl Report {
             RunEvent::RunStarted { .. } => {}
             RunEvent::RunResumed { .. } => {
                 self.state = RunState::Running;
-                for node in
-                    self.nodes.iter_mut().filter(|node| !matches!(node.status, NodeStatus::Done | NodeStatus::Cached))
-                {
+                let over = |status| matches!(status, NodeStatus::Done | NodeStatus::Cached | NodeStatus::Skipped);
+                for node in self.nodes.iter_mut().filter(|node| !over(node.status)) {
                     *node = NodeReport::new(&node.info);
                 }
             }

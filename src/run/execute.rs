@@ -131,7 +131,8 @@ impl Executor<'_, '_> {
     }
 
     fn left_out(&mut self, step: &Step, status: NodeStatus, reason: String) {
-        if self.told.get(&step.id) != Some(&status) {
+        // A skip is for good; what is blocked may be worked once what failed is mended, so it is told at each resume.
+        if status != NodeStatus::Skipped || self.told.get(&step.id) != Some(&status) {
             self.finished(step, status, ItemCounts::default(), None, Some(reason));
         }
     }

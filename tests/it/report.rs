@@ -265,10 +265,21 @@ fn a_run_that_goes_on_starts_its_unfinished_nodes_over() {
     assert_eq!(rollout.items, ItemCounts { done: 1, cached: 0, failed: 1 });
     assert_eq!(report.state, RunState::Running);
 
+    // A skip is for good, and is not told again.
+    events.push(RunEvent::NodeFinished {
+        node: "rollout@2".to_owned(),
+        status: NodeStatus::Skipped,
+        items: ItemCounts::default(),
+        output: None,
+        metrics: Vec::new(),
+        detail: serde_json::Value::Null,
+        reason: Some("gate@1 ended the loop".to_owned()),
+    });
     events.push(RunEvent::RunResumed { run: "quickstart-1".to_owned() });
     let report = Report::fold(&events).unwrap();
     assert_eq!(report.node("rollout@1").unwrap().status, NodeStatus::Pending);
     assert_eq!(report.node("evaluate:base").unwrap().status, NodeStatus::Done);
+    assert_eq!(report.node("rollout@2").unwrap().status, NodeStatus::Skipped);
 
     events.push(RunEvent::NodeStarted { node: "rollout@1".to_owned(), items: 768, cached: 1 });
     let report = Report::fold(&events).unwrap();

@@ -152,6 +152,27 @@ fn a_failed_node_is_one_message_and_its_own_exit_code() {
     assert_eq!(desk.code(&["resume"]), Some(3), "it fails again, and says so again");
 }
 
+/// Without `--keep-going` nothing more is begun after a failure; with it, what does not need what failed. What is left out
+/// says why.
+#[test]
+fn what_is_left_out_of_a_run_says_why() {
+    let desk = lab(24);
+    let strict = include_str!("lab.agx").replace("on_unparsed = drop", "on_unparsed = fail").replace(
+        "      audit kept\n",
+        "      audit kept\n      let other = rollout policy in desk.dev { prompt = act }\n",
+    );
+    desk.write("strict.agx", strict);
+    assert_eq!(desk.code(&["run", "strict.agx"]), Some(3));
+    quiet(|| insta::assert_snapshot!("runs_failed_status", desk.agx(&["status"])));
+    quiet(|| insta::assert_snapshot!("runs_keep_going", desk.agx(&["resume", "--keep-going"])));
+    quiet(|| insta::assert_snapshot!("runs_keep_going_status", desk.agx(&["status"])));
+
+    let short = include_str!("lab.agx").replace("dev.success stalls 2 by 0.01 since base", "dev.success >= 0.01");
+    desk.write("short.agx", short);
+    assert_eq!(desk.code(&["run", "short.agx"]), Some(0));
+    quiet(|| insta::assert_snapshot!("runs_skipped_status", desk.agx(&["status"])));
+}
+
 /// Starts a run and waits for its first line.
 pub(super) fn begun(desk: &Desk) -> std::process::Child {
     let mut child = desk.command(&["run", "lab.agx"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
