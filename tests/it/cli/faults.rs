@@ -253,4 +253,6 @@ fn a_clock_that_was_set_back_changes_nothing() {
     assert_eq!(outputs(&path), due);
     let report = value(&desk, &["report", "--json"]);
     assert_eq!(report["state"], json!("finished"));
+    assert_eq!(desk.code(&["run", "lab.agx"]), Some(0));
+    assert_eq!(value(&desk, &["status", "--format", "json"])["run"], "lab-2", "the newest, whatever the clock said");
 }
