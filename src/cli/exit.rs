@@ -1,6 +1,7 @@
 //! What the program ends with.
 
 use crate::run::RunError;
+use std::io::ErrorKind;
 
 /// The documented exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +64,19 @@ impl From<RunError> for Failure {
             RunError::Changed { .. } | RunError::Frozen { .. } => {
                 Self::new(Exit::Usage, message).help("`agx run` starts anew; what did not change is still cached")
             }
+            RunError::Stopped { run, .. } => Self::new(Exit::NodeFailed, message).help(format!(
+                "once it can be, `agx resume {run}` goes on (with the same `--store`, where one was given)"
+            )),
+            RunError::File { problem, .. } if is_no_room(&problem) => {
+                Self::new(Exit::Usage, message).help("results may lie elsewhere: `--store DIR` names a place for them")
+            }
             RunError::Model { .. } | RunError::Plan(_) => Self::new(Exit::Diagnostics, message),
             _ => Self::new(Exit::Usage, message),
         }
     }
+}
+
+/// The place is at fault, not the file.
+fn is_no_room(problem: &std::io::Error) -> bool {
+    matches!(problem.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem)
 }

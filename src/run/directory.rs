@@ -279,6 +279,16 @@ fn found(project: &Project) -> Result<Vec<(Started, u64, String)>, RunError> {
             found.push((started(&project.journal(&run)), number, run));
         }
     }
+    // A later number of one experiment is a later run, whatever a clock that was set back says.
+    found.sort_by_key(|(_, number, _)| *number);
+    let mut latest: BTreeMap<String, u64> = BTreeMap::new();
+    for (started, _, run) in &mut found {
+        if let (Started::At(time), Some((series, _))) = (started, run.rsplit_once('-')) {
+            let latest = latest.entry(series.to_owned()).or_default();
+            *latest = (*latest).max(*time);
+            *time = *latest;
+        }
+    }
     found.sort();
     Ok(found)
 }

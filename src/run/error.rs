@@ -8,6 +8,7 @@ use crate::node::train::AssembleError;
 use crate::plan::PlanError;
 use crate::run::ItemCounts;
 use crate::store::StoreError;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Becomes the reason in the step's event.
@@ -67,6 +68,9 @@ pub enum RunError {
     Frozen { run: String, path: PathBuf },
     #[error("{path}, line {line}: {problem}", path = .path.display())]
     Journal { path: PathBuf, line: usize, problem: String },
+    /// Nothing happens unrecorded: a run whose journal cannot be written stops where it is.
+    #[error("{}: {path} could not be written; what was done before is kept", unwritten(.problem), path = .path.display())]
+    Stopped { run: String, path: PathBuf, problem: std::io::Error },
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error("model `{name}`: {problem}")]
@@ -82,6 +86,13 @@ pub enum RunError {
     /// What a survey could not work out.
     #[error(transparent)]
     Step(StepError),
+}
+
+fn unwritten(problem: &std::io::Error) -> String {
+    match problem.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the disk is full".to_owned(),
+        _ => reason(problem),
+    }
 }
 
 fn changed(what: &[String]) -> String {

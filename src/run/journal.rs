@@ -153,7 +153,7 @@ impl Writer {
     /// Appends one event.
     ///
     /// # Errors
-    /// A write that fails: a full disk. What was written before stays.
+    /// A write that fails: a full disk. What was written before stays; before the first event there is no run to go on with.
     pub fn write(&mut self, time: u64, event: &RunEvent) -> Result<(), RunError> {
         if matches!(event, RunEvent::Progress { .. }) {
             return Ok(());
@@ -161,16 +161,27 @@ impl Writer {
         let line = LineOut { seq: self.seq, time, prev: self.prev, event };
         let mut line = serde_json::to_vec(&line).expect("an event is plain data");
         self.prev = Digest::of_bytes(&line);
-        self.seq += 1;
         line.push(b'\n');
-        self.file.write_all(&line).map_err(|problem| RunError::file(&self.path, problem))
+        self.file.write_all(&line).map_err(|problem| self.stopped(problem))?;
+        self.seq += 1;
+        Ok(())
     }
 
     /// Brings the journal to the disk: at the ends of nodes and runs, not for each item.
     pub fn flush(&mut self) -> Result<(), RunError> {
         match self.file.sync_data() {
-            Err(problem) if problem.kind() != ErrorKind::InvalidInput => Err(RunError::file(&self.path, problem)),
+            Err(problem) if problem.kind() != ErrorKind::InvalidInput => Err(self.stopped(problem)),
             _ => Ok(()),
+        }
+    }
+
+    fn stopped(&self, problem: std::io::Error) -> RunError {
+        let directory = self.path.parent().and_then(Path::file_name);
+        match directory {
+            Some(run) if self.seq > 0 => {
+                RunError::Stopped { run: run.to_string_lossy().into_owned(), path: self.path.clone(), problem }
+            }
+            _ => RunError::file(&self.path, problem),
         }
     }
 }

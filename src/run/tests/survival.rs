@@ -260,3 +260,36 @@ fn the_first_result_of_a_key_stays() {
     assert_eq!(kept.outcome, ItemOutcome::Done { blob: other });
     assert!(items::diverged_words("train-0000/0", &diverged.expect("is told")).contains("train-0000/0: worked again"));
 }
+
+/// A store of an older agx: its keys were made otherwise, so nobody asks for them, and what they name is no matter.
+#[test]
+fn records_of_older_keys_are_not_used_and_do_no_harm() {
+    let today = Lab::new(1);
+    let (_, expected) = today.start();
+    let old = Lab::new(1);
+    let stale = old.project.store.put(b"what an older version made").expect("puts");
+    let lost = Digest::of_bytes(b"a blob that nobody has");
+    let keys = expected.iter().filter_map(|event| match event {
+        RunEvent::ItemFinished { key, .. } => Some(*key),
+        _ => None,
+    });
+    let nodes = expected.iter().find_map(|event| match event {
+        RunEvent::RunStarted { nodes, .. } => Some(nodes.iter().map(|node| node.key)),
+        _ => None,
+    });
+    let mut keys: Vec<Digest> = keys.chain(nodes.expect("the first event")).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    for (at, key) in keys.iter().enumerate() {
+        let older = Digest::of_bytes(format!("agx-key/0 {key}").as_bytes());
+        let output = if at % 3 == 0 { lost } else { stale };
+        let record = Record::new(older, "rollout", output, RunLabel::Seeded);
+        assert!(old.project.store.record(&record).expect("records").is_none());
+    }
+    assert!(old.survey().values().all(|(status, cached, _)| (*status, *cached) == (SurveyStatus::Run, 0)));
+    let (outcome, events) = old.start();
+    assert_eq!(outcome.end, RunEnd::Finished);
+    assert!(statuses(&events, NodeStatus::Cached).is_empty());
+    assert_eq!(results(&events), results(&expected));
+    assert!(!events.iter().any(|event| matches!(event, RunEvent::DamageFound { .. })));
+}
