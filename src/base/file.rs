@@ -49,6 +49,23 @@ pub fn read_text(path: &Path, most: u64) -> Result<String, Error> {
     String::from_utf8(read(path, most)?).map_err(|_| Error::new(ErrorKind::InvalidData, "is not UTF-8 text"))
 }
 
+/// What the name of an unfinished file begins with; a killed process may leave some.
+pub const TEMPORARY: &str = ".tmp-";
+
+/// A file to be renamed into its place in the same directory, so that whoever reads there finds all of it or the one before.
+/// A temporary file is private unless it is told otherwise; this one others may read as the umask says.
+///
+/// # Errors
+/// A directory that is not there or cannot be written.
+pub fn temporary(directory: &Path) -> Result<tempfile::NamedTempFile, Error> {
+    let here = Path::new(".");
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(if directory.as_os_str().is_empty() { here } else { directory })
+}
+
 /// The system's words without its error number, to stand within a sentence.
 pub fn reason(problem: &Error) -> String {
     let text = problem.to_string();

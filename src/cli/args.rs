@@ -122,7 +122,7 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Write what a run made in a form that other programs read.
     #[command(
-        after_help = "Examples:\n  agx export --as hf --to policy-best --model policy@best\n  agx export base_policy-1 --as hf --to experiments/base/policy --model policy@1"
+        after_help = "Examples:\n  agx export --as hf --to policy-best --model policy@best\n  agx export base_policy-1 --as hf --to experiments/base/policy --model policy@1\n  agx export --as jsonl --to kept.jsonl\n  agx export --as jsonl --to all.jsonl --node select@2 --dropped"
     )]
     Export(ExportArgs),
 }
@@ -475,19 +475,27 @@ pub struct ExportArgs {
     /// In which form.
     #[arg(long = "as", value_enum)]
     pub form: ExportForm,
-    /// The directory to write; made when absent.
-    #[arg(long, value_name = "DIR")]
+    /// The directory to write (made when absent), or the file.
+    #[arg(long, value_name = "PATH")]
     pub to: PathBuf,
-    /// Write into a directory that holds something already.
+    /// Write into a directory that holds something already, or a file anew.
     #[arg(long)]
     pub force: bool,
-    /// Which version: `policy@2`, `policy@best` (what the run picked), or `policy` for the newest.
+    /// Of `hf`, which version: `policy@2`, `policy@best` (what the run picked), or `policy` for the newest.
     #[arg(long, value_name = "MODEL[@VERSION]")]
     pub model: Option<String>,
+    /// Of `jsonl`, whose trajectories; without it the last selection's.
+    #[arg(long, value_name = "NODE")]
+    pub node: Option<String>,
+    /// Of `jsonl`, also what a selection did not keep, with the stage that dropped it.
+    #[arg(long)]
+    pub dropped: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ExportForm {
     /// A Hugging Face directory: config, bf16 weights, tokenizer, chat template.
     Hf,
+    /// A file of JSON Lines: a conversation a line (`messages`), with its verdict and where it comes from.
+    Jsonl,
 }

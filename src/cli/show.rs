@@ -150,7 +150,7 @@ fn summary(node: &NodeReport, manifest: Option<&Manifest>, terminal: &Terminal) 
 }
 
 /// The trajectories a node holds: its own rows, kept before dropped; or those of its items.
-fn rows(store: &Store, node: &NodeReport, manifest: &Manifest) -> Result<Vec<RowEntry>, Failure> {
+pub fn rows(store: &Store, node: &NodeReport, manifest: &Manifest) -> Result<Vec<RowEntry>, Failure> {
     if matches!(node.info.op.as_str(), "rollout" | "judge" | "select")
         && let Some(output) = manifest.output
     {

@@ -105,8 +105,7 @@ impl Lock {
     pub fn write(&self, path: &Path) -> Result<(), LockError> {
         let unwritable =
             |problem: std::io::Error| LockError::Unwritable { path: path.to_owned(), why: file::reason(&problem) };
-        let directory = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut beside = tempfile::Builder::new().prefix(".tmp-").tempfile_in(directory).map_err(unwritable)?;
+        let mut beside = file::temporary(path.parent().unwrap_or(path)).map_err(unwritable)?;
         std::io::Write::write_all(&mut beside, self.text().as_bytes()).map_err(unwritable)?;
         beside.persist(path).map_err(|problem| unwritable(problem.error))?;
         Ok(())

@@ -10,9 +10,6 @@ use std::sync::{Mutex, MutexGuard};
 /// From this size on, a blob is flushed to the disk before it is named.
 pub const FLUSHED: usize = 64 * 1024;
 
-/// What the name of an unfinished file begins with; a killed process may leave some.
-pub(super) const TEMPORARY: &str = ".tmp-";
-
 /// A directory of blobs and records. Cheap to share by reference between threads; several processes may use one at once.
 #[derive(Debug)]
 pub struct Store {
@@ -245,19 +242,19 @@ fn write(path: &Path, bytes: &[u8], existing: Existing, flush: bool) -> Result<b
     let fail = |error: std::io::Error| StoreError::io("write", path, &error);
     let parent = path.parent().expect("every file of a store is in a directory of it");
     std::fs::create_dir_all(parent).map_err(fail)?;
-    let mut file = temporary(parent).map_err(fail)?;
-    file.write_all(bytes).map_err(fail)?;
+    let mut fresh = file::temporary(parent).map_err(fail)?;
+    fresh.write_all(bytes).map_err(fail)?;
     if flush {
-        file.as_file().sync_all().map_err(fail)?;
+        fresh.as_file().sync_all().map_err(fail)?;
     }
     if existing == Existing::Replace && path.is_dir() {
         // A file cannot be renamed onto a directory; what is in it is not ours to remove.
-        let aside = temporary(parent).map_err(fail)?.into_temp_path();
+        let aside = file::temporary(parent).map_err(fail)?.into_temp_path();
         std::fs::remove_file(&aside).and_then(|()| std::fs::rename(path, &aside)).map_err(fail)?;
     }
     let named = match existing {
-        Existing::Replace => file.persist(path),
-        Existing::Keep => file.persist_noclobber(path),
+        Existing::Replace => fresh.persist(path),
+        Existing::Keep => fresh.persist_noclobber(path),
     };
     match named {
         Ok(_) => {}
@@ -269,13 +266,4 @@ fn write(path: &Path, bytes: &[u8], existing: Existing, flush: bool) -> Result<b
         std::fs::File::open(parent).and_then(|directory| directory.sync_all()).map_err(fail)?;
     }
     Ok(true)
-}
-
-/// A file of no name that others may read later: a temporary one is private unless it is told otherwise.
-fn temporary(parent: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY);
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(parent)
 }

@@ -3,7 +3,6 @@
 //! # Invariants
 //! Nothing here repairs or removes; what is found is said.
 
-use super::blob::TEMPORARY;
 use super::{Damage, Record, Store, StoreError};
 use crate::base::{Digest, file};
 use std::io::ErrorKind;
@@ -81,8 +80,9 @@ fn files(root: &Path) -> Result<Vec<PathBuf>, StoreError> {
     for shelf in entries(root)? {
         files.extend(entries(&shelf)?);
     }
-    files
-        .retain(|path| !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes())));
+    files.retain(|path| {
+        !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(file::TEMPORARY.as_bytes()))
+    });
     Ok(files)
 }
 

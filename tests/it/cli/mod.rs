@@ -1,6 +1,7 @@
 //! The program from outside: an empty directory, an empty environment; stdout, stderr and exit code in one snapshot.
 
 mod compare;
+mod export;
 mod faults;
 mod files;
 mod lock;

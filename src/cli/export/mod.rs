@@ -1,5 +1,7 @@
 //! `agx export`: what a run made, for other programs.
 
+mod jsonl;
+
 use crate::cli::args::{ExportArgs, ExportForm};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::place::Place;
@@ -14,6 +16,18 @@ use crate::run::{NodeStatus, directory};
 use serde_json::json;
 
 pub fn export(args: &ExportArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
+    let refuse = |option: &str, of: &str| Err(Failure::new(Exit::Usage, format!("`{option}` is for `--as {of}`")));
+    match args.form {
+        ExportForm::Hf if args.node.is_some() => refuse("--node", "jsonl"),
+        ExportForm::Hf if args.dropped => refuse("--dropped", "jsonl"),
+        ExportForm::Hf => version(args, place, terminal),
+        ExportForm::Jsonl if args.model.is_some() => refuse("--model", "hf"),
+        ExportForm::Jsonl => jsonl::export(args, place, terminal),
+    }
+}
+
+/// A version of a model, for others to open.
+fn version(args: &ExportArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
     let project = place.open()?;
     let holds_something = std::fs::read_dir(&args.to).is_ok_and(|mut entries| entries.next().is_some());
     if holds_something && !args.force {
@@ -23,10 +37,10 @@ pub fn export(args: &ExportArgs, place: &Place, terminal: &Terminal) -> Result<E
     let run = place.run(&project, args.run.as_deref())?;
     let report = fold(&project, &run)?;
     let experiment = directory::experiment(&project, &run)?;
-    let (name, version) = wanted(args.model.as_deref(), &report, &experiment)?;
+    let (name, number) = wanted(args.model.as_deref(), &report, &experiment)?;
     let spec = spec(&experiment, &name)?;
     let trained: Vec<&NodeReport> = trainings(&report, &name).collect();
-    let number = version.unwrap_or(trained.len());
+    let number = number.unwrap_or(trained.len());
     let weights = match number.checked_sub(1).map(|at| trained.get(at)) {
         None => None,
         Some(Some(node)) => {
@@ -40,10 +54,8 @@ pub fn export(args: &ExportArgs, place: &Place, terminal: &Terminal) -> Result<E
     };
     let stored = |digest| project.store.get(&digest).map_err(|problem| Failure::new(Exit::Usage, problem.to_string()));
     let weights = weights.map(stored).transpose()?;
-    match args.form {
-        ExportForm::Hf => crate::model::export(spec, weights.as_deref(), &args.to, true)
-            .map_err(|problem| Failure::new(Exit::Usage, problem.to_string()))?,
-    }
+    crate::model::export(spec, weights.as_deref(), &args.to, true)
+        .map_err(|problem| Failure::new(Exit::Usage, problem.to_string()))?;
     if terminal.json() {
         terminal.value(&json!({ "run": run, "model": name, "version": number, "as": "hf", "to": args.to }));
     } else {

@@ -1,0 +1,112 @@
+//! Turns a node's rows into JSON Lines: a conversation a line, as trainers read them, and where it comes from.
+
+use crate::base::{Digest, file};
+use crate::cli::args::ExportArgs;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::place::Place;
+use crate::cli::report::fold;
+use crate::cli::show::{read, rows};
+use crate::cli::terminal::Terminal;
+use crate::model::Message;
+use crate::node::spec::Verdict;
+use crate::node::trajectory::Trajectory;
+use crate::report::text::count;
+use crate::report::{NodeReport, Report};
+use crate::run::manifest::{Manifest, RowEntry};
+use crate::store::Store;
+use serde::Serialize;
+use serde_json::json;
+use std::io::Write;
+use std::path::Path;
+
+/// One line. Ground truth is not in it.
+#[derive(Serialize)]
+struct Line<'a> {
+    messages: Vec<Message>,
+    task: &'a str,
+    sample: u32,
+    iteration: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<&'a Verdict>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropped_by: Option<&'a str>,
+    run: &'a str,
+    node: &'a str,
+    /// Blobs of the store: `agx show` opens them.
+    trajectory: Digest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply: Option<Digest>,
+}
+
+pub fn export(args: &ExportArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
+    let project = place.open()?;
+    if args.to.exists() && !(args.force && args.to.is_file()) {
+        let message = format!("{} exists already", args.to.display());
+        return Err(Failure::new(Exit::Usage, message).help("name another file, or write it anew with `--force`"));
+    }
+    let run = place.run(&project, args.run.as_deref())?;
+    let report = fold(&project, &run)?;
+    let node = wanted(args.node.as_deref(), &report, &run)?;
+    let (store, id) = (&project.store, &node.info.id);
+    let unfinished = || Failure::new(Exit::Usage, format!("`{id}` has not finished"));
+    let manifest: Manifest = read(store, &node.output.ok_or_else(unfinished)?)?;
+    let mut rows = rows(store, node, &manifest)?;
+    rows.retain(|row| args.dropped || row.dropped_by.is_none());
+    if rows.is_empty() {
+        let help =
+            if node.info.op == "select" { "`--dropped` takes what was not kept too" } else { "name another node" };
+        return Err(Failure::new(Exit::Usage, format!("`{id}` holds no trajectories")).help(help));
+    }
+    write(&args.to, store, &run, id, &rows)?;
+    if terminal.json() {
+        terminal.value(&json!({ "run": run, "node": id, "as": "jsonl", "rows": rows.len(), "to": args.to }));
+    } else {
+        terminal.say(&format!("wrote {} trajectories of {id} to {}", count(rows.len() as u64), args.to.display()));
+    }
+    Ok(Exit::Ok)
+}
+
+/// Without a name, the last selection that finished.
+fn wanted<'a>(asked: Option<&str>, report: &'a Report, run: &str) -> Result<&'a NodeReport, Failure> {
+    let found = match asked {
+        Some(id) => report.node(id),
+        None => report.nodes.iter().rev().find(|node| node.info.op == "select" && node.output.is_some()),
+    };
+    found.ok_or_else(|| match asked {
+        Some(id) => {
+            Failure::new(Exit::Usage, format!("run `{run}` has no node `{id}`")).help("`agx status` lists the nodes")
+        }
+        None => Failure::new(Exit::Usage, format!("no selection of run `{run}` has finished"))
+            .help("`--node rollout@1` names another node"),
+    })
+}
+
+/// All of the file or none of it.
+fn write(path: &Path, store: &Store, run: &str, node: &str, rows: &[RowEntry]) -> Result<(), Failure> {
+    let fail = |problem: std::io::Error| {
+        Failure::new(Exit::Usage, format!("{} cannot be written: {}", path.display(), file::reason(&problem)))
+    };
+    let mut fresh = file::temporary(path.parent().unwrap_or(path)).map_err(fail)?;
+    let mut out = std::io::BufWriter::new(fresh.as_file_mut());
+    for row in rows {
+        let Trajectory { messages, .. } = read(store, &row.trajectory)?;
+        let line = Line {
+            messages,
+            task: &row.task,
+            sample: row.sample,
+            iteration: row.iteration,
+            verdict: row.verdict.as_ref(),
+            dropped_by: row.dropped_by.as_deref(),
+            run,
+            node,
+            trajectory: row.trajectory,
+            reply: row.reply,
+        };
+        serde_json::to_writer(&mut out, &line).map_err(|problem| fail(problem.into()))?;
+        out.write_all(b"\n").map_err(fail)?;
+    }
+    out.flush().map_err(fail)?;
+    drop(out);
+    fresh.persist(path).map_err(|problem| fail(problem.error))?;
+    Ok(())
+}
