@@ -7,11 +7,11 @@
 use crate::base::Digest;
 use crate::experiment::{Budget, Experiment};
 use crate::plan::bounds::{self, Asked};
-use crate::plan::{Plan, StepId};
-use crate::run::{Clock, RunError, RunEvent};
+use crate::plan::{Plan, Step, StepId};
+use crate::run::{Clock, RunError, RunEvent, RunOptions};
 use crate::store::{Record, Store};
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of a record's counts.
 const PROMPT: &str = "prompt_tokens";
@@ -60,22 +60,24 @@ impl<'a> Purse<'a> {
         store: &Store,
         clock: Clock<'a>,
         journal: &[(u64, RunEvent)],
-        unbounded: bool,
+        options: &RunOptions,
     ) -> Result<Self, RunError> {
+        // A run worked a second time takes nothing that is new.
+        let unbounded = options.no_budget || options.replay.is_some();
         let budget = experiment.budget.as_ref().filter(|_| !unbounded);
         let began = if budget.is_some() { clock() } else { 0 };
         let (earlier, tokens, spend) = (elapsed(journal), Cell::new(0), Cell::new(0));
         let purse = Self { experiment, budget, clock, began, earlier, tokens, spend };
         if budget.is_some() {
+            let asked = |step: &Step| Some((step.id.clone(), bounds::asked(experiment, &step.work)?));
+            let asked: BTreeMap<String, Asked> = plan.steps.iter().filter_map(asked).collect();
             let mut seen: BTreeSet<Digest> = BTreeSet::new();
             for (_, event) in journal {
                 let RunEvent::ItemFinished { node, key, .. } = event else { continue };
-                let step = plan.steps.iter().find(|step| step.id == *node);
-                let asked = step.and_then(|step| bounds::asked(experiment, &step.work));
-                if let (Some(asked), true) = (asked, seen.insert(*key))
+                if let (Some(asked), true) = (asked.get(node), seen.insert(*key))
                     && let Some(record) = store.lookup(key)?
                 {
-                    purse.take(&asked, Tokens::of(&record));
+                    purse.take(asked, Tokens::of(&record));
                 }
             }
         }

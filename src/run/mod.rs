@@ -217,8 +217,7 @@ pub fn start(
     refuse::refuse(experiment, &plan)?;
     let directory = directory::RunDirectory::create(project, subject, &identities, &crate::plan::to_json(&plan))?;
     let (journal, _) = journal::Writer::open(&directory.journal())?;
-    let unbounded = options.no_budget || options.replay.is_some();
-    let purse = Purse::open(experiment, &plan, &project.store, clock, &[], unbounded)?;
+    let purse = Purse::open(experiment, &plan, &project.store, clock, &[], options)?;
     let mut emitter = Emitter::new(journal, clock, sink);
     emitter.emit(&RunEvent::RunStarted {
         run: directory.run.clone(),
@@ -265,8 +264,7 @@ pub fn resume(
     let identities = identify(&experiment)?;
     let plan = crate::plan::build(&experiment, &identities)?;
     refuse::refuse(&experiment, &plan)?;
-    let unbounded = options.no_budget || options.replay.is_some();
-    let purse = Purse::open(&experiment, &plan, &project.store, clock, &events, unbounded)?;
+    let purse = Purse::open(&experiment, &plan, &project.store, clock, &events, options)?;
     let (journal, _) = journal::Writer::open(&directory.journal())?;
     let mut emitter = Emitter::new(journal, clock, sink);
     match started {
