@@ -100,11 +100,13 @@ impl Store {
     /// A write that fails: disk full, permission, input/output.
     pub fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = Digest::of_bytes(bytes);
+        let is_large = bytes.len() >= LARGE;
+        let here = if is_large { self.large.get(&digest) } else { self.packs.blob(&digest) };
         // Read, not trusted to be there: what was damaged is made whole by storing it again.
-        if self.get(&digest).is_ok() {
+        if matches!(here, Ok(Some(_))) || self.below.as_ref().is_some_and(|below| below.get(&digest).is_ok()) {
             return Ok(digest);
         }
-        if bytes.len() >= LARGE {
+        if is_large {
             self.large.put(&digest, bytes)?;
         } else {
             let entry = Entry::new(Kind::Blob, &digest, bytes);
@@ -143,7 +145,8 @@ impl Store {
         let appending = self.packs.appending()?;
         let Some(first) = self.lookup(&record.key)?.filter(|first| self.is_whole(first)) else {
             // What a record names must not be on the disk later than the record.
-            let flush = record.blobs().any(|blob| self.large.path(blob).is_some());
+            let is_large = |blob| !self.packs.lists(Kind::Blob, blob) && self.large.path(blob).is_some();
+            let flush = record.blobs().any(is_large);
             appending.append(&[Entry::new(Kind::Forgotten, &record.key, b""), entry], flush)?;
             self.noted().of.remove(&(Kind::Record, record.key));
             return Ok(None);

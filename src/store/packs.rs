@@ -157,6 +157,11 @@ impl Packs {
         })
     }
 
+    /// Whether there is an entry of it, whole or not, that this process knows of.
+    pub(super) fn lists(&self, kind: Kind, digest: &Digest) -> bool {
+        self.index().entries(kind, digest).next().is_some()
+    }
+
     fn known<T>(
         &self,
         kind: Kind,
