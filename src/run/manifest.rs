@@ -1,10 +1,11 @@
 //! What a finished step leaves in the store: its items, its figures, and what other steps read of it.
 
-use crate::base::Digest;
+use crate::base::{Digest, Hasher};
 use crate::node::metric::Metric;
 use crate::node::spec::Verdict;
 use crate::plan::Op;
 use crate::run::ItemOutcome;
+use crate::run::missing::MissingItem;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -15,6 +16,9 @@ pub struct Manifest {
     pub op: Op,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<ManifestItem>,
+    /// Items that it does without, in their order; none of them is among `items`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<MissingItem>,
     pub metrics: Vec<Metric>,
     /// What depends on the kind: a funnel, a decision, a confusion.
     #[serde(default, skip_serializing_if = "Value::is_null")]
@@ -72,7 +76,17 @@ pub struct RowEntry {
 
 impl Manifest {
     pub fn new(op: Op) -> Self {
-        Self { op, items: Vec::new(), metrics: Vec::new(), detail: Value::Null, output: None }
+        Self { op, items: Vec::new(), missing: Vec::new(), metrics: Vec::new(), detail: Value::Null, output: None }
+    }
+
+    /// What stands for its step in the keys of those that read it: the step's own key, and what is missing of it. How it came
+    /// to be missing changes nothing that is read.
+    pub fn key(&self, step: Digest) -> Digest {
+        if self.missing.is_empty() {
+            return step;
+        }
+        let names: Vec<&str> = self.missing.iter().map(|missing| missing.item.as_str()).collect();
+        Hasher::new("agx-missing/1").put(&step).put(&names).finish()
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {

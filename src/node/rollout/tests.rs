@@ -59,10 +59,14 @@ fn run(model: &dyn LanguageModel, items: &[RolloutItem], max_tokens: u32) -> (Fi
     let sampling = Sampling { temperature: 1.0, ..Sampling::greedy(max_tokens) };
     let rollout = Rollout { model, env: &env, prompt: &prompt, tool_format: ToolFormat::Lines, max_steps: 4, sampling };
     let mut finished = Finished::new();
-    let results = rollout.run(items, &|| false, &mut |index, trajectory, truth| {
+    let results = rollout.run(items, &|| None, &mut |index, trajectory, truth| {
         assert!(finished.insert(index, (trajectory, truth)).is_none(), "finished twice");
     });
-    (finished, results)
+    let problem = |lost: Lost| match lost.why {
+        Why::Failed(problem) => problem,
+        Why::Halt(_) => ModelError::Paused,
+    };
+    (finished, results.into_iter().map(|result| result.map_err(problem)).collect())
 }
 
 #[test]
@@ -178,11 +182,12 @@ fn a_stop_pauses_what_is_under_way_and_keeps_what_is_done() {
         Rollout { model: &model, env: &env, prompt: &prompt, tool_format: ToolFormat::Lines, max_steps: 4, sampling };
     let asked = AtomicU32::new(0);
     let mut done = Finished::new();
-    let stop = || asked.fetch_add(1, Ordering::Relaxed) == 2;
-    let results = rollout.run(&items, &stop, &mut |index, trajectory, truth| {
+    let halt = || (asked.fetch_add(1, Ordering::Relaxed) == 2).then_some(Halt::Pause);
+    let results = rollout.run(&items, &halt, &mut |index, trajectory, truth| {
         done.insert(index, (trajectory, truth));
     });
-    let paused = results.iter().filter(|result| matches!(result, Err(ModelError::Paused))).count();
+    let paused =
+        results.iter().filter(|result| matches!(result, Err(Lost { why: Why::Halt(Halt::Pause), .. }))).count();
     assert!(paused > 0 && !done.is_empty() && paused + done.len() == items.len());
     let (whole, _) = run(&model, &items, 200);
     assert!(done.iter().all(|(index, finished)| whole[index] == *finished && finished.0.steps <= 2));

@@ -2,6 +2,7 @@
 
 mod compare;
 mod export;
+mod failing;
 mod faults;
 mod files;
 mod lock;
