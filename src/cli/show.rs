@@ -20,7 +20,6 @@ use crate::store::Store;
 use crate::syntax::similar::{did_you_mean, similar};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::path::Path;
 
 /// Items listed for a node before the rest is counted.
 const MOST_LISTED: usize = 20;
@@ -292,8 +291,8 @@ fn is_digest_start(word: &str) -> bool {
 /// A record by its key or a blob by its digest: whichever the store has, by the start of it.
 fn digest(store: &Store, start: &str, terminal: &Terminal) -> Result<Exit, Failure> {
     let start = start.to_ascii_lowercase();
-    let records = starting_with(&store.root().join("records").join(&start[..2]), "", &start);
-    let blobs = starting_with(&store.root().join("cas").join(&start[..2]), &start[..2], &start);
+    let (records, blobs) =
+        store.starting_with(&start).map_err(|problem| Failure::new(Exit::Usage, problem.to_string()))?;
     match (records.as_slice(), blobs.as_slice()) {
         ([key], []) => {
             let record = store.lookup(key).map_err(|problem| Failure::new(Exit::Usage, problem.to_string()))?;
@@ -306,8 +305,7 @@ fn digest(store: &Store, start: &str, terminal: &Terminal) -> Result<Exit, Failu
                 (Ok(value), _) => terminal.value(&value),
                 (Err(_), Ok(text)) => terminal.data(&plain_lines(text)),
                 (Err(_), Err(_)) => {
-                    let path = store.blob_path(blob);
-                    terminal.say(&format!("{} bytes that are no text: {}", count(bytes.len() as u64), path.display()));
+                    terminal.say(&format!("{} bytes that are no text", count(bytes.len() as u64)));
                 }
             }
         }
@@ -319,16 +317,4 @@ fn digest(store: &Store, start: &str, terminal: &Terminal) -> Result<Exit, Failu
         }
     }
     Ok(Exit::Ok)
-}
-
-fn starting_with(directory: &Path, prefix: &str, start: &str) -> Vec<Digest> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    let mut found: Vec<Digest> = names
-        .map(|name| format!("{prefix}{name}"))
-        .filter(|name| name.starts_with(start))
-        .filter_map(|name| name.parse().ok())
-        .collect();
-    found.sort_unstable();
-    found
 }
