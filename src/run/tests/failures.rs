@@ -185,7 +185,7 @@ fn killed_at_any_line_it_misses_the_same() {
     let settles =
         |(_, event): &(u64, RunEvent)| matches!(event, RunEvent::NodeFinished { node, .. } if node == "rollout@1");
     let settled = events.iter().position(settles).expect("it finished") + 1;
-    for kept in (1..lines.len()).rev().step_by(5) {
+    for kept in (1..lines.len()).rev().step_by(13) {
         std::fs::write(&path, lines[..kept].join("\n") + "\n").expect("writes");
         let (outcome, _) = match kept < settled {
             true => failing(&lab, &[3, 7], Faults::ALWAYS).among(|| lab.resume(RUN)),
@@ -388,6 +388,27 @@ fn a_planted_missing_set_is_found() {
         });
     });
     assert!(level >= Level::Keyed && (node == "judge@2" || node == "rollout@2"), "{level:?} {node} {what}");
+}
+
+/// Without a figure no gate ends a loop and no version is better than another.
+#[test]
+fn evaluations_of_nothing_decide_nothing() {
+    let mut lab = Lab::new(2);
+    let tolerate = |statement: &mut Statement| {
+        if let Statement::Evaluate { tolerance, .. } = statement {
+            tolerance.max_failed = MaxFailed::share(1.0);
+        }
+    };
+    sample::body(&mut lab.experiment).iter_mut().for_each(tolerate);
+    lab.experiment.schedule.iter_mut().for_each(tolerate);
+    // Greedy episodes draw nothing, so their first turns are asked by one seed.
+    let faults = Faults::of(vec![(Seed(0).derive(0u32), Faults::ALWAYS)]);
+    let (outcome, events) = faults.among(|| lab.start());
+    assert_eq!((outcome.end, outcome.winner.as_deref()), (RunEnd::Finished, Some("policy@0")), "{:?}", outcome.failed);
+    assert_eq!(finished(&events)["evaluate:dev@2"].1, ItemCounts { done: 0, cached: 0, failed: 9 });
+    assert_eq!(finished(&events)["rollout@2"].0, NodeStatus::Done);
+    let verified = look(&lab, Level::Remade, 1.0);
+    assert!(verified.holds(), "{verified:#?}");
 }
 
 #[test]

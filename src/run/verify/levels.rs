@@ -30,10 +30,13 @@ pub struct Told {
     /// Their names as they came.
     order: Vec<String>,
     /// Of each, the items that failed since it was started last.
-    failed: BTreeMap<String, BTreeSet<(String, Digest, Lack)>>,
+    failed: BTreeMap<String, Failed>,
     winner: Option<String>,
     pub finished: bool,
 }
+
+/// Items with how each failed.
+type Failed = BTreeSet<(String, Digest, Lack)>;
 
 #[derive(Clone, Debug, PartialEq)]
 struct ToldNode {
@@ -222,8 +225,7 @@ pub fn keyed(
                 Readiness::Ready(key) => {
                     let Some(output) = told.nodes.get(&step.id).and_then(|told| told.output) else { continue };
                     keys += 1;
-                    let failed = told.failed.get(&step.id);
-                    let checked = key_of(project, &resources, &state, id, &key, (&output, failed));
+                    let checked = key_of(project, &resources, &state, id, &key, told, &output);
                     match checked {
                         Ok((manifest, found)) => {
                             keys += manifest.items.len();
@@ -301,7 +303,8 @@ fn key_of(
     state: &State<'_>,
     id: StepId,
     key: &Digest,
-    (output, failed): (&Digest, Option<&BTreeSet<(String, Digest, Lack)>>),
+    told: &Told,
+    output: &Digest,
 ) -> Result<(Manifest, Vec<Finding>), String> {
     let (store, step) = (&project.store, state.plan.step(id));
     let words = |error: &dyn std::fmt::Display| error.to_string();
@@ -315,21 +318,7 @@ fn key_of(
             return Err("its record names another result than the journal".to_owned());
         }
     }
-    let mut findings = Vec::new();
-    let missing: BTreeSet<(String, Digest, Lack)> =
-        manifest.missing.iter().map(|it| (it.item.clone(), it.key, it.kind)).collect();
-    let none = BTreeSet::new();
-    let failed = failed.unwrap_or(&none);
-    let of_missing = |(item, ..): &(String, Digest, Lack), what: &str| Finding {
-        level: Level::Keyed,
-        node: Some(step.id.clone()),
-        item: Some(item.clone()),
-        what: what.to_owned(),
-    };
-    let made_up = "it is missing in its node, and the journal does not say that it failed so";
-    findings.extend(missing.difference(failed).map(|it| of_missing(it, made_up)));
-    let hidden = "the journal says that it failed, and it is not missing in its node";
-    findings.extend(failed.difference(&missing).map(|it| of_missing(it, hidden)));
+    let mut findings = unlike(told.failed.get(&step.id), &step.id, &manifest);
     let made = survey::items(resources, state, id).map_err(|error| words(&error))?;
     if !made.is_empty() {
         let names = |name: &str, key: &Digest| (name.to_owned(), *key);
@@ -363,6 +352,25 @@ fn key_of(
     };
     findings.extend(manifest.items.par_iter().filter_map(of_item).collect::<Vec<_>>());
     Ok((manifest, findings))
+}
+
+/// What a node is missing against what the journal says of its items.
+fn unlike(failed: Option<&Failed>, node: &str, manifest: &Manifest) -> Vec<Finding> {
+    let (none, missing) =
+        (Failed::new(), manifest.missing.iter().map(|it| (it.item.clone(), it.key, it.kind)).collect());
+    let failed = failed.unwrap_or(&none);
+    let made_up = Failed::difference(&missing, failed)
+        .map(|it| (it, "it is missing in its node, and the journal does not say that it failed so"));
+    let hidden = failed
+        .difference(&missing)
+        .map(|it| (it, "the journal says that it failed, and it is not missing in its node"));
+    let found = |((item, ..), what): (&(String, Digest, Lack), &str)| Finding {
+        level: Level::Keyed,
+        node: Some(node.to_owned()),
+        item: Some(item.clone()),
+        what: what.to_owned(),
+    };
+    made_up.chain(hidden).map(found).collect()
 }
 
 /// A run that is worked a second time.

@@ -39,6 +39,11 @@ fn a_run_within_its_max_failed_says_what_is_missing() {
         insta::assert_snapshot!("failing_report", desk.agx(&["report", "--md"]));
         insta::assert_snapshot!("failing_lock", desk.agx(&["lock", "lab.agx", "--results"]));
     });
+    let why = desk.agx(&["plan", "lab.agx", "--why"]);
+    assert!(
+        why.contains("partly cached: as in lab-1, which is missing ") && why.contains("as in lab-1, after judge@1"),
+        "{why}"
+    );
     assert_eq!(desk.code(&["verify"]), Some(0));
     assert_eq!(desk.code(&["verify", "--level", "3"]), Some(0));
     // Resumed, it tries them again; they fail again.
