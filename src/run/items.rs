@@ -121,8 +121,9 @@ impl Worker<'_, '_> {
         }
         let open = |at: &usize| lot.finished[*at].is_none() && !lot.twins[*at].is_empty();
         let mut wanted: Vec<usize> = (0..items.len()).filter(open).collect();
-        let last = self.tolerance.retries + 1;
-        for attempt in 1..=last {
+        let mut attempt = 0;
+        while !wanted.is_empty() {
+            attempt += 1;
             wanted = self.round(&mut lot, &wanted, attempt, note, group)?;
         }
         lot.collect(cached, self.tolerance)
