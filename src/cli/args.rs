@@ -125,6 +125,46 @@ pub enum Command {
         after_help = "Examples:\n  agx export --as hf --to policy-best --model policy@best\n  agx export base_policy-1 --as hf --to experiments/base/policy --model policy@1\n  agx export --as jsonl --to kept.jsonl\n  agx export --as jsonl --to all.jsonl --node select@2 --dropped"
     )]
     Export(ExportArgs),
+    /// Look into the store, and free what no run needs.
+    #[command(subcommand)]
+    Cache(CacheCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// What the store holds by operation, and what of it no run names.
+    #[command(after_help = "Examples:\n  agx cache ls\n  agx cache ls --format json")]
+    Ls,
+    /// Remove records and blobs that no run names.
+    #[command(
+        after_help = "Examples:\n  agx cache gc --dry-run\n  rm -r .agx/runs/lab-1 && agx cache gc    a run, with what it alone made\n\nRefused while a run is working on the store."
+    )]
+    Gc {
+        /// Only say what would be removed.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Let what a run made be worked again by the next run of it.
+    #[command(
+        after_help = "Examples:\n  agx cache forget --node judge@2            of the newest run\n  agx cache forget quickstart-3 --node train@1\n  agx cache forget quickstart-3              all that it made or took from the store\n\nThe run itself stays as it is, and can be shown."
+    )]
+    Forget {
+        /// Without it, the newest.
+        run: Option<String>,
+        /// One of its nodes, like `judge@2`; without it, all.
+        #[arg(long)]
+        node: Option<String>,
+    },
+    /// Lay this store over another, which is only read: what is found there is not made again.
+    #[command(after_help = "Examples:\n  agx cache over /shared/lab/.agx\n  agx cache over --none")]
+    Over {
+        /// The store below; it may be one that cannot be written.
+        #[arg(value_name = "DIR", required_unless_present = "none")]
+        below: Option<PathBuf>,
+        /// No store below.
+        #[arg(long, conflicts_with = "below")]
+        none: bool,
+    },
 }
 
 /// Whether a command line that is wrong asks for JSON all the same.

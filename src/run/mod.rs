@@ -29,6 +29,7 @@ pub mod replay;
 pub mod verify;
 pub mod survey;
 pub mod past;
+pub mod keep;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -52,6 +53,7 @@ use resources::Resources;
 use serde_json::Value;
 use state::State;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,6 +63,10 @@ pub type Clock<'a> = &'a (dyn Fn() -> u64 + Sync);
 
 /// Who hears the events.
 pub type Sink<'a> = &'a mut (dyn FnMut(&RunEvent) + Send);
+
+/// The file of a store that names the store below it.
+const BELOW: &str = "over";
+const MOST_PATH: u64 = 1 << 16;
 
 /// Where results live: `.agx/` under the project's root or anywhere else, with the store and the runs.
 #[derive(Debug)]
@@ -82,7 +88,39 @@ impl Project {
     /// # Errors
     /// As [`Project::open`].
     pub fn at(store: &Path) -> Result<Self, RunError> {
-        Ok(Self { store: Store::open(store)? })
+        let below = store.join(BELOW);
+        let store = match file::read_text(&below, MOST_PATH) {
+            Ok(path) => {
+                let path = PathBuf::from(path.trim());
+                let below = Store::open_existing(&path)?;
+                Store::over(store, below)?
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Store::open(store)?,
+            Err(problem) => return Err(RunError::file(&below, problem)),
+        };
+        Ok(Self { store })
+    }
+
+    /// Lays the store over another, which is only read, from when it is next opened; or over none.
+    ///
+    /// # Errors
+    /// A store below that cannot be read or is this one; one here that cannot be written.
+    pub fn lay_over(&self, below: Option<&Path>) -> Result<(), RunError> {
+        let note = self.store.root().join(BELOW);
+        let fail = |problem| RunError::file(&note, problem);
+        let Some(below) = below else {
+            return match std::fs::remove_file(&note) {
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(fail(error)),
+                _ => Ok(()),
+            };
+        };
+        let full = below.canonicalize().map_err(|problem| RunError::file(below, problem))?;
+        Store::open_existing(&full)?;
+        if self.store.root().canonicalize().is_ok_and(|root| root == full) {
+            return Err(fail(std::io::Error::other("a store cannot lie over itself")));
+        }
+        let text = full.to_str().ok_or_else(|| fail(std::io::Error::other("its path is not UTF-8")))?;
+        std::fs::write(&note, format!("{text}\n")).map_err(fail)
     }
 
     /// `.agx/runs/`

@@ -6,6 +6,7 @@ use super::packs::Packs;
 use super::{Damage, Divergence, Record, StoreError};
 use crate::base::Digest;
 use std::collections::BTreeSet;
+use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
@@ -48,9 +49,8 @@ impl Store {
                 _ => StoreError::io("make", &path, &error),
             })?;
         }
-        let (packs, large) = (Packs::new(root.join("packs")), Large::new(root.join("cas")));
         std::fs::read_dir(root.join("packs")).map_err(|error| StoreError::io("read", &root.join("packs"), &error))?;
-        Ok(Self { root, packs, large, noted: Mutex::default(), below: None })
+        Ok(Self::at(root))
     }
 
     /// Opens the directory over another store, which is read and never written: what is found there need not be made again.
@@ -59,6 +59,30 @@ impl Store {
     /// As [`Store::open`].
     pub fn over(root: impl Into<PathBuf>, below: Store) -> Result<Self, StoreError> {
         Ok(Self { below: Some(Box::new(below)), ..Self::open(root)? })
+    }
+
+    /// Opens a store that is there, and makes nothing.
+    ///
+    /// # Errors
+    /// Not a store, no permission.
+    pub fn open_existing(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let root = root.into();
+        let packs = root.join("packs");
+        std::fs::read_dir(&packs).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => StoreError::NoStore(root.clone()),
+            _ => StoreError::io("read", &packs, &error),
+        })?;
+        Ok(Self::at(root))
+    }
+
+    fn at(root: PathBuf) -> Self {
+        let (packs, large) = (Packs::new(root.join("packs")), Large::new(root.join("cas")));
+        Self { root, packs, large, noted: Mutex::default(), below: None }
+    }
+
+    /// The store that is read where this one has nothing.
+    pub fn below(&self) -> Option<&Store> {
+        self.below.as_deref()
     }
 
     pub fn root(&self) -> &Path {
@@ -172,17 +196,70 @@ impl Store {
         self.packs.appending()?.append(&[Entry::new(Kind::Forgotten, key, b"")], false)
     }
 
-    /// Removes every record and blob whose name is not kept, and what cannot be read; says how many bytes became free.
-    /// Nobody else may be working on the store.
+    /// Keeps others from sweeping for as long as what it hands back is held.
     ///
     /// # Errors
-    /// A file that cannot be read, written or removed. Nothing that is kept is lost then.
+    /// [`StoreError::Swept`]; a lock that cannot be opened.
+    pub fn working(&self) -> Result<File, StoreError> {
+        let (lock, path) = self.open_lock()?;
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(lock),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Swept(self.root.clone())),
+            Err(TryLockError::Error(error)) => Err(StoreError::io("lock", &path, &error)),
+        }
+    }
+
+    fn open_lock(&self) -> Result<(File, PathBuf), StoreError> {
+        let path = self.root.join("lock");
+        let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let lock = opened.map_err(|error| StoreError::io("write", &path, &error))?;
+        Ok((lock, path))
+    }
+
+    /// Removes every record and blob whose name is not kept, and what cannot be read; says how many bytes became free.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`]; a file that cannot be read, written or removed. Nothing that is kept is lost then.
     pub fn sweep(&self, keep: impl Fn(&Digest) -> bool) -> Result<u64, StoreError> {
+        let (lock, path) = self.open_lock()?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(self.root.clone())),
+            Err(TryLockError::Error(error)) => return Err(StoreError::io("lock", &path, &error)),
+        }
         let mut freed = self.packs.appending()?.sweep(&keep)?;
         for blob in self.large.digests()?.into_iter().flatten().filter(|blob| !keep(blob)) {
             freed += self.large.remove(&blob)?;
         }
         Ok(freed)
+    }
+
+    /// Every record of this store, without those below, in the order of their keys; what is damaged is left out.
+    ///
+    /// # Errors
+    /// A read that fails.
+    pub fn records(&self) -> Result<Vec<Record>, StoreError> {
+        let keys = self.packs.digests(Kind::Record, "")?;
+        keys.into_iter().flatten().filter_map(|key| self.lookup(&key).transpose()).collect()
+    }
+
+    /// Every blob of this store with its size, without those below, in the order of their digests.
+    ///
+    /// # Errors
+    /// A read that fails.
+    pub fn blobs(&self) -> Result<Vec<(Digest, u64)>, StoreError> {
+        let blobs = self.packs.digests(Kind::Blob, "")?.into_iter().chain(self.large.digests()?).flatten();
+        let blobs: BTreeSet<_> = blobs.collect();
+        let sized = |blob: Digest| Some((blob, self.get_or_note(&blob).transpose()?.map(|bytes| bytes.len() as u64)));
+        blobs.into_iter().filter_map(sized).map(|(blob, size)| Ok((blob, size?))).collect()
+    }
+
+    /// Bytes that blobs and records take on the disk.
+    ///
+    /// # Errors
+    /// A read that fails.
+    pub fn size(&self) -> Result<u64, StoreError> {
+        Ok(self.packs.bytes()? + self.large.bytes()?)
     }
 
     /// Records and blobs whose name begins so, in order.

@@ -84,6 +84,13 @@ impl Large {
         Ok(digests)
     }
 
+    /// Bytes of all files, from what the system says of them.
+    pub(super) fn bytes(&self) -> Result<u64, StoreError> {
+        let digests = self.digests()?;
+        let paths = digests.iter().flatten().filter_map(|digest| self.path(digest));
+        Ok(paths.filter_map(|path| std::fs::metadata(path).ok()).map(|file| file.len()).sum())
+    }
+
     /// Removes a blob; says how many bytes became free.
     pub(super) fn remove(&self, digest: &Digest) -> Result<u64, StoreError> {
         let mut freed = 0;

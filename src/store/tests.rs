@@ -327,7 +327,7 @@ fn each_way_a_store_can_be_unusable_has_one_clear_message() {
     assert!(of(ErrorKind::StorageFull).contains("the disk is full"));
     assert!(of(ErrorKind::QuotaExceeded).contains("the disk is full"));
     assert!(of(ErrorKind::PermissionDenied).contains("no permission to write"));
-    assert!(of(ErrorKind::ReadOnlyFilesystem).contains("no permission to write"));
+    assert!(of(ErrorKind::ReadOnlyFilesystem).contains("read-only file system"));
 
     let (_home, store) = store();
     let digest = Digest::of_bytes(b"x");

@@ -406,7 +406,7 @@ impl Second<'_> {
         let Self { project, run, told, experiment, asked, control, clock } = *self;
         let mut findings = Vec::new();
         let place = tempfile::tempdir().map_err(|problem| RunError::Place { path: std::env::temp_dir(), problem })?;
-        let store = Store::over(place.path(), Store::open(project.store.root())?)?;
+        let store = Store::over(place.path(), Project::at(project.store.root())?.store)?;
         let scratch = Project { store };
         let replay = Arc::new(Replay::new(share).without(told.missing(&project.store)));
         let options = RunOptions { jobs: asked.jobs, keep_going: true, no_budget: true, replay: Some(replay.clone()) };

@@ -1,5 +1,6 @@
 //! The program from outside: an empty directory, an empty environment; stdout, stderr and exit code in one snapshot.
 
+mod cache;
 mod compare;
 mod export;
 mod failing;
