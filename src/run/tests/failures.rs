@@ -333,6 +333,16 @@ fn a_run_that_misses_items_holds_on_every_level() {
     assert!(verified.holds() && verified.levels.len() == 4, "{verified:#?}");
 }
 
+/// What was made in time is proven however long it takes to make it again.
+#[test]
+fn a_slow_proof_is_one() {
+    let lab = lab(Tolerance { timeout: Some(Millis(1)), ..Tolerance::default() });
+    assert_eq!(lab.start_timed(&|| 0).end, RunEnd::Finished);
+    // Its clock ticks with each look.
+    let verified = look(&lab, Level::Remade, 1.0);
+    assert!(verified.holds() && verified.levels.len() == 4, "{verified:#?}");
+}
+
 /// Another manifest for a step without a record: its blob and the journal say the same.
 fn plant(lab: &Lab, node: &str, change: impl FnOnce(&mut Manifest)) {
     let mut made = manifest(lab, node);

@@ -46,6 +46,9 @@ fn a_run_within_its_max_failed_says_what_is_missing() {
     );
     assert_eq!(desk.code(&["verify"]), Some(0));
     assert_eq!(desk.code(&["verify", "--level", "3"]), Some(0));
+    // Nothing of it is free, though no record names its nodes.
+    assert_eq!(desk.code(&["cache", "gc"]), Some(0));
+    assert_eq!(desk.code(&["verify", "--level", "3"]), Some(0));
     // Resumed, it tries them again; they fail again.
     let again = desk.agx(&["resume"]);
     assert!(again.contains("Missing items, which failed: judge@1 ") && again.ends_with("-- exit 0\n"), "{again}");
