@@ -15,6 +15,7 @@ use crate::node::lost::{Halt, Lost, Why};
 use crate::node::template::{Scope, Template, render, token_counter};
 use crate::node::trajectory::{Trajectory, TruthRecord};
 use rayon::prelude::*;
+use std::sync::Arc;
 
 /// What all episodes of a node share.
 pub struct Rollout<'a> {
@@ -29,7 +30,7 @@ pub struct Rollout<'a> {
 /// One episode wanted.
 #[derive(Clone, Debug)]
 pub struct RolloutItem {
-    pub task: Task,
+    pub task: Arc<Task>,
     pub sample: u32,
     pub seed: Seed,
 }

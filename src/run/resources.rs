@@ -29,7 +29,7 @@ pub struct Resources<'a> {
 /// A dataset of JSON lines is held in memory.
 pub const MOST_JSONL: u64 = 1 << 30;
 
-type Tasks = Arc<Vec<Task>>;
+type Tasks = Arc<Vec<Arc<Task>>>;
 
 /// The weights over the declared ones, and the model with them.
 type OpenModel = (Option<Digest>, Arc<dyn LanguageModel>);
@@ -67,7 +67,7 @@ impl<'a> Resources<'a> {
 
     pub fn tasks(&self, id: EnvId, split: &str) -> Result<Tasks, StepError> {
         let env = self.env(id)?;
-        let make = || Arc::new(env.tasks(split));
+        let make = || Arc::new(env.tasks(split).into_iter().map(Arc::new).collect());
         Ok(self.tasks.borrow_mut().entry((id, split.to_owned())).or_insert_with(make).clone())
     }
 

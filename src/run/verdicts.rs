@@ -218,7 +218,7 @@ pub fn tasks(
     resources: &Resources<'_>,
     state: &State<'_>,
     rows: &RowsFrom,
-) -> Result<BTreeMap<String, Task>, StepError> {
+) -> Result<BTreeMap<String, Arc<Task>>, StepError> {
     let mut tasks = BTreeMap::new();
     for origin in state.origins(rows) {
         if let Work::Rollout(episodes) = &state.plan.step(origin).work {

@@ -190,8 +190,9 @@ pub(super) fn scan(salt: &Salt, bytes: &[u8]) -> Scan {
 }
 
 thread_local! {
-    /// Making one is dearer than compressing an entry.
+    // Making one is dearer than what it does to an entry.
     static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
 /// Zstandard at its fastest level; nothing where it does not save an eighth.
@@ -209,7 +210,13 @@ pub(super) fn compress(raw: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn decompress(coded: &[u8], raw: usize) -> std::io::Result<Vec<u8>> {
-    zstd::bulk::decompress(coded, raw)
+    DECOMPRESSOR.with_borrow_mut(|slot| {
+        let decompressor = match slot {
+            Some(decompressor) => decompressor,
+            None => slot.insert(zstd::bulk::Decompressor::new()?),
+        };
+        decompressor.decompress(coded, raw)
+    })
 }
 
 /// Of a whole file; no more than [`MOST`] bytes of it, so that a foreign file cannot fill the memory.
