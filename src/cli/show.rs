@@ -15,7 +15,7 @@ use crate::report::html::Reading;
 use crate::report::text::{Cell, Table, clip, count, figure, plain, plain_lines};
 use crate::report::{NodeReport, Report, status_word};
 use crate::run::manifest::{Manifest, RowEntry, RowSet};
-use crate::run::{ItemOutcome, Project};
+use crate::run::{ItemOutcome, MissingItem, Project};
 use crate::store::Store;
 use crate::syntax::similar::{did_you_mean, similar};
 use serde::de::DeserializeOwned;
@@ -117,6 +117,9 @@ fn summary(node: &NodeReport, manifest: Option<&Manifest>, terminal: &Terminal) 
     if let Some(output) = node.output {
         fact("output", output.to_string());
     }
+    if node.missing() > 0 {
+        fact("missing", format!("{} of {} items", count(node.missing()), count(node.total)));
+    }
     if !node.info.inputs.is_empty() {
         fact("reads", node.info.inputs.join(", "));
     }
@@ -131,19 +134,24 @@ fn summary(node: &NodeReport, manifest: Option<&Manifest>, terminal: &Terminal) 
         let detail = serde_json::to_string_pretty(&node.detail).expect("a JSON value is text");
         terminal.data(&format!("\n{}\n", plain_lines(&detail)));
     }
-    let Some(manifest) = manifest.filter(|manifest| !manifest.items.is_empty()) else { return };
+    let listed = |manifest: &&Manifest| !manifest.items.is_empty() || !manifest.missing.is_empty();
+    let Some(manifest) = manifest.filter(listed) else { return };
     let mut items = Table::with_head(["item", "outcome", "blob"].map(Cell::left));
-    for item in manifest.items.iter().take(MOST_LISTED) {
+    // What is missing is what a reader looks for: it comes first.
+    for MissingItem { item, key: _, kind } in manifest.missing.iter().take(MOST_LISTED) {
+        items.push([item.as_str(), &format!("missing: {}", kind.as_str()), ""].map(Cell::left));
+    }
+    let room = MOST_LISTED.saturating_sub(manifest.missing.len());
+    for item in manifest.items.iter().take(room) {
         let (outcome, blob) = match &item.outcome {
             ItemOutcome::Done { blob } => ("done".to_owned(), blob.short()),
             ItemOutcome::Unparsed { blob } => ("unparsed".to_owned(), blob.short()),
-            ItemOutcome::Failed { reason } => (clip(reason, 60), String::new()),
-            ItemOutcome::Timeout => ("timeout".to_owned(), String::new()),
+            ItemOutcome::Failed { .. } | ItemOutcome::Timeout => continue,
         };
         items.push([&item.item, &outcome, &blob].map(Cell::left));
     }
     terminal.data(&format!("\n{}", items.text()));
-    if let Some(left @ 1..) = manifest.items.len().checked_sub(MOST_LISTED) {
+    if let Some(left @ 1..) = (manifest.items.len() + manifest.missing.len()).checked_sub(MOST_LISTED) {
         terminal.say(&format!("  … and {} more; `--format json` has all", count(left as u64)));
     }
 }

@@ -31,6 +31,10 @@ impl<'a> Emitter<'a> {
         }
     }
 
+    pub fn clock(&self) -> Clock<'a> {
+        self.clock
+    }
+
     pub fn progress(&mut self, node: &str, done: u64, total: u64, note: String) {
         self.emit(&RunEvent::Progress { node: node.to_owned(), done, total, note });
     }

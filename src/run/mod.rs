@@ -10,6 +10,7 @@
 pub mod event;
 pub mod error;
 pub mod manifest;
+pub mod missing;
 pub mod journal;
 pub mod directory;
 pub mod budget;
@@ -30,11 +31,12 @@ pub mod survey;
 pub mod past;
 pub mod keep;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use error::{RunError, StepError};
 pub use event::{ItemCounts, ItemOutcome, Metric, NodeInfo, NodeStatus, PauseReason, RunEvent, RunLabel};
 pub use manifest::{Manifest, ManifestItem, RowEntry, RowSet};
+pub use missing::{Lack, MissingItem};
 pub use past::{Past, past};
 pub use survey::{NodeSurvey, SurveyItems, SurveyStatus, survey};
 
@@ -45,6 +47,7 @@ use crate::store::Store;
 use budget::Purse;
 use emit::Emitter;
 use execute::Executor;
+use missing::Settled;
 use replay::Replay;
 use resources::Resources;
 use serde_json::Value;
@@ -266,7 +269,8 @@ pub fn start(
         nodes: infos(&plan),
         frozen: directory.frozen()?,
     });
-    go(project, experiment, &identities, &plan, &directory, options, control, emitter, purse, BTreeMap::new())
+    let settled = options.replay.as_ref().map(|replay| replay.missing().clone()).unwrap_or_default();
+    go(project, experiment, &identities, &plan, &directory, options, control, emitter, purse, BTreeMap::new(), settled)
 }
 
 /// Goes on with a paused, failed or killed run, from its own frozen source.
@@ -292,8 +296,8 @@ pub fn resume(
                 directory::compare(project, run, frozen)?;
                 started = Some(*plan);
             }
-            RunEvent::NodeFinished { node, status, .. } => {
-                told.insert(node.clone(), *status);
+            RunEvent::NodeFinished { node, status, output, .. } => {
+                told.insert(node.clone(), (*status, *output));
             }
             _ => {}
         }
@@ -323,7 +327,8 @@ pub fn resume(
             frozen: directory.frozen()?,
         }),
     }
-    go(project, &experiment, &identities, &plan, &directory, options, control, emitter, purse, told)
+    let settled = missing::settled(events.iter().map(|(_, event)| event));
+    go(project, &experiment, &identities, &plan, &directory, options, control, emitter, purse, told, settled)
 }
 
 #[expect(clippy::too_many_arguments, reason = "the one place where all of a run's parts meet")]
@@ -337,13 +342,15 @@ fn go(
     control: &Control,
     emitter: Emitter<'_>,
     purse: Purse<'_>,
-    told: BTreeMap<String, NodeStatus>,
+    told: BTreeMap<String, (NodeStatus, Option<Digest>)>,
+    settled: Settled,
 ) -> Result<RunOutcome, RunError> {
     let work = || {
         let resources = Resources::new(experiment, identities, &project.store);
         let (state, scratch) = (State::new(plan), directory.scratch());
         let run = &directory.run;
-        Executor { run, resources: &resources, state, options, control, emitter, scratch: &scratch, purse, told }.run()
+        let (resources, scratch) = (&resources, scratch.as_path());
+        Executor { run, resources, state, options, control, emitter, scratch, purse, told, settled }.run()
     };
     match options.jobs {
         None => work(),

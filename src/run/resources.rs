@@ -82,6 +82,8 @@ impl<'a> Resources<'a> {
         let spec = &self.experiment.models[version.model.0].it;
         let model =
             crate::model::open(spec, weights.as_deref()).map_err(|problem| self.blame(version.model, problem))?;
+        #[cfg(test)]
+        let model = crate::run::tests::faults::around(model);
         self.models.borrow_mut().insert(version.model, (version.weights, model.clone()));
         Ok(model)
     }

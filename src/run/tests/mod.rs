@@ -7,6 +7,8 @@
 )]
 
 mod budgets;
+mod failures;
+pub mod faults;
 mod survival;
 
 use crate::base::Digest;
@@ -64,6 +66,20 @@ impl Lab {
             watch(event);
         });
         (outcome.expect("the run runs"), events)
+    }
+
+    /// By a clock of one's own.
+    fn start_timed(&self, clock: Clock<'_>) -> RunOutcome {
+        let overrides = BTreeMap::new();
+        let subject = Subject {
+            file_name: "quickstart.agx",
+            source: "agx 2026\n",
+            imports: &[],
+            overrides: &overrides,
+            experiment: &self.experiment,
+        };
+        let (options, control) = (RunOptions::default(), Control::default());
+        start(&self.project, &subject, &options, &control, clock, &mut |_| {}).expect("the run runs")
     }
 
     fn resume(&self, run: &str) -> (RunOutcome, Vec<RunEvent>) {

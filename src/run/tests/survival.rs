@@ -243,7 +243,8 @@ fn the_first_result_of_a_key_stays() {
     let other = lab.project.store.put(text.replace("\"logprob\":-", "\"logprob\":-1").as_bytes()).expect("puts");
     assert_ne!(other, blob);
     let theirs = Record { output: other, ..record };
-    let made = items::Made { output: text.clone().into_bytes(), also: Vec::new(), took: budget::Tokens::default() };
+    let made =
+        items::Made { output: text.clone().into_bytes(), also: Vec::new(), took: crate::model::Tokens::default() };
     lab.project.store.record(&theirs).expect("records");
     let item = items::Item { name: "train-0000/0".to_owned(), key };
     let (kept, diverged) =

@@ -7,9 +7,9 @@ use crate::run::{Control, ItemOutcome, Manifest, RowSet, RunEvent, journal};
 use crate::store::Record;
 use serde_json::{Value, json};
 
-const RUN: &str = "quickstart-1";
+pub const RUN: &str = "quickstart-1";
 
-fn look(lab: &Lab, level: Level, share: f64) -> Verified {
+pub fn look(lab: &Lab, level: Level, share: f64) -> Verified {
     let asked = Asked { level, share, jobs: None, against: None };
     // The lab's experiment has no text.
     let expand: Expand<'_> = &|_, _, _| Ok(vec![lab.experiment.clone()]);
@@ -332,7 +332,7 @@ const FORGERIES: &[Forgery] = &[
 ];
 
 /// The manifest of a node, as the journal names it.
-fn manifest(lab: &Lab, node: &str) -> Manifest {
+pub fn manifest(lab: &Lab, node: &str) -> Manifest {
     let events = journal::read(&lab.project.journal(RUN)).expect("reads");
     let output = |(_, event): &(u64, RunEvent)| match event {
         RunEvent::NodeFinished { node: told, output, .. } if told == node => *output,
@@ -427,7 +427,7 @@ fn edit_frozen(lab: &Lab, edit: impl FnOnce(&mut Value)) {
 }
 
 /// The journal with other events, chained rightly, and the digests of the frozen files as they are now.
-fn rechain(lab: &Lab, mut edit: impl FnMut(&mut RunEvent)) {
+pub fn rechain(lab: &Lab, mut edit: impl FnMut(&mut RunEvent)) {
     let path = lab.project.journal(RUN);
     let mut events = journal::read(&path).expect("reads");
     for (_, event) in &mut events {

@@ -3,6 +3,7 @@
 mod cache;
 mod compare;
 mod export;
+mod failing;
 mod faults;
 mod files;
 mod lock;
