@@ -15,7 +15,6 @@ use crate::node::lost::{Halt, Lost, Why};
 use crate::node::template::{Scope, Template, render, token_counter};
 use crate::node::trajectory::{Trajectory, TruthRecord};
 use rayon::prelude::*;
-use std::sync::Arc;
 
 /// What all episodes of a node share.
 pub struct Rollout<'a> {
@@ -30,7 +29,7 @@ pub struct Rollout<'a> {
 /// One episode wanted.
 #[derive(Clone, Debug)]
 pub struct RolloutItem {
-    pub task: Arc<Task>,
+    pub task: Task,
     pub sample: u32,
     pub seed: Seed,
 }

@@ -21,7 +21,15 @@ const TRUTH: &str = "truth";
 /// What is asked for: one item a task and sample, tasks in the split's order.
 pub struct EpisodeItems {
     pub items: Vec<Item>,
-    pub asked: Vec<RolloutItem>,
+    asked: Vec<Asked>,
+}
+
+/// An episode before its task is made.
+struct Asked {
+    /// Its place in the split.
+    task: u32,
+    sample: u32,
+    seed: Seed,
 }
 
 /// The items of a rollout (in its iteration) or of an evaluation (in none: equal weights share results).
@@ -41,13 +49,14 @@ pub fn prepare(
     let tool_format = experiment.models[version.model.0].it.tool_format;
     let max_steps = experiment.envs[env.0].it.max_steps;
     let env_digest = resources.identities.envs[env.0];
-    let (mut items, mut asked) = (Vec::new(), Vec::new());
-    for task in resources.tasks(*env, split)?.iter() {
+    let opened = resources.env(*env)?;
+    // A greedy evaluation draws nothing, so experiments with other seeds share it.
+    let drawn = op == Op::Rollout || sampling.temperature > 0.0;
+    let of_task = |index: u32| {
+        let task = opened.task(split, index);
         let task_digest = task.digest();
-        for sample in 0..*samples {
-            // A greedy evaluation draws nothing, so experiments with other seeds share it.
-            let drawn = op == Op::Rollout || sampling.temperature > 0.0;
-            let seed = if drawn { item_seed(root, stream, iteration, task, sample) } else { Seed(0) };
+        let of_sample = |sample: u32| {
+            let seed = if drawn { item_seed(root, stream, iteration, &task, sample) } else { Seed(0) };
             let key = match op {
                 Op::Rollout => RolloutKey {
                     env: env_digest,
@@ -76,10 +85,11 @@ pub fn prepare(
                 }
                 .key(),
             };
-            items.push(Item { name: format!("{}/{sample}", task.id), key });
-            asked.push(RolloutItem { task: task.clone(), sample, seed });
-        }
-    }
+            (Item { name: format!("{}/{sample}", task.id), key }, Asked { task: index, sample, seed })
+        };
+        (0..*samples).map(of_sample).collect::<Vec<_>>()
+    };
+    let (items, asked) = (0..opened.count(split)).into_par_iter().flat_map_iter(of_task).unzip();
     Ok(EpisodeItems { items, asked })
 }
 
@@ -117,7 +127,11 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result
                 max_steps: resources.experiment.envs[episodes.env.0].it.max_steps,
                 sampling: episodes.sampling.clone(),
             };
-            let group: Vec<RolloutItem> = wanted.iter().map(|&at| asked[at].clone()).collect();
+            let item = |&at: &usize| {
+                let Asked { task, sample, seed } = asked[at];
+                RolloutItem { task: env.task(&episodes.split, task), sample, seed }
+            };
+            let group: Vec<RolloutItem> = wanted.par_iter().map(item).collect();
             Ok(rollout.run(&group, halt, &mut |done| on_done(done.into_par_iter().map(made_of).collect())))
         })?;
 

@@ -1,7 +1,7 @@
 //! Judging and calibration: a critic asked about trajectories.
 
 use crate::base::{Canonical, Digest, Seed};
-use crate::env::{Labelled, Task};
+use crate::env::{Env, Labelled, Task};
 use crate::experiment::{CriticId, Dataset, DatasetId, Sole};
 use crate::model::{LanguageModel, Tokens};
 use crate::node::calibrate::Confusion;
@@ -19,7 +19,6 @@ use crate::run::state::State;
 use crate::run::steps::{Bench, Finished};
 use crate::run::{ItemOutcome, StepError};
 use rayon::prelude::*;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Questions to a critic, with the critic that is to answer.
@@ -46,11 +45,11 @@ pub fn about_rows<'a>(
     set: &'a RowSet,
     by: &Judge,
 ) -> Result<Questions<'a>, StepError> {
-    let tasks = tasks(resources, state, rows)?;
+    let tasks = Tasks::of(resources, state, rows)?;
     let (store, root) = (resources.store, Seed(resources.experiment.seed));
     let topic = move |at: usize| -> Result<Topic, StepError> {
         let row = &set.rows[at];
-        let task = tasks.get(&row.task).ok_or_else(|| StepError::UnknownTask(row.task.clone()))?;
+        let task = &tasks.get(&row.task)?;
         let trajectory: Trajectory = read_json(store, &row.trajectory)?;
         let seed = item_seed(root, "judge", row.iteration, task, row.sample);
         Ok((format!("{}/{}", row.task, row.sample), Scope::new().task(task).trajectory(&trajectory), seed))
@@ -239,18 +238,25 @@ pub fn calibrate(bench: &mut Bench<'_, '_>, id: StepId, by: &Judge, dataset: Dat
     Ok(Finished { manifest, counts })
 }
 
-/// The tasks that rows may belong to, by id.
-pub fn tasks(
-    resources: &Resources<'_>,
-    state: &State<'_>,
-    rows: &RowsFrom,
-) -> Result<BTreeMap<String, Arc<Task>>, StepError> {
-    let mut tasks = BTreeMap::new();
-    for origin in state.origins(rows) {
-        if let Work::Rollout(episodes) = &state.plan.step(origin).work {
-            let split = resources.tasks(episodes.env, &episodes.split)?;
-            tasks.extend(split.iter().map(|task| (task.id.clone(), task.clone())));
+/// The tasks that rows may belong to, each made when it is asked for.
+pub struct Tasks {
+    splits: Vec<(Arc<Env>, String)>,
+}
+
+impl Tasks {
+    /// Those of the rollouts from which rows come.
+    pub fn of(resources: &Resources<'_>, state: &State<'_>, rows: &RowsFrom) -> Result<Self, StepError> {
+        let mut splits = Vec::new();
+        for origin in state.origins(rows) {
+            if let Work::Rollout(episodes) = &state.plan.step(origin).work {
+                splits.push((resources.env(episodes.env)?, episodes.split.clone()));
+            }
         }
+        Ok(Self { splits })
     }
-    Ok(tasks)
+
+    pub fn get(&self, id: &str) -> Result<Task, StepError> {
+        let found = self.splits.iter().find_map(|(env, split)| env.find(split, id));
+        found.ok_or_else(|| StepError::UnknownTask(id.to_owned()))
+    }
 }

@@ -45,7 +45,7 @@ fn prompt() -> Template {
 
 fn items(env: &Env, samples: u32) -> Vec<RolloutItem> {
     let item = |(task, sample): (&Task, u32)| RolloutItem {
-        task: Arc::new(task.clone()),
+        task: task.clone(),
         sample,
         seed: crate::node::key::item_seed(Seed(7), "rollout", 1, task, sample),
     };
