@@ -18,6 +18,7 @@ pub use schema::{Field, FieldType, Schema, ToolInfo, Visibility};
 
 use crate::base::{Canonical, Digest, Hasher};
 use crate::model::Message;
+use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -171,7 +172,7 @@ impl Env {
         }
     }
 
-    /// A task of a split by its place, made anew: a split may have millions, so nothing keeps them all.
+    /// A task of a split by its place.
     ///
     /// # Panics
     /// As [`Env::count`].
@@ -181,13 +182,13 @@ impl Env {
         }
     }
 
-    /// A task of a split by its id.
+    /// The place of a task in its split, by its id.
     ///
     /// # Panics
     /// As [`Env::count`].
-    pub fn find(&self, split: &str, id: &str) -> Option<Task> {
+    pub fn place(&self, split: &str, id: &str) -> Option<u32> {
         match self {
-            Env::Desk(desk) => desk.find(split, id),
+            Env::Desk(desk) => desk.place(split, id),
         }
     }
 
@@ -196,7 +197,7 @@ impl Env {
     /// # Panics
     /// As [`Env::count`].
     pub fn tasks(&self, split: &str) -> Vec<Task> {
-        (0..self.count(split)).map(|index| self.task(split, index)).collect()
+        (0..self.count(split)).into_par_iter().map(|index| self.task(split, index)).collect()
     }
 
     pub fn start(&self, task: &Task) -> Box<dyn Episode> {

@@ -27,9 +27,9 @@ pub struct Rollout<'a> {
 }
 
 /// One episode wanted.
-#[derive(Clone, Debug)]
-pub struct RolloutItem {
-    pub task: Task,
+#[derive(Clone, Copy, Debug)]
+pub struct RolloutItem<'t> {
+    pub task: &'t Task,
     pub sample: u32,
     pub seed: Seed,
 }
@@ -57,7 +57,7 @@ impl Rollout<'_> {
     /// `halt` is asked before each turn, and after the replies whether they came in time: unfinished episodes end there.
     pub fn run(
         &self,
-        items: &[RolloutItem],
+        items: &[RolloutItem<'_>],
         halt: &dyn Fn() -> Option<Halt>,
         on_done: &mut dyn FnMut(Vec<(usize, Trajectory, TruthRecord)>),
     ) -> Vec<Result<(), Lost>> {
@@ -117,7 +117,7 @@ impl Rollout<'_> {
         results
     }
 
-    fn start(&self, index: usize, item: &RolloutItem) -> Result<Live, ModelError> {
+    fn start(&self, index: usize, item: &RolloutItem<'_>) -> Result<Live, ModelError> {
         let RolloutItem { task, sample, seed } = item;
         let count = token_counter(self.model)?;
         let messages = render(self.prompt, &Scope::new().task(task), &count);

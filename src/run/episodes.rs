@@ -1,6 +1,7 @@
 //! Rollout and evaluation: a model let loose on tasks.
 
 use crate::base::{Canonical, Seed};
+use crate::env::Task;
 use crate::model::LanguageModel;
 use crate::node::evaluate::{Behaviour, behaviour_metrics, truth_metrics};
 use crate::node::key::{EvaluateKey, RolloutKey, item_seed};
@@ -9,7 +10,7 @@ use crate::node::trajectory::{Trajectory, TruthRecord};
 use crate::plan::{Episodes, Op, StepId};
 use crate::run::items::{Also, Class, Item, Made, Worked};
 use crate::run::manifest::{Manifest, ManifestItem, RowEntry, RowSet};
-use crate::run::resources::{Resources, Version};
+use crate::run::resources::{Resources, Tasks, Version};
 use crate::run::steps::{Bench, Finished};
 use crate::run::{ItemOutcome, StepError};
 use rayon::prelude::*;
@@ -22,12 +23,12 @@ const TRUTH: &str = "truth";
 pub struct EpisodeItems {
     pub items: Vec<Item>,
     asked: Vec<Asked>,
+    tasks: Tasks,
 }
 
-/// An episode before its task is made.
 struct Asked {
     /// Its place in the split.
-    task: u32,
+    task: usize,
     sample: u32,
     seed: Seed,
 }
@@ -49,14 +50,13 @@ pub fn prepare(
     let tool_format = experiment.models[version.model.0].it.tool_format;
     let max_steps = experiment.envs[env.0].it.max_steps;
     let env_digest = resources.identities.envs[env.0];
-    let opened = resources.env(*env)?;
+    let tasks = resources.tasks(*env, split)?;
     // A greedy evaluation draws nothing, so experiments with other seeds share it.
     let drawn = op == Op::Rollout || sampling.temperature > 0.0;
-    let of_task = |index: u32| {
-        let task = opened.task(split, index);
+    let of_task = |(place, task): (usize, &Task)| {
         let task_digest = task.digest();
         let of_sample = |sample: u32| {
-            let seed = if drawn { item_seed(root, stream, iteration, &task, sample) } else { Seed(0) };
+            let seed = if drawn { item_seed(root, stream, iteration, task, sample) } else { Seed(0) };
             let key = match op {
                 Op::Rollout => RolloutKey {
                     env: env_digest,
@@ -85,12 +85,12 @@ pub fn prepare(
                 }
                 .key(),
             };
-            (Item { name: format!("{}/{sample}", task.id), key }, Asked { task: index, sample, seed })
+            (Item { name: format!("{}/{sample}", task.id), key }, Asked { task: place, sample, seed })
         };
         (0..*samples).map(of_sample).collect::<Vec<_>>()
     };
-    let (items, asked) = (0..opened.count(split)).into_par_iter().flat_map_iter(of_task).unzip();
-    Ok(EpisodeItems { items, asked })
+    let (items, asked) = tasks.all.par_iter().enumerate().flat_map_iter(of_task).unzip();
+    Ok(EpisodeItems { items, asked, tasks })
 }
 
 /// Works a rollout or an evaluation.
@@ -98,7 +98,7 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result
     let step = bench.state.plan.step(id);
     let resources = bench.resources;
     let version = bench.state.version(&episodes.version);
-    let EpisodeItems { items, asked } = prepare(resources, episodes, &version, step.op, step.iteration)?;
+    let EpisodeItems { items, asked, tasks } = prepare(resources, episodes, &version, step.op, step.iteration)?;
     let env = resources.env(episodes.env)?;
     let spec = &resources.experiment.models[version.model.0].it;
     let mut model: Option<Arc<dyn LanguageModel>> = None;
@@ -129,9 +129,9 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result
             };
             let item = |&at: &usize| {
                 let Asked { task, sample, seed } = asked[at];
-                RolloutItem { task: env.task(&episodes.split, task), sample, seed }
+                RolloutItem { task: &tasks.all[task], sample, seed }
             };
-            let group: Vec<RolloutItem> = wanted.par_iter().map(item).collect();
+            let group: Vec<RolloutItem<'_>> = wanted.iter().map(item).collect();
             Ok(rollout.run(&group, halt, &mut |done| on_done(done.into_par_iter().map(made_of).collect())))
         })?;
 

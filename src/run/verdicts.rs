@@ -1,7 +1,7 @@
 //! Judging and calibration: a critic asked about trajectories.
 
 use crate::base::{Canonical, Digest, Seed};
-use crate::env::{Env, Labelled, Task};
+use crate::env::{Labelled, Task};
 use crate::experiment::{CriticId, Dataset, DatasetId, Sole};
 use crate::model::{LanguageModel, Tokens};
 use crate::node::calibrate::Confusion;
@@ -14,7 +14,7 @@ use crate::node::{answer, labels};
 use crate::plan::{Judge, RowsFrom, StepId, Work};
 use crate::run::items::{Also, Class, Item, Made, Worked};
 use crate::run::manifest::{Manifest, ManifestItem, RowSet};
-use crate::run::resources::{Resources, Version, read_json};
+use crate::run::resources::{Resources, Tasks, Version, read_json};
 use crate::run::state::State;
 use crate::run::steps::{Bench, Finished};
 use crate::run::{ItemOutcome, StepError};
@@ -45,11 +45,11 @@ pub fn about_rows<'a>(
     set: &'a RowSet,
     by: &Judge,
 ) -> Result<Questions<'a>, StepError> {
-    let tasks = Tasks::of(resources, state, rows)?;
+    let origins = Origins::of(resources, state, rows)?;
     let (store, root) = (resources.store, Seed(resources.experiment.seed));
     let topic = move |at: usize| -> Result<Topic, StepError> {
         let row = &set.rows[at];
-        let task = &tasks.get(&row.task)?;
+        let task = origins.task(&row.task)?;
         let trajectory: Trajectory = read_json(store, &row.trajectory)?;
         let seed = item_seed(root, "judge", row.iteration, task, row.sample);
         Ok((format!("{}/{}", row.task, row.sample), Scope::new().task(task).trajectory(&trajectory), seed))
@@ -238,25 +238,21 @@ pub fn calibrate(bench: &mut Bench<'_, '_>, id: StepId, by: &Judge, dataset: Dat
     Ok(Finished { manifest, counts })
 }
 
-/// The tasks that rows may belong to, each made when it is asked for.
-pub struct Tasks {
-    splits: Vec<(Arc<Env>, String)>,
-}
+/// The tasks that rows may belong to: those of the rollouts from which they come.
+pub struct Origins(Vec<Tasks>);
 
-impl Tasks {
-    /// Those of the rollouts from which rows come.
+impl Origins {
     pub fn of(resources: &Resources<'_>, state: &State<'_>, rows: &RowsFrom) -> Result<Self, StepError> {
         let mut splits = Vec::new();
         for origin in state.origins(rows) {
             if let Work::Rollout(episodes) = &state.plan.step(origin).work {
-                splits.push((resources.env(episodes.env)?, episodes.split.clone()));
+                splits.push(resources.tasks(episodes.env, &episodes.split)?);
             }
         }
-        Ok(Self { splits })
+        Ok(Self(splits))
     }
 
-    pub fn get(&self, id: &str) -> Result<Task, StepError> {
-        let found = self.splits.iter().find_map(|(env, split)| env.find(split, id));
-        found.ok_or_else(|| StepError::UnknownTask(id.to_owned()))
+    pub fn task(&self, id: &str) -> Result<&Task, StepError> {
+        self.0.iter().find_map(|split| split.get(id)).ok_or_else(|| StepError::UnknownTask(id.to_owned()))
     }
 }

@@ -75,10 +75,9 @@ impl Desk {
         task_of(split, self.split(split).held_out, index)
     }
 
-    pub fn find(&self, split: &str, id: &str) -> Option<Task> {
+    pub fn place(&self, split: &str, id: &str) -> Option<u32> {
         let index = id.strip_prefix(split)?.strip_prefix('-')?.parse().ok()?;
-        let is_one = index < self.split(split).size && id == id_of(split, index);
-        is_one.then(|| self.task(split, index))
+        (index < self.split(split).size && id == id_of(split, index)).then_some(index)
     }
 
     pub fn start(&self, task: &Task) -> Box<dyn Episode> {

@@ -43,13 +43,14 @@ fn prompt() -> Template {
     Template { messages: vec![tools, message(Role::User, value("request", Vec::new()))] }
 }
 
-fn items(env: &Env, samples: u32) -> Vec<RolloutItem> {
-    let item = |(task, sample): (&Task, u32)| RolloutItem {
-        task: task.clone(),
+/// The tasks are leaked: a test's process is short.
+fn items(env: &Env, samples: u32) -> Vec<RolloutItem<'static>> {
+    let item = |(task, sample): (&'static Task, u32)| RolloutItem {
+        task,
         sample,
         seed: crate::node::key::item_seed(Seed(7), "rollout", 1, task, sample),
     };
-    env.tasks("train").iter().flat_map(|task| (0..samples).map(move |sample| (task, sample))).map(item).collect()
+    env.tasks("train").leak().iter().flat_map(|task| (0..samples).map(move |sample| (task, sample))).map(item).collect()
 }
 
 type Finished = BTreeMap<usize, (Trajectory, TruthRecord)>;
