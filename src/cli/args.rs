@@ -122,9 +122,14 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Write what a run made in a form that other programs read.
     #[command(
-        after_help = "Examples:\n  agx export --as hf --to policy-best --model policy@best\n  agx export base_policy-1 --as hf --to experiments/base/policy --model policy@1\n  agx export --as jsonl --to kept.jsonl\n  agx export --as jsonl --to all.jsonl --node select@2 --dropped"
+        after_help = "Examples:\n  agx export --as hf --to policy-best --model policy@best\n  agx export base_policy-1 --as hf --to experiments/base/policy --model policy@1\n  agx export --as jsonl --to kept.jsonl\n  agx export --as jsonl --to all.jsonl --node select@2 --dropped\n  agx export quickstart-3 --as tar --to quickstart-3.tar.zst\n  agx export --as cassette --to quickstart.cassette"
     )]
     Export(ExportArgs),
+    /// Take in a run that somebody packed with `agx export --as tar` or `--as cassette`.
+    #[command(
+        after_help = "Examples:\n  agx import quickstart-3.tar.zst\n  agx import quickstart-3.tar.zst --store elsewhere\n  agx import quickstart.cassette && agx run quickstart.agx --frozen\n\nNothing of the file is believed: all of it is looked at before anything reaches the store. A run whose name is taken gets the next number of its series."
+    )]
+    Import(ImportArgs),
 }
 
 /// Whether a command line that is wrong asks for JSON all the same.
@@ -492,10 +497,24 @@ pub struct ExportArgs {
     pub dropped: bool,
 }
 
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The archive; compressed or not is seen by its bytes.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Refuse what unpacks to more than so many GiB.
+    #[arg(long, value_name = "GIB", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    pub most: u64,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ExportForm {
     /// A Hugging Face directory: config, bf16 weights, tokenizer, chat template.
     Hf,
     /// A file of JSON Lines: a conversation a line (`messages`), with its verdict and where it comes from.
     Jsonl,
+    /// One file with all that is needed to check the run elsewhere, models and data included: `.tar.zst`, or `.tar` plain.
+    Tar,
+    /// The same without the models' own files: what models said, to be played again with `agx run --frozen`.
+    Cassette,
 }

@@ -37,6 +37,7 @@ pub mod object;
 pub mod prompt;
 pub mod explain;
 pub mod export;
+pub mod import;
 pub mod lsp;
 
 use crate::cli::args::{Cli, Command};
@@ -101,6 +102,7 @@ fn dispatch(cli: &Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Lsp(_) => Ok(lsp::lsp()),
         Command::Explain(args) => explain::explain(args, terminal),
         Command::Export(args) => export::export(args, &place, terminal),
+        Command::Import(args) => import::import(args, &place, terminal),
     }
 }
 

@@ -19,6 +19,7 @@ pub use spec::{
 
 use crate::base::{Canonical, Digest, Hasher, Seed, file};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub type TokenId = u32;
@@ -221,13 +222,27 @@ pub fn identity(spec: &ModelSpec) -> Result<Digest, ModelError> {
                 path: path.display().to_string(),
                 problem: file::reason(&problem),
             };
-            let mut hasher = blake3::Hasher::new();
-            hasher.update_reader(file::open(path).map_err(fail)?).map_err(fail)?;
-            Ok(Hasher::new("agx-gguf-model/1").bytes(hasher.finalize().as_bytes()).finish())
+            let digest = file::open(path).and_then(Digest::of_reader).map_err(fail)?;
+            Ok(Hasher::new("agx-gguf-model/1").put(&digest).finish())
         }
         Source::Remote(Remote { name, base_url: _, key: _, price: _, limits: _ }) => {
             Ok(Hasher::new("agx-remote-model/1").put(name).finish())
         }
+    }
+}
+
+/// The files that [`identity`] reads.
+///
+/// # Errors
+/// As [`identity`].
+pub fn files(spec: &ModelSpec) -> Result<Vec<PathBuf>, ModelError> {
+    match &spec.source {
+        Source::Scripted(path) | Source::Gguf(path) => Ok(vec![path.clone()]),
+        #[cfg(feature = "local")]
+        Source::Path(_) | Source::Fresh(_) => local::files(spec),
+        #[cfg(not(feature = "local"))]
+        Source::Path(_) | Source::Fresh(_) => Err(ModelError::NotBuilt),
+        Source::Hub { .. } | Source::Remote(_) => Ok(Vec::new()),
     }
 }
 

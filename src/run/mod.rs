@@ -12,6 +12,7 @@ pub mod error;
 pub mod manifest;
 pub mod journal;
 pub mod directory;
+pub mod carried;
 pub mod budget;
 mod emit;
 mod resources;
@@ -28,6 +29,8 @@ pub mod replay;
 pub mod verify;
 pub mod survey;
 pub mod past;
+pub mod worked;
+pub mod archive;
 #[cfg(test)]
 mod tests;
 

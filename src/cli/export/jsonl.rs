@@ -1,5 +1,6 @@
 //! Turns a node's rows into JSON Lines: a conversation a line, as trainers read them, and where it comes from.
 
+use super::occupied;
 use crate::base::{Digest, file};
 use crate::cli::args::ExportArgs;
 use crate::cli::exit::{Exit, Failure};
@@ -41,8 +42,7 @@ struct Line<'a> {
 pub fn export(args: &ExportArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
     let project = place.open()?;
     if args.to.exists() && !(args.force && args.to.is_file()) {
-        let message = format!("{} exists already", args.to.display());
-        return Err(Failure::new(Exit::Usage, message).help("name another file, or write it anew with `--force`"));
+        return Err(occupied(&args.to));
     }
     let run = place.run(&project, args.run.as_deref())?;
     let report = fold(&project, &run)?;

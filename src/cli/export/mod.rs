@@ -1,5 +1,6 @@
 //! `agx export`: what a run made, for other programs.
 
+mod archive;
 mod jsonl;
 
 use crate::cli::args::{ExportArgs, ExportForm};
@@ -14,16 +15,35 @@ use crate::report::{NodeReport, Report};
 use crate::run::manifest::Manifest;
 use crate::run::{NodeStatus, directory};
 use serde_json::json;
+use std::path::Path;
 
 pub fn export(args: &ExportArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
-    let refuse = |option: &str, of: &str| Err(Failure::new(Exit::Usage, format!("`{option}` is for `--as {of}`")));
-    match args.form {
-        ExportForm::Hf if args.node.is_some() => refuse("--node", "jsonl"),
-        ExportForm::Hf if args.dropped => refuse("--dropped", "jsonl"),
-        ExportForm::Hf => version(args, place, terminal),
-        ExportForm::Jsonl if args.model.is_some() => refuse("--model", "hf"),
-        ExportForm::Jsonl => jsonl::export(args, place, terminal),
+    let ExportArgs { run: _, form, to: _, force: _, model, node, dropped } = args;
+    let of = |forms: &[ExportForm], option: &str, named: &str| match forms.contains(form) {
+        true => Ok(()),
+        false => Err(Failure::new(Exit::Usage, format!("`{option}` is for `--as {named}`"))),
+    };
+    use ExportForm::{Cassette, Hf, Jsonl, Tar};
+    if model.is_some() {
+        of(&[Hf], "--model", "hf")?;
     }
+    if node.is_some() {
+        of(&[Jsonl], "--node", "jsonl")?;
+    }
+    if *dropped {
+        of(&[Jsonl], "--dropped", "jsonl")?;
+    }
+    match form {
+        Hf => version(args, place, terminal),
+        Jsonl => jsonl::export(args, place, terminal),
+        Tar | Cassette => archive::export(args, place, terminal),
+    }
+}
+
+/// A file that is there already is not written over.
+fn occupied(to: &Path) -> Failure {
+    Failure::new(Exit::Usage, format!("{} exists already", to.display()))
+        .help("name another file, or write it anew with `--force`")
 }
 
 /// A version of a model, for others to open.

@@ -26,7 +26,7 @@ mod weights;
 mod tests;
 
 pub use export::export;
-pub use source::identity;
+pub use source::{files, identity};
 pub use train::train;
 
 use super::{GenReply, GenRequest, LanguageModel, Message, ModelError, ModelSpec, TokenId, TrainRow};
