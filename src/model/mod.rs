@@ -287,6 +287,22 @@ pub fn export(
     }
 }
 
+/// Writes a trained adapter as PEFT has it: `adapter_config.json`, and `adapter_model.safetensors` byte for byte as it was
+/// trained.
+///
+/// # Errors
+/// A version that is no adapter ([`ModelError::NoAdapter`]); a write that fails.
+pub fn export_adapter(spec: &ModelSpec, version: &[u8], directory: &std::path::Path) -> Result<(), ModelError> {
+    match &spec.source {
+        #[cfg(feature = "local")]
+        Source::Path(_) | Source::Fresh(_) => local::export_adapter(spec, version, directory),
+        _ => {
+            let _ = (version, directory);
+            Err(ModelError::NotBuilt)
+        }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     #[error("{path}: {problem}")]
@@ -297,6 +313,8 @@ pub enum ModelError {
     TooLong { tokens: usize, context: usize },
     #[error("the chat template failed: {0}")]
     Template(String),
+    #[error("all of its weights were trained: it is no adapter")]
+    NoAdapter,
     #[error("training: {0}")]
     Training(String),
     #[error("paused")]

@@ -15,7 +15,7 @@ pub mod directory;
 pub mod carried;
 pub mod budget;
 mod emit;
-mod resources;
+pub mod resources;
 mod state;
 mod items;
 mod episodes;
@@ -30,6 +30,7 @@ pub mod verify;
 pub mod survey;
 pub mod past;
 pub mod worked;
+pub mod lineage;
 pub mod archive;
 #[cfg(test)]
 mod tests;

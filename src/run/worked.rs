@@ -6,6 +6,7 @@
 //! follow, a result that is none, is an error.
 
 use crate::base::Digest;
+use crate::experiment::ModelId;
 use crate::plan::{Op, Step, StepId, TrainFrom, Work};
 use crate::run::manifest::Manifest;
 use crate::run::resources::Version;
@@ -51,20 +52,32 @@ impl Worked {
         self.steps.iter().find(|worked| self.step(worked).id == node)
     }
 
-    /// The training that made a version; none for a declared one. A training that had nothing to train on made none of its
-    /// own: it stands for the one that it started from.
-    pub fn maker(&self, version: &Version) -> Option<&WorkedStep> {
-        let mut wanted = version.clone();
+    /// The training that a version is named after.
+    pub fn training(&self, model: ModelId, number: u32) -> Option<&WorkedStep> {
+        let named = |worked: &&WorkedStep| {
+            matches!(&self.step(worked).work, Work::Train { start, version, .. }
+                if start.model == model && *version == number)
+        };
+        self.steps.iter().find(named)
+    }
+
+    /// The version whose weights a training left, and the training that made them. One that had nothing to train on made
+    /// none of its own: it left what it started from, in the end what is declared.
+    pub fn maker<'a>(&'a self, training: &'a WorkedStep) -> (Version, Option<&'a WorkedStep>) {
+        let mut last = training;
         loop {
-            let made = |worked: &&WorkedStep| {
-                matches!(&self.step(worked).work, Work::Train { start, version, .. }
-                    if start.model == wanted.model && *version == wanted.number)
+            let Work::Train { start, version, .. } = &self.step(last).work else {
+                unreachable!("only trainings make versions")
             };
-            let maker = self.steps.iter().find(made)?;
-            if trained(maker) {
-                return Some(maker);
+            let made = Version { model: start.model, number: *version, weights: last.manifest.output };
+            if trained(last) {
+                return (made, Some(last));
             }
-            wanted = maker.version.clone()?;
+            let before = last.version.clone().unwrap_or(Version { number: 0, weights: None, ..made });
+            match self.training(before.model, before.number) {
+                Some(training) if before.number < *version => last = training,
+                _ => return (before, None),
+            }
         }
     }
 }
@@ -146,8 +159,8 @@ fn reads(state: &State<'_>, id: StepId) -> (Vec<StepId>, Option<Version>) {
 }
 
 impl WorkedStep {
-    /// Whether it holds rows of its own.
-    pub fn has_rows(op: Op) -> bool {
-        matches!(op, Op::Rollout | Op::Judge | Op::Select)
+    /// Whether what it left are rows.
+    pub fn has_rows(&self) -> bool {
+        matches!(self.manifest.op, Op::Rollout | Op::Judge | Op::Select)
     }
 }

@@ -25,7 +25,7 @@ mod weights;
 #[cfg(test)]
 mod tests;
 
-pub use export::export;
+pub use export::{export, export_adapter};
 pub use source::{files, identity};
 pub use train::train;
 

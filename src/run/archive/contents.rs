@@ -4,7 +4,6 @@
 //! A result or record that is named and not there is an error. Of steps that gave no result, what their items left.
 
 use crate::base::Digest;
-use crate::plan::Op;
 use crate::run::manifest::{RowEntry, RowSet};
 use crate::run::worked::Worked;
 use crate::run::{ItemOutcome, Project, RunError, RunEvent};
@@ -38,7 +37,7 @@ impl Contents {
                     return Err(lost());
                 }
             }
-            if let (Op::Rollout | Op::Judge | Op::Select, Some(rows)) = (made.manifest.op, made.manifest.output) {
+            if let Some(rows) = made.manifest.output.filter(|_| made.has_rows()) {
                 let bytes = project.store.get(&rows)?;
                 let rows: RowSet = serde_json::from_slice(&bytes).map_err(|_| untrue("its rows cannot be read"))?;
                 let named = |row: RowEntry| [Some(row.trajectory), Some(row.truth), row.reply];

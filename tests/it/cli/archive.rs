@@ -436,3 +436,75 @@ fn copy(from: &Path, to: &Path) {
         if path.is_dir() { copy(&path, &to) } else { assert!(std::fs::copy(&path, &to).is_ok()) }
     }
 }
+
+/// A trained adapter as PEFT has it, and whole, each with where it comes from beside it; here and elsewhere the same.
+#[cfg(feature = "local")]
+#[test]
+fn an_adapter_is_exported_with_its_origin() {
+    let desk = Desk::new();
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/base/policy");
+    copy(&base, &desk.path().join("base"));
+    desk.write("base/notes.txt", "somebody's own");
+    desk.write(
+        "tiny.agx",
+        r#"agx 2026
+//! One step on a few lessons.
+
+env desk {
+  use       = builtin("desk")
+  splits    { dev = 2 }
+  max_steps = 2
+}
+
+model policy {
+  weights = path("base")
+  context = 512 tokens
+  lora    { rank = 2, alpha = 3, on = [q_proj, v_proj] }
+}
+
+dataset lessons { from = desk.lessons(4) }
+
+trainer sft { method = sft { loss_on = agent }, lr = 1e-3, epochs = 1, batch = 4 }
+
+experiment tiny {
+  seed = 1
+  schedule {
+    train policy on lessons with sft from @0
+  }
+}
+"#,
+    );
+    assert_eq!(desk.code(&["run", "tiny.agx"]), Some(0), "{}", desk.agx(&["run", "tiny.agx"]));
+    let nodes = value(&desk, &["report", "--json"])["nodes"].clone();
+    let train = nodes[0]["id"].as_str().unwrap();
+    assert_eq!(desk.code(&["export", "--as", "peft", "--to", "adapter", "--node", train]), Some(0));
+    let origin: Value = serde_json::from_slice(&read(&desk, "adapter/agx.json")).unwrap();
+    assert_eq!(
+        (&origin["run"], &origin["version"], &origin["label"]),
+        (&json!("tiny-1"), &json!("policy@1"), &json!("seeded"))
+    );
+    assert_eq!((&origin["node"], &origin["key"]), (&json!(train), &nodes[0]["key"]));
+    let weights = Digest::of_bytes(&read(&desk, "adapter/adapter_model.safetensors"));
+    assert_eq!(origin["training"]["weights"], json!(weights), "it is known by its own bytes");
+    let source = Digest::of_bytes(&read(&desk, "tiny.agx"));
+    assert_eq!(origin["source"]["source/tiny.agx"], json!(source));
+    let config: Value = serde_json::from_slice(&read(&desk, "adapter/adapter_config.json")).unwrap();
+    assert_eq!((&config["r"], &config["lora_alpha"]), (&json!(2), &json!(3.0)));
+    assert_eq!(desk.code(&["export", "--as", "hf", "--to", "whole", "--model", "policy"]), Some(0));
+    assert_eq!(read(&desk, "whole/agx.json"), read(&desk, "adapter/agx.json"), "one version, one origin");
+    let said = desk.agx(&["export", "--as", "peft", "--to", "none", "--model", "policy@0"]);
+    assert!(said.contains("policy@0 is as declared: there is no adapter of it"), "{said}");
+
+    assert_eq!(desk.code(&["export", "--as", "tar", "--to", "tiny.tar.zst"]), Some(0));
+    let there = Desk::new();
+    there.write("tiny.tar.zst", read(&desk, "tiny.tar.zst"));
+    assert_eq!(there.code(&["import", "tiny.tar.zst"]), Some(0));
+    assert!(!there.path().join(".agx/runs/tiny-1/files/0/base/notes.txt").exists(), "only what the model needs");
+    assert_eq!(there.code(&["verify", "--level", "3"]), Some(0), "{}", there.agx(&["verify", "--level", "3"]));
+    assert_eq!(there.code(&["export", "--as", "peft", "--to", "adapter"]), Some(0));
+    for name in ["adapter/agx.json", "adapter/adapter_model.safetensors"] {
+        assert!(read(&there, name) == read(&desk, name), "{name}");
+    }
+    assert_eq!(there.code(&["export", "--as", "tar", "--to", "again.tar.zst"]), Some(0));
+    assert!(read(&there, "again.tar.zst") == read(&desk, "tiny.tar.zst"));
+}

@@ -5,6 +5,7 @@ mod compare;
 mod export;
 mod faults;
 mod files;
+mod lineage;
 mod lock;
 mod rewrite;
 mod runs;
