@@ -26,27 +26,24 @@ pub struct Carried {
     pub place: String,
     /// Where it lies now.
     pub path: PathBuf,
-    /// It is a model's.
-    pub model: bool,
 }
 
 /// Every path that an experiment names with its place: a number and its own name. One path has one place.
 pub(super) fn places(experiment: &mut Experiment) -> Vec<(PathBuf, &mut PathBuf)> {
     let mut numbers: BTreeMap<PathBuf, usize> = BTreeMap::new();
-    let place = |path: &mut PathBuf| {
+    let mut place = |path: &mut PathBuf| {
         let next = numbers.len();
         let number = *numbers.entry(path.clone()).or_insert(next);
         Path::new(&number.to_string()).join(path.file_name().unwrap_or("file".as_ref()))
     };
-    let mut place = place;
     directory::files(experiment).into_iter().map(|path| (place(path), path)).collect()
 }
 
-/// All files that a run's experiment hangs on, by their places.
+/// All files that a run's experiment hangs on, by their places; with those of its models, or without.
 ///
 /// # Errors
 /// A frozen experiment or a directory that cannot be read.
-pub fn files(project: &Project, run: &str) -> Result<Vec<Carried>, RunError> {
+pub fn files(project: &Project, run: &str, with_models: bool) -> Result<Vec<Carried>, RunError> {
     let experiment = directory::experiment(project, run)?;
     let mut frozen = directory::as_frozen(project, run)?;
     let mut lying = experiment.clone();
@@ -54,7 +51,7 @@ pub fn files(project: &Project, run: &str) -> Result<Vec<Carried>, RunError> {
     let places = places(&mut frozen).into_iter().zip(lying).map(|((place, _), path)| (path.clone(), place));
     let places: BTreeMap<PathBuf, PathBuf> = places.collect();
     let mut found = BTreeMap::new();
-    let mut add = |files: Vec<PathBuf>, model: bool| {
+    let mut add = |files: Vec<PathBuf>| {
         for path in files {
             // A file that is named itself, or one in a directory that is.
             let root = path.ancestors().find_map(|above| Some((above, places.get(above)?)));
@@ -62,20 +59,20 @@ pub fn files(project: &Project, run: &str) -> Result<Vec<Carried>, RunError> {
             let below = path.strip_prefix(above).expect("an ancestor is a prefix");
             let parts = place.iter().chain(below.iter()).map(|part| part.to_string_lossy());
             let place = parts.collect::<Vec<_>>().join("/");
-            found.entry(place.clone()).or_insert(Carried { place, path, model });
+            found.entry(place.clone()).or_insert(Carried { place, path });
         }
     };
-    for model in &experiment.models {
+    for model in experiment.models.iter().filter(|_| with_models) {
         let blame = |problem| RunError::Model { name: model.name.clone(), problem };
-        add(model::files(&model.it).map_err(blame)?, true);
+        add(model::files(&model.it).map_err(blame)?);
     }
     for env in &experiment.envs {
         let blame = |problem| RunError::Environment { name: env.name.clone(), problem };
-        add(env::files(&env.it.kind).map_err(blame)?, false);
+        add(env::files(&env.it.kind).map_err(blame)?);
     }
     for dataset in &experiment.datasets {
         if let Dataset::Jsonl { path } = &dataset.it {
-            add(vec![path.clone()], false);
+            add(vec![path.clone()]);
         }
     }
     Ok(found.into_values().collect())

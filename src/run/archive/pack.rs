@@ -38,7 +38,8 @@ pub fn pack(
     out: impl Write,
 ) -> Result<Packed, ArchiveError> {
     let worked = worked(project, run)?;
-    unchanged(project, run)?;
+    let with_models = form == Form::Run;
+    unchanged(project, run, with_models)?;
     let contents = Contents::of(project, &worked)?;
     let mut entries = BTreeMap::new();
     let mut records = Vec::new();
@@ -48,7 +49,7 @@ pub fn pack(
     }
     entries.insert(RECORDS.to_owned(), Bytes::Here(records));
     let mut files = 0;
-    for carried in carried::files(project, run)?.into_iter().filter(|it| form == Form::Run || !it.model) {
+    for carried in carried::files(project, run, with_models)? {
         entries.insert(format!("files/{}", carried.place), on_disk(carried.path)?);
         files += 1;
     }
@@ -87,8 +88,11 @@ pub fn pack(
 }
 
 /// An archive whose files are not those that the run was made with would prove nothing.
-fn unchanged(project: &Project, run: &str) -> Result<(), ArchiveError> {
-    let experiment = directory::experiment(project, run)?;
+fn unchanged(project: &Project, run: &str, with_models: bool) -> Result<(), ArchiveError> {
+    let mut experiment = directory::experiment(project, run)?;
+    if !with_models {
+        experiment.models.clear();
+    }
     let now = identify(&experiment)?;
     let changed = directory::identities(project, run)?.map(|then| past::changed(&experiment, &then, &now));
     match changed {

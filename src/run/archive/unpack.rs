@@ -83,7 +83,7 @@ pub fn unpack(project: &Project, asked: &Asked<'_>) -> Result<Unpacked, ArchiveE
     }
     let (run, known) = match known(project, scratch, &head.run)? {
         Some(run) => {
-            complete(project, scratch, &head.run, &run)?;
+            complete(project, scratch, &head, &run)?;
             (run, true)
         }
         None => (settle(project, scratch, &head.run)?, false),
@@ -102,12 +102,12 @@ fn known(project: &Project, scratch: &Project, run: &str) -> Result<Option<Strin
 }
 
 /// Brings the files that a run lacks here, as one does that came as a cassette.
-fn complete(project: &Project, scratch: &Project, was: &str, run: &str) -> Result<(), ArchiveError> {
+fn complete(project: &Project, scratch: &Project, head: &Head, run: &str) -> Result<(), ArchiveError> {
     let mut experiment = directory::experiment(project, run)?;
     if directory::files(&mut experiment).iter().all(|path| path.exists()) {
         return Ok(());
     }
-    for Carried { place, path, .. } in carried::files(scratch, was)? {
+    for Carried { place, path } in carried::files(scratch, &head.run, head.form == Form::Run)? {
         let to = carried::directory(project, run).join(place);
         if !to.exists() {
             let parent = to.parent().expect("every place lies in a directory");

@@ -2,7 +2,9 @@
 
 use super::Desk;
 use super::runs::{lab, quiet, value};
-use agx::base::Digest;
+use agx::base::{Digest, Seed};
+use agx::run::Project;
+use agx::run::archive::{Asked, Form, pack, unpack};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -198,6 +200,8 @@ fn a_cassette_is_played_without_its_models() {
     there.write("lab.cassette", read(&desk, "lab.cassette"));
     quiet(|| insta::assert_snapshot!("cassette_import", there.agx(&["import", "lab.cassette"])));
     assert_eq!(there.agx(&["report", "--json"]), desk.agx(&["report", "--json"]));
+    assert_eq!(there.code(&["export", "--as", "cassette", "--to", "again.cassette"]), Some(0));
+    assert!(read(&there, "again.cassette") == read(&desk, "lab.cassette"), "packed again without a model at hand");
     for name in ["lab.agx", "policy.json", "critic.json"] {
         there.write(name, read(&desk, name));
     }
@@ -270,7 +274,7 @@ fn a_hostile_archive_is_refused_and_leaves_nothing() {
         ("cut_in_entry", good[..good.len() / 2 + 100].to_vec()),
         ("cut_between", plain(&edited(&|entries| drop(entries.remove(journal))))),
         ("cut_zstd", zstd[..zstd.len() - 40].to_vec()),
-        ("flipped_zstd", flipped(&zstd, zstd.len() / 2)),
+        ("flipped_zstd", flipped(&zstd, zstd.len() - 1)),
         ("flipped_blob", flipped(&good, of_blob)),
         ("flipped_header", flipped(&good, of_blob - 500)),
         ("flipped_journal", flipped(&good, of_journal)),
@@ -380,6 +384,40 @@ fn a_hostile_archive_is_refused_and_leaves_nothing() {
     let blob = &blob["blobs/".len()..];
     let said = said.replace(blob, "[blob]").replace(&blob[..12], "[blob]");
     quiet(|| insta::assert_snapshot!("archive_hostile", said));
+}
+
+/// Wherever a bit is flipped or the end is lost, an archive is refused or is the very same run: nothing in between.
+#[test]
+fn a_flipped_bit_or_a_lost_end_never_gives_another_run() {
+    let desk = packed();
+    let good = read(&desk, "lab-1.tar");
+    let packed = zstd_of(&good);
+    let draw = |at: u64| Seed(7).derive(at).rng();
+    for at in 0..60 {
+        let (mut rng, whole) = (draw(at), if at % 2 == 0 { &good } else { &packed });
+        let mut bytes = whole.clone();
+        if at % 3 == 0 {
+            bytes.truncate(rng.below(bytes.len()));
+        } else {
+            let place = rng.below(bytes.len());
+            bytes[place] ^= 1 << rng.below(8);
+        }
+        let there = tempfile::tempdir().unwrap();
+        let archive = there.path().join("a.tar");
+        std::fs::write(&archive, &bytes).unwrap();
+        let project = Project::at(&there.path().join(".agx")).unwrap();
+        let asked = Asked { archive: &archive, most: 1, expand: &agx::cli::verify::expand };
+        match unpack(&project, &asked) {
+            Err(refused) => assert!(!refused.to_string().contains('\n'), "{refused}"),
+            Ok(unpacked) => {
+                let mut again = Vec::new();
+                pack(&project, &unpacked.run, Form::Run, false, &archive, &mut again).unwrap();
+                assert!(again == good, "flip {at} gave another run");
+            }
+        }
+        let kept = std::fs::read_dir(project.runs_dir()).unwrap().count();
+        assert!(kept <= 1, "flip {at} left something beside the run");
+    }
 }
 
 #[test]
