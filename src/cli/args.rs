@@ -130,6 +130,46 @@ pub enum Command {
         after_help = "Examples:\n  agx import quickstart-3.tar.zst\n  agx import quickstart-3.tar.zst --store elsewhere\n  agx import quickstart.cassette && agx run quickstart.agx --frozen\n\nNothing of the file is believed: all of it is looked at before anything reaches the store. A run whose name is taken gets the next number of its series."
     )]
     Import(ImportArgs),
+    /// Look into the store, and free what no run needs.
+    #[command(subcommand)]
+    Cache(CacheCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// What the store holds by operation, and what of it no run names.
+    #[command(after_help = "Examples:\n  agx cache ls\n  agx cache ls --format json")]
+    Ls,
+    /// Remove records and blobs that no run names.
+    #[command(
+        after_help = "Examples:\n  agx cache gc --dry-run\n  rm -r .agx/runs/lab-1 && agx cache gc    a run, with what it alone made\n\nRefused while a run is working on the store."
+    )]
+    Gc {
+        /// Only say what would be removed.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Let what a run made be worked again by the next run of it.
+    #[command(
+        after_help = "Examples:\n  agx cache forget --node judge@2            of the newest run\n  agx cache forget quickstart-3 --node train@1\n  agx cache forget quickstart-3              all that it made or took from the store\n\nThe run itself stays as it is, and can be shown."
+    )]
+    Forget {
+        /// Without it, the newest.
+        run: Option<String>,
+        /// One of its nodes, like `judge@2`; without it, all.
+        #[arg(long)]
+        node: Option<String>,
+    },
+    /// Lay this store over another, which is only read: what is found there is not made again.
+    #[command(after_help = "Examples:\n  agx cache over /shared/lab/.agx\n  agx cache over --none")]
+    Over {
+        /// The store below; it may be one that cannot be written.
+        #[arg(value_name = "DIR", required_unless_present = "none")]
+        below: Option<PathBuf>,
+        /// No store below.
+        #[arg(long, conflicts_with = "below")]
+        none: bool,
+    },
 }
 
 /// Whether a command line that is wrong asks for JSON all the same.

@@ -1,6 +1,7 @@
 //! What the program ends with.
 
 use crate::run::RunError;
+use crate::store::StoreError;
 use std::io::ErrorKind;
 
 /// The documented exit codes.
@@ -69,6 +70,12 @@ impl From<RunError> for Failure {
             )),
             RunError::File { problem, .. } if is_no_room(&problem) => {
                 Self::new(Exit::Usage, message).help("results may lie elsewhere: `--store DIR` names a place for them")
+            }
+            RunError::Store(StoreError::ReadOnly(_) | StoreError::DiskFull(_) | StoreError::Permission { .. }) => {
+                Self::new(Exit::Usage, message).help("results may lie elsewhere: `--store DIR` names a place for them")
+            }
+            RunError::Store(StoreError::InUse(_)) => {
+                Self::new(Exit::Usage, message).help("`agx status --all` lists them; try again when they are done")
             }
             RunError::Model { .. } | RunError::Plan(_) => Self::new(Exit::Diagnostics, message),
             _ => Self::new(Exit::Usage, message),

@@ -218,7 +218,8 @@ fn result(line: &Line, now: f64) -> String {
         status => parts.push(status_word(status).to_owned()),
     }
     if line.failed > 0 {
-        parts.push(format!("{} failed", count(line.failed)));
+        let word = if line.status == NodeStatus::Done { "missing" } else { "failed" };
+        parts.push(format!("{} {word}", count(line.failed)));
     }
     // Why it failed is told once, at the end of the run.
     if !line.note.is_empty() && line.status != NodeStatus::Failed {

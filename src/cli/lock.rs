@@ -7,7 +7,7 @@ use crate::cli::load::{self, Planned};
 use crate::cli::place::Place;
 use crate::cli::terminal::Terminal;
 use crate::experiment::Experiment;
-use crate::run::lock::{self, Differs, Lock, LockError, Locked};
+use crate::run::lock::{self, Differs, Lock, LockError, Locked, Results};
 use crate::run::{self, Project, RunError, directory};
 use serde_json::json;
 use std::path::Path;
@@ -97,14 +97,21 @@ fn updated(before: Option<&Locked>, now: Locked, names: &[String], path: &Path) 
 /// The results of the newest finished run of a plan.
 fn found(place: &Place, plan: Digest) -> Result<std::collections::BTreeMap<String, Digest>, Failure> {
     let project = place.open()?;
+    let mut lacking = None;
     for run in run::list(&project)?.into_iter().rev() {
         // A run that cannot be read is none of this plan's.
         let Ok(events) = directory::events(&project, &run) else { continue };
-        if let Some((made, results)) = lock::results(events.iter().map(|(_, event)| event))
-            && made == plan
-        {
-            return Ok(results);
+        match lock::results(events.iter().map(|(_, event)| event)).filter(|results| results.plan == plan) {
+            Some(Results { nodes, missing, plan: _ }) if missing.is_empty() => return Ok(nodes),
+            // Another machine, or another day, would give something else.
+            Some(_) => drop(lacking.get_or_insert(run)),
+            None => {}
         }
+    }
+    if let Some(run) = lacking {
+        let message = format!("run {run} is missing items that failed: its results are not those of the file alone");
+        let again = place.command(&format!("resume {run}"));
+        return Err(Failure::new(Exit::Usage, message).help(format!("{again} tries them again")));
     }
     let message = "no finished run here is of this file as it is now";
     Err(Failure::new(Exit::Usage, message).help("`agx run` it first, then lock its results"))
@@ -149,7 +156,7 @@ pub fn held(file: &Path, experiment: &Experiment, planned: &Planned, terminal: &
 pub fn compare(project: &Project, run: &str, locked: &Locked, terminal: &Terminal) -> Result<Exit, Failure> {
     let events = directory::events(project, run)?;
     let results = lock::results(events.iter().map(|(_, event)| event));
-    let (_, now) = results.ok_or_else(|| Failure::from(RunError::NeverStarted(run.to_owned())))?;
+    let now = results.ok_or_else(|| Failure::from(RunError::NeverStarted(run.to_owned())))?.nodes;
     if locked.results.is_empty() {
         terminal.say("the lock has no results to compare with: `agx lock --results` takes these in");
         return Ok(Exit::Ok);

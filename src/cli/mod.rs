@@ -39,6 +39,7 @@ pub mod prompt;
 pub mod explain;
 pub mod export;
 pub mod import;
+pub mod cache;
 pub mod lsp;
 
 use crate::cli::args::{Cli, Command};
@@ -104,6 +105,7 @@ fn dispatch(cli: &Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Explain(args) => explain::explain(args, terminal),
         Command::Export(args) => export::export(args, &place, terminal),
         Command::Import(args) => import::import(args, &place, terminal),
+        Command::Cache(command) => cache::cache(command, &place, terminal),
     }
 }
 

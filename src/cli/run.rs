@@ -57,6 +57,7 @@ pub fn resume(args: &ResumeArgs, place: &Place, terminal: &Terminal) -> Result<E
     let name = place.run(&project, args.run.as_deref())?;
     if let Ok(known) = report::read(&project, &name)
         && known.state == RunState::Finished
+        && known.nodes.iter().all(|node| node.missing() == 0)
     {
         terminal.say(&format!("run {name} is finished: there is nothing left to work\n"));
         report::print(&project, &known, terminal);
@@ -124,6 +125,10 @@ fn finish(project: &Project, place: &Place, terminal: &Terminal, outcome: &RunOu
                 format!(", {} looks inside", place.command(&format!("show {} --run {run}", node.info.id)))
             });
             terminal.say(&format!("\n{page} writes the page{look}"));
+            if report.nodes.iter().any(|node| node.missing() > 0) {
+                let again = place.command(&format!("resume {run}"));
+                terminal.say(&format!("{again} tries what is missing again, and works anew what was made without it"));
+            }
             Ok(Exit::Ok)
         }
         RunEnd::Failed => {

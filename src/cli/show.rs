@@ -16,12 +16,11 @@ use crate::report::text::{Cell, Table, clip, count, figure, plain, plain_lines};
 use crate::report::{NodeReport, Report, status_word};
 use crate::run::lineage::Lineage;
 use crate::run::manifest::{Manifest, RowEntry, RowSet};
-use crate::run::{ItemOutcome, Project};
+use crate::run::{ItemOutcome, MissingItem, Project};
 use crate::store::Store;
 use crate::syntax::similar::{did_you_mean, similar};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::path::Path;
 
 /// Items listed for a node before the rest is counted.
 pub const MOST_LISTED: usize = 20;
@@ -128,6 +127,9 @@ fn summary(node: &NodeReport, manifest: Option<&Manifest>, lineage: Option<&Line
     if let Some(output) = node.output {
         fact("output", output.to_string());
     }
+    if node.missing() > 0 {
+        fact("missing", format!("{} of {} items", count(node.missing()), count(node.total)));
+    }
     if !node.info.inputs.is_empty() {
         fact("reads", node.info.inputs.join(", "));
     }
@@ -145,19 +147,24 @@ fn summary(node: &NodeReport, manifest: Option<&Manifest>, lineage: Option<&Line
     if let Some(lineage) = lineage {
         terminal.data(&lineage::words(lineage));
     }
-    let Some(manifest) = manifest.filter(|manifest| !manifest.items.is_empty()) else { return };
+    let listed = |manifest: &&Manifest| !manifest.items.is_empty() || !manifest.missing.is_empty();
+    let Some(manifest) = manifest.filter(listed) else { return };
     let mut items = Table::with_head(["item", "outcome", "blob"].map(Cell::left));
-    for item in manifest.items.iter().take(MOST_LISTED) {
+    // What is missing is what a reader looks for: it comes first.
+    for MissingItem { item, key: _, kind } in manifest.missing.iter().take(MOST_LISTED) {
+        items.push([item.as_str(), &format!("missing: {}", kind.as_str()), ""].map(Cell::left));
+    }
+    let room = MOST_LISTED.saturating_sub(manifest.missing.len());
+    for item in manifest.items.iter().take(room) {
         let (outcome, blob) = match &item.outcome {
             ItemOutcome::Done { blob } => ("done".to_owned(), blob.short()),
             ItemOutcome::Unparsed { blob } => ("unparsed".to_owned(), blob.short()),
-            ItemOutcome::Failed { reason } => (clip(reason, 60), String::new()),
-            ItemOutcome::Timeout => ("timeout".to_owned(), String::new()),
+            ItemOutcome::Failed { .. } | ItemOutcome::Timeout => continue,
         };
         items.push([&item.item, &outcome, &blob].map(Cell::left));
     }
     terminal.data(&format!("\n{}", items.text()));
-    if let Some(left @ 1..) = manifest.items.len().checked_sub(MOST_LISTED) {
+    if let Some(left @ 1..) = (manifest.items.len() + manifest.missing.len()).checked_sub(MOST_LISTED) {
         terminal.say(&format!("  … and {} more; `--format json` has all", count(left as u64)));
     }
 }
@@ -301,8 +308,8 @@ pub fn is_digest_start(word: &str) -> bool {
 /// A record by its key or a blob by its digest: whichever the store has, by the start of it.
 fn digest(store: &Store, start: &str, terminal: &Terminal) -> Result<Exit, Failure> {
     let start = start.to_ascii_lowercase();
-    let records = starting_with(&store.root().join("records").join(&start[..2]), "", &start);
-    let blobs = starting_with(&store.root().join("cas").join(&start[..2]), &start[..2], &start);
+    let (records, blobs) =
+        store.starting_with(&start).map_err(|problem| Failure::new(Exit::Usage, problem.to_string()))?;
     match (records.as_slice(), blobs.as_slice()) {
         ([key], []) => {
             let record = store.lookup(key).map_err(|problem| Failure::new(Exit::Usage, problem.to_string()))?;
@@ -315,8 +322,7 @@ fn digest(store: &Store, start: &str, terminal: &Terminal) -> Result<Exit, Failu
                 (Ok(value), _) => terminal.value(&value),
                 (Err(_), Ok(text)) => terminal.data(&plain_lines(text)),
                 (Err(_), Err(_)) => {
-                    let path = store.blob_path(blob);
-                    terminal.say(&format!("{} bytes that are no text: {}", count(bytes.len() as u64), path.display()));
+                    terminal.say(&format!("{} bytes that are no text", count(bytes.len() as u64)));
                 }
             }
         }
@@ -328,16 +334,4 @@ fn digest(store: &Store, start: &str, terminal: &Terminal) -> Result<Exit, Failu
         }
     }
     Ok(Exit::Ok)
-}
-
-fn starting_with(directory: &Path, prefix: &str, start: &str) -> Vec<Digest> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    let mut found: Vec<Digest> = names
-        .map(|name| format!("{prefix}{name}"))
-        .filter(|name| name.starts_with(start))
-        .filter_map(|name| name.parse().ok())
-        .collect();
-    found.sort_unstable();
-    found
 }

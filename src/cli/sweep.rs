@@ -16,7 +16,7 @@ use crate::cli::terminal::Terminal;
 use crate::experiment::{Cell, Matrix, Origin};
 use crate::report::sweep::{Row, json, table, words};
 use crate::report::text::{self, Table, count, counted};
-use crate::report::{Report, RunState};
+use crate::report::{NodeReport, Report, RunState};
 use crate::run::{self, FailedStep, Project, RunEnd, SurveyStatus, survey};
 use serde_json::{Value, json as object};
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,8 +130,13 @@ pub fn run(
         let head = format!("cell {number} of {of}: {}", words(&cell.settings));
         let before = known.get(&plan).map(|report| (report.run.clone(), report.state));
         if let Some((run, RunState::Finished)) = &before {
-            terminal.say(&format!("{head}: finished as {run}"));
             row.report = known.get(&plan).cloned();
+            let missing: u64 = row.report.iter().flat_map(|report| &report.nodes).map(NodeReport::missing).sum();
+            let without = match missing {
+                0 => String::new(),
+                missing => format!(", without {}: `agx resume {run}` tries again", counted(missing as usize, "item")),
+            };
+            terminal.say(&format!("{head}: finished as {run}{without}"));
             rows.push(row);
             continue;
         }
@@ -195,8 +200,9 @@ fn runs(project: &Project) -> Result<BTreeMap<Digest, Report>, Failure> {
     for run in run::list(project)? {
         // A run that cannot be read is nobody's.
         let Ok(report) = fold(project, &run) else { continue };
-        let better = known.get(&report.plan).is_none_or(|before| before.state != RunState::Finished);
-        if better || report.state == RunState::Finished {
+        let whole = |it: &Report| it.nodes.iter().all(|node| node.missing() == 0);
+        let far = |it: &Report| (it.state == RunState::Finished, it.state == RunState::Finished && whole(it));
+        if known.get(&report.plan).is_none_or(|before| far(&report) >= far(before)) {
             known.insert(report.plan, report);
         }
     }

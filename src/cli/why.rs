@@ -12,12 +12,13 @@ use crate::report::change;
 use crate::report::text::{Cell, Table};
 use crate::run::{self, NodeStatus, NodeSurvey, Past, Project, SurveyStatus, directory};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// What an experiment is held against.
 pub struct Against {
     pub past: Past,
-    /// Nodes that it finished.
-    finished: Vec<String>,
+    /// Nodes that it finished, with how many items each is missing.
+    finished: BTreeMap<String, u64>,
 }
 
 /// The run that is named, else the newest of an experiment of this name; `None` where there is none.
@@ -39,7 +40,7 @@ pub fn against(
     };
     let report = fold(project, &run)?;
     let done = report.nodes.iter().filter(|node| matches!(node.status, NodeStatus::Done | NodeStatus::Cached));
-    let finished = done.map(|node| node.info.id.clone()).collect();
+    let finished = done.map(|node| (node.info.id.clone(), node.missing())).collect();
     Ok(Some(Against { past: run::past(project, &run)?, finished }))
 }
 
@@ -54,6 +55,8 @@ pub fn reasons(against: &Against, experiment: &Experiment, planned: &Planned) ->
 enum Unworked<'a> {
     /// What it waits for is to be worked itself, and may leave it out.
     Waits(&'a str),
+    /// So many of its items failed.
+    Missing(u64),
     Lost,
     Unfinished,
 }
@@ -81,8 +84,11 @@ impl Reasons<'_> {
         let mut before = step.after.iter().chain(&step.inputs).map(|&id| self.plan.step(id).id.as_str());
         Some(match before.find(|id| !self.is_known(id)) {
             Some(node) => Unworked::Waits(node),
-            None if self.against.finished.iter().any(|node| node == id) => Unworked::Lost,
-            None => Unworked::Unfinished,
+            None => match self.against.finished.get(id) {
+                Some(0) => Unworked::Lost,
+                Some(missing) => Unworked::Missing(*missing),
+                None => Unworked::Unfinished,
+            },
         })
     }
 
@@ -92,6 +98,7 @@ impl Reasons<'_> {
             (Some(why), _) => json!(why),
             (None, None) => Value::Null,
             (None, Some(Unworked::Waits(node))) => json!({ "why": "waits", "node": node }),
+            (None, Some(Unworked::Missing(items))) => json!({ "why": "missing", "items": items }),
             (None, Some(Unworked::Lost)) => json!({ "why": "lost" }),
             (None, Some(Unworked::Unfinished)) => json!({ "why": "unfinished" }),
         }
@@ -106,6 +113,7 @@ impl Reasons<'_> {
                 (Some(why), _) => change::why(why, run),
                 (None, None) => continue,
                 (None, Some(Unworked::Waits(node))) => format!("as in {run}, after {node}"),
+                (None, Some(Unworked::Missing(items))) => format!("as in {run}, which is missing {items} of its items"),
                 (None, Some(Unworked::Lost)) => format!("as in {run}, whose result is no longer in the store"),
                 (None, Some(Unworked::Unfinished)) => format!("as in {run}, which did not finish it"),
             };

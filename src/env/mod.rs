@@ -18,10 +18,12 @@ pub use schema::{Field, FieldType, Schema, ToolInfo, Visibility};
 
 use crate::base::{Canonical, Digest, Hasher};
 use crate::model::Message;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A declared environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,13 +62,41 @@ pub struct Task {
     /// Unique in the environment, stable: `train-0012`.
     pub id: String,
     pub fields: Map<String, Value>,
-    pub hidden: Value,
+    pub hidden: Hidden,
+}
+
+/// What only the environment reads of a task, kept as JSON text: a tenth of the room that its tree would take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Value", into = "Value")]
+pub struct Hidden(Arc<str>);
+
+impl Hidden {
+    /// `None` where it is of another shape.
+    pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_str(&self.0).ok()
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<Value> for Hidden {
+    fn from(value: Value) -> Self {
+        Self(value.to_string().into())
+    }
+}
+
+impl From<Hidden> for Value {
+    fn from(hidden: Hidden) -> Self {
+        serde_json::from_str(&hidden.0).expect("it was made of a value")
+    }
 }
 
 impl Canonical for Task {
     fn feed(&self, hasher: &mut Hasher) {
         let Self { id, fields, hidden } = self;
-        hasher.put(id).str(&Value::Object(fields.clone()).to_string()).str(&hidden.to_string());
+        hasher.put(id).str(&Value::Object(fields.clone()).to_string()).str(hidden.as_str());
     }
 }
 

@@ -41,6 +41,7 @@ mod schedule;
 mod scope;
 mod shown;
 mod statement;
+mod tolerance;
 mod train;
 mod trainer;
 mod value;

@@ -7,6 +7,7 @@ use crate::model::{ModelSpec, Sampling};
 pub use crate::node::gate::{MetricRef, Until};
 use crate::node::spec::{AnswerSchema, CriticKind, Joined, OnUnparsed, PerIteration, TrainerSpec, Votes};
 use crate::node::template::Template;
+use crate::node::tolerance::Tolerance;
 use crate::select::Rule;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -207,11 +208,15 @@ pub enum Statement {
         sampling: PerIteration<Sampling>,
         /// Another number draws other samples.
         stream: u64,
+        #[serde(default, skip_serializing_if = "Tolerance::is_none")]
+        tolerance: Tolerance,
     },
     Judge {
         name: String,
         rows: RowsRef,
         critic: CriticId,
+        #[serde(default, skip_serializing_if = "Tolerance::is_none")]
+        tolerance: Tolerance,
     },
     Select {
         name: String,
@@ -248,6 +253,8 @@ pub enum Statement {
         sampling: Sampling,
         /// Of a task's samples, only the one that this critic likes best counts.
         best_by: Option<CriticId>,
+        #[serde(default, skip_serializing_if = "Tolerance::is_none")]
+        tolerance: Tolerance,
     },
     Repeat {
         times: u32,

@@ -239,10 +239,7 @@ impl Checker<'_> {
                 self.rollout(name, span, model, split, options.as_ref(), flow)
             }
             StatementKind::Judge { rows, critic, options } => {
-                if let Some(block) = options {
-                    self.fields(block, &vocabulary::JUDGE);
-                }
-                self.judge(name, span, rows, critic, flow)
+                self.judge(name, span, rows, critic, options.as_ref(), flow)
             }
             StatementKind::Select { rows, rule, arguments } => {
                 self.select(name, span, rows, rule, arguments.as_deref().unwrap_or_default(), flow)

@@ -15,6 +15,7 @@ use super::vocabulary;
 use crate::base::Span;
 use crate::model::Sampling;
 use crate::node::spec::{AnswerKind, CriticKind, OnUnparsed, PerIteration};
+use crate::node::tolerance::Tolerance;
 use crate::select::Column;
 use crate::syntax::ast::{Argument, Block, Expr, Name, Path, Slot};
 use crate::syntax::similar::similar;
@@ -72,6 +73,8 @@ impl Checker<'_> {
             }
         };
         let stream = self.whole_of(&fields, "stream").unwrap_or(Some(0));
+        let items = place.as_ref().zip(samples).map(|((_, split), samples)| u64::from(split.size) * u64::from(samples));
+        let tolerance = self.tolerance(&fields, items);
         let at = fields.span("samples");
         let greedy = sampling.iter().flat_map(PerIteration::values).find(|sampling| sampling.temperature == 0.0);
         self.same_samples(samples, greedy.as_ref(), at);
@@ -81,7 +84,7 @@ impl Checker<'_> {
             self.fits_context(prompt, model.model, asked.span);
         }
         let known = self.rolled(env, flow.within().map_or(0, |within| within.times));
-        let (samples, sampling, prompt, name) = (samples?, sampling?, prompt?, name?);
+        let (samples, sampling, prompt, name, tolerance) = (samples?, sampling?, prompt?, name?, tolerance?);
         let (tasks, per_task) = (u64::from(split.size), u64::from(samples));
         let total = tasks * per_task;
         let rows = Rows {
@@ -94,7 +97,7 @@ impl Checker<'_> {
             answer: Answers::NotJudged,
             tasks,
             samples: per_task,
-            low: total,
+            low: total - tolerance.max_failed.of(total),
             high: total,
             pairs: false,
             weighted: false,
@@ -102,7 +105,8 @@ impl Checker<'_> {
         };
         self.bind(name, Made::Rows(rows), flow);
         let (name, split, stream) = (name.value.clone(), split.name, stream?);
-        Some(Statement::Rollout { name, model, env, split, prompt: PromptId(prompt), samples, sampling, stream })
+        let prompt = PromptId(prompt);
+        Some(Statement::Rollout { name, model, env, split, prompt, samples, sampling, stream, tolerance })
     }
 
     /// `4` or `4 per task`.
@@ -141,10 +145,18 @@ impl Checker<'_> {
         span: Span,
         rows: &Slot,
         critic: &Path,
+        options: Option<&Block>,
         flow: &mut Flow,
     ) -> Option<Statement> {
         let name = self.due_name(name, span, "judge", flow);
         let found = self.rows(rows, flow);
+        let tolerance = match options {
+            None => Some(Tolerance::default()),
+            Some(block) => {
+                let fields = self.fields(block, &vocabulary::JUDGE);
+                self.tolerance(&fields, found.as_ref().map(|(_, of)| of.high))
+            }
+        };
         let critic_span = critic.span;
         let critic = self.reference_path(critic, Kind::Critic)?;
         let (reference, of) = found?;
@@ -204,9 +216,10 @@ impl Checker<'_> {
                 judged.answer = Answers::Schema(answer);
             }
         }
-        let name = name?;
+        let (name, tolerance) = (name?, tolerance?);
+        judged.low = judged.low.saturating_sub(tolerance.max_failed.of(judged.high));
         self.bind(name, Made::Rows(judged), flow);
-        Some(Statement::Judge { name: name.value.clone(), rows: reference, critic: CriticId(critic) })
+        Some(Statement::Judge { name: name.value.clone(), rows: reference, critic: CriticId(critic), tolerance })
     }
 
     pub(super) fn select(
@@ -333,6 +346,8 @@ impl Checker<'_> {
             let (why, help) = ("there is one sample to choose from", "add `samples = 8 per task` and a temperature");
             self.error(CheckError::StageMisfit { span, why, help });
         }
+        let items = place.as_ref().zip(samples).map(|((_, split), samples)| u64::from(split.size) * u64::from(samples));
+        let tolerance = self.tolerance(&fields, items);
         let (env, chosen) = place?;
         flow.evaluated.push((env, chosen.name.clone(), split.span));
         let reference = reference?;
@@ -355,6 +370,7 @@ impl Checker<'_> {
                 None => None,
                 Some(critic) => Some(CriticId(critic?)),
             },
+            tolerance: tolerance?,
         })
     }
 

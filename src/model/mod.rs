@@ -117,6 +117,27 @@ pub struct GenReply {
     pub logprob: f64,
 }
 
+/// Tokens sent to a model and drawn from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    pub prompt: u64,
+    pub completion: u64,
+}
+
+impl Tokens {
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl std::ops::Add for Tokens {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { prompt: self.prompt + other.prompt, completion: self.completion + other.completion }
+    }
+}
+
 /// A model that can be asked. One value is one version: its weights never change.
 pub trait LanguageModel: Send + Sync {
     /// Tokens that prompt and reply may hold together.

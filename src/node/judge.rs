@@ -9,7 +9,8 @@ use super::answer;
 use super::spec::{AnswerKind, AnswerSchema, AnswerValue, Verdict};
 use super::template::{Scope, Template, render};
 use crate::base::Seed;
-use crate::model::{GenRequest, LanguageModel, Message, ModelError, Sampling, StopReason};
+use crate::model::{GenRequest, LanguageModel, Message, ModelError, Sampling, StopReason, Tokens};
+use crate::node::lost::{Halt, Lost, Why};
 use crate::node::metric::Metric;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -39,13 +40,15 @@ pub fn messages(
     render(prompt, &scope.answer_format(answer::format(schema)), count_tokens)
 }
 
-/// Asks for a group of verdicts. `on_done(index, prompt tokens, reply)` is called for each reply, in order.
+/// Asks for a group of verdicts. `on_done(index, prompt tokens, reply)` is called for each reply, in order; none where `halt`
+/// says that they came too late.
 pub fn run_group(
     model: &dyn LanguageModel,
     sampling: &Sampling,
     items: &[JudgeItem],
+    halt: &dyn Fn() -> Option<Halt>,
     on_done: &mut dyn FnMut(usize, usize, JudgeReply),
-) -> Vec<Result<(), ModelError>> {
+) -> Vec<Result<(), Lost>> {
     let encode = |JudgeItem { messages, seed }: &JudgeItem| {
         let prompt = model.encode_chat(messages)?;
         let (tokens, context) = (prompt.len(), model.context());
@@ -56,8 +59,9 @@ pub fn run_group(
     };
     let encoded: Vec<Result<GenRequest, ModelError>> = items.par_iter().map(encode).collect();
     let (mut asked, mut requests) = (Vec::new(), Vec::new());
-    let mut results: Vec<Result<(), ModelError>> = Vec::with_capacity(items.len());
+    let mut results: Vec<Result<(), Lost>> = Vec::with_capacity(items.len());
     for (index, request) in encoded.into_iter().enumerate() {
+        let request = request.map_err(|error| Why::from(error).after(Tokens::default()));
         results.push(request.map(|request| {
             asked.push(index);
             requests.push(request);
@@ -65,11 +69,18 @@ pub fn run_group(
     }
     let replies = model.generate(&requests);
     assert_eq!(replies.len(), requests.len(), "a model answers every request");
+    let late = halt() == Some(Halt::Timeout);
     for ((index, request), reply) in asked.into_iter().zip(&requests).zip(replies) {
-        results[index] = reply.map(|reply| {
-            let tokens = u32::try_from(reply.tokens.len()).unwrap_or(u32::MAX);
-            on_done(index, request.prompt.len(), JudgeReply { text: reply.text, stop: reply.stop, tokens });
-        });
+        let took = |completion: usize| Tokens { prompt: request.prompt.len() as u64, completion: completion as u64 };
+        results[index] = match reply {
+            _ if late => Err(Why::from(Halt::Timeout).after(took(reply.map_or(0, |reply| reply.tokens.len())))),
+            Err(error) => Err(Why::from(error).after(took(0))),
+            Ok(reply) => {
+                let tokens = u32::try_from(reply.tokens.len()).unwrap_or(u32::MAX);
+                on_done(index, request.prompt.len(), JudgeReply { text: reply.text, stop: reply.stop, tokens });
+                Ok(())
+            }
+        };
     }
     results
 }

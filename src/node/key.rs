@@ -265,8 +265,11 @@ mod tests {
 
     #[test]
     fn a_seed_is_of_stream_iteration_task_and_sample() {
-        let task =
-            |id: &str| Task { id: id.to_owned(), fields: serde_json::Map::new(), hidden: serde_json::Value::Null };
+        let task = |id: &str| Task {
+            id: id.to_owned(),
+            fields: serde_json::Map::new(),
+            hidden: serde_json::Value::Null.into(),
+        };
         let first = item_seed(Seed(7), "rollout", 1, &task("a"), 0);
         let others = [
             item_seed(Seed(8), "rollout", 1, &task("a"), 0),

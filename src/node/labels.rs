@@ -132,7 +132,7 @@ mod tests {
             Message::new(Role::Tool, "ok"),
             Message::new(Role::Assistant, "Done."),
         ];
-        let task = Task { id: "v".to_owned(), fields: serde_json::Map::new(), hidden: serde_json::Value::Null };
+        let task = Task { id: "v".to_owned(), fields: serde_json::Map::new(), hidden: serde_json::Value::Null.into() };
         let example = Labelled { task, turns, ended: true, truth: truth(0.0, 0.5) };
         let value = |path: &[&str], filters: Vec<Filter>| Piece::Value {
             path: path.iter().map(|part| (*part).to_owned()).collect(),

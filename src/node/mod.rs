@@ -1,7 +1,8 @@
 //! What each kind of node does: its typed configuration, its items, and how they are worked.
 //!
 //! One file a kind (rollout, judge, select, audit, calibrate, train, evaluate, gate, pick). Plain data shared by them is in
-//! [`spec`], [`template`] and [`trajectory`]; what identifies a piece of work is in [`key`].
+//! [`spec`], [`template`] and [`trajectory`]; what identifies a piece of work is in [`key`], what is done about one that fails
+//! in [`tolerance`].
 //!
 //! # Invariants
 //! Nothing here reads a file, a clock or a random source, and nothing here stores: a finished item is handed to the caller
@@ -13,6 +14,8 @@ pub mod template;
 pub mod trajectory;
 pub mod key;
 pub mod metric;
+pub mod tolerance;
+pub mod lost;
 pub mod rollout;
 pub mod answer;
 pub mod judge;

@@ -3,16 +3,19 @@
 //! # Invariants
 //! Token in, token out: a turn's prompt is the ids before it, and only sampled ids are marked to be learned.
 //! An episode's text does not depend on its company: every turn has a seed of its own, derived from the item's.
-//! An environment's error never ends a group; a model's error ends its own episode only.
+//! An environment's error never ends a group; a model's error ends its own episode only. No clock is read here: whether time
+//! is up is for the caller to say.
 
 use crate::base::Seed;
 use crate::env::{Action, Env, Episode, Task, call};
 use crate::model::{
-    GenReply, GenRequest, LanguageModel, Message, ModelError, Role, Sampling, StopReason, ToolFormat, TrainRow,
+    GenReply, GenRequest, LanguageModel, Message, ModelError, Role, Sampling, StopReason, Tokens, ToolFormat, TrainRow,
 };
+use crate::node::lost::{Halt, Lost, Why};
 use crate::node::template::{Scope, Template, render, token_counter};
 use crate::node::trajectory::{Trajectory, TruthRecord};
 use rayon::prelude::*;
+use std::sync::Arc;
 
 /// What all episodes of a node share.
 pub struct Rollout<'a> {
@@ -27,7 +30,7 @@ pub struct Rollout<'a> {
 /// One episode wanted.
 #[derive(Clone, Debug)]
 pub struct RolloutItem {
-    pub task: Task,
+    pub task: Arc<Task>,
     pub sample: u32,
     pub seed: Seed,
 }
@@ -51,39 +54,42 @@ enum Goes {
 
 impl Rollout<'_> {
     /// Works a group. `on_done(index, …)` is called as each episode finishes, so that the caller can record it at once.
-    /// `stop` is asked before each turn; when it says so, unfinished episodes end as [`ModelError::Paused`].
+    /// `halt` is asked before each turn, and after the replies whether they came in time: unfinished episodes end there.
     pub fn run(
         &self,
         items: &[RolloutItem],
-        stop: &dyn Fn() -> bool,
+        halt: &dyn Fn() -> Option<Halt>,
         on_done: &mut dyn FnMut(usize, Trajectory, TruthRecord),
-    ) -> Vec<Result<(), ModelError>> {
-        let mut results: Vec<Result<(), ModelError>> = items.iter().map(|_| Ok(())).collect();
+    ) -> Vec<Result<(), Lost>> {
+        let mut results: Vec<Result<(), Lost>> = items.iter().map(|_| Ok(())).collect();
         let started: Vec<Result<Live, ModelError>> =
             items.par_iter().enumerate().map(|(index, item)| self.start(index, item)).collect();
         let mut live = Vec::with_capacity(items.len());
         for (index, episode) in started.into_iter().enumerate() {
             match episode {
                 Ok(episode) => live.push(episode),
-                Err(error) => results[index] = Err(error),
+                Err(error) => results[index] = Err(Why::from(error).after(Tokens::default())),
             }
         }
         for turn in 0u32.. {
             if live.is_empty() {
                 break;
             }
-            if stop() {
-                live.iter().for_each(|episode| results[episode.index] = Err(ModelError::Paused));
+            if let Some(halt) = halt() {
+                for Live { index, trajectory, .. } in &live {
+                    results[*index] = Err(Why::from(halt).after(trajectory.tokens()));
+                }
                 break;
             }
             let requests: Vec<GenRequest> = live.iter().map(|episode| self.request(episode, turn)).collect();
             let replies = self.model.generate(&requests);
             assert_eq!(replies.len(), requests.len(), "a model answers every request");
-            let stepped: Vec<(Live, Result<Goes, ModelError>)> = live
+            let late = halt() == Some(Halt::Timeout);
+            let stepped: Vec<(Live, Result<Goes, Lost>)> = live
                 .into_par_iter()
                 .zip(replies)
                 .map(|(mut episode, reply)| {
-                    let goes = reply.and_then(|reply| self.step(&mut episode, &reply));
+                    let goes = if late { Err(overdue(&episode, reply)) } else { self.take(&mut episode, reply) };
                     (episode, goes)
                 })
                 .collect();
@@ -100,7 +106,7 @@ impl Rollout<'_> {
                         };
                         on_done(index, trajectory, truth);
                     }
-                    Err(error) => results[episode.index] = Err(error),
+                    Err(lost) => results[episode.index] = Err(lost),
                 }
             }
         }
@@ -139,6 +145,11 @@ impl Rollout<'_> {
             seed: episode.seed.derive(turn),
             sampling: self.sampling.clone(),
         }
+    }
+
+    fn take(&self, live: &mut Live, reply: Result<GenReply, ModelError>) -> Result<Goes, Lost> {
+        let reply = reply.map_err(|error| Why::from(error).after(asked(live)))?;
+        self.step(live, &reply).map_err(|error| Why::from(error).after(live.trajectory.tokens()))
     }
 
     /// Takes a reply: does what it says, and puts what the environment answers before the agent.
@@ -199,6 +210,18 @@ impl Rollout<'_> {
         row.learn.resize(row.tokens.len(), false);
         Ok(Goes::On)
     }
+}
+
+/// What an episode took once it was asked for another turn.
+fn asked(live: &Live) -> Tokens {
+    let sent = live.trajectory.row.tokens.len() as u64;
+    live.trajectory.tokens() + Tokens { prompt: sent, completion: 0 }
+}
+
+/// A reply that came too late is paid for all the same.
+fn overdue(live: &Live, reply: Result<GenReply, ModelError>) -> Lost {
+    let drawn = reply.map_or(0, |reply| reply.tokens.len() as u64);
+    Why::from(Halt::Timeout).after(asked(live) + Tokens { prompt: 0, completion: drawn })
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ mod tests {
         else {
             unreachable!()
         };
-        let task = Task { id: "a".to_owned(), fields, hidden: json!({ "goal": 1 }) };
+        let task = Task { id: "a".to_owned(), fields, hidden: json!({ "goal": 1 }).into() };
         let trajectory = Trajectory {
             task: "a".to_owned(),
             sample: 3,

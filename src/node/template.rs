@@ -265,7 +265,7 @@ mod tests {
         let fields =
             json!({ "request": "Book a room.", "tools": ["find(day)", "book(room)"], "note": null, "count": 2 });
         let Value::Object(fields) = fields else { unreachable!() };
-        Task { id: "train-0001".to_owned(), fields, hidden: json!({ "goal": "Oak" }) }
+        Task { id: "train-0001".to_owned(), fields, hidden: json!({ "goal": "Oak" }).into() }
     }
 
     fn trajectory() -> Trajectory {

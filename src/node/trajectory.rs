@@ -2,7 +2,7 @@
 //! record of its own.
 
 use crate::env::Truth;
-use crate::model::{Message, TrainRow};
+use crate::model::{Message, Tokens, TrainRow};
 use serde::{Deserialize, Serialize};
 
 /// One finished episode as agent and critic may know it.
@@ -32,11 +32,11 @@ pub struct Trajectory {
 
 impl Trajectory {
     /// Tokens sent, all of the conversation again at each turn, and tokens drawn.
-    pub fn tokens(&self) -> (u64, u64) {
+    pub fn tokens(&self) -> Tokens {
         let learn = &self.row.learn;
         let turns = learn.windows(2).enumerate().filter(|(_, pair)| *pair == [false, true]);
         let sent = turns.map(|(at, _)| at as u64 + 1).sum();
-        (sent, learn.iter().filter(|drawn| **drawn).count() as u64)
+        Tokens { prompt: sent, completion: learn.iter().filter(|drawn| **drawn).count() as u64 }
     }
 }
 

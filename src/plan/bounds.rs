@@ -13,6 +13,9 @@
 //! A training sees at most rows × min(`max_len`, `c`) × epochs tokens; rows that are mixed in for a share `s` make `n` rows
 //! `n / (1 − s)`. A selection keeps at most what its stages let through: a rule's `best 2 per task` of 100 tasks is 200.
 //!
+//! An item that fails may have taken anything up to that, and each of its `retries` again; with `max_failed`, so many may have
+//! taken nothing.
+//!
 //! What is asked of a remote model costs its declared price for a million tokens; at the lowest, the price of what was sent
 //! before.
 //!
@@ -23,6 +26,7 @@ use crate::base::Digest;
 use crate::experiment::{CriticId, Dataset, DatasetId, Experiment, ModelId, Sole};
 use crate::model::Source;
 use crate::node::spec::CriticKind;
+use crate::node::tolerance::Tolerance;
 use crate::plan::{Episodes, Identities, Plan, RowsFrom, Step, StepId, TrainFrom, Work, build};
 use crate::select::{Stage, Ties};
 use serde::Serialize;
@@ -148,6 +152,12 @@ pub fn cost(experiment: &Experiment, model: ModelId, prompt: u64, completion: u6
     spend(experiment, model, exactly(prompt), exactly(completion)).high
 }
 
+/// How often so many items are tried: those that fail may have taken nothing, or each try of theirs all that it may.
+fn tried(items: Amount, Tolerance { max_failed, timeout: _, retries }: Tolerance) -> Amount {
+    let failed = max_failed.of(items.high.unwrap_or(items.low));
+    Amount { low: items.low.saturating_sub(failed), ..items }.times(1, 1 + u64::from(retries))
+}
+
 /// So many episodes.
 fn episodes(experiment: &Experiment, asked: &Episodes, items: Amount) -> Bounds {
     let steps = u64::from(experiment.envs[asked.env.0].it.max_steps);
@@ -201,16 +211,17 @@ impl Reader<'_> {
                 let tasks = self.tasks(asked);
                 rows = Rows { all: tasks * u64::from(asked.samples), tasks, per_task: u64::from(asked.samples) };
                 let items = Amount { low: rows.all, high: Some(rows.all) };
-                bounds = episodes(self.experiment, asked, items);
+                bounds = Bounds { items, ..episodes(self.experiment, asked, tried(items, asked.tolerance)) };
                 for judge in &asked.best_by {
                     bounds += self.judged(items, judge.critic, rows.per_task);
                 }
             }
-            Work::Judge { rows: from, by, joined: _ } => {
+            Work::Judge { rows: from, by, joined: _, tolerance } => {
                 rows = self.rows_of(from);
-                let low = if self.surely(from) { rows.all } else { 0 };
+                let items = Amount { low: self.surely(from, rows.all), high: Some(rows.all) };
                 for judge in by {
-                    bounds += self.judged(Amount { low, high: Some(rows.all) }, judge.critic, rows.per_task);
+                    let worked = self.judged(tried(items, *tolerance), judge.critic, rows.per_task);
+                    bounds += Bounds { items: self.judged(items, judge.critic, rows.per_task).items, ..worked };
                 }
             }
             Work::Calibrate { by, joined: _, dataset } => {
@@ -296,13 +307,14 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether the rows are those of one rollout that runs in any case.
-    fn surely(&self, from: &RowsFrom) -> bool {
+    /// How many of the rows there are in any case: of one rollout that surely runs, all but those that may be missing.
+    fn surely(&self, from: &RowsFrom, all: u64) -> u64 {
         let first = match from {
             RowsFrom::Newest(steps) => steps.first(),
             RowsFrom::All(_) => None,
         };
-        first.is_some_and(|step| self.plan.step(*step).after.is_empty())
+        let step = first.map(|step| self.plan.step(*step)).filter(|step| step.after.is_empty());
+        step.map_or(0, |step| all - step.work.tolerance().max_failed.of(all))
     }
 
     /// What a stage can let through.

@@ -228,17 +228,20 @@ impl<'a> Unroll<'a> {
 
     fn work(&self, statement: &Statement) -> Result<Work, PlanError> {
         Ok(match statement.clone() {
-            Statement::Rollout { name: _, model, env, split, prompt, samples, sampling, stream } => {
+            Statement::Rollout { name: _, model, env, split, prompt, samples, sampling, stream, tolerance } => {
                 let (version, sampling) = (self.version(&model)?, sampling.at(self.iteration()));
-                Work::Rollout(Episodes { version, env, split, prompt, samples, sampling, stream, best_by: Vec::new() })
+                let best_by = Vec::new();
+                Work::Rollout(Episodes { version, env, split, prompt, samples, sampling, stream, best_by, tolerance })
             }
-            Statement::Evaluate { name: _, model, env, split, prompt, samples, sampling, best_by } => {
+            Statement::Evaluate { name: _, model, env, split, prompt, samples, sampling, best_by, tolerance } => {
                 let version = self.version(&model)?;
                 let best_by = best_by.map_or(Ok(Vec::new()), |critic| self.judges(critic))?;
-                Work::Evaluate(Episodes { version, env, split, prompt, samples, sampling, stream: 0, best_by })
+                let stream = 0;
+                Work::Evaluate(Episodes { version, env, split, prompt, samples, sampling, stream, best_by, tolerance })
             }
-            Statement::Judge { name: _, rows, critic } => {
-                Work::Judge { rows: self.rows(&rows)?, by: self.judges(critic)?, joined: self.joined(critic) }
+            Statement::Judge { name: _, rows, critic, tolerance } => {
+                let (rows, by) = (self.rows(&rows)?, self.judges(critic)?);
+                Work::Judge { rows, by, joined: self.joined(critic), tolerance }
             }
             Statement::Select { name: _, rows, rule } => {
                 Work::Select { rows: self.rows(&rows)?, rule: rule.at(self.iteration()) }

@@ -130,7 +130,7 @@ impl Recipe<'_> {
                 self.episodes(&mut into, episodes);
                 into.put(STATED, "seed", &drawn(&episodes.sampling, seed));
             }
-            Work::Judge { rows: _, by, joined } => self.judges(&mut into, by, *joined),
+            Work::Judge { rows: _, by, joined, tolerance: _ } => self.judges(&mut into, by, *joined),
             Work::Select { rows: _, rule } => {
                 let Named { name, it: rule } = &self.experiment.rules[rule.0];
                 into.fed(("rule", name), "", rule, || rule.placed().stages.iter().map(Stage::describe).collect());
@@ -197,7 +197,8 @@ impl Recipe<'_> {
     }
 
     fn episodes(&self, into: &mut Ingredients, episodes: &Episodes) {
-        let Episodes { version, env, split, prompt, samples, sampling, stream, best_by } = episodes;
+        // What is missing is in the keys of what reads it, not what may be.
+        let Episodes { version, env, split, prompt, samples, sampling, stream, best_by, tolerance: _ } = episodes;
         self.version(into, version);
         self.env(into, *env, split);
         self.prompt(into, *prompt);

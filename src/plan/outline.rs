@@ -12,6 +12,7 @@ use crate::experiment::{
 };
 use crate::model::{ModelSpec, Sampling, Source};
 use crate::node::spec::{AnswerField, AnswerSchema, PerIteration, TrainerSpec, Votes};
+use crate::node::tolerance::Tolerance;
 use crate::plan::build::{flatten, words};
 use crate::select::{Rule, Stage};
 use serde::Serialize;
@@ -228,15 +229,18 @@ fn statement(experiment: &Experiment, statement: &Statement) -> (&'static str, V
     let it = experiment;
     let model = |of: &ModelRef| of.version.written(&it.models[of.model.0].name);
     match statement {
-        Statement::Rollout { name, model: of, env, split, prompt, samples, sampling, stream } => {
+        Statement::Rollout { name, model: of, env, split, prompt, samples, sampling, stream, tolerance } => {
             let mut fields = episodes(it, *env, split, *prompt, *samples, sampling);
             fields["let"] = json!(name);
             fields["model"] = json!(model(of));
             fields["stream"] = json!(stream);
+            insert_tolerance(&mut fields, tolerance);
             ("rollout", fields)
         }
-        Statement::Judge { name, rows, critic } => {
-            ("judge", json!({ "let": name, "rows": rows.to_string(), "with": critic_name(it, *critic) }))
+        Statement::Judge { name, rows, critic, tolerance } => {
+            let mut fields = json!({ "let": name, "rows": rows.to_string(), "with": critic_name(it, *critic) });
+            insert_tolerance(&mut fields, tolerance);
+            ("judge", fields)
         }
         Statement::Select { name, rows, rule } => {
             let rule = rule.clone().map(|RuleId(id)| it.rules[id].name.clone());
@@ -269,11 +273,12 @@ fn statement(experiment: &Experiment, statement: &Statement) -> (&'static str, V
             });
             ("train", fields)
         }
-        Statement::Evaluate { name, model: of, env, split, prompt, samples, sampling, best_by } => {
+        Statement::Evaluate { name, model: of, env, split, prompt, samples, sampling, best_by, tolerance } => {
             let mut fields = episodes(it, *env, split, *prompt, *samples, &PerIteration::always(sampling.clone()));
             fields["let"] = json!(name);
             fields["model"] = json!(model(of));
             fields["best_by"] = best_by.map_or(Value::Null, |critic| critic_name(it, critic));
+            insert_tolerance(&mut fields, tolerance);
             ("evaluate", fields)
         }
         Statement::Repeat { times, index, body: _, until } => {
@@ -302,6 +307,12 @@ fn episodes(
     });
     insert_sampling(&mut fields, sampling);
     fields
+}
+
+fn insert_tolerance(fields: &mut Value, Tolerance { max_failed, timeout, retries }: &Tolerance) {
+    fields["max_failed"] = json!(max_failed.to_string());
+    fields["timeout"] = json!(timeout.map(|it| format!("{} s", it.0 as f64 / 1e3)));
+    fields["retries"] = json!(retries);
 }
 
 fn insert_sampling(fields: &mut Value, sampling: &PerIteration<Sampling>) {

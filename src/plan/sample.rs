@@ -8,6 +8,7 @@ use crate::node::spec::{
     AnswerField, AnswerKind, AnswerSchema, CriticKind, OnUnparsed, PerIteration, TrainerSpec, Votes,
 };
 use crate::node::template::{Filter, Piece, Template, TemplateMessage};
+use crate::node::tolerance::Tolerance;
 use crate::plan::Identities;
 use crate::select::{BinaryOp, Column, Expr, Otherwise, Rule, Stage, Ties};
 use std::path::{Path, PathBuf};
@@ -53,6 +54,7 @@ pub fn evaluate(name: Option<&str>, split: &str, version: Version) -> Statement 
         samples: 1,
         sampling: Sampling::greedy(64),
         best_by: None,
+        tolerance: Tolerance::default(),
     }
 }
 
@@ -79,8 +81,14 @@ pub fn quickstart(directory: &Path, times: u32) -> Experiment {
             samples: 2,
             sampling: PerIteration::always(Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, max_tokens: 64 }),
             stream: 0,
+            tolerance: Tolerance::default(),
         },
-        Statement::Judge { name: "graded".to_owned(), rows: rows("trajs"), critic: CriticId(0) },
+        Statement::Judge {
+            name: "graded".to_owned(),
+            rows: rows("trajs"),
+            critic: CriticId(0),
+            tolerance: Tolerance::default(),
+        },
         Statement::Select { name: "kept".to_owned(), rows: rows("graded"), rule: PerIteration::always(RuleId(0)) },
         Statement::Audit { rows: rows("kept"), metric: "success".to_owned() },
         Statement::Train {

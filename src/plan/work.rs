@@ -6,6 +6,7 @@
 use crate::experiment::{CriticId, DatasetId, EnvId, Mixed, ModelId, PromptId, RuleId, TrainerId, Until};
 use crate::model::Sampling;
 use crate::node::spec::Joined;
+use crate::node::tolerance::Tolerance;
 use crate::plan::{Op, StepId};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +17,7 @@ pub enum Work {
         by: Vec<Judge>,
         /// How the verdicts of several become one.
         joined: Option<Joined>,
+        tolerance: Tolerance,
     },
     Select {
         rows: RowsFrom,
@@ -66,6 +68,7 @@ pub struct Episodes {
     pub stream: u64,
     /// Who chooses among a task's samples.
     pub best_by: Vec<Judge>,
+    pub tolerance: Tolerance,
 }
 
 /// A critic, and the version of its model that answers: the newest, as with a bare name anywhere.
@@ -145,6 +148,15 @@ impl VersionFrom {
 }
 
 impl Work {
+    /// What it does about items that fail.
+    pub fn tolerance(&self) -> Tolerance {
+        match self {
+            Work::Rollout(episodes) | Work::Evaluate(episodes) => episodes.tolerance,
+            Work::Judge { tolerance, .. } => *tolerance,
+            _ => Tolerance::default(),
+        }
+    }
+
     pub fn op(&self) -> Op {
         match self {
             Work::Rollout(_) => Op::Rollout,

@@ -120,6 +120,8 @@ pub struct Funnel {
     pub name: String,
     pub iteration: u32,
     pub rolled_out: Option<u64>,
+    /// Of these, how many have no verdict: the question failed, and `max_failed` let it.
+    pub missing: u64,
     /// Rows with a verdict that could be read: what the rule sees.
     pub readable: u64,
     /// Left after the rule's opening conditions.
@@ -136,16 +138,19 @@ pub struct Drop {
 }
 
 pub const UNREADABLE: &str = "verdict could not be read";
+/// The critic was asked and the question failed.
+pub const MISSING: &str = "no verdict: the question failed";
 
 impl Funnel {
     pub fn drops(&self) -> Vec<Drop> {
-        let unreadable = self.rolled_out.map(|all| all.saturating_sub(self.readable));
-        let first = unreadable.map(|rows| Drop { reason: UNREADABLE.to_owned(), rows });
+        let unreadable = self.rolled_out.map(|all| all.saturating_sub(self.missing + self.readable));
+        let unreadable = unreadable.map(|rows| Drop { reason: UNREADABLE.to_owned(), rows });
+        let first = [Drop { reason: MISSING.to_owned(), rows: self.missing }].into_iter().chain(unreadable);
         let stages = self.stages.iter().map(|stage| Drop {
             reason: stage.stage.clone(),
             rows: stage.rows_in.saturating_sub(stage.rows_out) as u64,
         });
-        first.into_iter().chain(stages).filter(|drop| drop.rows > 0).collect()
+        first.chain(stages).filter(|drop| drop.rows > 0).collect()
     }
 }
 
@@ -156,12 +161,14 @@ pub fn funnels(report: &Report) -> Vec<Funnel> {
 fn funnel(report: &Report, node: &NodeReport) -> Option<Funnel> {
     let stages: Vec<FunnelStep> = Vec::deserialize(node.detail.get("funnel")?).ok()?;
     let first = stages.first()?;
+    let (rolled_out, missing) = rolled_out(report, node);
     let passed = stages.iter().take_while(|stage| stage.stage.starts_with("where ")).last();
     Some(Funnel {
         node: node.info.id.clone(),
         name: node.info.name.clone(),
         iteration: node.info.iteration,
-        rolled_out: rolled_out(report, node),
+        rolled_out,
+        missing,
         readable: first.rows_in as u64,
         passed: passed.map_or(first.rows_in, |stage| stage.rows_out) as u64,
         kept: stages.last().map_or(first.rows_in, |stage| stage.rows_out) as u64,
@@ -169,20 +176,24 @@ fn funnel(report: &Report, node: &NodeReport) -> Option<Funnel> {
     })
 }
 
-/// Episodes of the rollouts that a selection goes back to.
-fn rolled_out(report: &Report, node: &NodeReport) -> Option<u64> {
+/// Episodes of the rollouts that a selection goes back to, and questions about them that failed.
+fn rolled_out(report: &Report, node: &NodeReport) -> (Option<u64>, u64) {
     let mut waiting: Vec<&str> = node.info.inputs.iter().map(String::as_str).collect();
-    let mut rollouts = BTreeSet::new();
+    let (mut rollouts, mut judges) = (BTreeSet::new(), BTreeSet::new());
     while let Some(id) = waiting.pop() {
         let Some(input) = report.node(id) else { continue };
         match input.info.op.as_str() {
             "rollout" => drop(rollouts.insert(id)),
-            "judge" | "select" => waiting.extend(input.info.inputs.iter().map(String::as_str)),
+            "judge" | "select" => {
+                judges.insert(id);
+                waiting.extend(input.info.inputs.iter().map(String::as_str));
+            }
             _ => {}
         }
     }
     let items = |id: &&str| report.node(id).map(|node| node.items.done + node.items.cached);
-    if rollouts.is_empty() { None } else { Some(rollouts.iter().filter_map(items).sum()) }
+    let missing = judges.iter().filter_map(|id| report.node(id)).map(NodeReport::missing).sum();
+    (if rollouts.is_empty() { None } else { Some(rollouts.iter().filter_map(items).sum()) }, missing)
 }
 
 /// A critic's (or a selection's) word against the truth.

@@ -33,6 +33,7 @@ pub fn report(report: &Report, items: &[ReportItem]) -> String {
         write!(out, "\n{} {}\n", painted("Winner", BOLD), plain(winner)).expect("writing to a string");
     }
     out.push_str(&damage(report));
+    out.push_str(&missing(report));
     for node in report.nodes.iter().filter(|node| matches!(node.status, NodeStatus::Failed)) {
         let reason = node.reason.as_deref().unwrap_or("it did not say why");
         let line = format!("{} failed: {}", plain(&node.info.id), plain(reason));
@@ -69,7 +70,21 @@ pub fn status(report: &Report) -> String {
     }
     write!(out, "\n{}", table.text()).expect("writing to a string");
     out.push_str(&damage(report));
+    out.push_str(&missing(report));
     out
+}
+
+/// `Missing items, which failed: rollout@1 3 of 768`: the nodes that completed without some of theirs.
+pub fn missing_words(report: &Report) -> Option<String> {
+    let lacking = report.nodes.iter().filter(|node| node.missing() > 0);
+    let words = |node: &NodeReport| format!("{} {} of {}", node.info.id, count(node.missing()), count(node.total));
+    let words: Vec<String> = lacking.map(words).collect();
+    (!words.is_empty()).then(|| format!("Missing items, which failed: {}", words.join(", ")))
+}
+
+fn missing(report: &Report) -> String {
+    let line = missing_words(report).map(|words| painted(&plain(&words), colour(AnsiColor::Yellow)));
+    line.map_or_else(String::new, |line| format!("\n{line}\n"))
 }
 
 fn damage(report: &Report) -> String {

@@ -101,6 +101,7 @@ impl Live {
                     line.failed += 1;
                 }
             }),
+            RunEvent::ItemRetried { node, .. } => self.change(node, |line| line.seen = now),
             RunEvent::Progress { node, done, total, note } => self.change(node, |line| {
                 // A training that goes on from a checkpoint starts at its step, not at none.
                 let first = *line.first.get_or_insert(done.saturating_sub(1));
@@ -203,6 +204,7 @@ mod tests {
             item: "0".to_owned(),
             key,
             outcome: ItemOutcome::Done { blob: key },
+            took: crate::model::Tokens::default(),
         }
     }
 

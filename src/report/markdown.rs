@@ -24,5 +24,8 @@ pub fn markdown(report: &Report, items: &[ReportItem]) -> String {
     for (title, table) in human::tables(report, items) {
         write!(out, "\n## {title}\n\n{}", table.markdown()).expect("writing to a string");
     }
+    if let Some(missing) = human::missing_words(report) {
+        write!(out, "\n{}\n", escape_markdown(&missing)).expect("writing to a string");
+    }
     out
 }

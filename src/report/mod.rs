@@ -105,6 +105,11 @@ impl NodeReport {
         self.metrics.iter().find(|metric| metric.name == name)
     }
 
+    /// Items that it does without, though it completed.
+    pub fn missing(&self) -> u64 {
+        if matches!(self.status, NodeStatus::Done | NodeStatus::Cached) { self.items.failed } else { 0 }
+    }
+
     pub fn is_over(&self) -> bool {
         !matches!(self.status, NodeStatus::Pending | NodeStatus::Running | NodeStatus::Paused)
     }
@@ -191,7 +196,8 @@ impl Report {
                 }
             }
             RunEvent::DamageFound { what } => self.damage.push(what.clone()),
-            RunEvent::Progress { .. } => {}
+            // What came of it in the end is told as well.
+            RunEvent::Progress { .. } | RunEvent::ItemRetried { .. } => {}
             RunEvent::NodeFinished { node, status, items, output, metrics, detail, reason } => {
                 if let Some(node) = self.node_mut(node) {
                     node.status = *status;

@@ -102,6 +102,18 @@ pub fn count(value: u64) -> String {
     grouped(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
+/// `812 bytes`, `14.2 kB`, `3.1 MB`
+pub fn bytes(size: u64) -> String {
+    let mut scaled = size as f64;
+    let mut units = ["kB", "MB", "GB", "TB", "PB", "EB"].into_iter();
+    let mut unit = None;
+    while scaled >= 999.95 {
+        let Some(next) = units.next() else { break };
+        (scaled, unit) = (scaled / 1000.0, Some(next));
+    }
+    unit.map_or_else(|| format!("{size} bytes"), |unit| format!("{scaled:.1} {unit}"))
+}
+
 /// `1 node`, `1,200 nodes`
 pub fn counted(number: usize, what: &str) -> String {
     format!("{} {what}{}", count(number as u64), if number == 1 { "" } else { "s" })

@@ -1,13 +1,15 @@
 //! Turns a budget and what a run has taken into how much more it may ask for.
 //!
 //! # Invariants
-//! An item is asked only where the most it can take still fits, so a run whose items do not fail never takes more tokens or
-//! money than its budget. What is cached costs nothing. A budget decides when a run pauses and nothing else.
+//! An item is asked only where the most it can take still fits, so a run never takes more tokens or money than its budget.
+//! What an item took that failed is counted as well. What is cached costs nothing. A budget decides when a run pauses and nothing else.
 
 use crate::base::Digest;
 use crate::experiment::{Budget, Experiment};
+use crate::model::Tokens;
 use crate::plan::bounds::{self, Asked};
 use crate::plan::{Plan, Step, StepId};
+use crate::run::missing::Lack;
 use crate::run::{Clock, RunError, RunEvent, RunOptions};
 use crate::store::{Record, Store};
 use std::cell::Cell;
@@ -17,22 +19,14 @@ use std::collections::{BTreeMap, BTreeSet};
 const PROMPT: &str = "prompt_tokens";
 const COMPLETION: &str = "completion_tokens";
 
-/// Tokens sent to a model and drawn from it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tokens {
-    pub prompt: u64,
-    pub completion: u64,
+/// Notes in a record what its item took.
+pub fn file(Tokens { prompt, completion }: Tokens, record: Record) -> Record {
+    record.cost(PROMPT, prompt).cost(COMPLETION, completion)
 }
 
-impl Tokens {
-    pub fn file(self, record: Record) -> Record {
-        record.cost(PROMPT, self.prompt).cost(COMPLETION, self.completion)
-    }
-
-    fn of(record: &Record) -> Self {
-        let count = |name: &str| record.cost.get(name).copied().unwrap_or(0);
-        Self { prompt: count(PROMPT), completion: count(COMPLETION) }
-    }
+fn filed(record: &Record) -> Tokens {
+    let count = |name: &str| record.cost.get(name).copied().unwrap_or(0);
+    Tokens { prompt: count(PROMPT), completion: count(COMPLETION) }
 }
 
 /// What a run may take, and what it has taken in all its sittings.
@@ -73,11 +67,19 @@ impl<'a> Purse<'a> {
             let asked: BTreeMap<String, Asked> = plan.steps.iter().filter_map(asked).collect();
             let mut seen: BTreeSet<Digest> = BTreeSet::new();
             for (_, event) in journal {
-                let RunEvent::ItemFinished { node, key, .. } = event else { continue };
-                if let (Some(asked), true) = (asked.get(node), seen.insert(*key))
+                let (node, key, outcome, took) = match event {
+                    RunEvent::ItemFinished { node, key, outcome, took, item: _ } => (node, key, Some(outcome), took),
+                    RunEvent::ItemRetried { node, key, took, .. } => (node, key, None, took),
+                    _ => continue,
+                };
+                let Some(asked) = asked.get(node) else { continue };
+                purse.take(asked, *took);
+                // Of an item that was made, its record has what it took.
+                if outcome.is_some_and(|outcome| Lack::of(outcome).is_none())
+                    && seen.insert(*key)
                     && let Some(record) = store.lookup(key)?
                 {
-                    purse.take(asked, Tokens::of(&record));
+                    purse.take(asked, filed(&record));
                 }
             }
         }

@@ -38,6 +38,8 @@ pub struct RunDirectory {
     pub run: String,
     pub path: PathBuf,
     _lock: File,
+    /// Nothing is removed from the store meanwhile.
+    _working: File,
 }
 
 impl RunDirectory {
@@ -48,6 +50,7 @@ impl RunDirectory {
         identities: &Identities,
         plan_json: &str,
     ) -> Result<Self, RunError> {
+        let working = project.store.working()?;
         let (run, path) = claim(project, &word(&subject.experiment.name))?;
         let lock = lock(&run, &path)?;
         for part in ["source", "scratch"] {
@@ -69,7 +72,7 @@ impl RunDirectory {
         write(&source.join("experiment.json"), pretty(&serde_json::json!(experiment)).as_bytes())?;
         write(&source.join("identities.json"), pretty(&serde_json::json!(identities)).as_bytes())?;
         write(&path.join("plan.json"), plan_json.as_bytes())?;
-        Ok(Self { run, path, _lock: lock })
+        Ok(Self { run, path, _lock: lock, _working: working })
     }
 
     /// Takes an existing run to go on with it.
@@ -78,10 +81,11 @@ impl RunDirectory {
         if !is_word(run) || !path.is_dir() {
             return Err(RunError::UnknownRun(run.to_owned()));
         }
+        let working = project.store.working()?;
         let lock = lock(run, &path)?;
         let scratch = path.join("scratch");
         std::fs::create_dir_all(&scratch).map_err(|problem| RunError::file(&scratch, problem))?;
-        Ok(Self { run: run.to_owned(), path, _lock: lock })
+        Ok(Self { run: run.to_owned(), path, _lock: lock, _working: working })
     }
 
     /// Digests of the frozen files, by their paths from here.

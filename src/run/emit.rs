@@ -3,6 +3,7 @@
 use crate::run::journal::Writer;
 use crate::run::{Clock, RunError, RunEvent};
 use crate::store::Store;
+use std::collections::BTreeSet;
 
 /// Damaged files that are told one by one.
 const FEW: usize = 3;
@@ -30,6 +31,10 @@ impl<'a> Emitter<'a> {
         }
     }
 
+    pub fn clock(&self) -> Clock<'a> {
+        self.clock
+    }
+
     pub fn progress(&mut self, node: &str, done: u64, total: u64, note: String) {
         self.emit(&RunEvent::Progress { node: node.to_owned(), done, total, note });
     }
@@ -41,10 +46,12 @@ impl<'a> Emitter<'a> {
             damage.iter().for_each(|damage| self.emit(&RunEvent::DamageFound { what: damage.to_string() }));
             return;
         }
-        let named: Vec<String> = damage.iter().take(FEW).map(|damage| damage.path.display().to_string()).collect();
-        let count = damage.len();
+        let paths: BTreeSet<_> = damage.iter().map(|damage| &damage.path).collect();
+        let named: Vec<String> = paths.iter().take(FEW).map(|path| path.display().to_string()).collect();
+        let more = if paths.len() > FEW { ", …" } else { "" };
         let what = format!(
-            "{count} files of the store are damaged; they count as missing and are made again: {}, …",
+            "{} places in the store are damaged; they count as missing and are made again: {}{more}",
+            damage.len(),
             named.join(", ")
         );
         self.emit(&RunEvent::DamageFound { what });

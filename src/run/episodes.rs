@@ -1,13 +1,13 @@
 //! Rollout and evaluation: a model let loose on tasks.
 
 use crate::base::{Canonical, Seed};
-use crate::model::{LanguageModel, ModelError};
+use crate::model::LanguageModel;
 use crate::node::evaluate::{behaviour_metrics, truth_metrics};
 use crate::node::key::{EvaluateKey, RolloutKey, item_seed};
+use crate::node::lost::Lost;
 use crate::node::rollout::{Rollout, RolloutItem};
 use crate::node::trajectory::{Trajectory, TruthRecord};
 use crate::plan::{Episodes, Op, StepId};
-use crate::run::budget::Tokens;
 use crate::run::items::{Class, Item, Made, Worked};
 use crate::run::manifest::{Manifest, RowEntry, RowSet};
 use crate::run::resources::{Resources, Version, read_json};
@@ -30,7 +30,7 @@ pub fn prepare(
     op: Op,
     iteration: u32,
 ) -> Result<EpisodeItems, StepError> {
-    let Episodes { version: _, env, split, prompt, samples, sampling, stream: _, best_by: _ } = episodes;
+    let Episodes { version: _, env, split, prompt, samples, sampling, stream: _, best_by: _, tolerance: _ } = episodes;
     let experiment = resources.experiment;
     let root = Seed(experiment.seed);
     let (stream, iteration) = if op == Op::Rollout { ("rollout", iteration) } else { ("evaluate", 0) };
@@ -103,8 +103,8 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result
         solved += record.truth.get(first_metric).copied().unwrap_or(0.0);
         format!("{first_metric} {:.2}", solved / f64::from(seen))
     };
-    let Worked { items, outputs, counts } =
-        bench.worker(id).work(&items, &|_| Class::Done, &mut note, &mut |wanted, stop, on_done| {
+    let Worked { made, missing, counts } =
+        bench.worker(id).work(&items, &|_| Class::Done, &mut note, &mut |wanted, halt, on_done| {
             let open = match &model {
                 Some(open) => open.clone(),
                 None => model.insert(resources.model(&version)?).clone(),
@@ -118,11 +118,11 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result
                 sampling: episodes.sampling.clone(),
             };
             let group: Vec<RolloutItem> = wanted.iter().map(|&at| asked[at].clone()).collect();
-            let results: Vec<Result<(), ModelError>> = rollout.run(&group, stop, &mut |place, trajectory, truth| {
-                let (prompt, completion) = trajectory.tokens();
+            let results: Vec<Result<(), Lost>> = rollout.run(&group, halt, &mut |place, trajectory, truth| {
+                let took = trajectory.tokens();
                 let output = serde_json::to_vec(&trajectory).expect("a trajectory is plain data");
                 let truth = serde_json::to_vec(&truth).expect("truth is plain data");
-                on_done(place, Made { output, also: vec![("truth", truth)], took: Tokens { prompt, completion } });
+                on_done(place, Made { output, also: vec![("truth", truth)], took });
             });
             Ok(results)
         })?;
@@ -139,8 +139,10 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result
             .ok_or_else(|| StepError::Blob { blob, problem: "its record names no ground truth".to_owned() })?;
         Ok((blob, trajectory, truth, read_json::<TruthRecord>(store, &truth)?))
     };
+    let (items, outputs): (Vec<_>, Vec<_>) = made.into_iter().flatten().unzip();
     let parsed: Vec<_> = items.par_iter().zip(&outputs).map(parse).collect::<Result<_, StepError>>()?;
     let mut manifest = Manifest::new(step.op);
+    manifest.missing = missing;
     let rows = |(blob, trajectory, truth, _): &(_, Trajectory, _, TruthRecord)| RowEntry {
         task: trajectory.task.clone(),
         sample: trajectory.sample,

@@ -20,9 +20,10 @@ pub enum StepError {
     /// As [`StepError::Paused`]: why nothing more may be asked for.
     #[error("{0}")]
     Budget(String),
-    #[error("{failed} of {total} items failed; {item}: {reason}", failed = .counts.failed,
+    /// With how many may fail, and how many of those that did took too long.
+    #[error("{failed} of {total} items failed{}; {item}: {reason}", permitted(*.allowed), failed = .counts.failed,
         total = .counts.done + .counts.cached + .counts.failed)]
-    Items { counts: ItemCounts, item: String, reason: String },
+    Items { counts: ItemCounts, allowed: u64, timeouts: u64, item: String, reason: String },
     /// Worked a second time, what was not recorded the first time is not made.
     #[error("{0} is not recorded, and no model is asked")]
     NotRecorded(String),
@@ -91,6 +92,10 @@ pub enum RunError {
     Step(StepError),
 }
 
+fn permitted(most: u64) -> String {
+    if most == 0 { String::new() } else { format!(", {most} allowed") }
+}
+
 fn unwritten(problem: &std::io::Error) -> String {
     match problem.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the disk is full".to_owned(),
@@ -106,13 +111,13 @@ fn changed(what: &[String]) -> String {
 }
 
 impl StepError {
-    /// Whether the same step may go well when it is tried again: a disk that was full, a blob that is made anew. All else
-    /// lies in the experiment and what it names, and fails the same way every time.
+    /// Whether the same step may go well when it is tried again: a disk that was full, a blob that is made anew, a machine that
+    /// was slow. All else lies in the experiment and what it names, and fails the same way every time.
     pub fn is_transient(&self) -> bool {
         match self {
             StepError::Paused | StepError::Budget(_) | StepError::Store(_) | StepError::Blob { .. } => true,
-            StepError::Items { .. }
-            | StepError::NotRecorded(_)
+            StepError::Items { timeouts, .. } => *timeouts > 0,
+            StepError::NotRecorded(_)
             | StepError::Require { .. }
             | StepError::Model { .. }
             | StepError::NotBuilt(_)

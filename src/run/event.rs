@@ -1,6 +1,7 @@
 //! What a run says: the only seam between running and showing. Live view, journal, status and report are folds over these.
 
 use crate::base::Digest;
+use crate::model::Tokens;
 pub use crate::node::metric::Metric;
 pub use crate::store::RunLabel;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,7 @@ pub struct ItemCounts {
     /// Worked in this run.
     pub done: u64,
     pub cached: u64,
+    /// Of a step that completed, these are missing.
     pub failed: u64,
 }
 
@@ -95,6 +97,19 @@ pub enum RunEvent {
         key: Digest,
         #[serde(flatten)]
         outcome: ItemOutcome,
+        /// What one that failed took: no record has it.
+        #[serde(default, skip_serializing_if = "Tokens::is_none")]
+        took: Tokens,
+    },
+    /// An item failed and is worked again once the others are through: the attempts count from 1.
+    ItemRetried {
+        node: String,
+        item: String,
+        key: Digest,
+        attempt: u32,
+        reason: String,
+        #[serde(default, skip_serializing_if = "Tokens::is_none")]
+        took: Tokens,
     },
     /// A file of the store does not hold what was written: it counts as missing, and what made it is worked again.
     DamageFound {

@@ -9,6 +9,7 @@ use crate::plan::{Op, Step, StepId};
 use crate::run::budget::Purse;
 use crate::run::emit::Emitter;
 use crate::run::manifest::Manifest;
+use crate::run::missing::Settled;
 use crate::run::resources::Resources;
 use crate::run::state::{Readiness, Standing, State};
 use crate::run::steps::{self, Bench, Finished};
@@ -30,8 +31,10 @@ pub struct Executor<'a, 'e> {
     pub emitter: Emitter<'e>,
     pub scratch: &'a Path,
     pub purse: Purse<'a>,
-    /// What the journal says already, of a run that goes on.
-    pub told: BTreeMap<String, NodeStatus>,
+    /// What the journal says already of each step, and of what it gave, in a run that goes on.
+    pub told: BTreeMap<String, (NodeStatus, Option<Digest>)>,
+    /// The items that it goes on without.
+    pub settled: Settled,
 }
 
 impl Executor<'_, '_> {
@@ -96,6 +99,8 @@ impl Executor<'_, '_> {
         let replay = self.options.replay.as_deref();
         let recorded = match replay {
             Some(replay) if !replay.takes(step.op) => None,
+            // Others may have made what it goes on without.
+            _ if self.settled.get(&step.id).is_some_and(|missing| !missing.is_empty()) => None,
             _ => recorded(self.resources.store, &key)?,
         };
         self.emitter.tell_damage(self.resources.store);
@@ -109,7 +114,7 @@ impl Executor<'_, '_> {
                 None => recorded,
             };
             let items = if has_items(&manifest) { manifest.items.len() as u64 } else { 1 };
-            if !matches!(self.told.get(&step.id), Some(NodeStatus::Done | NodeStatus::Cached)) {
+            if !self.is_told(step, &manifest) {
                 self.emitter.emit(&RunEvent::NodeStarted { node: step.id.clone(), items, cached: items });
                 let counts = ItemCounts { done: 0, cached: items, failed: 0 };
                 self.finished(step, NodeStatus::Cached, counts, Some(&manifest), None);
@@ -125,6 +130,7 @@ impl Executor<'_, '_> {
             scratch: self.scratch,
             replay,
             purse: &self.purse,
+            settled: &self.settled,
         };
         let made = steps::work(&mut bench, id).and_then(|finished| {
             record(self.resources.store, key, step.op, &finished.manifest)?;
@@ -136,9 +142,17 @@ impl Executor<'_, '_> {
         }))
     }
 
+    /// Whether the journal says it already. Where a run that was finished finds what was missing, other things come of it.
+    fn is_told(&self, step: &Step, manifest: &Manifest) -> bool {
+        match self.told.get(&step.id) {
+            Some((NodeStatus::Done | NodeStatus::Cached, output)) => *output == Some(digest(manifest)),
+            _ => false,
+        }
+    }
+
     fn left_out(&mut self, step: &Step, status: NodeStatus, reason: String) {
         // A skip is for good; what is blocked may be worked once what failed is mended, so it is told at each resume.
-        if status != NodeStatus::Skipped || self.told.get(&step.id) != Some(&status) {
+        if status != NodeStatus::Skipped || self.told.get(&step.id).is_none_or(|(told, _)| *told != status) {
             self.finished(step, status, ItemCounts::default(), None, Some(reason));
         }
     }
@@ -155,7 +169,7 @@ impl Executor<'_, '_> {
             node: step.id.clone(),
             status,
             items,
-            output: manifest.map(|manifest| Digest::of_bytes(&manifest.to_bytes())),
+            output: manifest.map(digest),
             metrics: manifest.map(|manifest| manifest.metrics.clone()).unwrap_or_default(),
             detail: manifest.map(|manifest| manifest.detail.clone()).unwrap_or_default(),
             reason,
@@ -177,6 +191,10 @@ impl Executor<'_, '_> {
     }
 }
 
+fn digest(manifest: &Manifest) -> Digest {
+    Digest::of_bytes(&manifest.to_bytes())
+}
+
 fn has_items(manifest: &Manifest) -> bool {
     matches!(manifest.op, Op::Rollout | Op::Judge | Op::Evaluate | Op::Calibrate | Op::Train)
 }
@@ -189,8 +207,12 @@ pub fn recorded(store: &Store, key: &Digest) -> Result<Option<Manifest>, RunErro
     Ok(whole.into_iter().all(|whole| whole).then_some(manifest))
 }
 
+/// Keeps what a step made. Only what is whole is recorded under its key, or another run would take it for that.
 fn record(store: &Store, key: Digest, op: Op, manifest: &Manifest) -> Result<(), StepError> {
     let blob = store.put(&manifest.to_bytes())?;
+    if !manifest.missing.is_empty() {
+        return Ok(());
+    }
     let label =
         if matches!(op, Op::Select | Op::Audit | Op::Gate | Op::Pick) { RunLabel::Pure } else { RunLabel::Seeded };
     let mut record = Record::new(key, op.as_str(), blob, label);

@@ -2,22 +2,26 @@
 //! as each finishes.
 //!
 //! # Invariants
-//! A group is a range of item indices, whatever is cached. An item is recorded before it is announced. Failed items are
-//! not recorded.
+//! A group is a range of item indices, whatever is cached. An item is recorded before it is announced. What failed or took
+//! too long is not recorded.
 //!
 //! # Determinism
 //! Results stand in the order of the items; the order of finishing is in the journal only.
 
 use crate::base::Digest;
-use crate::model::ModelError;
+use crate::model::Tokens;
+use crate::node::lost::{Halt, Lost, Why};
+use crate::node::tolerance::Tolerance;
 use crate::plan::Op;
 use crate::plan::bounds::Asked;
-use crate::run::budget::{Purse, Tokens};
+use crate::run::budget::{self, Purse};
 use crate::run::emit::Emitter;
 use crate::run::manifest::ManifestItem;
+use crate::run::missing::{Lack, MissingItem};
 use crate::run::replay::Replay;
 use crate::run::{Control, ItemCounts, ItemOutcome, RunEvent, RunLabel, StepError};
 use crate::store::{Divergence, Record, Store};
+use rayon::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
@@ -47,18 +51,18 @@ pub enum Class {
 }
 
 pub struct Worked {
-    pub items: Vec<ManifestItem>,
-    /// The outputs' bytes, in the order of the items.
-    pub outputs: Vec<Vec<u8>>,
+    /// In the order of the items, with the outputs' bytes; `None` for what is missing.
+    pub made: Vec<Option<(ManifestItem, Vec<u8>)>>,
+    pub missing: Vec<MissingItem>,
     pub counts: ItemCounts,
 }
 
-/// Works the items of a range that are asked for: calls back with each that finishes, says of each whether it did.
+/// Works the items that are asked for: calls back with each that finishes, says of each whether it did.
 pub type WorkGroup<'f> = &'f mut dyn FnMut(
     &[usize],
-    &dyn Fn() -> bool,
+    &dyn Fn() -> Option<Halt>,
     &mut dyn FnMut(usize, Made),
-) -> Result<Vec<Result<(), ModelError>>, StepError>;
+) -> Result<Vec<Result<(), Lost>>, StepError>;
 
 pub struct Worker<'a, 'e> {
     pub node: &'a str,
@@ -70,6 +74,9 @@ pub struct Worker<'a, 'e> {
     pub purse: &'a Purse<'a>,
     /// Where a budget is held: what an item may take.
     pub asked: Option<Asked>,
+    pub tolerance: Tolerance,
+    /// Items that are missing whatever would come of them now.
+    pub settled: Option<&'a BTreeMap<Digest, ItemOutcome>>,
 }
 
 #[derive(Debug)]
@@ -79,52 +86,69 @@ pub(super) struct Finished {
     output: Vec<u8>,
 }
 
+/// The items of a step, and what has come of each.
+struct Lot<'i> {
+    items: &'i [Item],
+    /// Equal keys are one piece of work, of which the first item stands for all: a greedy critic asked twice the same.
+    twins: Vec<Vec<usize>>,
+    finished: Vec<Option<Finished>>,
+    classify: &'i (dyn Fn(&[u8]) -> Class + Sync),
+}
+
 impl Worker<'_, '_> {
     /// `classify` judges an item's bytes, fresh or stored; `note` makes a few words for the watchers.
     ///
     /// # Errors
-    /// A failed item, a pause, a store that cannot be written.
+    /// More failed items than may be missing, a pause, a store that cannot be written.
     pub fn work(
-        self,
+        mut self,
         items: &[Item],
         classify: &(dyn Fn(&[u8]) -> Class + Sync),
         note: &mut dyn FnMut(&Made) -> String,
         group: WorkGroup<'_>,
     ) -> Result<Worked, StepError> {
-        let Self { node, op, store, control, emitter, replay, purse, asked } = self;
-        // Equal keys are one piece of work: a greedy critic asked twice the same.
-        let mut first_of: BTreeMap<Digest, usize> = BTreeMap::new();
-        let mut twins: Vec<Vec<usize>> = vec![Vec::new(); items.len()];
-        for (index, item) in items.iter().enumerate() {
-            let first = *first_of.entry(item.key).or_insert(index);
-            twins[first].push(index);
+        let mut lot = Lot::stored(self.store, items, classify, self.settled)?;
+        if let Some(replay) = self.replay {
+            lot.recall(replay)?;
         }
-        let mut finished: Vec<Option<Finished>> = stored(store, items, &twins, classify)?;
-        if let Some(replay) = replay {
-            recall(replay, items, &twins, &mut finished)?;
+        let cached = lot.count(|it| Lack::of(&it.outcome).is_none());
+        self.emitter.tell_damage(self.store);
+        self.emitter.emit(&RunEvent::NodeStarted { node: self.node.to_owned(), items: items.len() as u64, cached });
+        for (at, finished) in lot.finished.iter().enumerate() {
+            if let Some(Finished { outcome, .. }) = finished.as_ref().filter(|it| Lack::of(&it.outcome).is_some()) {
+                tell(self.emitter, self.node, &lot, at, outcome, Tokens::default());
+            }
         }
-        let loaded = finished.iter().zip(&twins).filter(|(item, _)| item.is_some());
-        let cached = loaded.map(|(_, twins)| twins.len() as u64).sum();
-        emitter.tell_damage(store);
-        emitter.emit(&RunEvent::NodeStarted { node: node.to_owned(), items: items.len() as u64, cached });
+        let open = |at: &usize| lot.finished[*at].is_none() && !lot.twins[*at].is_empty();
+        let mut wanted: Vec<usize> = (0..items.len()).filter(open).collect();
+        let mut attempt = 0;
+        while !wanted.is_empty() {
+            attempt += 1;
+            wanted = self.round(&mut lot, &wanted, attempt, note, group)?;
+        }
+        lot.collect(cached, self.tolerance)
+    }
 
+    /// Works items once. What failed is to be worked again, as long as this was not the last attempt: what took too long would
+    /// take it again.
+    fn round(
+        &mut self,
+        lot: &mut Lot<'_>,
+        wanted: &[usize],
+        attempt: u32,
+        note: &mut dyn FnMut(&Made) -> String,
+        group: WorkGroup<'_>,
+    ) -> Result<Vec<usize>, StepError> {
+        let Self { node, op, store, control, emitter, replay, purse, asked, tolerance, settled: _ } = self;
+        let (clock, total) = (emitter.clock(), lot.items.len() as u64);
         let broken: Cell<bool> = Cell::new(false);
         let trouble: RefCell<Option<StepError>> = RefCell::new(None);
-        // A pause lets the group in flight finish; only trouble stops in the middle of it.
-        let stop = || broken.get();
-        let mut failures: Vec<(usize, String)> = Vec::new();
-        let mut paused = false;
-        let mut done = cached;
-        let mut queue: Vec<Vec<usize>> = Vec::new();
-        for start in (0..items.len()).step_by(GROUP) {
-            let range = start..items.len().min(start + GROUP);
-            queue.push(range.filter(|&at| finished[at].is_none() && !twins[at].is_empty()).collect());
-        }
+        let (mut again, mut paused) = (Vec::new(), false);
+        let mut done = lot.count(|_| true);
+        let mut queue: Vec<Vec<usize>> =
+            wanted.chunk_by(|a, b| a / GROUP == b / GROUP).map(<[usize]>::to_vec).collect();
         queue.reverse();
         while let Some(mut wanted) = queue.pop() {
-            if wanted.is_empty() {
-                continue;
-            }
             if control.paused() {
                 paused = true;
                 break;
@@ -136,55 +160,70 @@ impl Worker<'_, '_> {
                     queue.push(wanted.split_off(admitted));
                 }
             }
+            let deadline = tolerance.timeout.map(|timeout| clock().saturating_add(timeout.0));
+            // A pause lets the group in flight finish; only trouble stops in the middle of it.
+            let halt = || match deadline {
+                _ if broken.get() => Some(Halt::Pause),
+                Some(deadline) if clock() > deadline => Some(Halt::Timeout),
+                _ => None,
+            };
             let mut on_done = |place: usize, made: Made| {
                 if broken.get() {
                     return;
                 }
-                let at = wanted[place];
+                let (at, took) = (wanted[place], made.took);
                 let words = note(&made);
                 if let Some(asked) = &asked {
-                    purse.take(asked, made.took);
+                    purse.take(asked, took);
                 }
-                match file(store, op, &items[at], made, classify) {
+                match file(store, *op, &lot.items[at], made, lot.classify) {
                     Err(error) => {
                         broken.set(true);
                         trouble.replace(Some(error));
                     }
                     Ok((result, diverged)) => {
-                        let name = &items[at].name;
-                        match (replay, diverged) {
+                        let name = &lot.items[at].name;
+                        match (&replay, diverged) {
                             (Some(replay), diverged) => replay.note(node, name, diverged),
                             (None, Some(both)) => {
                                 emitter.emit(&RunEvent::DamageFound { what: diverged_words(name, &both) })
                             }
                             (None, None) => {}
                         }
-                        for &twin in &twins[at] {
-                            let Item { name, key } = items[twin].clone();
-                            let outcome = result.outcome.clone();
-                            emitter.emit(&RunEvent::ItemFinished { node: node.to_owned(), item: name, key, outcome });
-                        }
-                        done += twins[at].len() as u64;
-                        emitter.progress(node, done, items.len() as u64, words);
+                        // Of what was made, its record says what it took.
+                        let took = Lack::of(&result.outcome).map_or(Tokens::default(), |_| took);
+                        tell(emitter, node, lot, at, &result.outcome, took);
+                        done += lot.twins[at].len() as u64;
+                        emitter.progress(node, done, total, words);
                         broken.set(emitter.broken());
-                        finished[at] = Some(result);
+                        lot.finished[at] = Some(result);
                     }
                 }
             };
-            let results = group(&wanted, &stop, &mut on_done)?;
+            let results = group(&wanted, &halt, &mut on_done)?;
             for (&at, result) in wanted.iter().zip(results) {
-                match result {
-                    Ok(()) => {}
-                    Err(ModelError::Paused) => paused = true,
-                    Err(problem) => {
-                        failures.push((at, problem.to_string()));
-                        for &twin in &twins[at] {
-                            let Item { name, key } = items[twin].clone();
-                            let outcome = ItemOutcome::Failed { reason: problem.to_string() };
-                            emitter.emit(&RunEvent::ItemFinished { node: node.to_owned(), item: name, key, outcome });
-                        }
-                    }
+                let Err(Lost { why, took }) = result else { continue };
+                if let Some(asked) = &asked {
+                    purse.take(asked, took);
                 }
+                let outcome = match why {
+                    Why::Halt(Halt::Pause) => {
+                        paused = true;
+                        continue;
+                    }
+                    Why::Failed(problem) if attempt <= tolerance.retries => {
+                        let (node, Item { name: item, key }) = ((*node).to_owned(), lot.items[at].clone());
+                        let reason = problem.to_string();
+                        emitter.emit(&RunEvent::ItemRetried { node, item, key, attempt, reason, took });
+                        again.push(at);
+                        continue;
+                    }
+                    Why::Failed(problem) => ItemOutcome::Failed { reason: problem.to_string() },
+                    Why::Halt(Halt::Timeout) => ItemOutcome::Timeout,
+                };
+                tell(emitter, node, lot, at, &outcome, took);
+                done += lot.twins[at].len() as u64;
+                lot.finished[at] = Some(Finished { outcome, also: BTreeMap::new(), output: Vec::new() });
             }
             if let Some(error) = trouble.take() {
                 return Err(error);
@@ -193,46 +232,107 @@ impl Worker<'_, '_> {
                 return Err(StepError::Paused); // The emitter holds the reason.
             }
         }
-        if paused {
-            return Err(StepError::Paused);
-        }
-        collect(items, &twins, finished, failures, cached)
+        if paused { Err(StepError::Paused) } else { Ok(again) }
     }
 }
 
-/// Of what the store has, models make again what they are to; all of it must be there.
-fn recall(
-    replay: &Replay,
-    items: &[Item],
-    twins: &[Vec<usize>],
-    finished: &mut [Option<Finished>],
-) -> Result<(), StepError> {
-    for ((item, twins), finished) in items.iter().zip(twins).zip(finished) {
-        if finished.is_none() && !twins.is_empty() {
-            return Err(StepError::NotRecorded(item.name.clone()));
-        }
-        if replay.again(&item.key) {
-            *finished = None;
-        }
+/// Tells what came of an item and its twins, of whom the first took what they took.
+fn tell(emitter: &mut Emitter<'_>, node: &str, lot: &Lot<'_>, at: usize, outcome: &ItemOutcome, took: Tokens) {
+    for &twin in &lot.twins[at] {
+        let (node, Item { name: item, key }) = (node.to_owned(), lot.items[twin].clone());
+        let took = if twin == at { took } else { Tokens::default() };
+        emitter.emit(&RunEvent::ItemFinished { node, item, key, outcome: outcome.clone(), took });
     }
-    Ok(())
 }
 
-/// What the store already has, twins filled in.
-fn stored(
-    store: &Store,
-    items: &[Item],
-    twins: &[Vec<usize>],
-    classify: &(dyn Fn(&[u8]) -> Class + Sync),
-) -> Result<Vec<Option<Finished>>, StepError> {
-    use rayon::prelude::*;
-    let load = |(item, twins): (&Item, &Vec<usize>)| -> Result<Option<Finished>, StepError> {
-        if twins.is_empty() {
-            return Ok(None);
+impl<'i> Lot<'i> {
+    /// With what the store has already, and with what is missing for good.
+    fn stored(
+        store: &Store,
+        items: &'i [Item],
+        classify: &'i (dyn Fn(&[u8]) -> Class + Sync),
+        settled: Option<&BTreeMap<Digest, ItemOutcome>>,
+    ) -> Result<Self, StepError> {
+        let mut first_of: BTreeMap<Digest, usize> = BTreeMap::new();
+        let mut twins: Vec<Vec<usize>> = vec![Vec::new(); items.len()];
+        for (index, item) in items.iter().enumerate() {
+            let first = *first_of.entry(item.key).or_insert(index);
+            twins[first].push(index);
         }
-        Ok(store.load(&item.key)?.map(|(record, output)| finish(record, output, classify)))
-    };
-    items.par_iter().zip(twins).map(load).collect()
+        let load = |(item, twins): (&Item, &Vec<usize>)| -> Result<Option<Finished>, StepError> {
+            if twins.is_empty() {
+                return Ok(None);
+            }
+            if let Some(outcome) = settled.and_then(|settled| settled.get(&item.key)) {
+                let outcome = outcome.clone();
+                return Ok(Some(Finished { outcome, also: BTreeMap::new(), output: Vec::new() }));
+            }
+            Ok(store.load(&item.key)?.map(|(record, output)| finish(record, output, classify)))
+        };
+        let finished = items.par_iter().zip(&twins).map(load).collect::<Result<_, _>>()?;
+        Ok(Self { items, twins, finished, classify })
+    }
+
+    /// Of what the store has, models make again what they are to; all of it must be there.
+    fn recall(&mut self, replay: &Replay) -> Result<(), StepError> {
+        for ((item, twins), finished) in self.items.iter().zip(&self.twins).zip(&mut self.finished) {
+            match finished {
+                None if !twins.is_empty() => return Err(StepError::NotRecorded(item.name.clone())),
+                // What is missing was never made.
+                Some(Finished { outcome, output, .. }) if Lack::of(outcome).is_some() && output.is_empty() => {}
+                _ if replay.again(&item.key) => *finished = None,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// How many have come to something like this.
+    fn count(&self, like: impl Fn(&Finished) -> bool) -> u64 {
+        let finished = self.finished.iter().zip(&self.twins).filter(|(it, _)| it.as_ref().is_some_and(&like));
+        finished.map(|(_, twins)| twins.len() as u64).sum()
+    }
+
+    fn collect(self, cached: u64, tolerance: Tolerance) -> Result<Worked, StepError> {
+        let Self { items, twins, finished, classify: _ } = self;
+        let mut made: Vec<Option<(ManifestItem, Vec<u8>)>> = vec![None; items.len()];
+        let mut lacking: BTreeMap<usize, ItemOutcome> = BTreeMap::new();
+        for (Finished { outcome, also, output }, twins) in
+            finished.into_iter().zip(twins).filter_map(|(finished, twins)| Some((finished?, twins)))
+        {
+            for twin in twins {
+                let (Item { name: item, key }, outcome) = (items[twin].clone(), outcome.clone());
+                if Lack::of(&outcome).is_some() {
+                    lacking.insert(twin, outcome);
+                } else {
+                    made[twin] = Some((ManifestItem { item, key, outcome, also: also.clone() }, output.clone()));
+                }
+            }
+        }
+        let (total, failed) = (items.len() as u64, lacking.len() as u64);
+        let counts = ItemCounts { done: total.saturating_sub(cached + failed), cached, failed };
+        let allowed = tolerance.max_failed.of(total);
+        if let Some((at, outcome)) = lacking.first_key_value()
+            && failed > allowed
+        {
+            let timeouts = lacking.values().filter(|outcome| **outcome == ItemOutcome::Timeout).count() as u64;
+            let (item, reason) = (items[*at].name.clone(), reason(outcome, tolerance));
+            return Err(StepError::Items { counts, allowed, timeouts, item, reason });
+        }
+        let missing = lacking.into_iter().filter_map(|(at, outcome)| {
+            let Item { name: item, key } = items[at].clone();
+            Some(MissingItem { item, key, kind: Lack::of(&outcome)? })
+        });
+        Ok(Worked { missing: missing.collect(), made, counts })
+    }
+}
+
+fn reason(outcome: &ItemOutcome, tolerance: Tolerance) -> String {
+    match (outcome, tolerance.timeout) {
+        (ItemOutcome::Failed { reason }, _) => reason.clone(),
+        (_, Some(most)) => format!("it took longer than {} s", most.0 as f64 / 1e3),
+        (_, None) => "it took too long".to_owned(),
+    }
 }
 
 /// Puts an item into the store. When another result was recorded for its key first, that one is it: others may have read
@@ -245,7 +345,7 @@ pub(super) fn file(
     classify: &(dyn Fn(&[u8]) -> Class + Sync),
 ) -> Result<(Finished, Option<Divergence>), StepError> {
     let Made { mut output, also, took } = made;
-    let mut record = took.file(Record::new(item.key, op.as_str(), store.put(&output)?, RunLabel::Seeded));
+    let mut record = budget::file(took, Record::new(item.key, op.as_str(), store.put(&output)?, RunLabel::Seeded));
     for (role, bytes) in also {
         record = record.also(role, store.put(&bytes)?);
     }
@@ -270,34 +370,4 @@ fn finish(record: Record, output: Vec<u8>, classify: &(dyn Fn(&[u8]) -> Class + 
         Class::Failed(reason) => ItemOutcome::Failed { reason },
     };
     Finished { outcome, also: record.also, output }
-}
-
-fn collect(
-    items: &[Item],
-    twins: &[Vec<usize>],
-    finished: Vec<Option<Finished>>,
-    mut failures: Vec<(usize, String)>,
-    cached: u64,
-) -> Result<Worked, StepError> {
-    let mut made: Vec<Option<(ManifestItem, Vec<u8>)>> = vec![None; items.len()];
-    for (at, result) in finished.into_iter().enumerate() {
-        let Some(Finished { outcome, also, output }) = result else { continue };
-        if let ItemOutcome::Failed { reason } = &outcome {
-            failures.push((at, reason.clone()));
-        }
-        for &twin in &twins[at] {
-            let Item { name, key } = items[twin].clone();
-            let item = ManifestItem { item: name, key, outcome: outcome.clone(), also: also.clone() };
-            made[twin] = Some((item, output.clone()));
-        }
-    }
-    let failed = failures.iter().map(|(at, _)| twins[*at].len() as u64).sum();
-    let total = items.len() as u64;
-    if let Some((at, reason)) = failures.into_iter().min() {
-        let counts = ItemCounts { done: total.saturating_sub(cached + failed), cached, failed };
-        return Err(StepError::Items { counts, item: items[at].name.clone(), reason });
-    }
-    let (items, outputs): (Vec<_>, Vec<_>) = made.into_iter().flatten().unzip();
-    let counts = ItemCounts { done: total - cached, cached, failed: 0 };
-    Ok(Worked { items, outputs, counts })
 }

@@ -198,6 +198,7 @@ mod tests {
             item: format!("train-{n}"),
             key: digest,
             outcome: ItemOutcome::Done { blob: digest },
+            took: crate::model::Tokens::default(),
         }
     }
 

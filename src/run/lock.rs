@@ -22,7 +22,7 @@ use crate::experiment::Experiment;
 use crate::plan::{Identities, Plan};
 use crate::run::{NodeStatus, RunEvent};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 const VERSION: u32 = 1;
@@ -148,9 +148,19 @@ fn differ(locked: &BTreeMap<String, Digest>, now: &BTreeMap<String, Digest>) -> 
         .collect()
 }
 
-/// What each node gave, if the run came to its end: the plan it was made from, and its results.
-pub fn results<'e>(events: impl IntoIterator<Item = &'e RunEvent>) -> Option<(Digest, BTreeMap<String, Digest>)> {
-    let (mut plan, mut nodes, mut finished) = (None, BTreeMap::new(), false);
+/// What came of a run that came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Results {
+    pub plan: Digest,
+    /// What each node gave.
+    pub nodes: BTreeMap<String, Digest>,
+    /// Nodes that completed without some of their items: they give something else where those do not fail.
+    pub missing: BTreeSet<String>,
+}
+
+/// `None` of a run that did not come to its end.
+pub fn results<'e>(events: impl IntoIterator<Item = &'e RunEvent>) -> Option<Results> {
+    let (mut plan, mut nodes, mut missing, mut finished) = (None, BTreeMap::new(), BTreeSet::new(), false);
     for event in events {
         match event {
             RunEvent::RunStarted { plan: made, .. } => plan = Some(*made),
@@ -158,15 +168,21 @@ pub fn results<'e>(events: impl IntoIterator<Item = &'e RunEvent>) -> Option<(Di
                 node,
                 status: NodeStatus::Done | NodeStatus::Cached,
                 output: Some(output),
+                items,
                 ..
             } => {
                 nodes.insert(node.clone(), *output);
+                if items.failed > 0 {
+                    missing.insert(node.clone());
+                } else {
+                    missing.remove(node);
+                }
             }
             RunEvent::RunFinished { failed, .. } => finished = !failed,
             _ => {}
         }
     }
-    Some((plan.filter(|_| finished)?, nodes))
+    Some(Results { plan: plan.filter(|_| finished)?, nodes, missing })
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! What a finished step leaves in the store: its items, its figures, and what other steps read of it.
 
-use crate::base::Digest;
+use crate::base::{Digest, Hasher};
 use crate::node::metric::Metric;
 use crate::node::spec::Verdict;
 use crate::plan::Op;
 use crate::run::ItemOutcome;
+use crate::run::missing::MissingItem;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -15,6 +16,9 @@ pub struct Manifest {
     pub op: Op,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<ManifestItem>,
+    /// Items that it does without, in their order; none of them is among `items`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<MissingItem>,
     pub metrics: Vec<Metric>,
     /// What depends on the kind: a funnel, a decision, a confusion.
     #[serde(default, skip_serializing_if = "Value::is_null")]
@@ -72,7 +76,17 @@ pub struct RowEntry {
 
 impl Manifest {
     pub fn new(op: Op) -> Self {
-        Self { op, items: Vec::new(), metrics: Vec::new(), detail: Value::Null, output: None }
+        Self { op, items: Vec::new(), missing: Vec::new(), metrics: Vec::new(), detail: Value::Null, output: None }
+    }
+
+    /// What stands for its step in the keys of those that read it: the step's own key, and what is missing of it. How it came
+    /// to be missing changes nothing that is read.
+    pub fn key(&self, step: Digest) -> Digest {
+        if self.missing.is_empty() {
+            return step;
+        }
+        let names: Vec<&str> = self.missing.iter().map(|missing| missing.item.as_str()).collect();
+        Hasher::new("agx-missing/1").put(&step).put(&names).finish()
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -98,5 +112,47 @@ impl Manifest {
             blobs.extend(item.also.values());
         }
         blobs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::missing::Lack;
+
+    /// One of 256 sets of missing items.
+    fn missing(set: u8, kind: Lack) -> Manifest {
+        let mut manifest = Manifest::new(Op::Rollout);
+        let names = (0..8).filter(|at| set & (1 << at) != 0).map(|at| format!("train-{:04}/{}", at / 2, at % 2));
+        let item = |item: String| MissingItem { key: Digest::of_bytes(item.as_bytes()), item, kind };
+        manifest.missing = names.map(item).collect();
+        manifest
+    }
+
+    #[test]
+    fn every_missing_set_is_a_key_of_its_own_and_none_is_the_step_s() {
+        let step = Digest::of_bytes(b"a step");
+        let keys: Vec<Digest> = (0..=u8::MAX).map(|set| missing(set, Lack::Failed).key(step)).collect();
+        assert_eq!(keys[0], step);
+        let different: std::collections::BTreeSet<&Digest> = keys.iter().collect();
+        assert_eq!(different.len(), 256);
+        for set in 0..=u8::MAX {
+            let mut other = missing(set, Lack::Timeout);
+            assert_eq!(other.key(step), keys[set as usize], "how it came to be missing changes nothing");
+            other.metrics.push(Metric::plain("count", 1.0, 1));
+            assert_eq!(other.key(step), keys[set as usize]);
+            assert!(set == 0 || other.key(Digest::of_bytes(b"another step")) != keys[set as usize]);
+        }
+    }
+
+    #[test]
+    fn a_manifest_is_read_as_it_was_written_and_a_whole_one_as_before() {
+        let lacking = missing(0b101, Lack::Timeout);
+        assert_eq!(Manifest::from_bytes(&lacking.to_bytes()).expect("reads"), lacking);
+        let text = String::from_utf8(lacking.to_bytes()).expect("JSON");
+        assert!(text.contains(r#""missing":[{"item":"train-0000/0","key":""#), "{text}");
+        assert!(text.contains(r#""kind":"timeout"}"#), "{text}");
+        let whole = String::from_utf8(missing(0, Lack::Failed).to_bytes()).expect("JSON");
+        assert_eq!(whole, r#"{"op":"rollout","metrics":[]}"#);
     }
 }

@@ -10,6 +10,7 @@
 pub mod event;
 pub mod error;
 pub mod manifest;
+pub mod missing;
 pub mod journal;
 pub mod directory;
 pub mod carried;
@@ -32,12 +33,14 @@ pub mod past;
 pub mod worked;
 pub mod lineage;
 pub mod archive;
+pub mod keep;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use error::{RunError, StepError};
 pub use event::{ItemCounts, ItemOutcome, Metric, NodeInfo, NodeStatus, PauseReason, RunEvent, RunLabel};
 pub use manifest::{Manifest, ManifestItem, RowEntry, RowSet};
+pub use missing::{Lack, MissingItem};
 pub use past::{Past, past};
 pub use survey::{NodeSurvey, SurveyItems, SurveyStatus, survey};
 
@@ -48,11 +51,13 @@ use crate::store::Store;
 use budget::Purse;
 use emit::Emitter;
 use execute::Executor;
+use missing::Settled;
 use replay::Replay;
 use resources::Resources;
 use serde_json::Value;
 use state::State;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,6 +67,10 @@ pub type Clock<'a> = &'a (dyn Fn() -> u64 + Sync);
 
 /// Who hears the events.
 pub type Sink<'a> = &'a mut (dyn FnMut(&RunEvent) + Send);
+
+/// The file of a store that names the store below it.
+const BELOW: &str = "over";
+const MOST_PATH: u64 = 1 << 16;
 
 /// Where results live: `.agx/` under the project's root or anywhere else, with the store and the runs.
 #[derive(Debug)]
@@ -83,7 +92,39 @@ impl Project {
     /// # Errors
     /// As [`Project::open`].
     pub fn at(store: &Path) -> Result<Self, RunError> {
-        Ok(Self { store: Store::open(store)? })
+        let below = store.join(BELOW);
+        let store = match file::read_text(&below, MOST_PATH) {
+            Ok(path) => {
+                let path = PathBuf::from(path.trim());
+                let below = Store::open_existing(&path)?;
+                Store::over(store, below)?
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Store::open(store)?,
+            Err(problem) => return Err(RunError::file(&below, problem)),
+        };
+        Ok(Self { store })
+    }
+
+    /// Lays the store over another, which is only read, from when it is next opened; or over none.
+    ///
+    /// # Errors
+    /// A store below that cannot be read or is this one; one here that cannot be written.
+    pub fn lay_over(&self, below: Option<&Path>) -> Result<(), RunError> {
+        let note = self.store.root().join(BELOW);
+        let fail = |problem| RunError::file(&note, problem);
+        let Some(below) = below else {
+            return match std::fs::remove_file(&note) {
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(fail(error)),
+                _ => Ok(()),
+            };
+        };
+        let full = below.canonicalize().map_err(|problem| RunError::file(below, problem))?;
+        Store::open_existing(&full)?;
+        if self.store.root().canonicalize().is_ok_and(|root| root == full) {
+            return Err(fail(std::io::Error::other("a store cannot lie over itself")));
+        }
+        let text = full.to_str().ok_or_else(|| fail(std::io::Error::other("its path is not UTF-8")))?;
+        std::fs::write(&note, format!("{text}\n")).map_err(fail)
     }
 
     /// `.agx/runs/`
@@ -232,7 +273,8 @@ pub fn start(
         nodes: infos(&plan),
         frozen: directory.frozen()?,
     });
-    go(project, experiment, &identities, &plan, &directory, options, control, emitter, purse, BTreeMap::new())
+    let settled = options.replay.as_ref().map(|replay| replay.missing().clone()).unwrap_or_default();
+    go(project, experiment, &identities, &plan, &directory, options, control, emitter, purse, BTreeMap::new(), settled)
 }
 
 /// Goes on with a paused, failed or killed run, from its own frozen source.
@@ -258,8 +300,8 @@ pub fn resume(
                 directory::compare(project, run, frozen)?;
                 started = Some(*plan);
             }
-            RunEvent::NodeFinished { node, status, .. } => {
-                told.insert(node.clone(), *status);
+            RunEvent::NodeFinished { node, status, output, .. } => {
+                told.insert(node.clone(), (*status, *output));
             }
             _ => {}
         }
@@ -289,7 +331,8 @@ pub fn resume(
             frozen: directory.frozen()?,
         }),
     }
-    go(project, &experiment, &identities, &plan, &directory, options, control, emitter, purse, told)
+    let settled = missing::settled(events.iter().map(|(_, event)| event));
+    go(project, &experiment, &identities, &plan, &directory, options, control, emitter, purse, told, settled)
 }
 
 #[expect(clippy::too_many_arguments, reason = "the one place where all of a run's parts meet")]
@@ -303,13 +346,15 @@ fn go(
     control: &Control,
     emitter: Emitter<'_>,
     purse: Purse<'_>,
-    told: BTreeMap<String, NodeStatus>,
+    told: BTreeMap<String, (NodeStatus, Option<Digest>)>,
+    settled: Settled,
 ) -> Result<RunOutcome, RunError> {
     let work = || {
         let resources = Resources::new(experiment, identities, &project.store);
         let (state, scratch) = (State::new(plan), directory.scratch());
         let run = &directory.run;
-        Executor { run, resources: &resources, state, options, control, emitter, scratch: &scratch, purse, told }.run()
+        let (resources, scratch) = (&resources, scratch.as_path());
+        Executor { run, resources, state, options, control, emitter, scratch, purse, told, settled }.run()
     };
     match options.jobs {
         None => work(),

@@ -29,7 +29,7 @@ impl Refusal<'_> {
     fn work(&self, work: &Work) -> Result<(), NotBuilt> {
         match work {
             Work::Rollout(episodes) | Work::Evaluate(episodes) => self.episodes(episodes),
-            Work::Judge { rows, by, joined: _ } => {
+            Work::Judge { rows, by, joined: _, tolerance: _ } => {
                 let RowsFrom::Newest(steps) = rows else { return later("judging the rows of several iterations") };
                 if steps.iter().any(|step| self.plan.step(*step).op != Op::Rollout) {
                     return later("judging anything but the rows of one rollout");
@@ -62,7 +62,8 @@ impl Refusal<'_> {
     }
 
     fn episodes(&self, episodes: &Episodes) -> Result<(), NotBuilt> {
-        let Episodes { version, env, split: _, prompt: _, samples: _, sampling: _, stream, best_by } = episodes;
+        let Episodes { version, env, split: _, prompt: _, samples: _, sampling: _, stream, best_by, tolerance: _ } =
+            episodes;
         self.model(version.model)?;
         match &self.experiment.envs[env.0].it.kind {
             EnvKind::Desk => {}

@@ -6,6 +6,7 @@
 
 use crate::base::Digest;
 use crate::plan::Op;
+use crate::run::missing::Settled;
 use crate::store::Divergence;
 use std::sync::{Mutex, MutexGuard};
 
@@ -14,6 +15,8 @@ use std::sync::{Mutex, MutexGuard};
 pub struct Replay {
     /// Share of what models made that they make again; 0 for none.
     again: f64,
+    /// What it did without: it does again.
+    missing: Settled,
     noted: Mutex<Noted>,
 }
 
@@ -35,7 +38,15 @@ pub struct Differs {
 impl Replay {
     /// Every pure step again; of what models made the share `again`.
     pub fn new(again: f64) -> Self {
-        Self { again, noted: Mutex::default() }
+        Self { again, missing: Settled::new(), noted: Mutex::default() }
+    }
+
+    pub fn without(self, missing: Settled) -> Self {
+        Self { missing, ..self }
+    }
+
+    pub fn missing(&self) -> &Settled {
+        &self.missing
     }
 
     /// Whether a step is taken as it is recorded: a training whose weights are not made again.

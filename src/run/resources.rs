@@ -29,7 +29,7 @@ pub struct Resources<'a> {
 /// A dataset of JSON lines is held in memory.
 pub const MOST_JSONL: u64 = 1 << 30;
 
-type Tasks = Arc<Vec<Task>>;
+type Tasks = Arc<Vec<Arc<Task>>>;
 
 /// The weights over the declared ones, and the model with them.
 type OpenModel = (Option<Digest>, Arc<dyn LanguageModel>);
@@ -67,7 +67,7 @@ impl<'a> Resources<'a> {
 
     pub fn tasks(&self, id: EnvId, split: &str) -> Result<Tasks, StepError> {
         let env = self.env(id)?;
-        let make = || Arc::new(env.tasks(split));
+        let make = || Arc::new(env.tasks(split).into_iter().map(Arc::new).collect());
         Ok(self.tasks.borrow_mut().entry((id, split.to_owned())).or_insert_with(make).clone())
     }
 
@@ -82,6 +82,8 @@ impl<'a> Resources<'a> {
         let spec = &self.experiment.models[version.model.0].it;
         let model =
             crate::model::open(spec, weights.as_deref()).map_err(|problem| self.blame(version.model, problem))?;
+        #[cfg(test)]
+        let model = crate::run::tests::faults::around(model);
         self.models.borrow_mut().insert(version.model, (version.weights, model.clone()));
         Ok(model)
     }

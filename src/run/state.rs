@@ -30,7 +30,7 @@ pub enum Readiness {
 pub struct State<'a> {
     pub plan: &'a Plan,
     standing: Vec<Standing>,
-    /// As the inputs came to be; equal to the planned ones unless a loop ended early.
+    /// As the inputs came to be; equal to the planned ones unless a loop ended early or items are missing.
     keys: Vec<Digest>,
 }
 
@@ -40,7 +40,11 @@ impl<'a> State<'a> {
         Self { plan, standing: vec![Standing::Open; plan.steps.len()], keys }
     }
 
+    /// Of a step that is done, its key from now on says what is missing of it as well.
     pub fn set(&mut self, id: StepId, standing: Standing) {
+        if let Standing::Done(manifest) = &standing {
+            self.keys[id.0] = manifest.key(self.keys[id.0]);
+        }
         self.standing[id.0] = standing;
     }
 

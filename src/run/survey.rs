@@ -106,7 +106,7 @@ pub fn items(resources: &Resources<'_>, state: &State<'_>, id: StepId) -> Result
                 prepared => prepared?.items,
             }
         }
-        Work::Judge { rows, by, joined: _ } => {
+        Work::Judge { rows, by, joined: _, tolerance: _ } => {
             // What a panel will be asked is not known to this version.
             let [by] = by.as_slice() else { return Ok(Vec::new()) };
             let set = steps::rows(resources, state, rows)?;

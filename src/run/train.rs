@@ -5,7 +5,7 @@
 
 use crate::base::{Canonical, Digest, Seed, file};
 use crate::experiment::{Mixed, ModelId, Sole};
-use crate::model::{LanguageModel, Message, ModelError, TrainMonitor, TrainProgress, TrainRow, Trained};
+use crate::model::{LanguageModel, Message, ModelError, Tokens, TrainMonitor, TrainProgress, TrainRow, Trained};
 use crate::node::key::TrainKey;
 use crate::node::labels;
 use crate::node::metric::Metric;
@@ -100,7 +100,8 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId) -> Result<Finished, StepError>
             // The record is there, so what led to it is of no more use.
             let _ = std::fs::remove_file(&checkpoint);
             let outcome = ItemOutcome::Done { blob: record.output };
-            bench.emitter.emit(&RunEvent::ItemFinished { node: step.id.clone(), item: ITEM.to_owned(), key, outcome });
+            let (node, item, took) = (step.id.clone(), ITEM.to_owned(), Tokens::default());
+            bench.emitter.emit(&RunEvent::ItemFinished { node, item, key, outcome, took });
             (record, facts, 0)
         }
     };

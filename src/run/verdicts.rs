@@ -3,16 +3,16 @@
 use crate::base::{Canonical, Digest, Seed};
 use crate::env::{Labelled, Task};
 use crate::experiment::{CriticId, Dataset, DatasetId, Sole};
-use crate::model::{LanguageModel, ModelError};
+use crate::model::{LanguageModel, Tokens};
 use crate::node::calibrate::Confusion;
 use crate::node::judge::{self, JudgeItem, JudgeReply};
 use crate::node::key::{JudgeKey, item_seed};
+use crate::node::lost::Lost;
 use crate::node::spec::{AnswerSchema, OnUnparsed, Verdict};
 use crate::node::template::{Scope, token_counter};
 use crate::node::trajectory::Trajectory;
 use crate::node::{answer, labels};
 use crate::plan::{Judge, RowsFrom, StepId, Work};
-use crate::run::budget::Tokens;
 use crate::run::items::{Class, Item, Made, Worked};
 use crate::run::manifest::{Manifest, ManifestItem, RowSet};
 use crate::run::resources::{Resources, Version, read_json};
@@ -130,10 +130,10 @@ fn ask(bench: &mut Bench<'_, '_>, id: StepId, critic: CriticId, questions: &Ques
             OnUnparsed::Fail => Class::Failed(format!("the verdict cannot be read: {why}")),
         },
     };
-    bench.worker(id).work(items, &classify, &mut |_| String::new(), &mut |wanted, _stop, on_done| {
+    bench.worker(id).work(items, &classify, &mut |_| String::new(), &mut |wanted, halt, on_done| {
         let group: Vec<JudgeItem> = wanted.iter().map(|&at| asked[at].clone()).collect();
-        let results: Vec<Result<(), ModelError>> =
-            judge::run_group(&**model, sampling, &group, &mut |place, prompt, reply: JudgeReply| {
+        let results: Vec<Result<(), Lost>> =
+            judge::run_group(&**model, sampling, &group, halt, &mut |place, prompt, reply: JudgeReply| {
                 let took = Tokens { prompt: prompt as u64, completion: u64::from(reply.tokens) };
                 let output = serde_json::to_vec(&reply).expect("a reply is plain data");
                 on_done(place, Made { output, also: Vec::new(), took });
@@ -152,12 +152,16 @@ fn read(bytes: &[u8], answer: &AnswerSchema) -> Result<Verdict, String> {
 pub fn run(bench: &mut Bench<'_, '_>, id: StepId, rows: &RowsFrom, by: &Judge) -> Result<Finished, StepError> {
     let mut set = bench.rows(rows)?;
     let questions = about_rows(bench.resources, bench.state, rows, &set, by)?;
-    let Worked { items, outputs, counts } = ask(bench, id, by.critic, &questions)?;
+    let Worked { made, missing, counts } = ask(bench, id, by.critic, &questions)?;
     let answer = &bench.resources.experiment.sole(by.critic).answer;
     let mut verdicts = Vec::with_capacity(set.rows.len());
-    for ((row, item), bytes) in set.rows.iter_mut().zip(&items).zip(&outputs) {
-        row.reply = reply_of(item);
-        match read(bytes, answer) {
+    let mut manifest = Manifest::new(crate::plan::Op::Judge);
+    let mut rows = Vec::with_capacity(set.rows.len());
+    // A row whose question is missing goes no further.
+    for (mut row, made) in set.rows.into_iter().zip(made) {
+        let Some((item, bytes)) = made else { continue };
+        row.reply = reply_of(&item);
+        match read(&bytes, answer) {
             Ok(verdict) => {
                 row.verdict.get_or_insert_default().extend(verdict.clone());
                 row.unparsed = None;
@@ -169,10 +173,12 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, rows: &RowsFrom, by: &Judge) -
                 verdicts.push(None);
             }
         }
+        rows.push(row);
+        manifest.items.push(item);
     }
-    let mut manifest = Manifest::new(crate::plan::Op::Judge);
+    set.rows = rows;
     manifest.metrics = judge::metrics(&verdicts, answer);
-    manifest.items = items;
+    manifest.missing = missing;
     manifest.output = Some(bench.put_json(&set)?);
     Ok(Finished { manifest, counts })
 }
@@ -189,13 +195,15 @@ pub fn calibrate(bench: &mut Bench<'_, '_>, id: StepId, by: &Judge, dataset: Dat
     let examples = labelled(bench.resources, dataset)?;
     let metric = label_metric(bench.resources, dataset)?;
     let questions = about_examples(bench.resources, bench.state, by, &examples)?;
-    let Worked { items, outputs, counts } = ask(bench, id, by.critic, &questions)?;
+    let Worked { made, missing: _, counts } = ask(bench, id, by.critic, &questions)?;
     let schema = &bench.resources.experiment.sole(by.critic).answer;
     let pair = |(example, bytes): (&Labelled, &Vec<u8>)| {
         let verdict = read(bytes, schema).ok();
         let passes = verdict.and_then(|verdict| answer::passes(&verdict, schema));
         (passes, labels::solved(&example.truth, metric))
     };
+    // A calibration tolerates no failed item.
+    let (items, outputs): (Vec<ManifestItem>, Vec<Vec<u8>>) = made.into_iter().flatten().unzip();
     let pairs: Vec<(Option<bool>, bool)> = examples.iter().zip(&outputs).map(pair).collect();
     let confusion = Confusion::of(&pairs);
     let mut manifest = Manifest::new(crate::plan::Op::Calibrate);
@@ -210,7 +218,7 @@ pub fn tasks(
     resources: &Resources<'_>,
     state: &State<'_>,
     rows: &RowsFrom,
-) -> Result<BTreeMap<String, Task>, StepError> {
+) -> Result<BTreeMap<String, Arc<Task>>, StepError> {
     let mut tasks = BTreeMap::new();
     for origin in state.origins(rows) {
         if let Work::Rollout(episodes) = &state.plan.step(origin).work {

@@ -142,9 +142,7 @@ fn manifest(
 fn reads(state: &State<'_>, id: StepId) -> (Vec<StepId>, Option<Version>) {
     match &state.plan.step(id).work {
         Work::Rollout(episodes) | Work::Evaluate(episodes) => (Vec::new(), Some(state.version(&episodes.version))),
-        Work::Judge { rows, by, joined: _ } => {
-            (state.resolve(rows), by.first().map(|judge| state.version(&judge.version)))
-        }
+        Work::Judge { rows, by, .. } => (state.resolve(rows), by.first().map(|judge| state.version(&judge.version))),
         Work::Calibrate { by, .. } => (Vec::new(), by.first().map(|judge| state.version(&judge.version))),
         Work::Select { rows, .. } | Work::Audit { rows, .. } => (state.resolve(rows), None),
         Work::Train { start, on, .. } => {

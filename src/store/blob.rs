@@ -1,19 +1,25 @@
-//! The store on disk: write-once files by digest and by key.
+//! The store on disk: small blobs and records in packs, large blobs in files of their own.
 
+use super::entry::{Entry, Kind};
+use super::large::{self, Large};
+use super::packs::Packs;
 use super::{Damage, Divergence, Record, StoreError};
-use crate::base::{Digest, file};
+use crate::base::Digest;
 use std::collections::BTreeSet;
-use std::io::{ErrorKind, Write};
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-/// From this size on, a blob is flushed to the disk before it is named.
-pub const FLUSHED: usize = 64 * 1024;
+/// From this size on, a blob is a file of its own and is flushed to the disk before it is named.
+pub const LARGE: usize = 64 * 1024;
 
 /// A directory of blobs and records. Cheap to share by reference between threads; several processes may use one at once.
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
+    pub(super) packs: Packs,
+    pub(super) large: Large,
     noted: Mutex<Noted>,
     /// What is not here is read there; nothing is written there.
     below: Option<Box<Store>>,
@@ -23,7 +29,7 @@ pub struct Store {
 #[derive(Debug, Default)]
 struct Noted {
     damage: Vec<Damage>,
-    paths: BTreeSet<PathBuf>,
+    of: BTreeSet<(Kind, Digest)>,
 }
 
 impl Store {
@@ -36,16 +42,15 @@ impl Store {
         if root.exists() && !root.is_dir() {
             return Err(StoreError::NotADirectory(root));
         }
-        for part in ["cas", "records", "runs"] {
+        for part in ["cas", "packs", "runs"] {
             let path = root.join(part);
             std::fs::create_dir_all(&path).map_err(|error| match error.kind() {
                 ErrorKind::AlreadyExists => StoreError::NotADirectory(path.clone()),
                 _ => StoreError::io("make", &path, &error),
             })?;
         }
-        let records = root.join("records");
-        std::fs::read_dir(&records).map_err(|error| StoreError::io("read", &records, &error))?;
-        Ok(Self { root, noted: Mutex::default(), below: None })
+        std::fs::read_dir(root.join("packs")).map_err(|error| StoreError::io("read", &root.join("packs"), &error))?;
+        Ok(Self::at(root))
     }
 
     /// Opens the directory over another store, which is read and never written: what is found there need not be made again.
@@ -54,6 +59,30 @@ impl Store {
     /// As [`Store::open`].
     pub fn over(root: impl Into<PathBuf>, below: Store) -> Result<Self, StoreError> {
         Ok(Self { below: Some(Box::new(below)), ..Self::open(root)? })
+    }
+
+    /// Opens a store that is there, and makes nothing.
+    ///
+    /// # Errors
+    /// Not a store, no permission.
+    pub fn open_existing(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let root = root.into();
+        let packs = root.join("packs");
+        std::fs::read_dir(&packs).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => StoreError::NoStore(root.clone()),
+            _ => StoreError::io("read", &packs, &error),
+        })?;
+        Ok(Self::at(root))
+    }
+
+    fn at(root: PathBuf) -> Self {
+        let (packs, large) = (Packs::new(root.join("packs")), Large::new(root.join("cas")));
+        Self { root, packs, large, noted: Mutex::default(), below: None }
+    }
+
+    /// The store that is read where this one has nothing.
+    pub fn below(&self) -> Option<&Store> {
+        self.below.as_deref()
     }
 
     pub fn root(&self) -> &Path {
@@ -65,33 +94,28 @@ impl Store {
         self.root.join("runs").join(run)
     }
 
-    /// Where a blob lies or would lie.
-    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
-        let hex = digest.to_string();
-        self.root.join("cas").join(&hex[..2]).join(&hex[2..])
-    }
-
-    pub fn record_path(&self, key: &Digest) -> PathBuf {
-        let hex = key.to_string();
-        self.root.join("records").join(&hex[..2]).join(&hex)
-    }
-
-    /// Stores a blob; a damaged one in its place is repaired.
+    /// Stores a blob; a damaged one is made whole.
     ///
     /// # Errors
     /// A write that fails: disk full, permission, input/output.
     pub fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = Digest::of_bytes(bytes);
-        let path = self.blob_path(&digest);
+        let is_large = bytes.len() >= LARGE;
+        let here = if is_large { self.large.get(&digest) } else { self.packs.blob(&digest) };
         // Read, not trusted to be there: what was damaged is made whole by storing it again.
-        if read(&path).is_ok_and(|found| found.as_deref() == Some(bytes)) {
+        if matches!(here, Ok(Some(_))) || self.below.as_ref().is_some_and(|below| below.get(&digest).is_ok()) {
             return Ok(digest);
         }
-        if self.below.as_ref().is_some_and(|below| below.get(&digest).is_ok()) {
-            return Ok(digest);
+        if is_large {
+            self.large.put(&digest, bytes)?;
+        } else {
+            let entry = Entry::new(Kind::Blob, &digest, bytes);
+            let appending = self.packs.appending()?;
+            if !matches!(self.packs.blob(&digest), Ok(Some(_))) {
+                appending.append(&[entry], false)?;
+            }
         }
-        write(&path, bytes, Existing::Replace, bytes.len() >= FLUSHED)?;
-        self.noted().paths.remove(&path);
+        self.noted().of.remove(&(Kind::Blob, digest));
         Ok(digest)
     }
 
@@ -100,15 +124,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::Damaged`], or a read that fails.
     pub fn get(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
-        let path = self.blob_path(digest);
-        let Some(bytes) = read(&path)? else {
-            return self.below.as_ref().map_or(Err(StoreError::Missing(*digest)), |below| below.get(digest));
-        };
-        if Digest::of_bytes(&bytes) != *digest {
-            let problem = format!("its {} bytes do not hash to its name", bytes.len());
-            return Err(Damage { path, problem }.into());
+        if let Some(bytes) = self.packs.blob(digest)? {
+            return Ok(bytes);
         }
-        Ok(bytes)
+        match (self.large.get(digest)?, &self.below) {
+            (Some(bytes), _) => Ok(bytes),
+            (None, Some(below)) => below.get(digest),
+            (None, None) => Err(StoreError::Missing(*digest)),
+        }
     }
 
     /// Files a record. The first of a key stays, unless what it names can no longer be read; a second one that disagrees
@@ -117,28 +140,24 @@ impl Store {
     /// # Errors
     /// A write that fails.
     pub fn record(&self, record: &Record) -> Result<Option<Divergence>, StoreError> {
-        if let Some(below) = &self.below
-            && let Some(first) = below.lookup(&record.key)?.filter(|first| below.is_whole(first))
-        {
-            return Ok((!first.agrees(record)).then(|| Divergence { first, second: record.clone() }));
-        }
-        let path = self.record_path(&record.key);
-        let bytes = record.to_file();
-        let flush = record.blobs().any(|blob| self.is_flushed(blob));
-        if write(&path, &bytes, Existing::Keep, flush)? {
-            return Ok(None);
-        }
+        let file = record.to_file();
+        let entry = Entry::new(Kind::Record, &record.key, &file);
+        let appending = self.packs.appending()?;
         let Some(first) = self.lookup(&record.key)?.filter(|first| self.is_whole(first)) else {
-            write(&path, &bytes, Existing::Replace, flush)?;
-            self.noted().paths.remove(&path);
+            // What a record names must not be on the disk later than the record.
+            let is_large = |blob| !self.packs.lists(Kind::Blob, blob) && self.large.path(blob).is_some();
+            let flush = record.blobs().any(is_large);
+            appending.append(&[Entry::new(Kind::Forgotten, &record.key, b""), entry], flush)?;
+            self.noted().of.remove(&(Kind::Record, record.key));
             return Ok(None);
         };
+        drop(appending);
         if first.agrees(record) {
             return Ok(None);
         }
         let hex = record.key.to_string();
-        let name = format!("{hex}.{}", Digest::of_bytes(&bytes).short());
-        write(&self.root.join("divergences").join(&hex[..2]).join(name), &bytes, Existing::Replace, flush)?;
+        let name = format!("{hex}.{}", Digest::of_bytes(&file).short());
+        large::write(&self.root.join("divergences").join(&hex[..2]).join(name), &file, false)?;
         Ok(Some(Divergence { first, second: record.clone() }))
     }
 
@@ -147,14 +166,14 @@ impl Store {
     /// # Errors
     /// A read that fails.
     pub fn lookup(&self, key: &Digest) -> Result<Option<Record>, StoreError> {
-        let path = self.record_path(key);
-        let record = match read(&path) {
-            Ok(None) => return self.below.as_ref().map_or(Ok(None), |below| below.lookup(key)),
-            Ok(Some(bytes)) => Record::from_file(key, &bytes).map_err(|problem| Damage { path, problem }),
-            Err(StoreError::Damaged(damage)) => Err(damage),
-            Err(error) => return Err(error),
-        };
-        Ok(record.map_err(|damage| self.note(damage)).ok())
+        match self.packs.record(key) {
+            Ok(None) => self.below.as_ref().map_or(Ok(None), |below| below.lookup(key)),
+            Err(StoreError::Damaged(damage)) => {
+                self.note(Kind::Record, key, damage);
+                Ok(None)
+            }
+            found => found,
+        }
     }
 
     /// A key's record with the bytes of its output: the finished item, or nothing when any of its blobs is missing or
@@ -172,9 +191,105 @@ impl Store {
         Ok(self.get_or_note(&record.output)?.map(|bytes| (record, bytes)))
     }
 
+    /// Makes a key's record count no more: what it names is worked again.
+    ///
+    /// # Errors
+    /// A write that fails.
+    pub fn forget(&self, key: &Digest) -> Result<(), StoreError> {
+        self.packs.appending()?.append(&[Entry::new(Kind::Forgotten, key, b"")], false)
+    }
+
+    /// Keeps others from sweeping for as long as what it hands back is held.
+    ///
+    /// # Errors
+    /// [`StoreError::Swept`]; a lock that cannot be opened.
+    pub fn working(&self) -> Result<File, StoreError> {
+        let (lock, path) = self.open_lock()?;
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(lock),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Swept(self.root.clone())),
+            Err(TryLockError::Error(error)) => Err(StoreError::io("lock", &path, &error)),
+        }
+    }
+
+    fn open_lock(&self) -> Result<(File, PathBuf), StoreError> {
+        let path = self.root.join("lock");
+        let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let lock = opened.map_err(|error| StoreError::io("write", &path, &error))?;
+        Ok((lock, path))
+    }
+
+    /// Removes every record and blob whose name is not kept, and what cannot be read; says how many bytes became free.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`]; a file that cannot be read, written or removed. Nothing that is kept is lost then.
+    pub fn sweep(&self, keep: impl Fn(&Digest) -> bool) -> Result<u64, StoreError> {
+        let (lock, path) = self.open_lock()?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(self.root.clone())),
+            Err(TryLockError::Error(error)) => return Err(StoreError::io("lock", &path, &error)),
+        }
+        let mut freed = self.packs.appending()?.sweep(&keep)?;
+        for blob in self.large.digests()?.into_iter().flatten().filter(|blob| !keep(blob)) {
+            freed += self.large.remove(&blob)?;
+        }
+        Ok(freed)
+    }
+
+    /// Every record of this store, without those below, in the order of their keys; what is damaged is left out.
+    ///
+    /// # Errors
+    /// A read that fails.
+    pub fn records(&self) -> Result<Vec<Record>, StoreError> {
+        let keys = self.packs.digests(Kind::Record, "")?;
+        keys.into_iter().flatten().filter_map(|key| self.lookup(&key).transpose()).collect()
+    }
+
+    /// Every blob of this store with its size, without those below, in the order of their digests.
+    ///
+    /// # Errors
+    /// A read that fails.
+    pub fn blobs(&self) -> Result<Vec<(Digest, u64)>, StoreError> {
+        let blobs = self.packs.digests(Kind::Blob, "")?.into_iter().chain(self.large.digests()?).flatten();
+        let blobs: BTreeSet<_> = blobs.collect();
+        let sized = |blob: Digest| Some((blob, self.get_or_note(&blob).transpose()?.map(|bytes| bytes.len() as u64)));
+        blobs.into_iter().filter_map(sized).map(|(blob, size)| Ok((blob, size?))).collect()
+    }
+
+    /// Bytes that blobs and records take on the disk.
+    ///
+    /// # Errors
+    /// A read that fails.
+    pub fn size(&self) -> Result<u64, StoreError> {
+        Ok(self.packs.bytes()? + self.large.bytes()?)
+    }
+
+    /// Records and blobs whose name begins so, in order.
+    ///
+    /// # Errors
+    /// A read that fails.
+    pub fn starting_with(&self, hex: &str) -> Result<(Vec<Digest>, Vec<Digest>), StoreError> {
+        let mut blobs: Vec<_> = self.packs.digests(Kind::Blob, hex)?.into_iter().flatten().collect();
+        blobs.extend(self.large.digests()?.into_iter().flatten().filter(|digest| digest.to_string().starts_with(hex)));
+        Ok((self.packs.digests(Kind::Record, hex)?.into_iter().flatten().collect(), blobs))
+    }
+
+    /// Writes over the entry of a record or blob, or over its file, as somebody with an editor would.
+    #[cfg(test)]
+    pub(crate) fn spoil(&self, name: &Digest, change: impl FnOnce(&mut [u8])) {
+        let large = || (self.large.path(name).expect("is in the store"), 0..u64::MAX);
+        let (path, range) = self.packs.first(name).unwrap_or_else(large);
+        let mut bytes = std::fs::read(&path).expect("reads");
+        let end = bytes.len().min(range.end as usize);
+        change(&mut bytes[range.start as usize..end]);
+        std::fs::write(path, bytes).expect("writes");
+    }
+
     /// What was found damaged since the last call, in the order found; each file once until it is made whole.
     pub fn take_damage(&self) -> Vec<Damage> {
         let mut damage = self.below.as_ref().map(|below| below.take_damage()).unwrap_or_default();
+        damage.append(&mut self.packs.take_damage());
         damage.append(&mut self.noted().damage);
         damage
     }
@@ -192,16 +307,16 @@ impl Store {
             Ok(bytes) => Ok(Some(bytes)),
             Err(StoreError::Missing(_)) => Ok(None),
             Err(StoreError::Damaged(damage)) => {
-                self.note(damage);
+                self.note(Kind::Blob, digest, damage);
                 Ok(None)
             }
             Err(error) => Err(error),
         }
     }
 
-    fn note(&self, damage: Damage) {
+    fn note(&self, kind: Kind, digest: &Digest, damage: Damage) {
         let mut noted = self.noted();
-        if noted.paths.insert(damage.path.clone()) {
+        if noted.of.insert((kind, *digest)) {
             noted.damage.push(damage);
         }
     }
@@ -213,57 +328,4 @@ impl Store {
     fn is_whole(&self, record: &Record) -> bool {
         record.blobs().all(|blob| self.get(blob).is_ok())
     }
-
-    fn is_flushed(&self, blob: &Digest) -> bool {
-        std::fs::metadata(self.blob_path(blob)).is_ok_and(|file| file.len() >= FLUSHED as u64)
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Existing {
-    Keep,
-    Replace,
-}
-
-/// What stands at a place of the store, nothing where nothing does. Something else than a file is damage.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
-    match file::read(path, u64::MAX) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) => match error.kind() {
-            ErrorKind::NotFound => Ok(None),
-            ErrorKind::InvalidInput => Err(Damage { path: path.to_owned(), problem: error.to_string() }.into()),
-            _ => Err(StoreError::io("read", path, &error)),
-        },
-    }
-}
-
-/// Writes beside the place and renames into it; says whether the place now holds these bytes.
-fn write(path: &Path, bytes: &[u8], existing: Existing, flush: bool) -> Result<bool, StoreError> {
-    let fail = |error: std::io::Error| StoreError::io("write", path, &error);
-    let parent = path.parent().expect("every file of a store is in a directory of it");
-    std::fs::create_dir_all(parent).map_err(fail)?;
-    let mut fresh = file::temporary(parent).map_err(fail)?;
-    fresh.write_all(bytes).map_err(fail)?;
-    if flush {
-        fresh.as_file().sync_all().map_err(fail)?;
-    }
-    if existing == Existing::Replace && path.is_dir() {
-        // A file cannot be renamed onto a directory; what is in it is not ours to remove.
-        let aside = file::temporary(parent).map_err(fail)?.into_temp_path();
-        std::fs::remove_file(&aside).and_then(|()| std::fs::rename(path, &aside)).map_err(fail)?;
-    }
-    let named = match existing {
-        Existing::Replace => fresh.persist(path),
-        Existing::Keep => fresh.persist_noclobber(path),
-    };
-    match named {
-        Ok(_) => {}
-        Err(error) if existing == Existing::Keep && error.error.kind() == ErrorKind::AlreadyExists => return Ok(false),
-        Err(error) => return Err(fail(error.error)),
-    }
-    if flush {
-        // The name is only as lasting as the directory that holds it.
-        std::fs::File::open(parent).and_then(|directory| directory.sync_all()).map_err(fail)?;
-    }
-    Ok(true)
 }

@@ -10,8 +10,16 @@ pub enum StoreError {
     NotADirectory(PathBuf),
     #[error("no permission to {doing} {path}", path = .path.display())]
     Permission { doing: &'static str, path: PathBuf },
+    #[error("{path} could not be written: read-only file system", path = .0.display())]
+    ReadOnly(PathBuf),
     #[error("the disk is full: {path} could not be written; what was done before is kept", path = .0.display())]
     DiskFull(PathBuf),
+    #[error("{path} is no store of agx", path = .0.display())]
+    NoStore(PathBuf),
+    #[error("runs are working on {path}", path = .0.display())]
+    InUse(PathBuf),
+    #[error("{path} is being cleaned up", path = .0.display())]
+    Swept(PathBuf),
     #[error("blob {0} is not in the store")]
     Missing(crate::base::Digest),
     #[error(transparent)]
@@ -32,7 +40,8 @@ impl StoreError {
     pub(super) fn io(doing: &'static str, path: &Path, error: &std::io::Error) -> Self {
         let path = path.to_owned();
         match error.kind() {
-            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StoreError::Permission { doing, path },
+            ErrorKind::PermissionDenied => StoreError::Permission { doing, path },
+            ErrorKind::ReadOnlyFilesystem => StoreError::ReadOnly(path),
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::DiskFull(path),
             ErrorKind::NotADirectory => StoreError::NotADirectory(path),
             _ => StoreError::Io { doing, path, problem: reason(error) },

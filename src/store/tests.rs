@@ -33,13 +33,29 @@ fn a_finished_item_comes_back_whole() {
     assert_eq!(store.take_damage(), []);
 }
 
+/// A large blob that does not compress.
+fn noise(seed: u32) -> Vec<u8> {
+    let mut bytes = vec![0; LARGE];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+fn bytes_in(store: &Store) -> u64 {
+    store.packs.bytes().unwrap()
+}
+
 #[test]
-fn equal_bytes_are_stored_once_and_their_file_is_never_written_again() {
+fn equal_bytes_are_stored_once() {
     let (_home, store) = store();
-    let digest = store.put(b"once").unwrap();
-    let written = fs::metadata(store.blob_path(&digest)).unwrap().modified().unwrap();
-    assert_eq!(store.put(b"once").unwrap(), digest);
-    assert_eq!(fs::metadata(store.blob_path(&digest)).unwrap().modified().unwrap(), written);
+    for bytes in [b"once".to_vec(), vec![7; LARGE], noise(1)] {
+        let digest = store.put(&bytes).unwrap();
+        let size = bytes_in(&store);
+        assert_eq!(store.put(&bytes).unwrap(), digest);
+        assert_eq!(bytes_in(&store), size);
+        assert_eq!(store.get(&digest).unwrap(), bytes);
+        assert!(store.verify().unwrap().is_whole());
+    }
+    assert!(bytes_in(&store) < 1000, "what is large is no part of a pack");
 }
 
 #[test]
@@ -58,46 +74,84 @@ fn of_two_results_for_one_key_the_first_stays_and_the_second_is_kept_apart() {
     assert_eq!(Record::from_file(&second.key, &kept[0]), Ok(second));
 }
 
-/// Damages one file, then sees that its item counts as missing, is named, and is made whole by working it again.
-fn damaged_and_repaired(store: &Store, path: &Path, record: &Record, bytes: &[u8], damage: impl Fn(&mut Vec<u8>)) {
-    let whole = fs::read(path).unwrap();
-    let mut broken = whole.clone();
-    damage(&mut broken);
-    fs::write(path, &broken).unwrap();
-    assert_eq!(store.load(&record.key).unwrap(), None, "{broken:?} was taken for whole");
+/// Damages an entry or file, then sees that its item counts as missing, is named, and is made whole by working it again.
+fn damaged_and_repaired(store: &Store, name: &Digest, record: &Record, bytes: &[u8], damage: impl FnOnce(&mut [u8])) {
+    store.spoil(name, damage);
+    assert_eq!(store.load(&record.key).unwrap(), None, "was taken for whole");
     let noted = store.take_damage();
     assert_eq!(noted.len(), 1, "{noted:?}");
-    assert_eq!(noted[0].path, path);
-    assert!(noted[0].to_string().contains("damaged"), "{}", noted[0]);
-    assert_eq!(store.verify().unwrap().damaged.len(), 1);
+    assert!(noted[0].to_string().contains("is damaged"), "{}", noted[0]);
+    let again = Store::open(store.root()).unwrap();
+    assert_eq!(again.load(&record.key).unwrap(), None, "nor by another process");
+    assert_eq!(again.verify().unwrap().damaged.len(), 1);
     assert_eq!(store.put(bytes).unwrap(), record.output);
     assert_eq!(store.record(record).unwrap(), None);
-    assert_eq!(store.load(&record.key).unwrap(), Some((record.clone(), bytes.to_vec())));
-    assert_eq!(fs::read(path).unwrap(), whole);
-    assert!(store.verify().unwrap().is_whole());
-    store.take_damage();
+    for store in [store, &Store::open(store.root()).unwrap()] {
+        assert_eq!(store.load(&record.key).unwrap(), Some((record.clone(), bytes.to_vec())));
+        assert_eq!(store.take_damage(), [], "it is told once");
+        let health = store.verify().unwrap();
+        assert!(health.is_whole(), "{health:?}");
+        assert_eq!((health.blobs, health.records), (3, 2));
+    }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn every_flipped_bit_and_every_torn_file_is_found_and_repaired(
-        bytes in proptest::collection::vec(any::<u8>(), 1..200),
+    fn every_flipped_bit_is_found_and_repaired(
+        bytes in prop_oneof![
+            proptest::collection::vec(any::<u8>(), 1..200),
+            (1usize..4000).prop_map(|size| vec![b'x'; size]),
+            any::<u32>().prop_map(noise),
+        ],
         place in any::<prop::sample::Index>(),
         bit in 0u8..8,
     ) {
         let (_home, store) = store();
-        let record = finished(&store, "k", &bytes);
+        let truth = store.put(b"stands before").unwrap();
+        let record = finished(&store, "k", &bytes).also("truth", truth);
         store.record(&record).unwrap();
-        for path in [store.blob_path(&record.output), store.record_path(&record.key)] {
-            damaged_and_repaired(&store, &path, &record, &bytes, |file| {
-                let at = place.index(file.len());
-                file[at] ^= 1 << bit;
+        store.record(&finished(&store, "stands behind", b"the end")).unwrap();
+        for name in [record.output, record.key] {
+            damaged_and_repaired(&store, &name, &record, &bytes, |entry| {
+                let at = place.index(entry.len());
+                entry[at] ^= 1 << bit;
             });
-            damaged_and_repaired(&store, &path, &record, &bytes, |file| file.truncate(place.index(file.len())));
-            damaged_and_repaired(&store, &path, &record, &bytes, |file| file.push(b' '));
         }
+    }
+
+    #[test]
+    fn a_pack_cut_anywhere_keeps_what_stands_before(cut in any::<prop::sample::Index>()) {
+        let (_home, store) = store();
+        let records: Vec<_> = (0..20).map(|item| finished(&store, &item.to_string(), &[item; 40])).collect();
+        records.iter().for_each(|record| assert!(store.record(record).unwrap().is_none()));
+        let pack = store.root().join("packs/000001.pack");
+        let bytes = fs::read(&pack).unwrap();
+        fs::write(&pack, &bytes[..cut.index(bytes.len())]).unwrap();
+        let store = Store::open(store.root()).unwrap();
+        let lost = records.iter().position(|record| store.load(&record.key).unwrap().is_none()).unwrap_or(20);
+        for (at, record) in records.iter().enumerate().skip(lost) {
+            assert_eq!(store.load(&record.key).unwrap(), None, "{at} of {lost}");
+            assert_eq!(store.put(&[at as u8; 40]).unwrap(), record.output);
+            assert_eq!(store.record(record).unwrap(), None);
+        }
+        let health = Store::open(store.root()).unwrap().verify().unwrap();
+        assert_eq!((health.blobs, health.records, health.missing), (20, 20, Vec::new()));
+    }
+
+    #[test]
+    fn whatever_is_in_the_directory_is_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), index: bool) {
+        let (_home, store) = store();
+        let record = finished(&store, "a", b"a");
+        store.record(&record).unwrap();
+        let other = if index { "packs/000001.index" } else { "packs/000002.pack" };
+        fs::write(store.root().join(other), bytes).unwrap();
+        let store = Store::open(store.root()).unwrap();
+        assert!(store.load(&record.key).unwrap().is_some());
+        let record = finished(&store, "b", b"b");
+        store.record(&record).unwrap();
+        assert!(store.load(&record.key).unwrap().is_some());
     }
 
     #[test]
@@ -108,15 +162,20 @@ proptest! {
     }
 }
 
+/// A reply may hold anything, also an entry as another store has it; the salt tells them apart.
 #[test]
-fn a_record_swapped_for_another_key_is_damage() {
+fn nothing_that_was_stored_passes_for_an_entry() {
     let (_home, store) = store();
-    let (one, two) = (finished(&store, "one", b"1"), finished(&store, "two", b"2"));
-    store.record(&one).unwrap();
-    store.record(&two).unwrap();
-    fs::copy(store.record_path(&one.key), store.record_path(&two.key)).unwrap();
-    assert_eq!(store.lookup(&two.key).unwrap(), None);
-    assert!(store.take_damage()[0].problem.contains("another key"));
+    let (_elsewhere, other) = self::store();
+    let forged = finished(&other, "k", b"forged");
+    other.record(&forged).unwrap();
+    let pack = fs::read(other.root().join("packs/000001.pack")).unwrap();
+    let reply = store.put(&pack).unwrap();
+    store.spoil(&reply, |entry| entry[0] ^= 1);
+    let store = Store::open(store.root()).unwrap();
+    store.put(b"behind it").unwrap();
+    assert_eq!(store.lookup(&forged.key).unwrap(), None);
+    assert!(matches!(store.get(&forged.output), Err(StoreError::Missing(_))));
 }
 
 #[test]
@@ -124,7 +183,7 @@ fn a_result_that_differs_takes_the_place_of_one_that_cannot_be_read() {
     let (_home, store) = store();
     let first = finished(&store, "k", b"lost");
     store.record(&first).unwrap();
-    fs::remove_file(store.blob_path(&first.output)).unwrap();
+    store.sweep(|name| *name != first.output).unwrap();
     assert_eq!(store.load(&first.key).unwrap(), None);
     assert_eq!(store.verify().unwrap().missing, [(first.key, first.output)]);
     let second = finished(&store, "k", b"made again, otherwise");
@@ -138,7 +197,7 @@ fn a_missing_further_blob_is_a_missing_item() {
     let truth = store.put(b"truth").unwrap();
     let record = finished(&store, "a", b"a").also("truth", truth);
     store.record(&record).unwrap();
-    fs::remove_file(store.blob_path(&truth)).unwrap();
+    store.sweep(|name| *name != truth).unwrap();
     assert_eq!(store.load(&record.key).unwrap(), None);
     assert!(matches!(store.get(&truth), Err(StoreError::Missing(missing)) if missing == truth));
 }
@@ -175,14 +234,76 @@ fn many_writers_agree_on_one_winner_and_no_file_is_torn() {
 }
 
 #[test]
-fn an_unfinished_file_left_by_a_killed_process_changes_nothing() {
+fn what_a_killed_process_left_unfinished_changes_nothing() {
     let (_home, store) = store();
     let record = finished(&store, "a", b"a");
     store.record(&record).unwrap();
-    fs::write(store.blob_path(&record.output).with_file_name(".tmp-x7Gh"), b"hal").unwrap();
-    fs::write(store.record_path(&record.key).with_file_name(".tmp-y"), b"{\"key\"").unwrap();
-    assert!(store.verify().unwrap().is_whole());
+    let pack = store.root().join("packs/000001.pack");
+    let mut bytes = fs::read(&pack).unwrap();
+    let whole = bytes.len();
+    // The beginning of an entry, and then of its payload.
+    let start = store.packs.first(&record.key).unwrap().1.start as usize;
+    for left in [3, 80] {
+        bytes.extend_from_within(start..start + left);
+        fs::write(&pack, &bytes).unwrap();
+        let store = Store::open(store.root()).unwrap();
+        assert!(store.verify().unwrap().is_whole());
+        assert!(store.load(&record.key).unwrap().is_some());
+        assert!(store.record(&record).unwrap().is_none());
+        assert_eq!(fs::metadata(&pack).unwrap().len(), whole as u64, "the next who appends cuts it off");
+        bytes.truncate(whole);
+    }
+    fs::write(store.root().join("packs/.tmp-x7Gh"), b"hal").unwrap();
+    assert!(Store::open(store.root()).unwrap().verify().unwrap().is_whole());
+}
+
+/// More than one pack, read from their indexes, from themselves where these are gone, and by a process that was there before.
+#[test]
+fn packs_are_finished_begun_and_found_by_everybody() {
+    let (_home, store) = store();
+    let witness = Store::open(store.root()).unwrap();
+    let records: Vec<_> = (0..1100)
+        .map(|item| {
+            let record = finished(&store, &item.to_string(), &noise(item)[1..]);
+            store.record(&record).unwrap();
+            record
+        })
+        .collect();
+    let packs = |name: &str| store.root().join("packs").join(name).exists();
+    assert!(packs("000003.pack") && packs("000002.index") && !packs("000003.index"));
+    let all = |store: &Store| records.iter().all(|record| store.load(&record.key).unwrap().is_some());
+    assert!(all(&witness) && all(&store) && all(&Store::open(store.root()).unwrap()));
+    fs::remove_file(store.root().join("packs/000001.index")).unwrap();
+    assert!(all(&Store::open(store.root()).unwrap()));
+
+    let kept = &records[1000];
+    let freed = store.sweep(|name| [kept.key, kept.output].contains(name)).unwrap();
+    assert!(freed > 60 << 20, "{freed}");
+    assert!(!packs("000001.pack") && !packs("000002.index"));
+    assert!(witness.load(&kept.key).unwrap().is_some());
+    for store in [&store, &Store::open(store.root()).unwrap()] {
+        assert!(store.load(&kept.key).unwrap().is_some());
+        assert_eq!(store.lookup(&records[7].key).unwrap(), None);
+        let health = store.verify().unwrap();
+        assert_eq!((health.blobs, health.records, health.is_whole()), (1, 1, true));
+    }
+    // Who was there before appends to what is there now.
+    let record = finished(&witness, "new", b"new");
+    assert_eq!(witness.record(&record).unwrap(), None);
     assert!(store.load(&record.key).unwrap().is_some());
+}
+
+#[test]
+fn a_key_that_is_forgotten_is_worked_again_and_may_end_otherwise() {
+    let (_home, store) = store();
+    let first = finished(&store, "k", b"one");
+    store.record(&first).unwrap();
+    store.forget(&first.key).unwrap();
+    assert_eq!(store.load(&first.key).unwrap(), None);
+    assert_eq!(Store::open(store.root()).unwrap().verify().unwrap().records, 0);
+    let second = finished(&store, "k", b"two");
+    assert_eq!(store.record(&second).unwrap(), None);
+    assert_eq!(Store::open(store.root()).unwrap().lookup(&second.key).unwrap(), Some(second));
 }
 
 #[test]
@@ -199,18 +320,18 @@ fn each_way_a_store_can_be_unusable_has_one_clear_message() {
     assert!(message(Store::open(file.join("below")).unwrap_err()).contains("is not a directory"));
     let half = home.path().join("half");
     fs::create_dir(&half).unwrap();
-    fs::write(half.join("records"), b"").unwrap();
-    assert!(message(Store::open(&half).unwrap_err()).contains("records is not a directory"));
+    fs::write(half.join("packs"), b"").unwrap();
+    assert!(message(Store::open(&half).unwrap_err()).contains("packs is not a directory"));
 
     let of = |kind: ErrorKind| message(StoreError::io("write", &file, &std::io::Error::from(kind)));
     assert!(of(ErrorKind::StorageFull).contains("the disk is full"));
     assert!(of(ErrorKind::QuotaExceeded).contains("the disk is full"));
     assert!(of(ErrorKind::PermissionDenied).contains("no permission to write"));
-    assert!(of(ErrorKind::ReadOnlyFilesystem).contains("no permission to write"));
+    assert!(of(ErrorKind::ReadOnlyFilesystem).contains("read-only file system"));
 
     let (_home, store) = store();
     let digest = Digest::of_bytes(b"x");
-    fs::create_dir_all(store.blob_path(&digest)).unwrap();
+    fs::create_dir_all(store.large.place(&digest, "")).unwrap();
     assert!(message(store.get(&digest).unwrap_err()).contains("is damaged (is not a regular file)"));
 }
 
@@ -218,21 +339,21 @@ fn each_way_a_store_can_be_unusable_has_one_clear_message() {
 #[test]
 fn a_directory_in_a_file_s_place_is_damage_like_any_other() {
     let (_home, store) = store();
-    let record = finished(&store, "k", b"x");
+    let bytes = noise(7);
+    let record = finished(&store, "k", &bytes);
     store.record(&record).unwrap();
-    for path in [store.record_path(&record.key), store.blob_path(&record.output)] {
-        fs::remove_file(&path).unwrap();
-        fs::create_dir(&path).unwrap();
-        fs::write(path.join("inside"), b"").unwrap();
-        assert_eq!(store.load(&record.key).unwrap(), None);
-        assert_eq!(store.load(&record.key).unwrap(), None);
-        assert_eq!(store.take_damage().len(), 1, "told once");
-        assert_eq!(store.verify().unwrap().damaged.len(), 1);
-        assert_eq!(store.put(b"x").unwrap(), record.output);
-        assert_eq!(store.record(&record).unwrap(), None);
-        assert_eq!(store.load(&record.key).unwrap(), Some((record.clone(), b"x".to_vec())));
-        assert!(store.verify().unwrap().is_whole());
-    }
+    let path = store.large.place(&record.output, "");
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("inside"), b"").unwrap();
+    assert_eq!(store.load(&record.key).unwrap(), None);
+    assert_eq!(store.load(&record.key).unwrap(), None);
+    assert_eq!(store.take_damage().len(), 1, "told once");
+    assert_eq!(store.verify().unwrap().damaged.len(), 1);
+    assert_eq!(store.put(&bytes).unwrap(), record.output);
+    assert_eq!(store.record(&record).unwrap(), None);
+    assert_eq!(store.load(&record.key).unwrap(), Some((record.clone(), bytes)));
+    assert!(store.verify().unwrap().is_whole());
 }
 
 /// `/dev/full` cannot hold a directory, so the full disk is a directory that was taken away: the write fails, says so, and
@@ -242,10 +363,10 @@ fn a_write_that_fails_loses_nothing_that_was_done() {
     let (_home, store) = store();
     let record = finished(&store, "a", b"a");
     store.record(&record).unwrap();
-    let doomed = Digest::of_bytes(b"b");
-    let shelf = store.blob_path(&doomed).parent().unwrap().to_owned();
+    let doomed = noise(8);
+    let shelf = store.large.place(&Digest::of_bytes(&doomed), "").parent().unwrap().to_owned();
     fs::write(&shelf, b"in the way").unwrap();
-    assert!(store.put(b"b").is_err());
+    assert!(store.put(&doomed).is_err());
     assert!(store.load(&record.key).unwrap().is_some());
 }
 
@@ -257,5 +378,10 @@ fn others_may_read_what_is_stored_as_the_umask_says() {
     let plain = home.path().join("plain");
     fs::write(&plain, b"").unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
-    assert_eq!(mode(&store.blob_path(&store.put(b"shared").unwrap())), mode(&plain));
+    store.put(b"shared").unwrap();
+    let large = store.put(&noise(9)).unwrap();
+    for path in [store.root().join("packs/000001.pack"), store.root().join("packs/lock"), store.large.place(&large, "")]
+    {
+        assert_eq!(mode(&path), mode(&plain), "{}", path.display());
+    }
 }

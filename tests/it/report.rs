@@ -255,6 +255,7 @@ fn a_run_that_goes_on_starts_its_unfinished_nodes_over() {
         item: item.to_owned(),
         key: key(item),
         outcome,
+        took: agx::model::Tokens::default(),
     };
     events.truncate(3);
     events.push(RunEvent::NodeStarted { node: "rollout@1".to_owned(), items: 768, cached: 0 });

@@ -99,6 +99,19 @@ fn a_plan_knows_what_it_may_take() {
     let most: u64 = bounds.iter().filter_map(|step| step.completion_tokens.high).sum();
     assert_eq!(total.completion_tokens.high, Some(most));
 
+    // An item that fails may have taken all or nothing, each time that it is tried.
+    let tolerant = IMPORTS
+        .replace("samples = 4 per task", "samples = 4 per task, max_failed = 1%, retries = 2")
+        .replace("judge trajs with critics.grader", "judge trajs with critics.grader { max_failed = 10, retries = 1 }");
+    let judged = whole(&tolerant).experiments.remove(1);
+    let plan = unrolled(&judged);
+    let bounds = agx::plan::bounds(&judged, &plan);
+    let of = |id: &str| bounds[plan.steps.iter().position(|step| step.id == id).expect(id)];
+    assert_eq!(pair(of("rollout@1").items), (tasks, Some(tasks)));
+    assert_eq!(pair(of("rollout@1").prompt_tokens), (0, Some(3 * tasks * 6 * context)));
+    assert_eq!(pair(of("judge@1").items), (tasks - 7, Some(tasks)), "7 of 768 are within 1%");
+    assert_eq!(pair(of("judge@1").prompt_tokens), (tasks - 7 - 10, Some(2 * tasks * 768)));
+
     // How long a file of dialogues is, nobody knows before it is read.
     let unknown = IMPORTS
         .replace("desk.dialogues(512)", "jsonl(\"talk.jsonl\")")
@@ -234,4 +247,49 @@ fn names_order_and_layout_change_only_themselves() {
     assert_eq!(sound(&spread, &[]), plain, "layout");
     let numbers = QUICKSTART.replace("1e-3", "0.001").replace("512", "5_12").replace("40%", "(80% - 40%)");
     assert_eq!(sound(&numbers, &[]), plain, "how a number is written");
+}
+
+const ROWS: &str = r#"agx 2026
+
+env desk {
+  use       = builtin("desk")
+  splits    { train = 100, test = 20 held_out }
+  max_steps = 6
+}
+
+model policy { scripted = "policy.json", context = 4096 tokens }
+
+prompt act(task: desk.Task) {
+  user """
+    {{ task.request }}
+    """
+}
+
+rule some = cap 50
+
+trainer sft { method = sft { loss_on = agent }, lr = 1e-3, epochs = 1, batch = 8 }
+
+experiment missing {
+  seed = 7
+
+  schedule {
+    let trajs = rollout policy in desk.train { prompt = act }
+    let kept  = select trajs by some
+    train policy on kept with sft from @prev
+    evaluate policy on desk.test
+  }
+}
+"#;
+
+/// What may be missing is nothing to count on.
+#[test]
+fn rows_that_may_be_missing_are_not_counted_on() {
+    let told = |tolerance: &str| {
+        let text = ROWS.replace("prompt = act", &format!("prompt = act{tolerance}"));
+        check(&text, &[]).1.into_iter().map(|it| format!("{} {}", it.code, it.message)).collect::<Vec<String>>()
+    };
+    assert_eq!(told(""), Vec::<String>::new());
+    assert_eq!(told(", max_failed = 99%"), Vec::<String>::new());
+    let may_be_empty = told(", max_failed = 100%");
+    assert!(may_be_empty.len() == 1 && may_be_empty[0].starts_with("E0509 `kept` may be empty"), "{may_be_empty:?}");
 }

@@ -68,13 +68,14 @@ fn outline(experiment: &Experiment, statements: &[Statement], depth: usize, line
 fn line(experiment: &Experiment, statement: &Statement) -> String {
     let model = |reference: &ModelRef| reference.version.written(&experiment.models[reference.model.0].name);
     match statement {
-        Statement::Rollout { name, model: of, env, split, prompt, samples, sampling, stream } => {
+        Statement::Rollout { name, model: of, env, split, prompt, samples, sampling, stream, tolerance } => {
             let stream = if *stream == 0 { String::new() } else { format!(", stream {stream}") };
             let how = episodes(experiment, *env, split, prompt.0, *samples, sampling);
-            format!("{name} = rollout {} in {how}{stream}", model(of))
+            format!("{name} = rollout {} in {how}{stream}{}", model(of), words::tolerance(tolerance))
         }
-        Statement::Judge { name, rows, critic } => {
-            format!("{name} = judge {} with {}", rows, experiment.critics[critic.0].name)
+        Statement::Judge { name, rows, critic, tolerance } => {
+            let (critic, tolerance) = (&experiment.critics[critic.0].name, words::tolerance(tolerance));
+            format!("{name} = judge {rows} with {critic}{tolerance}")
         }
         Statement::Select { name, rows, rule } => {
             format!("{name} = select {} by {}", rows, experiment.rules[rule.otherwise.0].name)
@@ -105,11 +106,11 @@ fn line(experiment: &Experiment, statement: &Statement) -> String {
             let trainer = &experiment.trainers[trainer.0].name;
             format!("train {name} on {on}{mixed} with {trainer} from {}{reference}", version(from))
         }
-        Statement::Evaluate { name, model: of, env, split, prompt, samples, sampling, best_by } => {
+        Statement::Evaluate { name, model: of, env, split, prompt, samples, sampling, best_by, tolerance } => {
             let name = name.as_ref().map_or_else(String::new, |name| format!("{name} = "));
             let how = episodes(experiment, *env, split, prompt.0, *samples, &PerIteration::always(sampling.clone()));
             let best = best_by.map_or_else(String::new, |id| format!(", best by {}", experiment.critics[id.0].name));
-            format!("{name}evaluate {} on {how}{best}", model(of))
+            format!("{name}evaluate {} on {how}{best}{}", model(of), words::tolerance(tolerance))
         }
         Statement::Pick { name, model, by, including } => {
             let including =

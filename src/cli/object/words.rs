@@ -2,6 +2,7 @@
 
 use crate::model::{Decay, Fresh, LoraConfig, Method, Sampling, Source};
 use crate::node::spec::PerIteration;
+use crate::node::tolerance::{MaxFailed, Tolerance};
 use crate::report::text::count;
 use std::path::Path;
 
@@ -38,6 +39,21 @@ pub fn sampling(sampling: &Sampling) -> String {
         parts.push(format!("top_k = {top_k}"));
     }
     format!("sample {{ {} }}", parts.join(", "))
+}
+
+/// `, max_failed = 1%, timeout = 30 s, retries = 2`; nothing of what is not said.
+pub fn tolerance(Tolerance { max_failed, timeout, retries }: &Tolerance) -> String {
+    let mut words = String::new();
+    if *max_failed != MaxFailed::default() {
+        words.push_str(&format!(", max_failed = {max_failed}"));
+    }
+    if let Some(timeout) = timeout {
+        words.push_str(&format!(", timeout = {} s", timeout.0 as f64 / 1e3));
+    }
+    if *retries > 0 {
+        words.push_str(&format!(", retries = {retries}"));
+    }
+    words
 }
 
 pub fn per_iteration<T>(value: &PerIteration<T>, word: impl Fn(&T) -> String) -> String {

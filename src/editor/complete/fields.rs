@@ -89,6 +89,7 @@ pub fn values(context: &Context, field: &'static Field) -> Vec<Proposal> {
         Takes::Quantity(unit) => example(unit.words().1),
         Takes::PerTask => example("4 per task"),
         Takes::Share => example("40%"),
+        Takes::Some => example("1%"),
         Takes::Text => return vec![Proposal::new("\"…\"", Icon::Word, "text", field.doc).snippet("\"$0\"")],
         Takes::Whole { .. } | Takes::Real { .. } => {
             field.default.filter(|it| !it.contains(' ')).map_or_else(Vec::new, example)
@@ -101,7 +102,7 @@ pub fn values(context: &Context, field: &'static Field) -> Vec<Proposal> {
     }
     if matches!(
         field.takes,
-        Takes::Quantity(_) | Takes::PerTask | Takes::Share | Takes::Whole { .. } | Takes::Real { .. }
+        Takes::Quantity(_) | Takes::PerTask | Takes::Share | Takes::Some | Takes::Whole { .. } | Takes::Real { .. }
     ) {
         list.extend(constants(context));
     }

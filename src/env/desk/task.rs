@@ -87,14 +87,18 @@ impl Draft {
         let mut fields = Map::new();
         fields.insert("request".to_owned(), Json::String(self.request));
         fields.insert("tools".to_owned(), Json::Array(tools));
-        let hidden = json!({ "goal": self.goal });
+        let hidden = json!({ "goal": self.goal }).into();
         Task { id, fields, hidden }
     }
 }
 
 /// The goal of a task; `None` when the task is not one of ours.
 pub fn goal(task: &Task) -> Option<Goal> {
-    Goal::deserialize(task.hidden.get("goal")?).ok()
+    #[derive(Deserialize)]
+    struct Hidden {
+        goal: Goal,
+    }
+    task.hidden.read().map(|Hidden { goal }| goal)
 }
 
 type Slots = BTreeMap<&'static str, String>;

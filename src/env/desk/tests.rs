@@ -377,7 +377,7 @@ fn a_megabyte_is_refused_shortly() {
         episode.step(&Action::Answer(huge.clone()));
         assert_eq!(episode.truth()["success"], 0.0);
     }
-    let foreign = Task { id: "x".to_owned(), fields: serde_json::Map::new(), hidden: serde_json::Value::Null };
+    let foreign = Task { id: "x".to_owned(), fields: serde_json::Map::new(), hidden: serde_json::Value::Null.into() };
     let mut episode = desk.start(&foreign);
     episode.step(&Action::Answer(String::new()));
     assert_eq!(episode.truth()["success"], 0.0);

@@ -39,7 +39,7 @@ pub const CRITIC: Owner = Owner {
 };
 
 const ON_UNPARSED: &[Word] =
-    &[word("drop", "It has no verdict and reaches no rule; it is counted."), word("fail", "The node fails.")];
+    &[word("drop", "It has no verdict and reaches no rule; it is counted."), word("fail", "The question fails.")];
 
 const KINDS: &[Word] = &[
     word("each", "One trajectory."),

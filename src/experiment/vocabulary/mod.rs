@@ -112,6 +112,8 @@ pub enum Takes {
     },
     /// `40%`, above nothing and at most all.
     Share,
+    /// `3` or `1%`: some of the items, or a share of them.
+    Some,
     /// A number with its unit.
     Quantity(Unit),
     /// `4 per task`
@@ -266,6 +268,7 @@ impl Takes {
             Takes::Whole { low, high } => format!("a whole number{}", between(*low as f64, *high as f64)),
             Takes::Real { low, high } => format!("a number{}", between(*low, *high)),
             Takes::Share => "a percentage, such as `40%`".to_owned(),
+            Takes::Some => "a whole number or a percentage, such as `3` or `1%`".to_owned(),
             Takes::Quantity(unit) => format!("{}, such as `{}`", unit.words().0, unit.words().1),
             Takes::PerTask => "a number per task, such as `4 per task`".to_owned(),
             Takes::Bool => "true or false".to_owned(),

@@ -35,6 +35,14 @@ const TOP_K: Field =
 const MAX_TOKENS: Field = field("max_tokens", Takes::Quantity(Unit::Tokens), "How long one turn may be.");
 const DECODED: Field = field("decode", Takes::Words(DECODE), "How tokens are chosen.");
 
+const MAX_FAILED: Field =
+    field("max_failed", Takes::Some, "With how many failed items the node still completes; they are missing then.")
+        .or("0");
+const TIMEOUT: Field =
+    field("timeout", Takes::Quantity(Unit::Time), "How long an item may take. One that takes longer counts as failed.");
+const RETRIES: Field =
+    field("retries", Takes::Whole { low: 0, high: 100 }, "How often an item that failed is worked again.").or("0");
+
 pub(super) const DECODE: &[Word] = &[
     word("greedy", "Always the likeliest token."),
     word("sample", "Drawn.").written("sample { temperature = 0.7 }").with(&SAMPLE),
@@ -64,10 +72,14 @@ pub const ROLLOUT: Owner = Owner {
         )
         .or("0")
         .later(),
+        MAX_FAILED,
+        TIMEOUT,
+        RETRIES,
     ],
 };
 
-pub const JUDGE: Owner = Owner { words: "`judge`", doc: "Asks a critic about rows. It has no fields.", fields: &[] };
+pub const JUDGE: Owner =
+    Owner { words: "`judge`", doc: "Asks a critic about rows.", fields: &[MAX_FAILED, TIMEOUT, RETRIES] };
 
 pub const EVALUATE: Owner = Owner {
     words: "`evaluate`",
@@ -83,6 +95,9 @@ pub const EVALUATE: Owner = Owner {
             "Of a task's samples, only the one that this critic likes best counts.",
         )
         .later(),
+        MAX_FAILED,
+        TIMEOUT,
+        RETRIES,
     ],
 };
 

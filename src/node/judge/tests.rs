@@ -35,9 +35,20 @@ fn a_group_is_asked_at_once_and_each_failure_is_its_own() {
     let item = |text: &&str| JudgeItem { messages: vec![Message::new(Role::User, *text)], seed: Seed(1) };
     let items: Vec<JudgeItem> = texts.iter().map(item).collect();
     let mut replies = Vec::new();
-    let results = run_group(&model, &Sampling::greedy(50), &items, &mut |index, _, reply| replies.push((index, reply)));
+    let sampling = Sampling::greedy(50);
+    let mut keep = |index, _, reply| replies.push((index, reply));
+    let results = run_group(&model, &sampling, &items, &|| None, &mut keep);
     assert_eq!(replies.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 2, 4]);
-    assert!(matches!(results[1], Err(ModelError::Script(_))) && matches!(results[3], Err(ModelError::TooLong { .. })));
+    let problem = |at: usize| match &results[at] {
+        Err(Lost { why: Why::Failed(problem), took }) => (problem.to_string(), *took),
+        other => panic!("{other:?}"),
+    };
+    let ((silent, sent), (long, unsent)) = (problem(1), problem(3));
+    assert!(silent.contains("no reply") && long.contains("context"), "{silent}, {long}");
+    assert!(sent.prompt > 0 && sent.completion == 0 && unsent.is_none());
+    let late = run_group(&model, &sampling, &items, &|| Some(Halt::Timeout), &mut |_, _, _| panic!("it came too late"));
+    let is_late = |result: &&Result<(), Lost>| matches!(result, Err(Lost { why: Why::Halt(Halt::Timeout), took }) if took.prompt > 0);
+    assert_eq!(late.iter().filter(is_late).count(), 4, "all that were asked");
     let verdicts: Vec<Option<Verdict>> = replies.iter().map(|(_, reply)| read(reply, &schema()).ok()).collect();
     assert!(verdicts[0].is_some() && verdicts[1].is_none() && verdicts[2] == verdicts[0]);
 }

@@ -45,7 +45,7 @@ fn prompt() -> Template {
 
 fn items(env: &Env, samples: u32) -> Vec<RolloutItem> {
     let item = |(task, sample): (&Task, u32)| RolloutItem {
-        task: task.clone(),
+        task: Arc::new(task.clone()),
         sample,
         seed: crate::node::key::item_seed(Seed(7), "rollout", 1, task, sample),
     };
@@ -59,10 +59,14 @@ fn run(model: &dyn LanguageModel, items: &[RolloutItem], max_tokens: u32) -> (Fi
     let sampling = Sampling { temperature: 1.0, ..Sampling::greedy(max_tokens) };
     let rollout = Rollout { model, env: &env, prompt: &prompt, tool_format: ToolFormat::Lines, max_steps: 4, sampling };
     let mut finished = Finished::new();
-    let results = rollout.run(items, &|| false, &mut |index, trajectory, truth| {
+    let results = rollout.run(items, &|| None, &mut |index, trajectory, truth| {
         assert!(finished.insert(index, (trajectory, truth)).is_none(), "finished twice");
     });
-    (finished, results)
+    let problem = |lost: Lost| match lost.why {
+        Why::Failed(problem) => problem,
+        Why::Halt(_) => ModelError::Paused,
+    };
+    (finished, results.into_iter().map(|result| result.map_err(problem)).collect())
 }
 
 #[test]
@@ -178,12 +182,49 @@ fn a_stop_pauses_what_is_under_way_and_keeps_what_is_done() {
         Rollout { model: &model, env: &env, prompt: &prompt, tool_format: ToolFormat::Lines, max_steps: 4, sampling };
     let asked = AtomicU32::new(0);
     let mut done = Finished::new();
-    let stop = || asked.fetch_add(1, Ordering::Relaxed) == 2;
-    let results = rollout.run(&items, &stop, &mut |index, trajectory, truth| {
+    let halt = || (asked.fetch_add(1, Ordering::Relaxed) == 2).then_some(Halt::Pause);
+    let results = rollout.run(&items, &halt, &mut |index, trajectory, truth| {
         done.insert(index, (trajectory, truth));
     });
-    let paused = results.iter().filter(|result| matches!(result, Err(ModelError::Paused))).count();
+    let paused =
+        results.iter().filter(|result| matches!(result, Err(Lost { why: Why::Halt(Halt::Pause), .. }))).count();
     assert!(paused > 0 && !done.is_empty() && paused + done.len() == items.len());
     let (whole, _) = run(&model, &items, 200);
     assert!(done.iter().all(|(index, finished)| whole[index] == *finished && finished.0.steps <= 2));
+}
+
+/// Looked at before each turn and after its replies: what ended before is kept, what had its reply too late is paid for.
+#[test]
+fn time_that_is_up_ends_what_is_under_way_and_says_what_it_took() {
+    let (env, prompt, model) = (desk(), prompt(), scripted(SAYINGS, 4000));
+    let items = items(&env, 4);
+    let (whole, _) = run(&model, &items, 200);
+    let sampling = Sampling { temperature: 1.0, ..Sampling::greedy(200) };
+    let rollout =
+        Rollout { model: &model, env: &env, prompt: &prompt, tool_format: ToolFormat::Lines, max_steps: 4, sampling };
+    // Two looks a turn: before the first, after its replies, before the second, after its replies.
+    for (look, replies) in [(0, 0), (1, 1), (2, 1), (3, 2)] {
+        let looked = AtomicU32::new(0);
+        let mut done = Finished::new();
+        let halt = || (looked.fetch_add(1, Ordering::Relaxed) >= look).then_some(Halt::Timeout);
+        let results = rollout.run(&items, &halt, &mut |index, trajectory, truth| {
+            done.insert(index, (trajectory, truth));
+        });
+        let late = results.iter().zip(0..).filter_map(|(result, index)| Some((index, result.as_ref().err()?)));
+        let late: Vec<(usize, &Lost)> = late.collect();
+        assert_eq!(late.len() + done.len(), items.len());
+        assert!(!late.is_empty() && (look < 2 || !done.is_empty()), "look {look}");
+        assert!(done.iter().all(|(index, finished)| whole[index] == *finished));
+        for (index, Lost { why, took }) in late {
+            assert!(matches!(why, Why::Halt(Halt::Timeout)));
+            let learn = &whole[&index].0.row.learn;
+            let turns: Vec<bool> = learn.chunk_by(|a, b| a == b).map(|part| part[0]).collect();
+            assert!(turns.iter().filter(|said| **said).count() >= replies);
+            // What the first replies took, by the whole episode.
+            let parts: Vec<&[bool]> = learn.chunk_by(|a, b| a == b).take(2 * replies).collect();
+            let drawn: usize = parts.iter().filter(|part| part[0]).map(|part| part.len()).sum();
+            let sent = (0..replies).map(|turn| parts[..=2 * turn].iter().map(|part| part.len()).sum::<usize>());
+            assert_eq!(*took, Tokens { prompt: sent.sum::<usize>() as u64, completion: drawn as u64 }, "look {look}");
+        }
+    }
 }

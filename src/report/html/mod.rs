@@ -11,7 +11,7 @@ pub mod chart;
 use crate::experiment::ReportItem;
 use crate::model::{Message, Role};
 use crate::report::figures::{self, Confusion, Curve, Funnel, Truth};
-use crate::report::human::iteration_word;
+use crate::report::human::{self, iteration_word};
 use crate::report::text::{clip, count, figure, number, plain, plain_lines, value};
 use crate::report::{Report, label_word, status_word};
 use crate::run::{Metric, RunLabel};
@@ -355,6 +355,7 @@ fn nodes(report: &Report) -> Markup {
     html! {
         section {
             h2 { "Nodes" }
+            @if let Some(missing) = human::missing_words(report) { p { (plain(&missing)) } }
             div.scroll { table.nodes {
                 thead { tr {
                     th { "node" } th { "status" } th.number { "worked" } th.number { "cached" } th.number { "failed" } th { "key" } th {}

@@ -67,6 +67,8 @@ pub fn unpack(project: &Project, asked: &Asked<'_>) -> Result<Unpacked, ArchiveE
         records: BTreeSet::new(),
         found: BTreeMap::new(),
     };
+    // What is taken in is named by no run until its directory is in its place.
+    let _working = project.store.working()?;
     let head = reading.read()?;
     let contents = reading.sound(&head, asked.expand)?;
     let scratch = &reading.scratch;

@@ -7,6 +7,8 @@
 )]
 
 mod budgets;
+mod failures;
+pub mod faults;
 mod survival;
 
 use crate::base::Digest;
@@ -64,6 +66,20 @@ impl Lab {
             watch(event);
         });
         (outcome.expect("the run runs"), events)
+    }
+
+    /// By a clock of one's own.
+    fn start_timed(&self, clock: Clock<'_>) -> RunOutcome {
+        let overrides = BTreeMap::new();
+        let subject = Subject {
+            file_name: "quickstart.agx",
+            source: "agx 2026\n",
+            imports: &[],
+            overrides: &overrides,
+            experiment: &self.experiment,
+        };
+        let (options, control) = (RunOptions::default(), Control::default());
+        start(&self.project, &subject, &options, &control, clock, &mut |_| {}).expect("the run runs")
     }
 
     fn resume(&self, run: &str) -> (RunOutcome, Vec<RunEvent>) {
@@ -410,19 +426,17 @@ fn versions_are_chosen_as_the_file_says() {
 fn a_store_that_cannot_be_written_fails_the_step() {
     let lab = Lab::new(1);
     let control = Control::default();
-    let cas = lab.project.store.root().join("cas");
-    let mut items = 0;
+    let packs = lab.project.store.root().join("packs");
     let (outcome, _) = lab.start_with(&RunOptions::default(), &control, &mut |event| {
-        items += u32::from(matches!(event, RunEvent::ItemFinished { .. }));
-        if items == 5 && cas.is_dir() {
-            std::fs::rename(&cas, cas.with_extension("kept")).expect("moves");
-            std::fs::write(&cas, "not a directory").expect("writes");
+        if matches!(event, RunEvent::NodeStarted { .. }) && packs.is_dir() {
+            std::fs::rename(&packs, packs.with_extension("kept")).expect("moves");
+            std::fs::write(&packs, "not a directory").expect("writes");
         }
     });
     assert_eq!(outcome.end, RunEnd::Failed);
-    assert!(outcome.failed[0].reason.contains("cas"), "{:?}", outcome.failed);
-    std::fs::remove_file(&cas).expect("removes");
-    std::fs::rename(cas.with_extension("kept"), &cas).expect("moves back");
+    assert!(outcome.failed[0].reason.contains("packs"), "{:?}", outcome.failed);
+    std::fs::remove_file(&packs).expect("removes");
+    std::fs::rename(packs.with_extension("kept"), &packs).expect("moves back");
     let (outcome, _) = lab.resume(&outcome.run);
     assert_eq!(outcome.end, RunEnd::Finished, "{:?}", outcome.failed);
 }

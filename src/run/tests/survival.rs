@@ -157,14 +157,6 @@ fn threads_change_nothing() {
     assert_eq!(results(&one), results(&four));
 }
 
-/// Flips a byte of a file.
-fn damage(path: &Path) {
-    let mut bytes = std::fs::read(path).expect("reads");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(path, bytes).expect("writes");
-}
-
 #[test]
 fn a_damaged_blob_is_named_and_its_item_alone_worked_again() {
     let lab = Lab::new(1);
@@ -173,12 +165,11 @@ fn a_damaged_blob_is_named_and_its_item_alone_worked_again() {
         RunEvent::ItemFinished { node, outcome: ItemOutcome::Done { blob }, .. } if node == "rollout@1" => Some(*blob),
         _ => None,
     });
-    let path = lab.project.store.blob_path(&blob.expect("an episode"));
-    damage(&path);
+    let blob = blob.expect("an episode");
+    lab.project.store.spoil(&blob, |entry| *entry.last_mut().expect("some") ^= 1);
     let (outcome, second) = lab.start();
     assert_eq!(outcome.end, RunEnd::Finished);
-    let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
-    let told = |event: &RunEvent| matches!(event, RunEvent::DamageFound { what } if what.contains(name));
+    let told = |event: &RunEvent| matches!(event, RunEvent::DamageFound { what } if what.contains(&blob.short()));
     assert!(second.iter().any(told), "the damage is reported by name");
     let finished = finished(&second);
     assert_eq!((finished["rollout@1"].1.done, finished["rollout@1"].0), (1, NodeStatus::Done));
@@ -247,12 +238,13 @@ fn the_first_result_of_a_key_stays() {
         .expect("an episode");
     let record = lab.project.store.lookup(&key).expect("reads").expect("is there");
     // Forgotten while another process works the same item to other bytes: its record comes first.
-    std::fs::remove_file(lab.project.store.record_path(&key)).expect("removes");
+    lab.project.store.forget(&key).expect("forgets");
     let text = String::from_utf8(lab.project.store.get(&blob).expect("is there")).expect("JSON");
     let other = lab.project.store.put(text.replace("\"logprob\":-", "\"logprob\":-1").as_bytes()).expect("puts");
     assert_ne!(other, blob);
     let theirs = Record { output: other, ..record };
-    let made = items::Made { output: text.clone().into_bytes(), also: Vec::new(), took: budget::Tokens::default() };
+    let made =
+        items::Made { output: text.clone().into_bytes(), also: Vec::new(), took: crate::model::Tokens::default() };
     lab.project.store.record(&theirs).expect("records");
     let item = items::Item { name: "train-0000/0".to_owned(), key };
     let (kept, diverged) =

@@ -6,6 +6,7 @@ use crate::experiment::Experiment;
 use crate::node::metric::Metric;
 use crate::plan::{Identities, Plan, StepId};
 use crate::run::manifest::{Manifest, RowSet};
+use crate::run::missing::{Lack, MissingItem, Settled};
 use crate::run::replay::{Differs, Replay};
 use crate::run::resources::Resources;
 use crate::run::state::{Readiness, Standing, State};
@@ -28,9 +29,14 @@ pub struct Told {
     nodes: BTreeMap<String, ToldNode>,
     /// Their names as they came.
     order: Vec<String>,
+    /// Of each, the items that failed since it was started last.
+    failed: BTreeMap<String, Failed>,
     winner: Option<String>,
     pub finished: bool,
 }
+
+/// Items with how each failed.
+type Failed = BTreeSet<(String, Digest, Lack)>;
 
 #[derive(Clone, Debug, PartialEq)]
 struct ToldNode {
@@ -50,6 +56,12 @@ impl Told {
     fn hear(&mut self, event: &RunEvent) {
         match event {
             RunEvent::RunStarted { plan, nodes, .. } => (self.plan, self.planned) = (Some(*plan), nodes.clone()),
+            RunEvent::NodeStarted { node, .. } => drop(self.failed.remove(node)),
+            RunEvent::ItemFinished { node, item, key, outcome, took: _ } => {
+                if let Some(lack) = Lack::of(outcome) {
+                    self.failed.entry(node.clone()).or_default().insert((item.clone(), *key, lack));
+                }
+            }
             RunEvent::NodeFinished { node, status, output, metrics, detail, items: _, reason: _ } => {
                 // Taken from the store or worked: the result is one.
                 let status = if *status == NodeStatus::Cached { NodeStatus::Done } else { *status };
@@ -61,6 +73,19 @@ impl Told {
             RunEvent::RunFinished { winner, failed } => (self.winner, self.finished) = (winner.clone(), !failed),
             _ => {}
         }
+    }
+
+    /// What the nodes are missing, by their manifests.
+    fn missing(&self, store: &Store) -> Settled {
+        let of = |output: &Digest| -> BTreeMap<Digest, ItemOutcome> {
+            let manifest = store.get(output).ok().and_then(|bytes| Manifest::from_bytes(&bytes).ok());
+            let outcome = |MissingItem { item: _, key, kind }| match kind {
+                Lack::Failed => (key, ItemOutcome::Failed { reason: "it failed in the run".to_owned() }),
+                Lack::Timeout => (key, ItemOutcome::Timeout),
+            };
+            manifest.map(|manifest| manifest.missing.into_iter().map(outcome).collect()).unwrap_or_default()
+        };
+        self.done().map(|(node, output)| (node.clone(), of(output))).collect()
     }
 
     fn done(&self) -> impl Iterator<Item = (&String, &Digest)> {
@@ -199,7 +224,7 @@ pub fn keyed(
                 Readiness::Ready(key) => {
                     let Some(output) = told.nodes.get(&step.id).and_then(|told| told.output) else { continue };
                     keys += 1;
-                    let checked = key_of(project, &resources, &state, id, &key, &output);
+                    let checked = key_of(project, &resources, &state, id, &key, told, &output);
                     match checked {
                         Ok((manifest, found)) => {
                             keys += manifest.items.len();
@@ -280,27 +305,30 @@ fn key_of(
     state: &State<'_>,
     id: StepId,
     key: &Digest,
+    told: &Told,
     output: &Digest,
 ) -> Result<(Manifest, Vec<Finding>), String> {
     let (store, step) = (&project.store, state.plan.step(id));
     let words = |error: &dyn std::fmt::Display| error.to_string();
     let bytes = store.get(output).map_err(|error| words(&error))?;
     let manifest = Manifest::from_bytes(&bytes).map_err(|error| words(&error))?;
-    // A decision is in no record's bytes: its words hold names.
-    if steps::decide(resources.experiment, state, id).is_none() {
+    // A decision is in no record's bytes: its words hold names. What is missing some of its items has no record.
+    if manifest.missing.is_empty() && steps::decide(resources.experiment, state, id).is_none() {
         let record = store.lookup(key).map_err(|error| words(&error))?;
         let record = record.ok_or("there is no record of its key: it was made from something else, or lost")?;
         if record.output != *output {
             return Err("its record names another result than the journal".to_owned());
         }
     }
-    let mut findings = Vec::new();
+    let mut findings = unlike(told.failed.get(&step.id), &step.id, &manifest);
     let made = survey::items(resources, state, id).map_err(|error| words(&error))?;
     if !made.is_empty() {
         let names = |name: &str, key: &Digest| (name.to_owned(), *key);
-        let now: Vec<_> = made.iter().map(|item| names(&item.name, &item.key)).collect();
+        let without: BTreeSet<_> = manifest.missing.iter().map(|it| names(&it.item, &it.key)).collect();
+        let (lost, now): (Vec<_>, Vec<_>) =
+            made.iter().map(|item| names(&item.name, &item.key)).partition(|it| without.contains(it));
         let then: Vec<_> = manifest.items.iter().map(|item| names(&item.item, &item.key)).collect();
-        if now != then {
+        if now != then || lost.len() != manifest.missing.len() {
             let differs = then.iter().zip(&now).find(|(a, b)| a != b).map(|(then, _)| then.0.clone());
             let what = match differs {
                 Some(_) => "its key is not the one that its inputs and its seed give",
@@ -326,6 +354,25 @@ fn key_of(
     };
     findings.extend(manifest.items.par_iter().filter_map(of_item).collect::<Vec<_>>());
     Ok((manifest, findings))
+}
+
+/// What a node is missing against what the journal says of its items.
+fn unlike(failed: Option<&Failed>, node: &str, manifest: &Manifest) -> Vec<Finding> {
+    let (none, missing) =
+        (Failed::new(), manifest.missing.iter().map(|it| (it.item.clone(), it.key, it.kind)).collect());
+    let failed = failed.unwrap_or(&none);
+    let made_up = Failed::difference(&missing, failed)
+        .map(|it| (it, "it is missing in its node, and the journal does not say that it failed so"));
+    let hidden = failed
+        .difference(&missing)
+        .map(|it| (it, "the journal says that it failed, and it is not missing in its node"));
+    let found = |((item, ..), what): (&(String, Digest, Lack), &str)| Finding {
+        level: Level::Keyed,
+        node: Some(node.to_owned()),
+        item: Some(item.clone()),
+        what: what.to_owned(),
+    };
+    made_up.chain(hidden).map(found).collect()
 }
 
 /// A run that is worked a second time.
@@ -361,9 +408,9 @@ impl Second<'_> {
         let Self { project, run, told, experiment, asked, control, clock } = *self;
         let mut findings = Vec::new();
         let place = tempfile::tempdir().map_err(|problem| RunError::Place { path: std::env::temp_dir(), problem })?;
-        let store = Store::over(place.path(), Store::open(project.store.root())?)?;
+        let store = Store::over(place.path(), Project::at(project.store.root())?.store)?;
         let scratch = Project { store };
-        let replay = Arc::new(Replay::new(share));
+        let replay = Arc::new(Replay::new(share).without(told.missing(&project.store)));
         let options = RunOptions { jobs: asked.jobs, keep_going: true, no_budget: true, replay: Some(replay.clone()) };
         let overrides = BTreeMap::new();
         let subject = Subject { file_name: "replay.agx", source: "", imports: &[], overrides: &overrides, experiment };

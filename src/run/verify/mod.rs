@@ -15,7 +15,7 @@ mod differ;
 mod levels;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::run) mod tests;
 
 pub(super) use levels::follows;
 

@@ -7,9 +7,9 @@ use crate::run::{Control, ItemOutcome, Manifest, RowSet, RunEvent, journal};
 use crate::store::Record;
 use serde_json::{Value, json};
 
-const RUN: &str = "quickstart-1";
+pub const RUN: &str = "quickstart-1";
 
-fn look(lab: &Lab, level: Level, share: f64) -> Verified {
+pub fn look(lab: &Lab, level: Level, share: f64) -> Verified {
     let asked = Asked { level, share, jobs: None, against: None };
     // The lab's experiment has no text.
     let expand: Expand<'_> = &|_, _, _| Ok(vec![lab.experiment.clone()]);
@@ -73,11 +73,12 @@ const FORGERIES: &[Forgery] = &[
     Forgery {
         what: "a verdict is edited",
         level: Level::Stored,
-        said: "is damaged: its 51 bytes do not hash",
+        said: "its 51 bytes do not hash",
         forge: |lab| {
-            let path = lab.project.store.blob_path(&verdict(lab).1);
-            let text = std::fs::read_to_string(&path).expect("reads").replace("score: 4", "score: 3");
-            std::fs::write(path, text).expect("writes");
+            lab.project.store.spoil(&verdict(lab).1, |entry| {
+                let place = entry.windows(8).position(|it| it == b"score: 4").expect("a score");
+                entry[place + 7] = b'3';
+            });
         },
     },
     Forgery {
@@ -85,20 +86,19 @@ const FORGERIES: &[Forgery] = &[
         level: Level::Stored,
         said: "train@1",
         forge: |lab| {
-            let path = lab.project.store.blob_path(&manifest(lab, "train@1").output.expect("weights"));
-            let mut bytes = std::fs::read(&path).expect("reads");
-            bytes[3] ^= 1;
-            std::fs::write(path, bytes).expect("writes");
+            let weights = manifest(lab, "train@1").output.expect("weights");
+            lab.project.store.spoil(&weights, |entry| *entry.last_mut().expect("some") ^= 1);
         },
     },
     Forgery {
-        what: "a trajectory is cut short",
+        what: "half of a trajectory is blanked",
         level: Level::Stored,
-        said: "bytes do not hash to its name",
+        said: "its bytes do not unpack",
         forge: |lab| {
-            let path = lab.project.store.blob_path(&item(lab, "rollout@2", 3).1);
-            let bytes = std::fs::read(&path).expect("reads");
-            std::fs::write(path, &bytes[..bytes.len() / 2]).expect("writes");
+            lab.project.store.spoil(&item(lab, "rollout@2", 3).1, |entry| {
+                let half = entry.len() / 2;
+                entry[half..].fill(0);
+            });
         },
     },
     Forgery {
@@ -106,7 +106,8 @@ const FORGERIES: &[Forgery] = &[
         level: Level::Stored,
         said: "is not in the store",
         forge: |lab| {
-            std::fs::remove_file(lab.project.store.blob_path(&item(lab, "evaluate:test", 0).1)).expect("removes");
+            let blob = item(lab, "evaluate:test", 0).1;
+            lab.project.store.sweep(|name| *name != blob).expect("removes");
         },
     },
     Forgery {
@@ -177,7 +178,7 @@ const FORGERIES: &[Forgery] = &[
         level: Level::Keyed,
         said: "there is no record of its key",
         forge: |lab| {
-            std::fs::remove_file(lab.project.store.record_path(&item(lab, "rollout@1", 5).0)).expect("removes");
+            lab.project.store.forget(&item(lab, "rollout@1", 5).0).expect("forgets");
         },
     },
     Forgery {
@@ -331,7 +332,7 @@ const FORGERIES: &[Forgery] = &[
 ];
 
 /// The manifest of a node, as the journal names it.
-fn manifest(lab: &Lab, node: &str) -> Manifest {
+pub fn manifest(lab: &Lab, node: &str) -> Manifest {
     let events = journal::read(&lab.project.journal(RUN)).expect("reads");
     let output = |(_, event): &(u64, RunEvent)| match event {
         RunEvent::NodeFinished { node: told, output, .. } if told == node => *output,
@@ -370,7 +371,7 @@ fn exchange(lab: &Lab, key: Digest, change: impl FnOnce(&mut Record)) {
     let store = &lab.project.store;
     let mut record = store.lookup(&key).expect("reads").expect("is there");
     change(&mut record);
-    std::fs::remove_file(store.record_path(&key)).expect("removes");
+    store.forget(&key).expect("forgets");
     store.record(&record).expect("files");
 }
 
@@ -404,7 +405,7 @@ fn follow(lab: &Lab) {
     let events = journal::read(&lab.project.journal(RUN)).expect("reads");
     let RunEvent::RunStarted { nodes, .. } = &events[0].1 else { panic!("the first event says what is run") };
     for node in nodes {
-        let _ = std::fs::remove_file(store.record_path(&node.key));
+        store.forget(&node.key).expect("forgets");
     }
     std::fs::remove_dir_all(lab.project.run_dir(RUN)).expect("removes");
     assert_eq!(lab.start().0.run, RUN);
@@ -426,7 +427,7 @@ fn edit_frozen(lab: &Lab, edit: impl FnOnce(&mut Value)) {
 }
 
 /// The journal with other events, chained rightly, and the digests of the frozen files as they are now.
-fn rechain(lab: &Lab, mut edit: impl FnMut(&mut RunEvent)) {
+pub fn rechain(lab: &Lab, mut edit: impl FnMut(&mut RunEvent)) {
     let path = lab.project.journal(RUN);
     let mut events = journal::read(&path).expect("reads");
     for (_, event) in &mut events {

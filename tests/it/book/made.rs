@@ -55,6 +55,12 @@ pub fn verbs() -> Vec<String> {
 fn command(verb: &Command) -> String {
     let mut out =
         format!("{}.\n\n", verb.get_about().expect("every verb says what it does").to_string().trim_end_matches('.'));
+    if verb.has_subcommands() {
+        let verbs = verb
+            .get_subcommands()
+            .map(|sub| format!("#### `{}`\n\n{}", sub.get_bin_name().unwrap_or_default(), command(sub)));
+        return out + verbs.collect::<Vec<_>>().join("\n\n").as_str();
+    }
     let usage = verb.clone().render_usage().to_string();
     out.push_str(&format!("```text\n{}\n```\n\n", usage.trim_start_matches("Usage: ")));
     let own = options(verb.get_arguments().filter(|argument| !argument.is_global_set()));

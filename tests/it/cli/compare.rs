@@ -75,7 +75,7 @@ fn what_cannot_be_compared_is_told() {
     insta::assert_snapshot!("why_unknown_run", desk.agx(&["plan", "lab.agx", "--why", "--against", "lab-2"]));
     insta::assert_snapshot!("why_alone", desk.agx(&["plan", "lab.agx", "--against", "lab-1"]));
     // What a run lost is to be worked again, though nothing differs.
-    std::fs::remove_dir_all(desk.path().join(".agx/records")).unwrap();
+    std::fs::remove_dir_all(desk.path().join(".agx/packs")).unwrap();
     quiet_keys(|| insta::assert_snapshot!("why_lost", desk.agx(&["plan", "lab.agx", "--why"])));
     let source = desk.path().join(".agx/runs/lab-1/source/experiment.json");
     let text = std::fs::read_to_string(&source).unwrap();
@@ -151,7 +151,7 @@ fn a_diff_tells_what_it_cannot_compare() {
     insta::assert_snapshot!("diff_set_of_runs", desk.agx(&["diff", "lab-1", "lab-1", "--set", "seed=8"]));
     // Rows that are gone hide nothing else.
     assert_eq!(desk.code(&["run", "lab.agx", "--set", "seed=8"]), Some(0));
-    std::fs::remove_dir_all(desk.path().join(".agx/cas")).unwrap();
+    std::fs::remove_dir_all(desk.path().join(".agx/packs")).unwrap();
     let said = desk.agx(&["diff", "lab-1", "lab-2"]);
     assert!(said.contains("the rows of select@1 cannot be compared") && said.contains("policy.tokens"), "{said}");
     let journal = desk.path().join(".agx/runs/lab-1/journal.jsonl");

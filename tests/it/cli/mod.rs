@@ -1,8 +1,10 @@
 //! The program from outside: an empty directory, an empty environment; stdout, stderr and exit code in one snapshot.
 
 mod archive;
+mod cache;
 mod compare;
 mod export;
+mod failing;
 mod faults;
 mod files;
 mod lineage;

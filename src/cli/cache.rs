@@ -1,0 +1,149 @@
+//! `agx cache`: what the store holds, and what of it may go.
+
+use crate::base::Digest;
+use crate::cli::args::CacheCommand;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::place::Place;
+use crate::cli::terminal::Terminal;
+use crate::report::text::{Cell, Table, bytes, count, counted};
+use crate::run::{Project, RunError, keep};
+use crate::store::StoreError;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+pub fn cache(command: &CacheCommand, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
+    match command {
+        CacheCommand::Ls => ls(&place.open()?, place, terminal),
+        CacheCommand::Gc { dry_run } => gc(&place.open()?, *dry_run, terminal),
+        CacheCommand::Forget { run, node } => forget(run.as_deref(), node.as_deref(), place, terminal),
+        CacheCommand::Over { below, none: _ } => over(below.as_deref(), place, terminal),
+    }
+}
+
+fn unusable(problem: StoreError) -> Failure {
+    RunError::from(problem).into()
+}
+
+fn kept(project: &Project) -> Result<BTreeSet<Digest>, Failure> {
+    keep::kept(project).map_err(|problem| match problem {
+        problem @ RunError::Journal { .. } => Failure::from(problem)
+            .help("what a damaged run names is not known, so nothing was removed: move its directory away first"),
+        problem => problem.into(),
+    })
+}
+
+/// What no run names.
+struct Loose {
+    records: usize,
+    blobs: usize,
+    bytes: u64,
+}
+
+fn loose(project: &Project) -> Result<Loose, Failure> {
+    let kept = kept(project)?;
+    let records = project.store.records().map_err(unusable)?;
+    let blobs = project.store.blobs().map_err(unusable)?;
+    let blobs: Vec<u64> = blobs.iter().filter(|(blob, _)| !kept.contains(blob)).map(|(_, size)| *size).collect();
+    let records = records.iter().filter(|record| !kept.contains(&record.key)).count();
+    Ok(Loose { records, blobs: blobs.len(), bytes: blobs.iter().sum() })
+}
+
+fn ls(project: &Project, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
+    let sizes: BTreeMap<_, _> = project.store.blobs().map_err(unusable)?.into_iter().collect();
+    let mut made: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for record in project.store.records().map_err(unusable)? {
+        let (records, size) = made.entry(record.op.clone()).or_default();
+        *records += 1;
+        *size += record.blobs().filter_map(|blob| sizes.get(blob)).sum::<u64>();
+    }
+    let size = project.store.size().map_err(unusable)?;
+    let root = project.store.root();
+    let below = project.store.below().map(|below| below.root());
+    let loose = loose(project)?;
+    if terminal.json() {
+        let made: BTreeMap<_, _> =
+            made.iter().map(|(op, (records, bytes))| (op, json!({ "records": records, "bytes": bytes }))).collect();
+        let Loose { records, blobs, bytes } = loose;
+        terminal.value(&json!({
+            "store": root, "over": below, "disk_bytes": size, "blobs": sizes.len(), "operations": made,
+            "named_by_no_run": { "records": records, "blobs": blobs, "bytes": bytes },
+        }));
+        return Ok(Exit::Ok);
+    }
+    let mut table = Table::with_head([Cell::left("operation"), Cell::right("records"), Cell::right("made")]);
+    for (op, (records, size)) in &made {
+        table.push([Cell::left(op), Cell::right(count(*records)), Cell::right(bytes(*size))]);
+    }
+    let blobs = counted(sizes.len(), "blob");
+    terminal.data(&format!("{}: {} on the disk, {blobs}\n\n{}", root.display(), bytes(size), table.text()));
+    if let Some(below) = below {
+        terminal.data(&format!("\nWhat is not here is read in {}", below.display()));
+    }
+    let Loose { records, blobs, bytes: size } = loose;
+    if records + blobs > 0 {
+        let (records, blobs, gc) = (counted(records, "record"), counted(blobs, "blob"), place.command("cache gc"));
+        terminal.say(&format!("\nNamed by no run: {records}, {blobs} of {}; {gc} removes them", bytes(size)));
+    }
+    Ok(Exit::Ok)
+}
+
+fn gc(project: &Project, dry_run: bool, terminal: &Terminal) -> Result<Exit, Failure> {
+    let Loose { records, blobs, bytes: size } = loose(project)?;
+    let freed = if dry_run {
+        None
+    } else {
+        let kept = kept(project)?;
+        Some(project.store.sweep(|name| kept.contains(name)).map_err(unusable)?)
+    };
+    if terminal.json() {
+        terminal.value(&json!({ "records": records, "blobs": blobs, "bytes": size, "freed_disk_bytes": freed }));
+        return Ok(Exit::Ok);
+    }
+    let (records, blobs) = (counted(records, "record"), counted(blobs, "blob"));
+    terminal.say(&match freed {
+        None => format!("would remove {records} and {blobs} of {} that no run names", bytes(size)),
+        Some(freed) => format!("removed {records} and {blobs} that no run names: {} of disk came free", bytes(freed)),
+    });
+    Ok(Exit::Ok)
+}
+
+fn forget(run: Option<&str>, node: Option<&str>, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
+    let project = place.open()?;
+    let run = place.run(&project, run)?;
+    let forgotten = keep::forget(&project, &run, node)?;
+    if forgotten == 0
+        && let Some(node) = node
+    {
+        let message = format!("run `{run}` has no results of `{node}`");
+        return Err(Failure::new(Exit::Usage, message).help(format!("{} lists its nodes", place.command("status"))));
+    }
+    if terminal.json() {
+        terminal.value(&json!({ "run": run, "node": node, "records": forgotten }));
+    } else {
+        let of = node.map_or_else(|| format!("run `{run}`"), |node| format!("`{node}` of run `{run}`"));
+        let records = counted(forgotten, "record");
+        terminal.say(&format!(
+            "forgot {records} of {of}: the next run works them again; what the run made can still be shown"
+        ));
+    }
+    Ok(Exit::Ok)
+}
+
+fn over(below: Option<&Path>, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
+    let project = place.make()?;
+    project.lay_over(below)?;
+    let root = project.store.root().display();
+    if terminal.json() {
+        terminal.value(&json!({ "store": project.store.root(), "over": below }));
+    } else {
+        terminal.say(&match below {
+            Some(below) => format!(
+                "{root} lies over {}: what is found there is not made again; nothing is written there",
+                below.display()
+            ),
+            None => format!("{root} stands for itself"),
+        });
+    }
+    Ok(Exit::Ok)
+}
