@@ -161,12 +161,42 @@ impl Env {
         }
     }
 
+    /// How many tasks a split has.
+    ///
     /// # Panics
     /// When the split is not declared: references are checked before.
-    pub fn tasks(&self, split: &str) -> Vec<Task> {
+    pub fn count(&self, split: &str) -> u32 {
         match self {
-            Env::Desk(desk) => desk.tasks(split),
+            Env::Desk(desk) => desk.split(split).size,
         }
+    }
+
+    /// A task of a split by its place, made anew: a split may have millions, so nothing keeps them all.
+    ///
+    /// # Panics
+    /// As [`Env::count`].
+    pub fn task(&self, split: &str, index: u32) -> Task {
+        match self {
+            Env::Desk(desk) => desk.task(split, index),
+        }
+    }
+
+    /// A task of a split by its id.
+    ///
+    /// # Panics
+    /// As [`Env::count`].
+    pub fn find(&self, split: &str, id: &str) -> Option<Task> {
+        match self {
+            Env::Desk(desk) => desk.find(split, id),
+        }
+    }
+
+    /// Every task of a split, in order.
+    ///
+    /// # Panics
+    /// As [`Env::count`].
+    pub fn tasks(&self, split: &str) -> Vec<Task> {
+        (0..self.count(split)).map(|index| self.task(split, index)).collect()
     }
 
     pub fn start(&self, task: &Task) -> Box<dyn Episode> {

@@ -32,20 +32,35 @@ fn summary(name: &str, tasks: Vec<Vec<f64>>) -> Option<Metric> {
     Metric::mean(name, &all)
 }
 
+/// What the figures need of a trajectory.
+#[derive(Clone, Copy, Debug)]
+pub struct Behaviour {
+    ended: bool,
+    truncated: bool,
+    error: bool,
+    steps: u32,
+    tokens: usize,
+}
+
+impl From<&Trajectory> for Behaviour {
+    fn from(trajectory: &Trajectory) -> Self {
+        let Trajectory { ended, truncated, error, steps, row, .. } = trajectory;
+        Self { ended: *ended, truncated: *truncated, error: *error, steps: *steps, tokens: row.tokens.len() }
+    }
+}
+
 /// `count`, `ended`, `truncated`, `error` shares, mean `steps` and `tokens`: what is known without ground truth.
-pub fn behaviour_metrics<'a>(trajectories: impl Iterator<Item = &'a Trajectory>) -> Vec<Metric> {
-    let all: Vec<&Trajectory> = trajectories.collect();
+pub fn behaviour_metrics(all: &[Behaviour]) -> Vec<Metric> {
     let n = all.len();
-    let share = |name, of: fn(&Trajectory) -> bool| Metric::share(name, all.iter().filter(|one| of(one)).count(), n);
-    let average =
-        |name, of: fn(&Trajectory) -> f64| Metric::mean(name, &all.iter().map(|one| of(one)).collect::<Vec<_>>());
+    let share = |name, of: fn(&Behaviour) -> bool| Metric::share(name, all.iter().filter(|one| of(one)).count(), n);
+    let average = |name, of: fn(&Behaviour) -> f64| Metric::mean(name, &all.iter().map(of).collect::<Vec<_>>());
     [
         Some(Metric::plain("count", n as f64, n)),
         share("ended", |one| one.ended),
         share("truncated", |one| one.truncated),
         share("error", |one| one.error),
         average("steps", |one| f64::from(one.steps)),
-        average("tokens", |one| one.row.tokens.len() as f64),
+        average("tokens", |one| one.tokens as f64),
     ]
     .into_iter()
     .flatten()

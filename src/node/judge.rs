@@ -40,14 +40,14 @@ pub fn messages(
     render(prompt, &scope.answer_format(answer::format(schema)), count_tokens)
 }
 
-/// Asks for a group of verdicts. `on_done(index, prompt tokens, reply)` is called for each reply, in order; none where `halt`
-/// says that they came too late.
+/// Asks for a group of verdicts. `on_done` is called with the replies in order, each as (index, prompt tokens, reply); not
+/// where `halt` says that they came too late.
 pub fn run_group(
     model: &dyn LanguageModel,
     sampling: &Sampling,
     items: &[JudgeItem],
     halt: &dyn Fn() -> Option<Halt>,
-    on_done: &mut dyn FnMut(usize, usize, JudgeReply),
+    on_done: &mut dyn FnMut(Vec<(usize, usize, JudgeReply)>),
 ) -> Vec<Result<(), Lost>> {
     let encode = |JudgeItem { messages, seed }: &JudgeItem| {
         let prompt = model.encode_chat(messages)?;
@@ -70,6 +70,7 @@ pub fn run_group(
     let replies = model.generate(&requests);
     assert_eq!(replies.len(), requests.len(), "a model answers every request");
     let late = halt() == Some(Halt::Timeout);
+    let mut done = Vec::with_capacity(requests.len());
     for ((index, request), reply) in asked.into_iter().zip(&requests).zip(replies) {
         let took = |completion: usize| Tokens { prompt: request.prompt.len() as u64, completion: completion as u64 };
         results[index] = match reply {
@@ -77,10 +78,13 @@ pub fn run_group(
             Err(error) => Err(Why::from(error).after(took(0))),
             Ok(reply) => {
                 let tokens = u32::try_from(reply.tokens.len()).unwrap_or(u32::MAX);
-                on_done(index, request.prompt.len(), JudgeReply { text: reply.text, stop: reply.stop, tokens });
+                done.push((index, request.prompt.len(), JudgeReply { text: reply.text, stop: reply.stop, tokens }));
                 Ok(())
             }
         };
+    }
+    if !done.is_empty() {
+        on_done(done);
     }
     results
 }

@@ -15,7 +15,6 @@ use crate::node::lost::{Halt, Lost, Why};
 use crate::node::template::{Scope, Template, render, token_counter};
 use crate::node::trajectory::{Trajectory, TruthRecord};
 use rayon::prelude::*;
-use std::sync::Arc;
 
 /// What all episodes of a node share.
 pub struct Rollout<'a> {
@@ -30,7 +29,7 @@ pub struct Rollout<'a> {
 /// One episode wanted.
 #[derive(Clone, Debug)]
 pub struct RolloutItem {
-    pub task: Arc<Task>,
+    pub task: Task,
     pub sample: u32,
     pub seed: Seed,
 }
@@ -53,13 +52,14 @@ enum Goes {
 }
 
 impl Rollout<'_> {
-    /// Works a group. `on_done(index, …)` is called as each episode finishes, so that the caller can record it at once.
+    /// Works a group. `on_done` is called with the episodes that a turn has finished, by index, so that the caller can record
+    /// them at once.
     /// `halt` is asked before each turn, and after the replies whether they came in time: unfinished episodes end there.
     pub fn run(
         &self,
         items: &[RolloutItem],
         halt: &dyn Fn() -> Option<Halt>,
-        on_done: &mut dyn FnMut(usize, Trajectory, TruthRecord),
+        on_done: &mut dyn FnMut(Vec<(usize, Trajectory, TruthRecord)>),
     ) -> Vec<Result<(), Lost>> {
         let mut results: Vec<Result<(), Lost>> = items.iter().map(|_| Ok(())).collect();
         let started: Vec<Result<Live, ModelError>> =
@@ -94,6 +94,7 @@ impl Rollout<'_> {
                 })
                 .collect();
             live = Vec::with_capacity(stepped.len());
+            let mut done = Vec::new();
             for (episode, goes) in stepped {
                 match goes {
                     Ok(Goes::On) => live.push(episode),
@@ -104,10 +105,13 @@ impl Rollout<'_> {
                             sample: trajectory.sample,
                             truth: episode.truth(),
                         };
-                        on_done(index, trajectory, truth);
+                        done.push((index, trajectory, truth));
                     }
                     Err(lost) => results[episode.index] = Err(lost),
                 }
+            }
+            if !done.is_empty() {
+                on_done(done);
             }
         }
         results

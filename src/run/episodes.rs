@@ -2,24 +2,34 @@
 
 use crate::base::{Canonical, Seed};
 use crate::model::LanguageModel;
-use crate::node::evaluate::{behaviour_metrics, truth_metrics};
+use crate::node::evaluate::{Behaviour, behaviour_metrics, truth_metrics};
 use crate::node::key::{EvaluateKey, RolloutKey, item_seed};
-use crate::node::lost::Lost;
 use crate::node::rollout::{Rollout, RolloutItem};
 use crate::node::trajectory::{Trajectory, TruthRecord};
 use crate::plan::{Episodes, Op, StepId};
-use crate::run::items::{Class, Item, Made, Worked};
-use crate::run::manifest::{Manifest, RowEntry, RowSet};
-use crate::run::resources::{Resources, Version, read_json};
+use crate::run::items::{Also, Class, Item, Made, Worked};
+use crate::run::manifest::{Manifest, ManifestItem, RowEntry, RowSet};
+use crate::run::resources::{Resources, Version};
 use crate::run::steps::{Bench, Finished};
 use crate::run::{ItemOutcome, StepError};
 use rayon::prelude::*;
 use std::sync::Arc;
 
+/// The role of an episode's ground truth among its blobs.
+const TRUTH: &str = "truth";
+
 /// What is asked for: one item a task and sample, tasks in the split's order.
 pub struct EpisodeItems {
     pub items: Vec<Item>,
-    pub asked: Vec<RolloutItem>,
+    asked: Vec<Asked>,
+}
+
+/// An episode before its task is made.
+struct Asked {
+    /// Its place in the split.
+    task: u32,
+    sample: u32,
+    seed: Seed,
 }
 
 /// The items of a rollout (in its iteration) or of an evaluation (in none: equal weights share results).
@@ -39,13 +49,14 @@ pub fn prepare(
     let tool_format = experiment.models[version.model.0].it.tool_format;
     let max_steps = experiment.envs[env.0].it.max_steps;
     let env_digest = resources.identities.envs[env.0];
-    let (mut items, mut asked) = (Vec::new(), Vec::new());
-    for task in resources.tasks(*env, split)?.iter() {
+    let opened = resources.env(*env)?;
+    // A greedy evaluation draws nothing, so experiments with other seeds share it.
+    let drawn = op == Op::Rollout || sampling.temperature > 0.0;
+    let of_task = |index: u32| {
+        let task = opened.task(split, index);
         let task_digest = task.digest();
-        for sample in 0..*samples {
-            // A greedy evaluation draws nothing, so experiments with other seeds share it.
-            let drawn = op == Op::Rollout || sampling.temperature > 0.0;
-            let seed = if drawn { item_seed(root, stream, iteration, task, sample) } else { Seed(0) };
+        let of_sample = |sample: u32| {
+            let seed = if drawn { item_seed(root, stream, iteration, &task, sample) } else { Seed(0) };
             let key = match op {
                 Op::Rollout => RolloutKey {
                     env: env_digest,
@@ -74,10 +85,11 @@ pub fn prepare(
                 }
                 .key(),
             };
-            items.push(Item { name: format!("{}/{sample}", task.id), key });
-            asked.push(RolloutItem { task: task.clone(), sample, seed });
-        }
-    }
+            (Item { name: format!("{}/{sample}", task.id), key }, Asked { task: index, sample, seed })
+        };
+        (0..*samples).map(of_sample).collect::<Vec<_>>()
+    };
+    let (items, asked) = (0..opened.count(split)).into_par_iter().flat_map_iter(of_task).unzip();
     Ok(EpisodeItems { items, asked })
 }
 
@@ -91,20 +103,18 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result
     let spec = &resources.experiment.models[version.model.0].it;
     let mut model: Option<Arc<dyn LanguageModel>> = None;
     let (mut seen, mut solved) = (0u32, 0.0);
-    let truth_seen = step.op == Op::Evaluate;
     let first_metric = crate::env::schema(&resources.experiment.envs[episodes.env.0].it.kind).success();
-    let mut note = |made: &Made| {
+    let mut note = |played: &Played| {
         // Ground truth is for metrics: a rollout under way says nothing of it.
-        let truth = made.also.iter().find(|(role, _)| truth_seen && *role == "truth");
-        let Some(record) = truth.and_then(|(_, bytes)| serde_json::from_slice::<TruthRecord>(bytes).ok()) else {
+        if step.op == Op::Rollout {
             return String::new();
-        };
+        }
         seen += 1;
-        solved += record.truth.get(first_metric).copied().unwrap_or(0.0);
+        solved += played.truth.truth.get(first_metric).copied().unwrap_or(0.0);
         format!("{first_metric} {:.2}", solved / f64::from(seen))
     };
     let Worked { made, missing, counts } =
-        bench.worker(id).work(&items, &|_| Class::Done, &mut note, &mut |wanted, halt, on_done| {
+        bench.worker(id).work(&items, &read, &mut note, &mut |wanted, halt, on_done| {
             let open = match &model {
                 Some(open) => open.clone(),
                 None => model.insert(resources.model(&version)?).clone(),
@@ -117,51 +127,71 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result
                 max_steps: resources.experiment.envs[episodes.env.0].it.max_steps,
                 sampling: episodes.sampling.clone(),
             };
-            let group: Vec<RolloutItem> = wanted.iter().map(|&at| asked[at].clone()).collect();
-            let results: Vec<Result<(), Lost>> = rollout.run(&group, halt, &mut |place, trajectory, truth| {
-                let took = trajectory.tokens();
-                let output = serde_json::to_vec(&trajectory).expect("a trajectory is plain data");
-                let truth = serde_json::to_vec(&truth).expect("truth is plain data");
-                on_done(place, Made { output, also: vec![("truth", truth)], took });
-            });
-            Ok(results)
+            let item = |&at: &usize| {
+                let Asked { task, sample, seed } = asked[at];
+                RolloutItem { task: env.task(&episodes.split, task), sample, seed }
+            };
+            let group: Vec<RolloutItem> = wanted.par_iter().map(item).collect();
+            Ok(rollout.run(&group, halt, &mut |done| on_done(done.into_par_iter().map(made_of).collect())))
         })?;
 
-    let store = resources.store;
-    let parse = |(item, bytes): (&crate::run::manifest::ManifestItem, &Vec<u8>)| {
-        let ItemOutcome::Done { blob } = item.outcome else { unreachable!("an episode is done or failed") };
-        let trajectory: Trajectory =
-            serde_json::from_slice(bytes).map_err(|problem| StepError::Blob { blob, problem: problem.to_string() })?;
-        let truth = item
-            .also
-            .get("truth")
-            .copied()
-            .ok_or_else(|| StepError::Blob { blob, problem: "its record names no ground truth".to_owned() })?;
-        Ok((blob, trajectory, truth, read_json::<TruthRecord>(store, &truth)?))
-    };
-    let (items, outputs): (Vec<_>, Vec<_>) = made.into_iter().flatten().unzip();
-    let parsed: Vec<_> = items.par_iter().zip(&outputs).map(parse).collect::<Result<_, StepError>>()?;
     let mut manifest = Manifest::new(step.op);
     manifest.missing = missing;
-    let rows = |(blob, trajectory, truth, _): &(_, Trajectory, _, TruthRecord)| RowEntry {
-        task: trajectory.task.clone(),
-        sample: trajectory.sample,
-        iteration: step.iteration,
-        trajectory: *blob,
-        truth: *truth,
+    let (items, played): (Vec<ManifestItem>, Vec<Played>) = made.into_iter().flatten().unzip();
+    let behaviour: Vec<Behaviour> = played.iter().map(|played| played.behaviour).collect();
+    if step.op == Op::Rollout {
+        let rows = items.iter().zip(played).map(|(item, played)| row(item, played, step.iteration));
+        let set = RowSet { rows: rows.collect::<Result<_, _>>()?, dropped: Vec::new() };
+        manifest.output = Some(bench.put_json(&set)?);
+    } else {
+        let truths: Vec<TruthRecord> = played.into_iter().map(|played| played.truth).collect();
+        manifest.metrics = truth_metrics(&truths);
+    }
+    manifest.metrics.extend(behaviour_metrics(&behaviour));
+    manifest.items = items;
+    Ok(Finished { manifest, counts })
+}
+
+/// What a step keeps of an episode.
+#[derive(Clone)]
+struct Played {
+    task: String,
+    sample: u32,
+    behaviour: Behaviour,
+    truth: TruthRecord,
+}
+
+fn made_of((place, trajectory, truth): (usize, Trajectory, TruthRecord)) -> (usize, Made) {
+    let took = trajectory.tokens();
+    let output = serde_json::to_vec(&trajectory).expect("a trajectory is plain data");
+    let truth = serde_json::to_vec(&truth).expect("truth is plain data");
+    (place, Made { output, also: Also::from([(TRUTH.to_owned(), truth)]), took })
+}
+
+fn read(output: &[u8], also: &Also) -> Result<(Class, Played), String> {
+    let trajectory: Trajectory = serde_json::from_slice(output).map_err(|problem| problem.to_string())?;
+    let truth = also.get(TRUTH).ok_or("its record names no ground truth")?;
+    let truth = serde_json::from_slice(truth).map_err(|problem| format!("its ground truth: {problem}"))?;
+    let behaviour = Behaviour::from(&trajectory);
+    let Trajectory { task, sample, .. } = trajectory;
+    Ok((Class::Done, Played { task, sample, behaviour, truth }))
+}
+
+fn row(item: &ManifestItem, played: Played, iteration: u32) -> Result<RowEntry, StepError> {
+    let ItemOutcome::Done { blob: trajectory } = item.outcome else { unreachable!("an episode is done or failed") };
+    let truth = item.also.get(TRUTH).copied().ok_or_else(|| {
+        let problem = "its record names no ground truth".to_owned();
+        StepError::Blob { blob: trajectory, problem }
+    })?;
+    Ok(RowEntry {
+        task: played.task,
+        sample: played.sample,
+        iteration,
+        trajectory,
+        truth,
         reply: None,
         verdict: None,
         unparsed: None,
         dropped_by: None,
-    };
-    if step.op == Op::Rollout {
-        let set = RowSet { rows: parsed.iter().map(rows).collect(), dropped: Vec::new() };
-        manifest.output = Some(bench.put_json(&set)?);
-    } else {
-        let truths: Vec<TruthRecord> = parsed.iter().map(|(_, _, _, truth)| truth.clone()).collect();
-        manifest.metrics = truth_metrics(&truths);
-    }
-    manifest.metrics.extend(behaviour_metrics(parsed.iter().map(|(_, trajectory, _, _)| trajectory)));
-    manifest.items = items;
-    Ok(Finished { manifest, counts })
+    })
 }

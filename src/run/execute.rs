@@ -17,7 +17,7 @@ use crate::run::{
     Control, FailedStep, ItemCounts, NodeStatus, PauseReason, RunEnd, RunError, RunEvent, RunLabel, RunOptions,
     RunOutcome, StepError,
 };
-use crate::store::{Record, Store};
+use crate::store::{Loaded, Record, Store};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -201,8 +201,8 @@ fn has_items(manifest: &Manifest) -> bool {
 
 /// A step's manifest, when it and every blob it names can be read.
 pub fn recorded(store: &Store, key: &Digest) -> Result<Option<Manifest>, RunError> {
-    let Some((_, bytes)) = store.load(key)? else { return Ok(None) };
-    let Ok(manifest) = Manifest::from_bytes(&bytes) else { return Ok(None) };
+    let Some(Loaded { output, .. }) = store.load(key)? else { return Ok(None) };
+    let Ok(manifest) = Manifest::from_bytes(&output) else { return Ok(None) };
     let whole = manifest.blobs().par_iter().map(|blob| store.holds(blob)).collect::<Result<Vec<bool>, _>>()?;
     Ok(whole.into_iter().all(|whole| whole).then_some(manifest))
 }

@@ -20,7 +20,7 @@ use crate::run::manifest::ManifestItem;
 use crate::run::missing::{Lack, MissingItem};
 use crate::run::replay::Replay;
 use crate::run::{Control, ItemCounts, ItemOutcome, RunEvent, RunLabel, StepError};
-use crate::store::{Divergence, Record, Store};
+use crate::store::{Divergence, Loaded, Record, Store, StoreError};
 use rayon::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -35,11 +35,13 @@ pub struct Item {
     pub key: Digest,
 }
 
+/// Further blobs of an item, by role.
+pub type Also = BTreeMap<String, Vec<u8>>;
+
 /// What came of an item.
 pub struct Made {
     pub output: Vec<u8>,
-    /// Further blobs by role.
-    pub also: Vec<(&'static str, Vec<u8>)>,
+    pub also: Also,
     pub took: Tokens,
 }
 
@@ -50,18 +52,22 @@ pub enum Class {
     Failed(String),
 }
 
-pub struct Worked {
-    /// In the order of the items, with the outputs' bytes; `None` for what is missing.
-    pub made: Vec<Option<(ManifestItem, Vec<u8>)>>,
+/// Reads the bytes of an item, fresh or stored: what they are worth, and what the step keeps of them. The bytes themselves
+/// are in the store, and need not be in memory as well. What cannot be read at all is said in words.
+pub type Read<'r, T> = &'r (dyn Fn(&[u8], &Also) -> Result<(Class, T), String> + Sync);
+
+pub struct Worked<T> {
+    /// In the order of the items, with what was kept of each; `None` for what is missing.
+    pub made: Vec<Option<(ManifestItem, T)>>,
     pub missing: Vec<MissingItem>,
     pub counts: ItemCounts,
 }
 
-/// Works the items that are asked for: calls back with each that finishes, says of each whether it did.
+/// Works the items that are asked for: calls back with those that finish, says of each whether it did.
 pub type WorkGroup<'f> = &'f mut dyn FnMut(
     &[usize],
     &dyn Fn() -> Option<Halt>,
-    &mut dyn FnMut(usize, Made),
+    &mut dyn FnMut(Vec<(usize, Made)>),
 ) -> Result<Vec<Result<(), Lost>>, StepError>;
 
 pub struct Worker<'a, 'e> {
@@ -80,34 +86,35 @@ pub struct Worker<'a, 'e> {
 }
 
 #[derive(Debug)]
-pub(super) struct Finished {
+pub(super) struct Finished<T> {
     pub(super) outcome: ItemOutcome,
     also: BTreeMap<String, Digest>,
-    output: Vec<u8>,
+    /// `None` for what is missing and was never made.
+    kept: Option<T>,
 }
 
 /// The items of a step, and what has come of each.
-struct Lot<'i> {
+struct Lot<'i, T> {
     items: &'i [Item],
     /// Equal keys are one piece of work, of which the first item stands for all: a greedy critic asked twice the same.
     twins: Vec<Vec<usize>>,
-    finished: Vec<Option<Finished>>,
-    classify: &'i (dyn Fn(&[u8]) -> Class + Sync),
+    finished: Vec<Option<Finished<T>>>,
+    read: Read<'i, T>,
 }
 
 impl Worker<'_, '_> {
-    /// `classify` judges an item's bytes, fresh or stored; `note` makes a few words for the watchers.
+    /// `note` makes a few words of a fresh item for the watchers.
     ///
     /// # Errors
     /// More failed items than may be missing, a pause, a store that cannot be written.
-    pub fn work(
+    pub fn work<T: Clone + Send>(
         mut self,
         items: &[Item],
-        classify: &(dyn Fn(&[u8]) -> Class + Sync),
-        note: &mut dyn FnMut(&Made) -> String,
+        read: Read<'_, T>,
+        note: &mut dyn FnMut(&T) -> String,
         group: WorkGroup<'_>,
-    ) -> Result<Worked, StepError> {
-        let mut lot = Lot::stored(self.store, items, classify, self.settled)?;
+    ) -> Result<Worked<T>, StepError> {
+        let mut lot = Lot::stored(self.store, items, read, self.settled)?;
         if let Some(replay) = self.replay {
             lot.recall(replay)?;
         }
@@ -131,12 +138,12 @@ impl Worker<'_, '_> {
 
     /// Works items once. What failed is to be worked again, as long as this was not the last attempt: what took too long would
     /// take it again.
-    fn round(
+    fn round<T: Clone + Send>(
         &mut self,
-        lot: &mut Lot<'_>,
+        lot: &mut Lot<'_, T>,
         wanted: &[usize],
         attempt: u32,
-        note: &mut dyn FnMut(&Made) -> String,
+        note: &mut dyn FnMut(&T) -> String,
         group: WorkGroup<'_>,
     ) -> Result<Vec<usize>, StepError> {
         let Self { node, op, store, control, emitter, replay, purse, asked, tolerance, settled: _ } = self;
@@ -167,36 +174,40 @@ impl Worker<'_, '_> {
                 Some(deadline) if clock() > deadline => Some(Halt::Timeout),
                 _ => None,
             };
-            let mut on_done = |place: usize, made: Made| {
-                if broken.get() {
-                    return;
-                }
-                let (at, took) = (wanted[place], made.took);
-                let words = note(&made);
-                if let Some(asked) = &asked {
-                    purse.take(asked, took);
-                }
-                match file(store, *op, &lot.items[at], made, lot.classify) {
-                    Err(error) => {
-                        broken.set(true);
-                        trouble.replace(Some(error));
+            let mut on_done = |made: Vec<(usize, Made)>| {
+                let (items, read) = (lot.items, lot.read);
+                let filed = made.into_par_iter().map(|(place, made)| {
+                    let (at, took) = (wanted[place], made.took);
+                    (at, took, file(store, *op, &items[at], made, read))
+                });
+                let filed: Vec<_> = if broken.get() { Vec::new() } else { filed.collect() };
+                for (at, took, result) in filed {
+                    if let Some(asked) = &asked {
+                        purse.take(asked, took);
                     }
-                    Ok((result, diverged)) => {
-                        let name = &lot.items[at].name;
-                        match (&replay, diverged) {
-                            (Some(replay), diverged) => replay.note(node, name, diverged),
-                            (None, Some(both)) => {
-                                emitter.emit(&RunEvent::DamageFound { what: diverged_words(name, &both) })
-                            }
-                            (None, None) => {}
+                    match result {
+                        Err(error) => {
+                            broken.set(true);
+                            trouble.replace(Some(error));
                         }
-                        // Of what was made, its record says what it took.
-                        let took = Lack::of(&result.outcome).map_or(Tokens::default(), |_| took);
-                        tell(emitter, node, lot, at, &result.outcome, took);
-                        done += lot.twins[at].len() as u64;
-                        emitter.progress(node, done, total, words);
-                        broken.set(emitter.broken());
-                        lot.finished[at] = Some(result);
+                        Ok((result, diverged)) => {
+                            let name = &lot.items[at].name;
+                            match (&replay, diverged) {
+                                (Some(replay), diverged) => replay.note(node, name, diverged),
+                                (None, Some(both)) => {
+                                    emitter.emit(&RunEvent::DamageFound { what: diverged_words(name, &both) })
+                                }
+                                (None, None) => {}
+                            }
+                            // Of what was made, its record says what it took.
+                            let took = Lack::of(&result.outcome).map_or(Tokens::default(), |_| took);
+                            tell(emitter, node, lot, at, &result.outcome, took);
+                            done += lot.twins[at].len() as u64;
+                            let words = result.kept.as_ref().map(&mut *note).unwrap_or_default();
+                            emitter.progress(node, done, total, words);
+                            broken.set(broken.get() || emitter.broken());
+                            lot.finished[at] = Some(result);
+                        }
                     }
                 }
             };
@@ -223,7 +234,7 @@ impl Worker<'_, '_> {
                 };
                 tell(emitter, node, lot, at, &outcome, took);
                 done += lot.twins[at].len() as u64;
-                lot.finished[at] = Some(Finished { outcome, also: BTreeMap::new(), output: Vec::new() });
+                lot.finished[at] = Some(Finished { outcome, also: BTreeMap::new(), kept: None });
             }
             if let Some(error) = trouble.take() {
                 return Err(error);
@@ -237,7 +248,7 @@ impl Worker<'_, '_> {
 }
 
 /// Tells what came of an item and its twins, of whom the first took what they took.
-fn tell(emitter: &mut Emitter<'_>, node: &str, lot: &Lot<'_>, at: usize, outcome: &ItemOutcome, took: Tokens) {
+fn tell<T>(emitter: &mut Emitter<'_>, node: &str, lot: &Lot<'_, T>, at: usize, outcome: &ItemOutcome, took: Tokens) {
     for &twin in &lot.twins[at] {
         let (node, Item { name: item, key }) = (node.to_owned(), lot.items[twin].clone());
         let took = if twin == at { took } else { Tokens::default() };
@@ -245,12 +256,12 @@ fn tell(emitter: &mut Emitter<'_>, node: &str, lot: &Lot<'_>, at: usize, outcome
     }
 }
 
-impl<'i> Lot<'i> {
+impl<'i, T: Clone + Send> Lot<'i, T> {
     /// With what the store has already, and with what is missing for good.
     fn stored(
         store: &Store,
         items: &'i [Item],
-        classify: &'i (dyn Fn(&[u8]) -> Class + Sync),
+        read: Read<'i, T>,
         settled: Option<&BTreeMap<Digest, ItemOutcome>>,
     ) -> Result<Self, StepError> {
         let mut first_of: BTreeMap<Digest, usize> = BTreeMap::new();
@@ -259,18 +270,21 @@ impl<'i> Lot<'i> {
             let first = *first_of.entry(item.key).or_insert(index);
             twins[first].push(index);
         }
-        let load = |(item, twins): (&Item, &Vec<usize>)| -> Result<Option<Finished>, StepError> {
+        let load = |(item, twins): (&Item, &Vec<usize>)| -> Result<Option<Finished<T>>, StepError> {
             if twins.is_empty() {
                 return Ok(None);
             }
             if let Some(outcome) = settled.and_then(|settled| settled.get(&item.key)) {
                 let outcome = outcome.clone();
-                return Ok(Some(Finished { outcome, also: BTreeMap::new(), output: Vec::new() }));
+                return Ok(Some(Finished { outcome, also: BTreeMap::new(), kept: None }));
             }
-            Ok(store.load(&item.key)?.map(|(record, output)| finish(record, output, classify)))
+            store
+                .load(&item.key)?
+                .map(|Loaded { record, output, also }| finish(record, &output, &also, read))
+                .transpose()
         };
         let finished = items.par_iter().zip(&twins).map(load).collect::<Result<_, _>>()?;
-        Ok(Self { items, twins, finished, classify })
+        Ok(Self { items, twins, finished, read })
     }
 
     /// Of what the store has, models make again what they are to; all of it must be there.
@@ -279,7 +293,7 @@ impl<'i> Lot<'i> {
             match finished {
                 None if !twins.is_empty() => return Err(StepError::NotRecorded(item.name.clone())),
                 // What is missing was never made.
-                Some(Finished { outcome, output, .. }) if Lack::of(outcome).is_some() && output.is_empty() => {}
+                Some(Finished { kept: None, .. }) => {}
                 _ if replay.again(&item.key) => *finished = None,
                 _ => {}
             }
@@ -288,24 +302,25 @@ impl<'i> Lot<'i> {
     }
 
     /// How many have come to something like this.
-    fn count(&self, like: impl Fn(&Finished) -> bool) -> u64 {
+    fn count(&self, like: impl Fn(&Finished<T>) -> bool) -> u64 {
         let finished = self.finished.iter().zip(&self.twins).filter(|(it, _)| it.as_ref().is_some_and(&like));
         finished.map(|(_, twins)| twins.len() as u64).sum()
     }
 
-    fn collect(self, cached: u64, tolerance: Tolerance) -> Result<Worked, StepError> {
-        let Self { items, twins, finished, classify: _ } = self;
-        let mut made: Vec<Option<(ManifestItem, Vec<u8>)>> = vec![None; items.len()];
+    fn collect(self, cached: u64, tolerance: Tolerance) -> Result<Worked<T>, StepError> {
+        let Self { items, twins, finished, read: _ } = self;
+        let mut made: Vec<Option<(ManifestItem, T)>> = vec![None; items.len()];
         let mut lacking: BTreeMap<usize, ItemOutcome> = BTreeMap::new();
-        for (Finished { outcome, also, output }, twins) in
+        for (Finished { outcome, also, kept }, twins) in
             finished.into_iter().zip(twins).filter_map(|(finished, twins)| Some((finished?, twins)))
         {
             for twin in twins {
                 let (Item { name: item, key }, outcome) = (items[twin].clone(), outcome.clone());
-                if Lack::of(&outcome).is_some() {
-                    lacking.insert(twin, outcome);
-                } else {
-                    made[twin] = Some((ManifestItem { item, key, outcome, also: also.clone() }, output.clone()));
+                match &kept {
+                    Some(kept) if Lack::of(&outcome).is_none() => {
+                        made[twin] = Some((ManifestItem { item, key, outcome, also: also.clone() }, kept.clone()));
+                    }
+                    _ => drop(lacking.insert(twin, outcome)),
                 }
             }
         }
@@ -337,24 +352,23 @@ fn reason(outcome: &ItemOutcome, tolerance: Tolerance) -> String {
 
 /// Puts an item into the store. When another result was recorded for its key first, that one is it: others may have read
 /// it already.
-pub(super) fn file(
+pub(super) fn file<T>(
     store: &Store,
     op: Op,
     item: &Item,
     made: Made,
-    classify: &(dyn Fn(&[u8]) -> Class + Sync),
-) -> Result<(Finished, Option<Divergence>), StepError> {
-    let Made { mut output, also, took } = made;
+    read: Read<'_, T>,
+) -> Result<(Finished<T>, Option<Divergence>), StepError> {
+    let Made { mut output, mut also, took } = made;
     let mut record = budget::file(took, Record::new(item.key, op.as_str(), store.put(&output)?, RunLabel::Seeded));
-    for (role, bytes) in also {
-        record = record.also(role, store.put(&bytes)?);
+    for (role, bytes) in &also {
+        record = record.also(role, store.put(bytes)?);
     }
     let diverged = store.record(&record)?;
     if let Some(Divergence { first, second: _ }) = &diverged {
-        output = store.get(&first.output)?;
-        record = first.clone();
+        Loaded { record, output, also } = store.load(&item.key)?.ok_or(StoreError::Missing(first.output))?;
     }
-    Ok((finish(record, output, classify), diverged))
+    Ok((finish(record, &output, &also, read)?, diverged))
 }
 
 /// `train-0012/3: worked again, …`
@@ -363,11 +377,12 @@ pub(super) fn diverged_words(name: &str, both: &Divergence) -> String {
     format!("{name}: worked again, it gave other bytes ({second}) than were recorded ({first}); the first stay")
 }
 
-fn finish(record: Record, output: Vec<u8>, classify: &(dyn Fn(&[u8]) -> Class + Sync)) -> Finished {
-    let outcome = match classify(&output) {
+fn finish<T>(record: Record, output: &[u8], also: &Also, read: Read<'_, T>) -> Result<Finished<T>, StepError> {
+    let (class, kept) = read(output, also).map_err(|problem| StepError::Blob { blob: record.output, problem })?;
+    let outcome = match class {
         Class::Done => ItemOutcome::Done { blob: record.output },
         Class::Unparsed => ItemOutcome::Unparsed { blob: record.output },
         Class::Failed(reason) => ItemOutcome::Failed { reason },
     };
-    Finished { outcome, also: record.also, output }
+    Ok(Finished { outcome, also: record.also, kept: Some(kept) })
 }

@@ -4,7 +4,7 @@
 //! A run in which everything is cached opens nothing.
 
 use crate::base::{Digest, Hasher, file};
-use crate::env::{Env, Example, NotBuilt, Task};
+use crate::env::{Env, Example, NotBuilt};
 use crate::experiment::{Dataset, DatasetId, EnvId, Experiment, ModelId};
 use crate::model::{LanguageModel, ModelError};
 use crate::plan::Identities;
@@ -22,14 +22,11 @@ pub struct Resources<'a> {
     pub identities: &'a Identities,
     pub store: &'a Store,
     envs: RefCell<BTreeMap<EnvId, Arc<Env>>>,
-    tasks: RefCell<BTreeMap<(EnvId, String), Tasks>>,
     models: RefCell<BTreeMap<ModelId, OpenModel>>,
 }
 
 /// A dataset of JSON lines is held in memory.
 pub const MOST_JSONL: u64 = 1 << 30;
-
-type Tasks = Arc<Vec<Arc<Task>>>;
 
 /// The weights over the declared ones, and the model with them.
 type OpenModel = (Option<Digest>, Arc<dyn LanguageModel>);
@@ -46,14 +43,7 @@ pub struct Version {
 
 impl<'a> Resources<'a> {
     pub fn new(experiment: &'a Experiment, identities: &'a Identities, store: &'a Store) -> Self {
-        Self {
-            experiment,
-            identities,
-            store,
-            envs: RefCell::default(),
-            tasks: RefCell::default(),
-            models: RefCell::default(),
-        }
+        Self { experiment, identities, store, envs: RefCell::default(), models: RefCell::default() }
     }
 
     pub fn env(&self, id: EnvId) -> Result<Arc<Env>, StepError> {
@@ -63,12 +53,6 @@ impl<'a> Resources<'a> {
         let env = Arc::new(Env::open(&self.experiment.envs[id.0].it)?);
         self.envs.borrow_mut().insert(id, env.clone());
         Ok(env)
-    }
-
-    pub fn tasks(&self, id: EnvId, split: &str) -> Result<Tasks, StepError> {
-        let env = self.env(id)?;
-        let make = || Arc::new(env.tasks(split).into_iter().map(Arc::new).collect());
-        Ok(self.tasks.borrow_mut().entry((id, split.to_owned())).or_insert_with(make).clone())
     }
 
     /// One version of each slot is kept open: the last one asked for.

@@ -133,14 +133,14 @@ fn one(manifest: Manifest) -> Result<Finished, StepError> {
 fn select_rows(bench: &Bench<'_, '_>, id: StepId, from: &RowsFrom, rule: &select::Rule) -> Result<Manifest, StepError> {
     let resources = bench.resources;
     let RowSet { rows: entering, .. } = bench.rows(from)?;
-    let tasks = verdicts::tasks(resources, bench.state, from)?;
+    let tasks = verdicts::Tasks::of(resources, bench.state, from)?;
     let oracle = resources.experiment.unstable.iter().any(|feature| feature == "oracle");
     let store = resources.store;
     // A verdict that could not be read is never a number: its row reaches no rule.
     let (readable, unreadable): (Vec<RowEntry>, Vec<RowEntry>) =
         entering.into_iter().partition(|row| row.unparsed.is_none());
     let cells = |entry: &RowEntry| -> Result<Row, StepError> {
-        let task = tasks.get(&entry.task).ok_or_else(|| StepError::UnknownTask(entry.task.clone()))?;
+        let task = &tasks.get(&entry.task)?;
         let trajectory: Trajectory = read_json(store, &entry.trajectory)?;
         let truth: Option<TruthRecord> = oracle.then(|| read_json(store, &entry.truth)).transpose()?;
         let truth = truth.as_ref().map(|record| &record.truth);

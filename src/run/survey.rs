@@ -7,10 +7,14 @@ use crate::base::Digest;
 use crate::experiment::Experiment;
 use crate::plan::{Identities, Op, Plan, StepId, Work};
 use crate::run::items::Item;
+use crate::run::manifest::Manifest;
 use crate::run::resources::Resources;
 use crate::run::state::{Readiness, Standing, State};
-use crate::run::{Project, RunError, StepError, episodes, execute, steps, verdicts};
+use crate::run::{Project, RunError, StepError, episodes, steps, verdicts};
+use crate::store::{Loaded, Store, StoreError};
+use rayon::prelude::*;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -51,6 +55,10 @@ pub fn survey(
     plan: &Plan,
 ) -> Result<Vec<NodeSurvey>, RunError> {
     let resources = Resources::new(experiment, identities, &project.store);
+    // Most keys are the planned ones: what is there of these is read at once.
+    let found = plan.steps.par_iter().map(|step| Ok(listed(&project.store, &step.key)?.map(|made| (step.key, made))));
+    let found = found.collect::<Result<Vec<_>, RunError>>()?;
+    let made: BTreeMap<Digest, Listed> = found.into_iter().flatten().collect();
     let mut state = State::new(plan);
     let mut surveys = Vec::with_capacity(plan.steps.len());
     for (id, step) in plan.ordered() {
@@ -62,24 +70,25 @@ pub fn survey(
             Readiness::Waiting | Readiness::Blocked(_) => {
                 (SurveyStatus::Run, SurveyItems { cached: 0, total: known_total(&resources, &step.work) })
             }
-            Readiness::Ready(key) => match execute::recorded(&project.store, &key)? {
-                Some(recorded) => {
-                    let manifest = steps::decide(experiment, &state, id).unwrap_or(recorded);
-                    let count = manifest.items.len().max(1) as u64;
-                    state.set(id, Standing::Done(manifest));
-                    (SurveyStatus::Cached, SurveyItems { cached: count, total: Some(count) })
-                }
-                None => {
-                    let items = items(&resources, &state, id).map_err(RunError::Step)?;
-                    let mut cached = 0;
-                    for item in &items {
-                        cached += u64::from(project.store.lookup(&item.key)?.is_some());
+            Readiness::Ready(key) => {
+                match made.get(&key).cloned().map_or_else(|| listed(&project.store, &key), |made| Ok(Some(made)))? {
+                    Some((recorded, items)) => {
+                        let manifest = steps::decide(experiment, &state, id).unwrap_or(recorded);
+                        let count = items.max(1);
+                        state.set(id, Standing::Done(manifest));
+                        (SurveyStatus::Cached, SurveyItems { cached: count, total: Some(count) })
                     }
-                    let total = if items.is_empty() { 1 } else { items.len() as u64 };
-                    let status = if cached > 0 { SurveyStatus::Partly } else { SurveyStatus::Run };
-                    (status, SurveyItems { cached, total: Some(total) })
+                    None => {
+                        let items = items(&resources, &state, id).map_err(RunError::Step)?;
+                        let found =
+                            items.par_iter().map(|item| Ok(u64::from(project.store.lookup(&item.key)?.is_some())));
+                        let cached = found.sum::<Result<u64, StoreError>>()?;
+                        let total = if items.is_empty() { 1 } else { items.len() as u64 };
+                        let status = if cached > 0 { SurveyStatus::Partly } else { SurveyStatus::Run };
+                        (status, SurveyItems { cached, total: Some(total) })
+                    }
                 }
-            },
+            }
         };
         surveys.push(NodeSurvey {
             id: step.id.clone(),
@@ -92,6 +101,23 @@ pub fn survey(
     }
     project.store.take_damage();
     Ok(surveys)
+}
+
+/// What a step made, without its items, and how many these are.
+type Listed = (Manifest, u64);
+
+/// A step's manifest, when every blob it names is there. Whether they are whole is seen when they are read: there may be
+/// millions.
+fn listed(store: &Store, key: &Digest) -> Result<Option<Listed>, RunError> {
+    let Some(Loaded { output, .. }) = store.load(key)? else { return Ok(None) };
+    let Ok(mut manifest) = Manifest::from_bytes(&output) else { return Ok(None) };
+    for blob in manifest.blobs() {
+        if !store.lists(&blob)? {
+            return Ok(None);
+        }
+    }
+    let items = std::mem::take(&mut manifest.items).len() as u64;
+    Ok(Some((manifest, items)))
 }
 
 /// The items of a step whose inputs are there; none for steps without.

@@ -19,7 +19,7 @@ use crate::run::manifest::{Manifest, ManifestItem, RowEntry};
 use crate::run::resources::{Resources, Version, read_json};
 use crate::run::steps::{Bench, Finished};
 use crate::run::{Control, ItemCounts, ItemOutcome, RunEvent, RunLabel, StepError, items, verdicts};
-use crate::store::{Divergence, Record};
+use crate::store::{Divergence, Loaded, Record};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -132,9 +132,10 @@ fn stored(bench: &mut Bench<'_, '_>, key: &Digest) -> Result<Option<(Record, Fac
     let store = bench.resources.store;
     let found = store.load(key)?;
     bench.emitter.tell_damage(store);
-    let Some((record, _)) = found else { return Ok(None) };
-    let Some(facts) = record.also.get("facts") else { return Ok(None) };
-    let facts = bench.resources.json(facts)?;
+    let Some(Loaded { record, also, .. }) = found else { return Ok(None) };
+    let (Some(bytes), Some(blob)) = (also.get("facts"), record.also.get("facts")) else { return Ok(None) };
+    let facts = serde_json::from_slice(bytes);
+    let facts = facts.map_err(|problem| StepError::Blob { blob: *blob, problem: problem.to_string() })?;
     Ok(Some((record, facts)))
 }
 

@@ -1,71 +1,76 @@
 //! Judging and calibration: a critic asked about trajectories.
 
 use crate::base::{Canonical, Digest, Seed};
-use crate::env::{Labelled, Task};
+use crate::env::{Env, Labelled, Task};
 use crate::experiment::{CriticId, Dataset, DatasetId, Sole};
 use crate::model::{LanguageModel, Tokens};
 use crate::node::calibrate::Confusion;
 use crate::node::judge::{self, JudgeItem, JudgeReply};
 use crate::node::key::{JudgeKey, item_seed};
-use crate::node::lost::Lost;
 use crate::node::spec::{AnswerSchema, OnUnparsed, Verdict};
 use crate::node::template::{Scope, token_counter};
 use crate::node::trajectory::Trajectory;
 use crate::node::{answer, labels};
 use crate::plan::{Judge, RowsFrom, StepId, Work};
-use crate::run::items::{Class, Item, Made, Worked};
+use crate::run::items::{Also, Class, Item, Made, Worked};
 use crate::run::manifest::{Manifest, ManifestItem, RowSet};
 use crate::run::resources::{Resources, Version, read_json};
 use crate::run::state::State;
 use crate::run::steps::{Bench, Finished};
 use crate::run::{ItemOutcome, StepError};
 use rayon::prelude::*;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Questions to a critic, with the critic that is to answer.
-pub struct Questions {
+pub struct Questions<'a> {
     pub items: Vec<Item>,
-    asked: Vec<JudgeItem>,
+    /// Renders some of them: kept whole, they would take more room than all else.
+    render: Box<Render<'a>>,
     model: Arc<dyn LanguageModel>,
 }
+
+type Render<'a> = dyn Fn(&[usize]) -> Result<Vec<JudgeItem>, StepError> + 'a;
+
+/// So many questions are rendered at once to be keyed.
+const RENDERED: usize = 1024;
 
 /// One question before it is rendered.
 type Topic = (String, Scope, Seed);
 
 /// The questions about some rows. Opens the critic: its tokens decide where a transcript is cut.
-pub fn about_rows(
-    resources: &Resources<'_>,
+pub fn about_rows<'a>(
+    resources: &'a Resources<'_>,
     state: &State<'_>,
     rows: &RowsFrom,
-    set: &RowSet,
+    set: &'a RowSet,
     by: &Judge,
-) -> Result<Questions, StepError> {
-    let tasks = tasks(resources, state, rows)?;
+) -> Result<Questions<'a>, StepError> {
+    let tasks = Tasks::of(resources, state, rows)?;
     let (store, root) = (resources.store, Seed(resources.experiment.seed));
-    let topic = |row: &crate::run::manifest::RowEntry| -> Result<Topic, StepError> {
-        let task = tasks.get(&row.task).ok_or_else(|| StepError::UnknownTask(row.task.clone()))?;
+    let topic = move |at: usize| -> Result<Topic, StepError> {
+        let row = &set.rows[at];
+        let task = &tasks.get(&row.task)?;
         let trajectory: Trajectory = read_json(store, &row.trajectory)?;
         let seed = item_seed(root, "judge", row.iteration, task, row.sample);
         Ok((format!("{}/{}", row.task, row.sample), Scope::new().task(task).trajectory(&trajectory), seed))
     };
-    let topics = set.rows.par_iter().map(topic).collect::<Result<_, _>>()?;
-    questions(resources, by.critic, &state.version(&by.version), topics)
+    questions(resources, by.critic, &state.version(&by.version), set.rows.len(), topic)
 }
 
 /// The questions about labelled examples.
-pub fn about_examples(
-    resources: &Resources<'_>,
+pub fn about_examples<'a>(
+    resources: &'a Resources<'_>,
     state: &State<'_>,
     by: &Judge,
-    examples: &[Labelled],
-) -> Result<Questions, StepError> {
+    examples: &'a [Labelled],
+) -> Result<Questions<'a>, StepError> {
     let root = Seed(resources.experiment.seed);
-    let topic = |(at, example): (usize, &Labelled)| {
-        (format!("{at:05}"), labels::scope(example), item_seed(root, "calibrate", 0, &example.task, at as u32))
+    let topic = move |at: usize| {
+        let example = &examples[at];
+        let seed = item_seed(root, "calibrate", 0, &example.task, at as u32);
+        Ok((format!("{at:05}"), labels::scope(example), seed))
     };
-    let topics = examples.iter().enumerate().map(topic).collect();
-    questions(resources, by.critic, &state.version(&by.version), topics)
+    questions(resources, by.critic, &state.version(&by.version), examples.len(), topic)
 }
 
 /// A dataset's rows with their true verdicts.
@@ -85,24 +90,34 @@ pub fn label_metric<'a>(resources: &Resources<'a>, dataset: DatasetId) -> Result
     }
 }
 
-fn questions(
-    resources: &Resources<'_>,
+fn questions<'a>(
+    resources: &'a Resources<'_>,
     critic: CriticId,
     version: &Version,
-    topics: Vec<Topic>,
-) -> Result<Questions, StepError> {
+    count: usize,
+    topic: impl Fn(usize) -> Result<Topic, StepError> + Sync + 'a,
+) -> Result<Questions<'a>, StepError> {
     let Sole { model: slot, prompt, answer, on_unparsed: _, sampling, kind: _, votes: _ } =
         resources.experiment.sole(critic);
     let model = resources.model(version)?;
     let model_digest = resources.version_digest(version);
     let template = &resources.experiment.prompts[prompt.0].it;
     let greedy = sampling.temperature <= 0.0;
-    let asked: Vec<(Item, JudgeItem)> = {
-        let count = token_counter(&*model).map_err(|problem| resources.blame(*slot, problem))?;
-        let ask = |(name, scope, seed): Topic| {
+    let asked = model.clone();
+    let render = move |places: &[usize]| -> Result<Vec<(String, JudgeItem)>, StepError> {
+        let count = token_counter(&*asked).map_err(|problem| resources.blame(*slot, problem))?;
+        let render = |&at: &usize| {
+            let (name, scope, seed) = topic(at)?;
             // A greedy critic draws nothing: the same question is asked once.
             let seed = if greedy { Seed(0) } else { seed };
-            let messages = judge::messages(template, answer, scope, &count);
+            Ok((name, JudgeItem { messages: judge::messages(template, answer, scope, &count), seed }))
+        };
+        places.par_iter().map(render).collect()
+    };
+    let mut items = Vec::with_capacity(count);
+    for start in (0..count).step_by(RENDERED) {
+        let places: Vec<usize> = (start..count.min(start + RENDERED)).collect();
+        for (name, JudgeItem { messages, seed }) in render(&places)? {
             let key = JudgeKey {
                 model: model_digest,
                 sampling: sampling.clone(),
@@ -111,39 +126,49 @@ fn questions(
                 vote: 0,
                 seed,
             };
-            (Item { name, key: key.key() }, JudgeItem { messages, seed })
-        };
-        topics.into_par_iter().map(ask).collect()
-    };
-    let (items, asked) = asked.into_iter().unzip();
-    Ok(Questions { items, asked, model })
+            items.push(Item { name, key: key.key() });
+        }
+    }
+    let render = move |places: &[usize]| Ok(render(places)?.into_iter().map(|(_, item)| item).collect());
+    Ok(Questions { items, render: Box::new(render), model })
 }
 
 /// Asks what is not in the store yet.
-fn ask(bench: &mut Bench<'_, '_>, id: StepId, critic: CriticId, questions: &Questions) -> Result<Worked, StepError> {
+fn ask(
+    bench: &mut Bench<'_, '_>,
+    id: StepId,
+    critic: CriticId,
+    questions: &Questions<'_>,
+) -> Result<Worked<Judged>, StepError> {
     let Sole { answer, on_unparsed, sampling, .. } = bench.resources.experiment.sole(critic);
-    let Questions { items, asked, model } = questions;
-    let classify = |bytes: &[u8]| match read(bytes, answer) {
-        Ok(_) => Class::Done,
-        Err(why) => match on_unparsed {
-            OnUnparsed::Drop => Class::Unparsed,
-            OnUnparsed::Fail => Class::Failed(format!("the verdict cannot be read: {why}")),
-        },
+    let Questions { items, render, model } = questions;
+    let read = |bytes: &[u8], _: &Also| {
+        let judged = read(bytes, answer);
+        let class = match (&judged, on_unparsed) {
+            (Ok(_), _) => Class::Done,
+            (Err(_), OnUnparsed::Drop) => Class::Unparsed,
+            (Err(why), OnUnparsed::Fail) => Class::Failed(format!("the verdict cannot be read: {why}")),
+        };
+        Ok((class, judged))
     };
-    bench.worker(id).work(items, &classify, &mut |_| String::new(), &mut |wanted, halt, on_done| {
-        let group: Vec<JudgeItem> = wanted.iter().map(|&at| asked[at].clone()).collect();
-        let results: Vec<Result<(), Lost>> =
-            judge::run_group(&**model, sampling, &group, halt, &mut |place, prompt, reply: JudgeReply| {
-                let took = Tokens { prompt: prompt as u64, completion: u64::from(reply.tokens) };
-                let output = serde_json::to_vec(&reply).expect("a reply is plain data");
-                on_done(place, Made { output, also: Vec::new(), took });
-            });
-        Ok(results)
+    bench.worker(id).work(items, &read, &mut |_| String::new(), &mut |wanted, halt, on_done| {
+        Ok(judge::run_group(&**model, sampling, &render(wanted)?, halt, &mut |replies| {
+            on_done(replies.into_iter().map(made_of).collect());
+        }))
     })
 }
 
+fn made_of((place, prompt, reply): (usize, usize, JudgeReply)) -> (usize, Made) {
+    let took = Tokens { prompt: prompt as u64, completion: u64::from(reply.tokens) };
+    let output = serde_json::to_vec(&reply).expect("a reply is plain data");
+    (place, Made { output, also: Also::new(), took })
+}
+
+/// A verdict, or why none could be read.
+type Judged = Result<Verdict, String>;
+
 /// A stored reply, read by the answer's schema.
-fn read(bytes: &[u8], answer: &AnswerSchema) -> Result<Verdict, String> {
+fn read(bytes: &[u8], answer: &AnswerSchema) -> Judged {
     let reply: JudgeReply = serde_json::from_slice(bytes).map_err(|problem| problem.to_string())?;
     judge::read(&reply, answer)
 }
@@ -153,15 +178,16 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, rows: &RowsFrom, by: &Judge) -
     let mut set = bench.rows(rows)?;
     let questions = about_rows(bench.resources, bench.state, rows, &set, by)?;
     let Worked { made, missing, counts } = ask(bench, id, by.critic, &questions)?;
+    drop(questions);
     let answer = &bench.resources.experiment.sole(by.critic).answer;
     let mut verdicts = Vec::with_capacity(set.rows.len());
     let mut manifest = Manifest::new(crate::plan::Op::Judge);
     let mut rows = Vec::with_capacity(set.rows.len());
     // A row whose question is missing goes no further.
     for (mut row, made) in set.rows.into_iter().zip(made) {
-        let Some((item, bytes)) = made else { continue };
+        let Some((item, judged)) = made else { continue };
         row.reply = reply_of(&item);
-        match read(&bytes, answer) {
+        match judged {
             Ok(verdict) => {
                 row.verdict.get_or_insert_default().extend(verdict.clone());
                 row.unparsed = None;
@@ -197,14 +223,13 @@ pub fn calibrate(bench: &mut Bench<'_, '_>, id: StepId, by: &Judge, dataset: Dat
     let questions = about_examples(bench.resources, bench.state, by, &examples)?;
     let Worked { made, missing: _, counts } = ask(bench, id, by.critic, &questions)?;
     let schema = &bench.resources.experiment.sole(by.critic).answer;
-    let pair = |(example, bytes): (&Labelled, &Vec<u8>)| {
-        let verdict = read(bytes, schema).ok();
-        let passes = verdict.and_then(|verdict| answer::passes(&verdict, schema));
+    let pair = |(example, judged): (&Labelled, Judged)| {
+        let passes = judged.ok().and_then(|verdict| answer::passes(&verdict, schema));
         (passes, labels::solved(&example.truth, metric))
     };
     // A calibration tolerates no failed item.
-    let (items, outputs): (Vec<ManifestItem>, Vec<Vec<u8>>) = made.into_iter().flatten().unzip();
-    let pairs: Vec<(Option<bool>, bool)> = examples.iter().zip(&outputs).map(pair).collect();
+    let (items, judged): (Vec<ManifestItem>, Vec<Judged>) = made.into_iter().flatten().unzip();
+    let pairs: Vec<(Option<bool>, bool)> = examples.iter().zip(judged).map(pair).collect();
     let confusion = Confusion::of(&pairs);
     let mut manifest = Manifest::new(crate::plan::Op::Calibrate);
     manifest.metrics = confusion.metrics();
@@ -213,18 +238,25 @@ pub fn calibrate(bench: &mut Bench<'_, '_>, id: StepId, by: &Judge, dataset: Dat
     Ok(Finished { manifest, counts })
 }
 
-/// The tasks that rows may belong to, by id.
-pub fn tasks(
-    resources: &Resources<'_>,
-    state: &State<'_>,
-    rows: &RowsFrom,
-) -> Result<BTreeMap<String, Arc<Task>>, StepError> {
-    let mut tasks = BTreeMap::new();
-    for origin in state.origins(rows) {
-        if let Work::Rollout(episodes) = &state.plan.step(origin).work {
-            let split = resources.tasks(episodes.env, &episodes.split)?;
-            tasks.extend(split.iter().map(|task| (task.id.clone(), task.clone())));
+/// The tasks that rows may belong to, each made when it is asked for.
+pub struct Tasks {
+    splits: Vec<(Arc<Env>, String)>,
+}
+
+impl Tasks {
+    /// Those of the rollouts from which rows come.
+    pub fn of(resources: &Resources<'_>, state: &State<'_>, rows: &RowsFrom) -> Result<Self, StepError> {
+        let mut splits = Vec::new();
+        for origin in state.origins(rows) {
+            if let Work::Rollout(episodes) = &state.plan.step(origin).work {
+                splits.push((resources.env(episodes.env)?, episodes.split.clone()));
+            }
         }
+        Ok(Self { splits })
     }
-    Ok(tasks)
+
+    pub fn get(&self, id: &str) -> Result<Task, StepError> {
+        let found = self.splits.iter().find_map(|(env, split)| env.find(split, id));
+        found.ok_or_else(|| StepError::UnknownTask(id.to_owned()))
+    }
 }

@@ -5,7 +5,7 @@ use super::large::{self, Large};
 use super::packs::Packs;
 use super::{Damage, Divergence, Record, StoreError};
 use crate::base::Digest;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,15 @@ pub struct Store {
     noted: Mutex<Noted>,
     /// What is not here is read there; nothing is written there.
     below: Option<Box<Store>>,
+}
+
+/// A finished item: its record and the bytes of what it names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    pub record: Record,
+    pub output: Vec<u8>,
+    /// By role.
+    pub also: BTreeMap<String, Vec<u8>>,
 }
 
 /// Damage that was found: not taken yet, and not made whole yet.
@@ -145,8 +154,10 @@ impl Store {
         let appending = self.packs.appending()?;
         let Some(first) = self.lookup(&record.key)?.filter(|first| self.is_whole(first)) else {
             // What a record names must not be on the disk later than the record.
-            let is_large = |blob| !self.packs.lists(Kind::Blob, blob) && self.large.path(blob).is_some();
-            let flush = record.blobs().any(is_large);
+            let mut flush = false;
+            for blob in record.blobs() {
+                flush |= !self.packs.lists(Kind::Blob, blob)? && self.large.path(blob).is_some();
+            }
             appending.append(&[Entry::new(Kind::Forgotten, &record.key, b""), entry], flush)?;
             self.noted().of.remove(&(Kind::Record, record.key));
             return Ok(None);
@@ -176,19 +187,19 @@ impl Store {
         }
     }
 
-    /// A key's record with the bytes of its output: the finished item, or nothing when any of its blobs is missing or
+    /// A key's record with the bytes that it names: the finished item, or nothing when any of its blobs is missing or
     /// damaged (noted in [`Store::take_damage`]).
     ///
     /// # Errors
     /// A read that fails.
-    pub fn load(&self, key: &Digest) -> Result<Option<(Record, Vec<u8>)>, StoreError> {
+    pub fn load(&self, key: &Digest) -> Result<Option<Loaded>, StoreError> {
         let Some(record) = self.lookup(key)? else { return Ok(None) };
-        for blob in record.also.values() {
-            if self.get_or_note(blob)?.is_none() {
-                return Ok(None);
-            }
+        let mut also = BTreeMap::new();
+        for (role, blob) in &record.also {
+            let Some(bytes) = self.get_or_note(blob)? else { return Ok(None) };
+            also.insert(role.clone(), bytes);
         }
-        Ok(self.get_or_note(&record.output)?.map(|bytes| (record, bytes)))
+        Ok(self.get_or_note(&record.output)?.map(|output| Loaded { record, output, also }))
     }
 
     /// Makes a key's record count no more: what it names is worked again.
@@ -300,6 +311,17 @@ impl Store {
     /// A read that fails.
     pub fn holds(&self, digest: &Digest) -> Result<bool, StoreError> {
         Ok(self.get_or_note(digest)?.is_some())
+    }
+
+    /// Whether a blob is here or below, whole or not: nothing is read.
+    ///
+    /// # Errors
+    /// A list of packs that cannot be read.
+    pub fn lists(&self, digest: &Digest) -> Result<bool, StoreError> {
+        if self.packs.lists(Kind::Blob, digest)? || self.large.path(digest).is_some() {
+            return Ok(true);
+        }
+        self.below.as_ref().map_or(Ok(false), |below| below.lists(digest))
     }
 
     fn get_or_note(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {

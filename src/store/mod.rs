@@ -36,7 +36,7 @@ pub mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use blob::{LARGE, Store};
+pub use blob::{LARGE, Loaded, Store};
 pub use error::{Damage, StoreError};
 pub use record::{Divergence, Record, RunLabel};
 pub use verify::Health;

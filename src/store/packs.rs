@@ -157,9 +157,17 @@ impl Packs {
         })
     }
 
-    /// Whether there is an entry of it, whole or not, that this process knows of.
-    pub(super) fn lists(&self, kind: Kind, digest: &Digest) -> bool {
-        self.index().entries(kind, digest).next().is_some()
+    /// Whether there is an entry of it, whole or not.
+    ///
+    /// # Errors
+    /// A list of packs that cannot be read.
+    pub(super) fn lists(&self, kind: Kind, digest: &Digest) -> Result<bool, StoreError> {
+        let known = || self.index().entries(kind, digest).next().is_some();
+        if known() {
+            return Ok(true);
+        }
+        self.refresh()?;
+        Ok(known())
     }
 
     fn known<T>(

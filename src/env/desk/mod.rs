@@ -67,9 +67,18 @@ impl Desk {
         hasher.finish()
     }
 
-    pub fn tasks(&self, split: &str) -> Vec<Task> {
-        let split = self.splits.iter().find(|known| known.name == split).expect("references to splits are checked");
-        (0..split.size).map(|index| task_of(&split.name, split.held_out, index)).collect()
+    pub fn split(&self, name: &str) -> &Split {
+        self.splits.iter().find(|split| split.name == name).expect("references to splits are checked")
+    }
+
+    pub fn task(&self, split: &str, index: u32) -> Task {
+        task_of(split, self.split(split).held_out, index)
+    }
+
+    pub fn find(&self, split: &str, id: &str) -> Option<Task> {
+        let index = id.strip_prefix(split)?.strip_prefix('-')?.parse().ok()?;
+        let is_one = index < self.split(split).size && id == id_of(split, index);
+        is_one.then(|| self.task(split, index))
     }
 
     pub fn start(&self, task: &Task) -> Box<dyn Episode> {
@@ -114,7 +123,11 @@ fn task_of(split: &str, held_out: bool, index: u32) -> Task {
     let mut rng = stream("tasks", index).derive(split).rng();
     let weight = |family: &families::Family| if pool == Pool::Test { family.test } else { family.train };
     let draft = task::compose(verdicts::family(weight, &mut rng).parts, pool, &mut rng);
-    draft.into_task(format!("{split}-{index:04}"))
+    draft.into_task(id_of(split, index))
+}
+
+fn id_of(split: &str, index: u32) -> String {
+    format!("{split}-{index:04}")
 }
 
 pub fn tool_infos() -> Vec<ToolInfo> {

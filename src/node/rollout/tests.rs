@@ -45,7 +45,7 @@ fn prompt() -> Template {
 
 fn items(env: &Env, samples: u32) -> Vec<RolloutItem> {
     let item = |(task, sample): (&Task, u32)| RolloutItem {
-        task: Arc::new(task.clone()),
+        task: task.clone(),
         sample,
         seed: crate::node::key::item_seed(Seed(7), "rollout", 1, task, sample),
     };
@@ -59,8 +59,10 @@ fn run(model: &dyn LanguageModel, items: &[RolloutItem], max_tokens: u32) -> (Fi
     let sampling = Sampling { temperature: 1.0, ..Sampling::greedy(max_tokens) };
     let rollout = Rollout { model, env: &env, prompt: &prompt, tool_format: ToolFormat::Lines, max_steps: 4, sampling };
     let mut finished = Finished::new();
-    let results = rollout.run(items, &|| None, &mut |index, trajectory, truth| {
-        assert!(finished.insert(index, (trajectory, truth)).is_none(), "finished twice");
+    let results = rollout.run(items, &|| None, &mut |done| {
+        for (index, trajectory, truth) in done {
+            assert!(finished.insert(index, (trajectory, truth)).is_none(), "finished twice");
+        }
     });
     let problem = |lost: Lost| match lost.why {
         Why::Failed(problem) => problem,
@@ -183,8 +185,8 @@ fn a_stop_pauses_what_is_under_way_and_keeps_what_is_done() {
     let asked = AtomicU32::new(0);
     let mut done = Finished::new();
     let halt = || (asked.fetch_add(1, Ordering::Relaxed) == 2).then_some(Halt::Pause);
-    let results = rollout.run(&items, &halt, &mut |index, trajectory, truth| {
-        done.insert(index, (trajectory, truth));
+    let results = rollout.run(&items, &halt, &mut |ended| {
+        done.extend(ended.into_iter().map(|(index, trajectory, truth)| (index, (trajectory, truth))));
     });
     let paused =
         results.iter().filter(|result| matches!(result, Err(Lost { why: Why::Halt(Halt::Pause), .. }))).count();
@@ -207,8 +209,8 @@ fn time_that_is_up_ends_what_is_under_way_and_says_what_it_took() {
         let looked = AtomicU32::new(0);
         let mut done = Finished::new();
         let halt = || (looked.fetch_add(1, Ordering::Relaxed) >= look).then_some(Halt::Timeout);
-        let results = rollout.run(&items, &halt, &mut |index, trajectory, truth| {
-            done.insert(index, (trajectory, truth));
+        let results = rollout.run(&items, &halt, &mut |ended| {
+            done.extend(ended.into_iter().map(|(index, trajectory, truth)| (index, (trajectory, truth))));
         });
         let late = results.iter().zip(0..).filter_map(|(result, index)| Some((index, result.as_ref().err()?)));
         let late: Vec<(usize, &Lost)> = late.collect();

@@ -243,12 +243,15 @@ fn the_first_result_of_a_key_stays() {
     let other = lab.project.store.put(text.replace("\"logprob\":-", "\"logprob\":-1").as_bytes()).expect("puts");
     assert_ne!(other, blob);
     let theirs = Record { output: other, ..record };
-    let made =
-        items::Made { output: text.clone().into_bytes(), also: Vec::new(), took: crate::model::Tokens::default() };
+    let made = items::Made {
+        output: text.clone().into_bytes(),
+        also: items::Also::new(),
+        took: crate::model::Tokens::default(),
+    };
     lab.project.store.record(&theirs).expect("records");
     let item = items::Item { name: "train-0000/0".to_owned(), key };
     let (kept, diverged) =
-        items::file(&lab.project.store, Op::Rollout, &item, made, &|_| items::Class::Done).expect("files");
+        items::file(&lab.project.store, Op::Rollout, &item, made, &|_, _| Ok((items::Class::Done, ()))).expect("files");
     assert_eq!(kept.outcome, ItemOutcome::Done { blob: other });
     assert!(items::diverged_words("train-0000/0", &diverged.expect("is told")).contains("train-0000/0: worked again"));
 }

@@ -84,7 +84,7 @@ fn a_full_disk_loses_nothing_that_was_done() {
         "$0" verify $run >../verified 2>&1 || exit 95
     "#;
     let mut hit = BTreeMap::from([("start", 0), ("journal", 0), ("store", 0), ("nothing", 0)]);
-    for kilobytes in (40..860).step_by(40) {
+    for kilobytes in (40..420).step_by(12) {
         let Some(output) = in_a_small_world(&desk, kilobytes, script) else { return };
         let said = read(&desk, "said");
         assert_eq!(output.status.code(), Some(0), "{kilobytes} KiB: {said}\n{output:?}");
