@@ -16,6 +16,16 @@ impl Digest {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
+    /// Of all that a reader gives, without holding it.
+    ///
+    /// # Errors
+    /// A read that fails.
+    pub fn of_reader(reader: impl std::io::Read) -> std::io::Result<Self> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(reader)?;
+        Ok(Self(*hasher.finalize().as_bytes()))
+    }
+
     /// A digest that was stored as it is.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)

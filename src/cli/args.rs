@@ -97,9 +97,9 @@ pub enum Command {
         after_help = "Examples:\n  agx diff quickstart-1 quickstart-2\n  agx diff quickstart-1 quickstart.agx\n  agx diff paper.agx quickstart.agx --format json\n\nIt ends with 0 where they are the same, with 1 where they differ, and with 2 where one cannot be read."
     )]
     Diff(DiffArgs),
-    /// Show one object: of a file, what it declares; of a run, a node, a trajectory, a record, a blob.
+    /// Show one object: of a file, what it declares; of a run, a node, what it came of, a trajectory, a record, a blob.
     #[command(
-        after_help = "Examples:\n  agx show --file a.agx                     what the file declares\n  agx show rule good --file a.agx           one thing in it, with what it leaves out\n  agx show prompt act --task dev-0003       a prompt as it is sent\n  agx show rollout@1                        a node of the newest run: figures, items, files\n  agx show rollout@1 --task train-0012      its trajectories of one task\n  agx show judge@1 --item 3                 one item\n  agx show 3f9a0c12                         a record or blob, by the start of its digest\n\nWhat a file declares is `param`, `env`, `dataset`, `model`, `prompt`, `critic`, `rule`, `trainer`, `experiment` or `matrix`, then its name; without `--file`, of the file that the run has frozen."
+        after_help = "Examples:\n  agx show --file a.agx                     what the file declares\n  agx show rule good --file a.agx           one thing in it, with what it leaves out\n  agx show prompt act --task dev-0003       a prompt as it is sent\n  agx show rollout@1                        a node of the newest run: figures, items, files\n  agx show rollout@1 --task train-0012      its trajectories of one task\n  agx show judge@1 --item 3                 one item\n  agx show train@1                          what it made, of which rows, verdicts and prompts\n  agx show trajectory 3f9a0c12              what became of it, in all runs: kept, trained on\n  agx show 3f9a0c12                         a record or blob, by the start of its digest\n\nWhat a file declares is `param`, `env`, `dataset`, `model`, `prompt`, `critic`, `rule`, `trainer`, `experiment` or `matrix`, then its name; without `--file`, of the file that the run has frozen."
     )]
     Show(ShowArgs),
     /// Prove what can be proven of a run: that nothing was changed, that its results follow, that they come out again.
@@ -122,9 +122,14 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Write what a run made in a form that other programs read.
     #[command(
-        after_help = "Examples:\n  agx export --as hf --to policy-best --model policy@best\n  agx export base_policy-1 --as hf --to experiments/base/policy --model policy@1\n  agx export --as jsonl --to kept.jsonl\n  agx export --as jsonl --to all.jsonl --node select@2 --dropped"
+        after_help = "Examples:\n  agx export --as hf --to policy-best --model policy@best\n  agx export base_policy-1 --as hf --to experiments/base/policy --model policy@1\n  agx export --as peft --to adapter --node train@3\n  agx export --as jsonl --to kept.jsonl\n  agx export --as jsonl --to all.jsonl --node select@2 --dropped\n  agx export quickstart-3 --as tar --to quickstart-3.tar.zst\n  agx export --as cassette --to quickstart.cassette"
     )]
     Export(ExportArgs),
+    /// Take in a run that somebody packed with `agx export --as tar` or `--as cassette`.
+    #[command(
+        after_help = "Examples:\n  agx import quickstart-3.tar.zst\n  agx import quickstart-3.tar.zst --store elsewhere\n  agx import quickstart.cassette && agx run quickstart.agx --frozen\n\nNothing of the file is believed: all of it is looked at before anything reaches the store. A run whose name is taken gets the next number of its series."
+    )]
+    Import(ImportArgs),
     /// Look into the store, and free what no run needs.
     #[command(subcommand)]
     Cache(CacheCommand),
@@ -426,7 +431,7 @@ pub struct DiffArgs {
 
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// `rule good` or the like, a node's id, or the start of a digest.
+    /// `rule good` or the like, a node's id, `trajectory` and a digest, or the start of a digest.
     #[arg(num_args = 0..=2, value_name = "OBJ")]
     pub object: Vec<String>,
     /// Look into this file instead of a run's.
@@ -521,21 +526,37 @@ pub struct ExportArgs {
     /// Write into a directory that holds something already, or a file anew.
     #[arg(long)]
     pub force: bool,
-    /// Of `hf`, which version: `policy@2`, `policy@best` (what the run picked), or `policy` for the newest.
+    /// Of `hf` and `peft`, which version: `policy@2`, `policy@best` (what the run picked), or `policy` for the newest.
     #[arg(long, value_name = "MODEL[@VERSION]")]
     pub model: Option<String>,
-    /// Of `jsonl`, whose trajectories; without it the last selection's.
-    #[arg(long, value_name = "NODE")]
+    /// Of `hf` and `peft`, the training that made it; of `jsonl`, whose trajectories, without it the last selection's.
+    #[arg(long, value_name = "NODE", conflicts_with = "model")]
     pub node: Option<String>,
     /// Of `jsonl`, also what a selection did not keep, with the stage that dropped it.
     #[arg(long)]
     pub dropped: bool,
 }
 
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The archive; compressed or not is seen by its bytes.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Refuse what unpacks to more than so many GiB.
+    #[arg(long, value_name = "GIB", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    pub most: u64,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ExportForm {
     /// A Hugging Face directory: config, bf16 weights, tokenizer, chat template.
     Hf,
+    /// A trained adapter as PEFT has it: its config, its weights.
+    Peft,
     /// A file of JSON Lines: a conversation a line (`messages`), with its verdict and where it comes from.
     Jsonl,
+    /// One file with all that is needed to check the run elsewhere, models and data included: `.tar.zst`, or `.tar` plain.
+    Tar,
+    /// The same without the models' own files: what models said, to be played again with `agx run --frozen`.
+    Cassette,
 }

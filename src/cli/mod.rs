@@ -31,12 +31,14 @@ pub mod watch;
 pub mod report;
 pub mod diff;
 pub mod show;
+pub mod lineage;
 pub mod verify;
 pub mod lock;
 pub mod object;
 pub mod prompt;
 pub mod explain;
 pub mod export;
+pub mod import;
 pub mod cache;
 pub mod lsp;
 
@@ -102,6 +104,7 @@ fn dispatch(cli: &Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Lsp(_) => Ok(lsp::lsp()),
         Command::Explain(args) => explain::explain(args, terminal),
         Command::Export(args) => export::export(args, &place, terminal),
+        Command::Import(args) => import::import(args, &place, terminal),
         Command::Cache(command) => cache::cache(command, &place, terminal),
     }
 }

@@ -3,10 +3,10 @@
 use crate::base::Digest;
 use crate::cli::args::ShowArgs;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::object;
 use crate::cli::place::Place;
 use crate::cli::report::fold;
 use crate::cli::terminal::Terminal;
+use crate::cli::{lineage, object};
 use crate::model::Message;
 use crate::node::judge::JudgeReply;
 use crate::node::spec::{AnswerValue, Verdict};
@@ -14,6 +14,7 @@ use crate::node::trajectory::{Trajectory, TruthRecord};
 use crate::report::html::Reading;
 use crate::report::text::{Cell, Table, clip, count, figure, plain, plain_lines};
 use crate::report::{NodeReport, Report, status_word};
+use crate::run::lineage::Lineage;
 use crate::run::manifest::{Manifest, RowEntry, RowSet};
 use crate::run::{ItemOutcome, MissingItem, Project};
 use crate::store::Store;
@@ -22,7 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// Items listed for a node before the rest is counted.
-const MOST_LISTED: usize = 20;
+pub const MOST_LISTED: usize = 20;
 /// Kept and dropped trajectories on a report's page, each.
 const READINGS: usize = 4;
 
@@ -34,6 +35,7 @@ pub fn show(args: &ShowArgs, place: &Place, terminal: &Terminal) -> Result<Exit,
     match words.as_slice() {
         [] => object::show(args, place, &words, terminal),
         [kind, ..] if object::is_kind(kind) => object::show(args, place, &words, terminal),
+        ["trajectory", start] if args.file.is_none() => lineage::trajectory(&place.open()?, start, terminal),
         [word] if args.file.is_none() => {
             let project = place.open()?;
             if is_digest_start(word) {
@@ -43,8 +45,9 @@ pub fn show(args: &ShowArgs, place: &Place, terminal: &Terminal) -> Result<Exit,
             }
         }
         [kind, ..] => {
-            let near = similar(kind, object::KINDS);
-            let help = did_you_mean(&near).unwrap_or_else(|| format!("a file declares {}", object::KINDS.join(", ")));
+            let near = similar(kind, object::KINDS.into_iter().chain(["trajectory"]));
+            let help = did_you_mean(&near)
+                .unwrap_or_else(|| format!("a file declares {}; a store holds a trajectory", object::KINDS.join(", ")));
             Err(Failure::new(Exit::Usage, format!("`{}` is no object", words.join(" "))).help(help))
         }
     }
@@ -53,22 +56,19 @@ pub fn show(args: &ShowArgs, place: &Place, terminal: &Terminal) -> Result<Exit,
 fn node(args: &ShowArgs, place: &Place, project: &Project, id: &str, terminal: &Terminal) -> Result<Exit, Failure> {
     let run = place.run(project, args.run.as_deref())?;
     let report = fold(project, &run)?;
-    let Some(node) = report.node(id) else {
-        let ids: Vec<&str> = report.nodes.iter().map(|node| node.info.id.as_str()).collect();
-        let near = similar(id, ids);
-        let help = match near.first() {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "`agx status` lists the nodes".to_owned(),
-        };
-        return Err(Failure::new(Exit::Usage, format!("run `{run}` has no node `{id}`")).help(help));
-    };
+    let node = find(&report, &run, id)?;
     let manifest: Option<Manifest> = node.output.map(|output| read(&project.store, &output)).transpose()?;
     if args.task.is_none() && args.item.is_none() {
-        summary(node, manifest.as_ref(), terminal);
+        // What the node itself left is shown, whatever is wrong with what it came of.
+        let lineage = lineage::of(project, &run, node).unwrap_or_else(|failure| {
+            terminal.fail(&failure);
+            None
+        });
+        summary(node, manifest.as_ref(), lineage.as_ref(), terminal);
         return Ok(Exit::Ok);
     }
     let manifest = manifest.ok_or_else(|| Failure::new(Exit::Usage, format!("`{id}` has not finished")))?;
-    let rows = rows(&project.store, node, &manifest)?;
+    let rows = rows(project, &run, node, &manifest)?;
     let wanted = |index: usize, row: &RowEntry| match (&args.task, args.item) {
         (Some(task), _) => row.task == *task,
         (None, item) => item == Some(index),
@@ -94,7 +94,16 @@ fn node(args: &ShowArgs, place: &Place, project: &Project, id: &str, terminal: &
     Ok(Exit::Ok)
 }
 
-fn summary(node: &NodeReport, manifest: Option<&Manifest>, terminal: &Terminal) {
+/// A node of a run by its name.
+pub fn find<'a>(report: &'a Report, run: &str, id: &str) -> Result<&'a NodeReport, Failure> {
+    report.node(id).ok_or_else(|| {
+        let near = similar(id, report.nodes.iter().map(|node| node.info.id.as_str()));
+        let help = did_you_mean(&near).unwrap_or_else(|| "`agx status` lists the nodes".to_owned());
+        Failure::new(Exit::Usage, format!("run `{run}` has no node `{id}`")).help(help)
+    })
+}
+
+fn summary(node: &NodeReport, manifest: Option<&Manifest>, lineage: Option<&Lineage>, terminal: &Terminal) {
     if terminal.json() {
         terminal.value(&json!({
             "id": node.info.id,
@@ -106,6 +115,7 @@ fn summary(node: &NodeReport, manifest: Option<&Manifest>, terminal: &Terminal) 
             "items": node.items,
             "output": node.output,
             "manifest": manifest,
+            "lineage": lineage,
         }));
         return;
     }
@@ -134,6 +144,9 @@ fn summary(node: &NodeReport, manifest: Option<&Manifest>, terminal: &Terminal) 
         let detail = serde_json::to_string_pretty(&node.detail).expect("a JSON value is text");
         terminal.data(&format!("\n{}\n", plain_lines(&detail)));
     }
+    if let Some(lineage) = lineage {
+        terminal.data(&lineage::words(lineage));
+    }
     let listed = |manifest: &&Manifest| !manifest.items.is_empty() || !manifest.missing.is_empty();
     let Some(manifest) = manifest.filter(listed) else { return };
     let mut items = Table::with_head(["item", "outcome", "blob"].map(Cell::left));
@@ -156,8 +169,12 @@ fn summary(node: &NodeReport, manifest: Option<&Manifest>, terminal: &Terminal) 
     }
 }
 
-/// The trajectories a node holds: its own rows, kept before dropped; or those of its items.
-pub fn rows(store: &Store, node: &NodeReport, manifest: &Manifest) -> Result<Vec<RowEntry>, Failure> {
+/// The trajectories a node holds: its own rows, kept before dropped; those that it trained on; or those of its items.
+pub fn rows(project: &Project, run: &str, node: &NodeReport, manifest: &Manifest) -> Result<Vec<RowEntry>, Failure> {
+    let store = &project.store;
+    if node.info.op == "train" {
+        return Ok(lineage::of(project, run, node)?.map(|lineage| lineage.rows).unwrap_or_default());
+    }
     if matches!(node.info.op.as_str(), "rollout" | "judge" | "select")
         && let Some(output) = manifest.output
     {
@@ -199,7 +216,7 @@ fn reading(store: &Store, node: &NodeReport, row: &RowEntry) -> Result<Reading, 
     })
 }
 
-fn verdict_text(verdict: &Verdict) -> String {
+pub fn verdict_text(verdict: &Verdict) -> String {
     let field = |(name, value): (&String, &AnswerValue)| match value {
         AnswerValue::Bool(value) => format!("{name} {value}"),
         AnswerValue::Int(value) => format!("{name} {value}"),
@@ -284,7 +301,7 @@ pub fn read<T: DeserializeOwned>(store: &Store, digest: &Digest) -> Result<T, Fa
         .map_err(|problem| Failure::new(Exit::Usage, format!("blob {} cannot be read: {problem}", digest.short())))
 }
 
-fn is_digest_start(word: &str) -> bool {
+pub fn is_digest_start(word: &str) -> bool {
     word.len() >= 8 && word.len() <= 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 

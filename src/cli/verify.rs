@@ -151,7 +151,7 @@ fn words(verified: &Verified, asked: &Asked, place: &Place) -> String {
 }
 
 /// The experiments that a frozen source gives, checked as when it was run.
-fn expand(
+pub fn expand(
     directory: &Path,
     overrides: &BTreeMap<String, Value>,
     frozen: &Experiment,

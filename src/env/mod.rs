@@ -249,6 +249,18 @@ pub fn identity(kind: &EnvKind) -> std::io::Result<Digest> {
     }
 }
 
+/// The files that [`identity`] reads.
+///
+/// # Errors
+/// A directory that cannot be read.
+pub fn files(kind: &EnvKind) -> std::io::Result<Vec<PathBuf>> {
+    match kind {
+        EnvKind::Desk => Ok(Vec::new()),
+        EnvKind::ApiBank { data, .. } => outside::directory_files(data),
+        EnvKind::Outside(outside) => Ok(outside.tasks.clone().into_iter().collect()),
+    }
+}
+
 /// The language has it, this version does not run it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} cannot be run by this version")]

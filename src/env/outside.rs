@@ -67,15 +67,20 @@ impl Outside {
     }
 }
 
-/// Of a directory's files, by their names and bytes.
-pub(super) fn directory_digest(domain: &str, directory: &Path, levels: (u32, u32)) -> std::io::Result<Digest> {
+/// A directory's own files, by name.
+pub(super) fn directory_files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
     files.retain(|path| path.is_file());
     files.sort();
+    Ok(files)
+}
+
+/// Of a directory's files, by their names and bytes.
+pub(super) fn directory_digest(domain: &str, directory: &Path, levels: (u32, u32)) -> std::io::Result<Digest> {
     let mut hasher = Hasher::new(domain);
     hasher.put(&levels);
-    for path in files {
+    for path in directory_files(directory)? {
         hasher.str(&path.file_name().unwrap_or_default().to_string_lossy()).bytes(&file::read(&path, MOST_TASKS)?);
     }
     Ok(hasher.finish())

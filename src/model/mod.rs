@@ -19,6 +19,7 @@ pub use spec::{
 
 use crate::base::{Canonical, Digest, Hasher, Seed, file};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub type TokenId = u32;
@@ -242,13 +243,27 @@ pub fn identity(spec: &ModelSpec) -> Result<Digest, ModelError> {
                 path: path.display().to_string(),
                 problem: file::reason(&problem),
             };
-            let mut hasher = blake3::Hasher::new();
-            hasher.update_reader(file::open(path).map_err(fail)?).map_err(fail)?;
-            Ok(Hasher::new("agx-gguf-model/1").bytes(hasher.finalize().as_bytes()).finish())
+            let digest = file::open(path).and_then(Digest::of_reader).map_err(fail)?;
+            Ok(Hasher::new("agx-gguf-model/1").put(&digest).finish())
         }
         Source::Remote(Remote { name, base_url: _, key: _, price: _, limits: _ }) => {
             Ok(Hasher::new("agx-remote-model/1").put(name).finish())
         }
+    }
+}
+
+/// The files that [`identity`] reads.
+///
+/// # Errors
+/// As [`identity`].
+pub fn files(spec: &ModelSpec) -> Result<Vec<PathBuf>, ModelError> {
+    match &spec.source {
+        Source::Scripted(path) | Source::Gguf(path) => Ok(vec![path.clone()]),
+        #[cfg(feature = "local")]
+        Source::Path(_) | Source::Fresh(_) => local::files(spec),
+        #[cfg(not(feature = "local"))]
+        Source::Path(_) | Source::Fresh(_) => Err(ModelError::NotBuilt),
+        Source::Hub { .. } | Source::Remote(_) => Ok(Vec::new()),
     }
 }
 
@@ -293,6 +308,22 @@ pub fn export(
     }
 }
 
+/// Writes a trained adapter as PEFT has it: `adapter_config.json`, and `adapter_model.safetensors` byte for byte as it was
+/// trained.
+///
+/// # Errors
+/// A version that is no adapter ([`ModelError::NoAdapter`]); a write that fails.
+pub fn export_adapter(spec: &ModelSpec, version: &[u8], directory: &std::path::Path) -> Result<(), ModelError> {
+    match &spec.source {
+        #[cfg(feature = "local")]
+        Source::Path(_) | Source::Fresh(_) => local::export_adapter(spec, version, directory),
+        _ => {
+            let _ = (version, directory);
+            Err(ModelError::NotBuilt)
+        }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     #[error("{path}: {problem}")]
@@ -303,6 +334,8 @@ pub enum ModelError {
     TooLong { tokens: usize, context: usize },
     #[error("the chat template failed: {0}")]
     Template(String),
+    #[error("all of its weights were trained: it is no adapter")]
+    NoAdapter,
     #[error("training: {0}")]
     Training(String),
     #[error("paused")]

@@ -9,6 +9,7 @@
 //! journal.jsonl          what happened
 //! lock                   held by the one process that writes
 //! scratch/               checkpoints of a training under way
+//! files/                 of a run that was brought here: what its experiment names (see [`carried`](super::carried))
 //! ```
 //!
 //! # Invariants
@@ -16,10 +17,10 @@
 
 use crate::base::{Digest, file};
 use crate::env::EnvKind;
-use crate::experiment::{Dataset, Experiment};
-use crate::model::Source;
+use crate::experiment::{Dataset, Experiment, Named};
+use crate::model::{ModelSpec, Source};
 use crate::plan::Identities;
-use crate::run::{Project, RunError, RunEvent, Subject, journal};
+use crate::run::{Project, RunError, RunEvent, Subject, carried, journal};
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, Write};
@@ -50,20 +51,7 @@ impl RunDirectory {
         plan_json: &str,
     ) -> Result<Self, RunError> {
         let working = project.store.working()?;
-        let word = word(&subject.experiment.name);
-        let taken = all(project)?;
-        let number = |run: &String| run.strip_prefix(&word)?.strip_prefix('-')?.parse::<u64>().ok();
-        let mut next = taken.iter().filter_map(number).max().unwrap_or(0) + 1;
-        // Another process may take the same number between the look and the make.
-        let (run, path) = loop {
-            let run = format!("{word}-{next}");
-            let path = project.run_dir(&run);
-            match std::fs::create_dir(&path) {
-                Ok(()) => break (run, path),
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => next += 1,
-                Err(problem) => return Err(RunError::file(&path, problem)),
-            }
-        };
+        let (run, path) = claim(project, &word(&subject.experiment.name))?;
         let lock = lock(&run, &path)?;
         for part in ["source", "scratch"] {
             let part = path.join(part);
@@ -114,7 +102,24 @@ impl RunDirectory {
     }
 }
 
-fn frozen(path: &Path) -> Result<BTreeMap<String, Digest>, RunError> {
+/// Makes the next directory of a series of runs: `lab-3` after `lab-2`.
+pub(super) fn claim(project: &Project, series: &str) -> Result<(String, PathBuf), RunError> {
+    let taken = all(project)?;
+    let number = |run: &String| run.strip_prefix(series)?.strip_prefix('-')?.parse::<u64>().ok();
+    let mut next = taken.iter().filter_map(number).max().unwrap_or(0).saturating_add(1);
+    loop {
+        let run = format!("{series}-{next}");
+        let path = project.run_dir(&run);
+        match std::fs::create_dir(&path) {
+            Ok(()) => return Ok((run, path)),
+            // Another process may take the same number between the look and the make.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && next < u64::MAX => next += 1,
+            Err(problem) => return Err(RunError::file(&path, problem)),
+        }
+    }
+}
+
+pub(super) fn frozen(path: &Path) -> Result<BTreeMap<String, Digest>, RunError> {
     let mut found = BTreeMap::new();
     digests(path, &path.join("source"), &mut found)?;
     Ok(found)
@@ -137,15 +142,22 @@ pub fn compare(project: &Project, run: &str, noted: &BTreeMap<String, Digest>) -
     }
 }
 
-/// The frozen experiment of a run.
+/// The frozen experiment of a run, its files where they lie: with the run, if it was brought here, else where it was made.
 pub fn experiment(project: &Project, run: &str) -> Result<Experiment, RunError> {
+    let mut experiment = as_frozen(project, run)?;
+    let (carried, anchor) = (carried::directory(project, run), anchor(project));
+    for (place, file) in carried::places(&mut experiment) {
+        let here = carried.join(place);
+        *file = if here.exists() { here } else { anchor.join(&*file) };
+    }
+    Ok(experiment)
+}
+
+/// The frozen experiment of a run, its files as they were named.
+pub(super) fn as_frozen(project: &Project, run: &str) -> Result<Experiment, RunError> {
     let path = project.run_dir(run).join("source").join("experiment.json");
     let text = file::read(&path, MOST_FROZEN).map_err(|problem| absent(project, run, &path, problem))?;
-    let parsed = serde_json::from_slice(&text);
-    let mut experiment: Experiment = parsed.map_err(|problem| RunError::file(&path, std::io::Error::other(problem)))?;
-    let anchor = anchor(project);
-    files(&mut experiment).into_iter().for_each(|file| *file = anchor.join(&*file));
-    Ok(experiment)
+    serde_json::from_slice(&text).map_err(|problem| RunError::file(&path, std::io::Error::other(problem)))
 }
 
 /// What stood in the files that a run's experiment names, when it was started; `None` for a run of before this was kept.
@@ -226,13 +238,9 @@ fn unroot(experiment: &mut Experiment, anchor: &Path) {
     }
 }
 
-/// Every path that an experiment names.
-fn files(experiment: &mut Experiment) -> Vec<&mut PathBuf> {
-    let models = experiment.models.iter_mut().filter_map(|model| match &mut model.it.source {
-        Source::Path(path) | Source::Gguf(path) | Source::Scripted(path) => Some(path),
-        Source::Fresh(fresh) => Some(&mut fresh.tokenizer),
-        Source::Hub { .. } | Source::Remote(_) => None,
-    });
+/// Every path that an experiment names: those of models before all others.
+pub(super) fn files(experiment: &mut Experiment) -> Vec<&mut PathBuf> {
+    let models = model_files(&mut experiment.models);
     let envs = experiment.envs.iter_mut().filter_map(|env| match &mut env.it.kind {
         EnvKind::Desk => None,
         EnvKind::ApiBank { data, .. } => Some(data),
@@ -243,6 +251,14 @@ fn files(experiment: &mut Experiment) -> Vec<&mut PathBuf> {
         Dataset::Offered { .. } | Dataset::Hub { .. } => None,
     });
     models.chain(envs).chain(datasets).collect()
+}
+
+pub(super) fn model_files(models: &mut [Named<ModelSpec>]) -> impl Iterator<Item = &mut PathBuf> {
+    models.iter_mut().filter_map(|model| match &mut model.it.source {
+        Source::Path(path) | Source::Gguf(path) | Source::Scripted(path) => Some(path),
+        Source::Fresh(fresh) => Some(&mut fresh.tokenizer),
+        Source::Hub { .. } | Source::Remote(_) => None,
+    })
 }
 
 /// The runs that were started, oldest first.
@@ -279,7 +295,7 @@ fn found(project: &Project) -> Result<Vec<(Started, u64, String)>, RunError> {
         let entry = entry.map_err(|problem| RunError::file(&runs, problem))?;
         let Ok(run) = entry.file_name().into_string() else { continue };
         let number = run.rsplit_once('-').and_then(|(_, number)| number.parse::<u64>().ok());
-        if let (Some(number), true) = (number, is_word(&run) && entry.path().is_dir()) {
+        if let (Some(number), true) = (number, series(&run).is_some() && entry.path().is_dir()) {
             found.push((started(&project.journal(&run)), number, run));
         }
     }
@@ -351,7 +367,13 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     std::fs::write(path, bytes).map_err(|problem| RunError::file(path, problem))
 }
 
-/// Letters, digits, `_`, `-`, `.`: nothing that leaves the directory.
+/// What a run can be called: the name of a series and a number.
+pub(super) fn series(run: &str) -> Option<&str> {
+    let (series, number) = run.rsplit_once('-')?;
+    (is_word(run) && number.parse::<u64>().is_ok()).then_some(series)
+}
+
+/// Letters, digits, `_` and `-`: nothing that leaves the directory.
 fn is_word(run: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     !run.is_empty() && run.chars().all(plain)

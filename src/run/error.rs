@@ -25,7 +25,7 @@ pub enum StepError {
         total = .counts.done + .counts.cached + .counts.failed)]
     Items { counts: ItemCounts, allowed: u64, timeouts: u64, item: String, reason: String },
     /// Worked a second time, what was not recorded the first time is not made.
-    #[error("{0} is not recorded")]
+    #[error("{0} is not recorded, and no model is asked")]
     NotRecorded(String),
     #[error("`{stage}` does not hold: {kept} rows are left")]
     Require { stage: String, kept: usize },
@@ -69,6 +69,9 @@ pub enum RunError {
     Frozen { run: String, path: PathBuf },
     #[error("{path}, line {line}: {problem}", path = .path.display())]
     Journal { path: PathBuf, line: usize, problem: String },
+    /// What the journal says of a node is not what the store holds.
+    #[error("{node}: {what}")]
+    Untrue { node: String, what: String },
     /// Nothing happens unrecorded: a run whose journal cannot be written stops where it is.
     #[error("{}: {path} could not be written; what was done before is kept", unwritten(.problem), path = .path.display())]
     Stopped { run: String, path: PathBuf, problem: std::io::Error },

@@ -105,8 +105,14 @@ impl Executor<'_, '_> {
         };
         self.emitter.tell_damage(self.resources.store);
         if let Some(recorded) = recorded {
-            // A decision's words hold names, which are in no key.
-            let manifest = decided.unwrap_or(recorded);
+            let manifest = match decided {
+                // A decision's words hold names, which are in no key: they may be new here.
+                Some(decided) => {
+                    self.resources.store.put(&decided.to_bytes())?;
+                    decided
+                }
+                None => recorded,
+            };
             let items = if has_items(&manifest) { manifest.items.len() as u64 } else { 1 };
             if !self.is_told(step, &manifest) {
                 self.emitter.emit(&RunEvent::NodeStarted { node: step.id.clone(), items, cached: items });

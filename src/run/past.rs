@@ -46,20 +46,24 @@ pub fn changed(experiment: &Experiment, was: &Identities, is: &Identities) -> Ve
 /// A run that is not there, never started or is damaged; for one that did not keep what its files held, a file that is
 /// gone.
 pub fn past(project: &Project, run: &str) -> Result<Past, RunError> {
-    let events = directory::events(project, run)?;
-    let started = events.into_iter().find_map(|(_, event)| match event {
-        RunEvent::RunStarted { plan, nodes, frozen, .. } => Some((plan, nodes, frozen)),
+    of(project, run, &directory::events(project, run)?)
+}
+
+/// As [`past`], of one whose journal was read.
+pub(super) fn of(project: &Project, run: &str, events: &[(u64, RunEvent)]) -> Result<Past, RunError> {
+    let started = events.iter().find_map(|(_, event)| match event {
+        RunEvent::RunStarted { plan, nodes, frozen, .. } => Some((*plan, nodes, frozen)),
         _ => None,
     });
     let (digest, nodes, frozen) = started.ok_or_else(|| RunError::NeverStarted(run.to_owned()))?;
-    directory::compare(project, run, &frozen)?;
-    let keys: BTreeMap<String, Digest> = nodes.into_iter().map(|node| (node.id, node.key)).collect();
+    directory::compare(project, run, frozen)?;
+    let keys: BTreeMap<&str, Digest> = nodes.iter().map(|node| (node.id.as_str(), node.key)).collect();
     let experiment = directory::experiment(project, run)?;
     let identities = directory::identities(project, run)?.map_or_else(|| identify(&experiment), Ok)?;
     let mut plan = crate::plan::build(&experiment, &identities)?;
     plan.digest = digest;
     for step in &mut plan.steps {
-        step.key = keys.get(&step.id).copied().unwrap_or(step.key);
+        step.key = keys.get(step.id.as_str()).copied().unwrap_or(step.key);
     }
     Ok(Past { run: run.to_owned(), experiment, identities, plan })
 }

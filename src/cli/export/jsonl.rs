@@ -1,11 +1,12 @@
 //! Turns a node's rows into JSON Lines: a conversation a line, as trainers read them, and where it comes from.
 
+use super::occupied;
 use crate::base::{Digest, file};
 use crate::cli::args::ExportArgs;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::place::Place;
 use crate::cli::report::fold;
-use crate::cli::show::{read, rows};
+use crate::cli::show::{find, read, rows};
 use crate::cli::terminal::Terminal;
 use crate::model::Message;
 use crate::node::spec::Verdict;
@@ -41,8 +42,7 @@ struct Line<'a> {
 pub fn export(args: &ExportArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
     let project = place.open()?;
     if args.to.exists() && !(args.force && args.to.is_file()) {
-        let message = format!("{} exists already", args.to.display());
-        return Err(Failure::new(Exit::Usage, message).help("name another file, or write it anew with `--force`"));
+        return Err(occupied(&args.to));
     }
     let run = place.run(&project, args.run.as_deref())?;
     let report = fold(&project, &run)?;
@@ -50,7 +50,7 @@ pub fn export(args: &ExportArgs, place: &Place, terminal: &Terminal) -> Result<E
     let (store, id) = (&project.store, &node.info.id);
     let unfinished = || Failure::new(Exit::Usage, format!("`{id}` has not finished"));
     let manifest: Manifest = read(store, &node.output.ok_or_else(unfinished)?)?;
-    let mut rows = rows(store, node, &manifest)?;
+    let mut rows = rows(&project, &run, node, &manifest)?;
     rows.retain(|row| args.dropped || row.dropped_by.is_none());
     if rows.is_empty() {
         let help =
@@ -68,16 +68,13 @@ pub fn export(args: &ExportArgs, place: &Place, terminal: &Terminal) -> Result<E
 
 /// Without a name, the last selection that finished.
 fn wanted<'a>(asked: Option<&str>, report: &'a Report, run: &str) -> Result<&'a NodeReport, Failure> {
-    let found = match asked {
-        Some(id) => report.node(id),
-        None => report.nodes.iter().rev().find(|node| node.info.op == "select" && node.output.is_some()),
-    };
-    found.ok_or_else(|| match asked {
-        Some(id) => {
-            Failure::new(Exit::Usage, format!("run `{run}` has no node `{id}`")).help("`agx status` lists the nodes")
-        }
-        None => Failure::new(Exit::Usage, format!("no selection of run `{run}` has finished"))
-            .help("`--node rollout@1` names another node"),
+    if let Some(id) = asked {
+        return find(report, run, id);
+    }
+    let found = report.nodes.iter().rev().find(|node| node.info.op == "select" && node.output.is_some());
+    found.ok_or_else(|| {
+        Failure::new(Exit::Usage, format!("no selection of run `{run}` has finished"))
+            .help("`--node rollout@1` names another node")
     })
 }
 

@@ -1,11 +1,12 @@
-//! Turns one version of a model into a directory that transformers loads.
+//! Turns one version of a model into a directory that transformers or PEFT loads.
 //!
 //! # Invariants
-//! An adapter is merged: the directory needs nothing but itself. Nothing is written before all of it is known to be good.
+//! A directory for transformers needs nothing but itself: an adapter is merged. Nothing is written before all of it is known to be good.
 
+use super::lora::Version;
 use super::weights::{self, serialize};
 use super::{config, lora, source};
-use crate::model::{Dtype, ModelError, ModelSpec};
+use crate::model::{Dtype, ModelError, ModelSpec, Source};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -27,8 +28,28 @@ pub fn export(spec: &ModelSpec, version: Option<&[u8]>, directory: &Path, half: 
         declared.write_tokenizer(directory)?;
         std::fs::write(directory.join("model.safetensors"), weights)
     };
-    write().map_err(|error: std::io::Error| ModelError::File {
-        path: directory.display().to_string(),
-        problem: format!("cannot be written: {error}"),
-    })
+    write().map_err(|error| unwritten(directory, &error))
+}
+
+/// See [`crate::model::export_adapter`].
+pub fn export_adapter(spec: &ModelSpec, version: &[u8], directory: &Path) -> Result<(), ModelError> {
+    let Version::Adapter(adapter) = lora::read(version, spec.lora.as_ref())? else {
+        return Err(ModelError::NoAdapter);
+    };
+    let base = match &spec.source {
+        Source::Path(path) => path.to_string_lossy().into_owned(),
+        // Made from a seed, it lies nowhere.
+        _ => String::new(),
+    };
+    let config = lora::config(&adapter, &base)?;
+    let write = || {
+        std::fs::create_dir_all(directory)?;
+        std::fs::write(directory.join("adapter_config.json"), format!("{config:#}\n"))?;
+        std::fs::write(directory.join("adapter_model.safetensors"), version)
+    };
+    write().map_err(|error| unwritten(directory, &error))
+}
+
+fn unwritten(directory: &Path, error: &std::io::Error) -> ModelError {
+    ModelError::File { path: directory.display().to_string(), problem: format!("cannot be written: {error}") }
 }

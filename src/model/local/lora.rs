@@ -12,7 +12,7 @@ use super::weights::{self, Array, Arrays};
 use crate::base::Seed;
 use crate::model::{Dtype, LoraConfig, ModelError};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What PEFT puts before every name.
 const PREFIX: &str = "base_model.model.";
@@ -141,6 +141,32 @@ pub fn write(version: &Version) -> Vec<u8> {
             weights::serialize(&named, &metadata(json!({"kind": "lora", "scale": scale})), Dtype::F32)
         }
     }
+}
+
+/// PEFT's description of an adapter over the model at `base`. Nothing is dropped once it is trained.
+///
+/// # Errors
+/// An adapter whose modules have different ranks.
+pub fn config(adapter: &Adapter, base: &str) -> Result<Value, ModelError> {
+    let Adapter { arrays, scale } = adapter;
+    let a = arrays.iter().filter_map(|(name, array)| Some((name.strip_suffix(".lora_A.weight")?, array.shape[0])));
+    let (modules, ranks): (Vec<&str>, BTreeSet<usize>) = a.unzip();
+    let (Some(rank), 1) = (ranks.first(), ranks.len()) else {
+        return Err(wrong(format!("the adapter has {} ranks, not one", ranks.len())));
+    };
+    let targets: BTreeSet<&str> = modules.into_iter().filter_map(|module| module.rsplit('.').next()).collect();
+    Ok(json!({
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "r": rank,
+        "lora_alpha": scale * *rank as f64,
+        "lora_dropout": 0.0,
+        "target_modules": targets,
+        "bias": "none",
+        "fan_in_fan_out": false,
+        "inference_mode": true,
+    }))
 }
 
 /// Reads a version. An adapter that comes from elsewhere takes its scale from `declared`.

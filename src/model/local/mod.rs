@@ -25,8 +25,8 @@ mod weights;
 #[cfg(test)]
 mod tests;
 
-pub use export::export;
-pub use source::identity;
+pub use export::{export, export_adapter};
+pub use source::{files, identity};
 pub use train::train;
 
 use super::{GenReply, GenRequest, LanguageModel, Message, ModelError, ModelSpec, TokenId, TrainRow};

@@ -11,7 +11,7 @@ use super::weights::{self, Arrays, read, read_text};
 use crate::base::{Digest, Hasher, Seed};
 use crate::model::{Device, Message, ModelError, ModelSpec, Role, Source, TokenId};
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Far above what anyone runs, and a table of rotations still fits.
 const MOST_CONTEXT: usize = 1 << 20;
@@ -175,6 +175,26 @@ pub fn identity(spec: &ModelSpec) -> Result<Digest, ModelError> {
         other => return Err(foreign(other)),
     }
     Ok(hasher.finish())
+}
+
+/// The files that [`identity`] reads.
+pub fn files(spec: &ModelSpec) -> Result<Vec<PathBuf>, ModelError> {
+    let (directory, mut files) = match &spec.source {
+        Source::Path(path) => {
+            let mut files = weights::files(path)?;
+            if files != [path.join("model.safetensors")] {
+                files.push(path.join("model.safetensors.index.json"));
+            }
+            files.extend(["config.json", "generation_config.json"].map(|name| path.join(name)));
+            (path, files)
+        }
+        Source::Fresh(fresh) => (&fresh.tokenizer, Vec::new()),
+        other => return Err(foreign(other)),
+    };
+    let names = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
+    files.extend(names.map(|name| directory.join(name)));
+    files.retain(|file| file.exists());
+    Ok(files)
 }
 
 /// Of a model that is none of this engine's.

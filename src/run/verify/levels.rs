@@ -198,8 +198,7 @@ pub fn keyed(
     let (mut nodes, mut keys) = (0, 0);
     let frozen = or_find(level, directory::experiment(project, run), &mut findings)?;
     if let Some(frozen) = &frozen
-        && let Some(set) = or_find(level, directory::overrides(project, run), &mut findings)?
-        && let Some(what) = expanded(project, run, frozen, &set, expand)
+        && let Some(Some(what)) = or_find(level, follows(project, run, frozen, expand), &mut findings)?
     {
         findings.push(of_run(level, what));
     }
@@ -245,29 +244,32 @@ pub fn keyed(
     Ok((Outcome { level, looked_at: format!("{nodes} nodes, {keys} keys"), findings }, frozen))
 }
 
-/// Whether the frozen source gives what was run; where the run's files lie is not of it.
-fn expanded(
+/// In words, how the frozen source does not give what was run; where the run's files lie is not of it.
+///
+/// # Errors
+/// What was set from outside cannot be read.
+pub fn follows(
     project: &Project,
     run: &str,
     frozen: &Experiment,
-    set: &BTreeMap<String, Value>,
     expand: Expand<'_>,
-) -> Option<String> {
-    let experiments = match expand(&project.run_dir(run).join("source"), set, frozen) {
+) -> Result<Option<String>, RunError> {
+    let set = directory::overrides(project, run)?;
+    let experiments = match expand(&project.run_dir(run).join("source"), &set, frozen) {
         Ok(experiments) => experiments,
-        Err(what) => return Some(format!("the frozen source cannot be checked again: {what}")),
+        Err(what) => return Ok(Some(format!("the frozen source cannot be checked again: {what}"))),
     };
     let value = |experiment: &Experiment| serde_json::json!(directory::without_places(experiment));
     let then = value(frozen);
     let mut named = experiments.iter().filter(|experiment| experiment.name == frozen.name).map(value);
     let Some(first) = named.next() else {
-        return Some(format!("the frozen source gives no experiment `{}`", frozen.name));
+        return Ok(Some(format!("the frozen source gives no experiment `{}`", frozen.name)));
     };
     if first == then || named.any(|other| other == then) {
-        return None;
+        return Ok(None);
     }
     let what = differ::values(&then, &first).unwrap_or_default();
-    Some(format!("the frozen source gives another experiment: {what}"))
+    Ok(Some(format!("the frozen source gives another experiment: {what}")))
 }
 
 /// Level 3 without making anything again: another run that was worked by itself.

@@ -17,6 +17,8 @@ mod levels;
 #[cfg(test)]
 pub(in crate::run) mod tests;
 
+pub(super) use levels::follows;
+
 use crate::experiment::Experiment;
 use crate::run::verify::levels::{Second, Told};
 use crate::run::{Clock, Control, Project, RunError, Sink};

@@ -84,3 +84,19 @@ fn what_is_tolerated_is_shown_and_changes_no_key() {
     let with = plan(&desk);
     assert_eq!(with, plan(&silent("")));
 }
+
+/// What is missing is part of what is proven, elsewhere as here.
+#[test]
+fn a_run_that_misses_items_is_carried_elsewhere() {
+    let desk = silent("{ max_failed = 5% }");
+    assert_eq!(desk.code(&["run", "lab.agx"]), Some(0));
+    assert_eq!(desk.code(&["export", "--as", "tar", "--to", "lab-1.tar"]), Some(0));
+    let there = Desk::new();
+    let archive = std::fs::read(desk.path().join("lab-1.tar")).unwrap();
+    there.write("lab-1.tar", &archive);
+    assert_eq!(there.code(&["import", "lab-1.tar"]), Some(0));
+    assert_eq!(there.code(&["verify", "--level", "3"]), Some(0), "{}", there.agx(&["verify", "--level", "3"]));
+    assert_eq!(there.code(&["cache", "gc"]), Some(0));
+    assert_eq!(there.code(&["export", "--as", "tar", "--to", "again.tar"]), Some(0));
+    assert!(std::fs::read(there.path().join("again.tar")).unwrap() == archive);
+}

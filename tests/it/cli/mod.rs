@@ -1,11 +1,13 @@
 //! The program from outside: an empty directory, an empty environment; stdout, stderr and exit code in one snapshot.
 
+mod archive;
 mod cache;
 mod compare;
 mod export;
 mod failing;
 mod faults;
 mod files;
+mod lineage;
 mod lock;
 mod rewrite;
 mod runs;
@@ -134,7 +136,7 @@ fn help_shows_examples_and_exit_codes() {
     insta::assert_snapshot!("cli_help", desk.agx(&["--help"]));
     for verb in [
         "init", "check", "fmt", "fix", "plan", "graph", "run", "resume", "status", "report", "diff", "show", "explain",
-        "export", "lsp",
+        "export", "import", "lsp",
     ] {
         let help = desk.agx(&[verb, "--help"]);
         assert!(help.contains("Examples:\n  agx "), "{verb} has no example");

@@ -81,3 +81,15 @@ fn what_cannot_be_asked_is_said() {
     assert_eq!(desk.code(&["verify", "lab-9"]), Some(2));
     assert_eq!(desk.code(&["verify", "lab-1", "--against", "lab-9"]), Some(2));
 }
+
+/// A decision's words hold names, which are in no key: a run with other names is proven by its own words.
+#[test]
+fn a_run_with_other_names_is_proven_too() {
+    let desk = lab(8);
+    desk.agx(&["run", "lab.agx"]);
+    let text = std::fs::read_to_string(desk.path().join("lab.agx")).unwrap();
+    let renamed = text.replace("policy ", "agent ").replace("model policy", "model agent");
+    desk.write("lab.agx", renamed);
+    assert!(desk.agx(&["run", "lab.agx"]).contains("agent@"));
+    assert_eq!(desk.code(&["verify", "lab-2"]), Some(0), "{}", desk.agx(&["verify", "lab-2"]));
+}

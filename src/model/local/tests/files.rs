@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::ModelError;
-use crate::model::local::{LocalModel, export, identity};
+use crate::model::local::{LocalModel, export, export_adapter, files, identity};
 use std::path::PathBuf;
 
 /// A whole model directory, exported from a fresh model.
@@ -216,4 +216,46 @@ fn a_version_that_does_not_fit_is_refused() {
             .contains("no module `model.layers.9.self_attn.q_proj`")
     );
     assert!(wrong(&[(a, &[2, 24]), ("model.norm.weight", &[24])]).contains("neither LoRA's A nor its B"));
+}
+
+/// PEFT finds its own names and its own fields; the weights are those that were trained, byte for byte.
+#[test]
+fn an_adapter_is_exported_as_peft_has_it() {
+    let directory = tokenizer();
+    let spec = ModelSpec { lora: Some(lora()), ..fresh(directory.path()) };
+    let model = LocalModel::open(&spec, None).unwrap();
+    let rows: Vec<_> = dialogues().iter().map(|dialogue| model.encode_row(dialogue).unwrap()).collect();
+    let config = TrainConfig { epochs: 1, ..recipe(Some(lora())) };
+    let trained = super::super::train(&spec, None, &rows, &config, Seed(1), &mut Monitor::default()).unwrap();
+    let to = directory.path().join("adapter");
+    export_adapter(&spec, &trained.weights, &to).unwrap();
+    assert!(std::fs::read(to.join("adapter_model.safetensors")).unwrap() == trained.weights);
+    let config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(to.join("adapter_config.json")).unwrap()).unwrap();
+    insta::assert_json_snapshot!(config);
+    let (arrays, _) = super::super::weights::parse("adapter", &trained.weights).unwrap();
+    let a = &arrays["base_model.model.model.layers.1.mlp.down_proj.lora_A.weight"];
+    assert_eq!(a.shape, [3, 40]);
+
+    let full = TrainConfig { epochs: 1, ..recipe(None) };
+    let spec = fresh(directory.path());
+    let trained = super::super::train(&spec, None, &rows, &full, Seed(1), &mut Monitor::default()).unwrap();
+    let refused = export_adapter(&spec, &trained.weights, &directory.path().join("none"));
+    assert!(matches!(refused, Err(ModelError::NoAdapter)) && !directory.path().join("none").exists());
+}
+
+/// What is packed with a run is what its identity reads: with nothing else beside them the files are the same model.
+#[test]
+fn the_files_of_a_model_are_all_that_it_needs() {
+    let (_directory, path) = exported(false);
+    std::fs::write(path.join("training_args.bin"), "somebody's own").unwrap();
+    let spec = spec(Source::Path(path));
+    let found = files(&spec).unwrap();
+    let elsewhere = TempDir::new().unwrap();
+    for file in &found {
+        std::fs::copy(file, elsewhere.path().join(file.file_name().unwrap())).unwrap();
+    }
+    assert!(!elsewhere.path().join("training_args.bin").exists());
+    let there = ModelSpec { source: Source::Path(elsewhere.path().to_owned()), ..spec.clone() };
+    assert_eq!(identity(&there).unwrap(), identity(&spec).unwrap());
 }
