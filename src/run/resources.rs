@@ -22,18 +22,20 @@ pub struct Resources<'a> {
     pub identities: &'a Identities,
     pub store: &'a Store,
     envs: RefCell<BTreeMap<EnvId, Arc<Env>>>,
-    tasks: RefCell<BTreeMap<(EnvId, String), Arc<Vec<Task>>>>,
+    tasks: RefCell<BTreeMap<(EnvId, String), AllTasks>>,
     models: RefCell<BTreeMap<ModelId, OpenModel>>,
 }
 
 /// A dataset of JSON lines is held in memory.
 pub const MOST_JSONL: u64 = 1 << 30;
 
+type AllTasks = Arc<Vec<Task>>;
+
 /// The tasks of a split, in order.
 pub struct Tasks {
     env: Arc<Env>,
     split: String,
-    pub all: Arc<Vec<Task>>,
+    pub all: AllTasks,
 }
 
 impl Tasks {
