@@ -93,6 +93,9 @@ pub(super) struct Finished<T> {
     kept: Option<T>,
 }
 
+/// What came of an item, and another result for its key that was there before.
+type Filed<T> = (Finished<T>, Option<Divergence>);
+
 /// The items of a step, and what has come of each.
 struct Lot<'i, T> {
     items: &'i [Item],
@@ -175,40 +178,37 @@ impl Worker<'_, '_> {
                 _ => None,
             };
             let mut on_done = |made: Vec<(usize, Made)>| {
+                if broken.get() {
+                    return;
+                }
                 let (items, read) = (lot.items, lot.read);
-                let filed = made.into_par_iter().map(|(place, made)| {
-                    let (at, took) = (wanted[place], made.took);
-                    (at, took, file(store, *op, &items[at], made, read))
+                let took: Vec<(usize, Tokens)> = made.iter().map(|(place, made)| (wanted[*place], made.took)).collect();
+                if let Some(asked) = &asked {
+                    took.iter().for_each(|(_, took)| purse.take(asked, *took));
+                }
+                let loaded = made.into_par_iter().map(|(place, made)| made.loaded(*op, &items[wanted[place]]));
+                let filed = file(store, loaded.collect(), read).unwrap_or_else(|error| {
+                    broken.set(true);
+                    trouble.replace(Some(error));
+                    Vec::new()
                 });
-                let filed: Vec<_> = if broken.get() { Vec::new() } else { filed.collect() };
-                for (at, took, result) in filed {
-                    if let Some(asked) = &asked {
-                        purse.take(asked, took);
-                    }
-                    match result {
-                        Err(error) => {
-                            broken.set(true);
-                            trouble.replace(Some(error));
+                for ((at, took), (finished, diverged)) in took.into_iter().zip(filed) {
+                    let name = &lot.items[at].name;
+                    match (&replay, diverged) {
+                        (Some(replay), diverged) => replay.note(node, name, diverged),
+                        (None, Some(both)) => {
+                            emitter.emit(&RunEvent::DamageFound { what: diverged_words(name, &both) })
                         }
-                        Ok((result, diverged)) => {
-                            let name = &lot.items[at].name;
-                            match (&replay, diverged) {
-                                (Some(replay), diverged) => replay.note(node, name, diverged),
-                                (None, Some(both)) => {
-                                    emitter.emit(&RunEvent::DamageFound { what: diverged_words(name, &both) })
-                                }
-                                (None, None) => {}
-                            }
-                            // Of what was made, its record says what it took.
-                            let took = Lack::of(&result.outcome).map_or(Tokens::default(), |_| took);
-                            tell(emitter, node, lot, at, &result.outcome, took);
-                            done += lot.twins[at].len() as u64;
-                            let words = result.kept.as_ref().map(&mut *note).unwrap_or_default();
-                            emitter.progress(node, done, total, words);
-                            broken.set(broken.get() || emitter.broken());
-                            lot.finished[at] = Some(result);
-                        }
+                        (None, None) => {}
                     }
+                    // Of what was made, its record says what it took.
+                    let took = Lack::of(&finished.outcome).map_or(Tokens::default(), |_| took);
+                    tell(emitter, node, lot, at, &finished.outcome, took);
+                    done += lot.twins[at].len() as u64;
+                    let words = finished.kept.as_ref().map(&mut *note).unwrap_or_default();
+                    emitter.progress(node, done, total, words);
+                    broken.set(broken.get() || emitter.broken());
+                    lot.finished[at] = Some(finished);
                 }
             };
             let results = group(&wanted, &halt, &mut on_done)?;
@@ -278,10 +278,7 @@ impl<'i, T: Clone + Send> Lot<'i, T> {
                 let outcome = outcome.clone();
                 return Ok(Some(Finished { outcome, also: BTreeMap::new(), kept: None }));
             }
-            store
-                .load(&item.key)?
-                .map(|Loaded { record, output, also }| finish(record, &output, &also, read))
-                .transpose()
+            store.load(&item.key)?.map(|loaded| finish(loaded, read)).transpose()
         };
         let finished = items.par_iter().zip(&twins).map(load).collect::<Result<_, _>>()?;
         Ok(Self { items, twins, finished, read })
@@ -350,25 +347,29 @@ fn reason(outcome: &ItemOutcome, tolerance: Tolerance) -> String {
     }
 }
 
-/// Puts an item into the store. When another result was recorded for its key first, that one is it: others may have read
-/// it already.
-pub(super) fn file<T>(
-    store: &Store,
-    op: Op,
-    item: &Item,
-    made: Made,
-    read: Read<'_, T>,
-) -> Result<(Finished<T>, Option<Divergence>), StepError> {
-    let Made { mut output, mut also, took } = made;
-    let mut record = budget::file(took, Record::new(item.key, op.as_str(), store.put(&output)?, RunLabel::Seeded));
-    for (role, bytes) in &also {
-        record = record.also(role, store.put(bytes)?);
+impl Made {
+    /// With its record, as it is stored.
+    pub(super) fn loaded(self, op: Op, item: &Item) -> Loaded {
+        let Self { output, also, took } = self;
+        let mut record = Record::new(item.key, op.as_str(), Digest::of_bytes(&output), RunLabel::Seeded);
+        for (role, bytes) in &also {
+            record = record.also(role, Digest::of_bytes(bytes));
+        }
+        Loaded { record: budget::file(took, record), output, also }
     }
-    let diverged = store.record(&record)?;
-    if let Some(Divergence { first, second: _ }) = &diverged {
-        Loaded { record, output, also } = store.load(&item.key)?.ok_or(StoreError::Missing(first.output))?;
-    }
-    Ok((finish(record, &output, &also, read)?, diverged))
+}
+
+/// Puts items into the store. When another result was recorded for a key first, that one is it: others may have read it
+/// already.
+pub(super) fn file<T: Send>(store: &Store, made: Vec<Loaded>, read: Read<'_, T>) -> Result<Vec<Filed<T>>, StepError> {
+    let diverged = store.file(&made)?;
+    let finished = made.into_par_iter().zip(diverged).map(|(mut loaded, diverged)| {
+        if let Some(Divergence { first, second: _ }) = &diverged {
+            loaded = store.load(&first.key)?.ok_or(StoreError::Missing(first.output))?;
+        }
+        Ok((finish(loaded, read)?, diverged))
+    });
+    finished.collect()
 }
 
 /// `train-0012/3: worked again, …`
@@ -377,8 +378,8 @@ pub(super) fn diverged_words(name: &str, both: &Divergence) -> String {
     format!("{name}: worked again, it gave other bytes ({second}) than were recorded ({first}); the first stay")
 }
 
-fn finish<T>(record: Record, output: &[u8], also: &Also, read: Read<'_, T>) -> Result<Finished<T>, StepError> {
-    let (class, kept) = read(output, also).map_err(|problem| StepError::Blob { blob: record.output, problem })?;
+fn finish<T>(Loaded { record, output, also }: Loaded, read: Read<'_, T>) -> Result<Finished<T>, StepError> {
+    let (class, kept) = read(&output, &also).map_err(|problem| StepError::Blob { blob: record.output, problem })?;
     let outcome = match class {
         Class::Done => ItemOutcome::Done { blob: record.output },
         Class::Unparsed => ItemOutcome::Unparsed { blob: record.output },

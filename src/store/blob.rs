@@ -124,7 +124,7 @@ impl Store {
                 appending.append(&[entry], false)?;
             }
         }
-        self.noted().of.remove(&(Kind::Blob, digest));
+        self.made_whole(Kind::Blob, digest);
         Ok(digest)
     }
 
@@ -156,10 +156,14 @@ impl Store {
             // What a record names must not be on the disk later than the record.
             let mut flush = false;
             for blob in record.blobs() {
-                flush |= !self.packs.lists(Kind::Blob, blob)? && self.large.path(blob).is_some();
+                flush |= !appending.lists(Kind::Blob, blob) && self.large.path(blob).is_some();
             }
-            appending.append(&[Entry::new(Kind::Forgotten, &record.key, b""), entry], flush)?;
-            self.noted().of.remove(&(Kind::Record, record.key));
+            let mut entries = vec![entry];
+            if appending.lists(Kind::Record, &record.key) {
+                entries.insert(0, Entry::new(Kind::Forgotten, &record.key, b""));
+            }
+            appending.append(&entries, flush)?;
+            self.made_whole(Kind::Record, record.key);
             return Ok(None);
         };
         drop(appending);
@@ -341,6 +345,10 @@ impl Store {
         if noted.of.insert((kind, *digest)) {
             noted.damage.push(damage);
         }
+    }
+
+    pub(super) fn made_whole(&self, kind: Kind, digest: Digest) {
+        self.noted().of.remove(&(kind, digest));
     }
 
     fn noted(&self) -> MutexGuard<'_, Noted> {

@@ -24,6 +24,7 @@
 //! each): after a power cut some may be torn, which the next read notices, and these items are worked again. Blobs of
 //! [`LARGE`] bytes or more (weights, whole data sets: few, dear) and the records that name them are flushed.
 
+mod batch;
 pub mod blob;
 mod entry;
 pub mod error;

@@ -60,6 +60,10 @@ struct Index {
 }
 
 impl Index {
+    fn lists(&self, kind: Kind, digest: &Digest) -> bool {
+        self.entries(kind, digest).next().is_some()
+    }
+
     /// The entries of a digest, the first first; of records, those after the last time that they were forgotten.
     fn entries(&self, kind: Kind, digest: &Digest) -> impl Iterator<Item = &Place> {
         let start = start_of(digest);
@@ -162,12 +166,11 @@ impl Packs {
     /// # Errors
     /// A list of packs that cannot be read.
     pub(super) fn lists(&self, kind: Kind, digest: &Digest) -> Result<bool, StoreError> {
-        let known = || self.index().entries(kind, digest).next().is_some();
-        if known() {
+        if self.index().lists(kind, digest) {
             return Ok(true);
         }
         self.refresh()?;
-        Ok(known())
+        Ok(self.index().lists(kind, digest))
     }
 
     fn known<T>(
@@ -422,6 +425,11 @@ impl Appending<'_> {
             Some(last) if last.size()? > last.end() => last.cut(),
             _ => Ok(()),
         }
+    }
+
+    /// Whether there is an entry of it, whole or not.
+    pub(super) fn lists(&self, kind: Kind, digest: &Digest) -> bool {
+        self.packs.index().lists(kind, digest)
     }
 
     /// Appends entries: all of them are there or none. Flushed to the disk where it is asked for.

@@ -206,6 +206,57 @@ fn a_missing_further_blob_is_a_missing_item() {
     assert!(matches!(store.get(&truth), Err(StoreError::Missing(missing)) if missing == truth));
 }
 
+/// An item of few possible keys and results, so that they meet; some are large.
+fn some_item() -> impl Strategy<Value = Loaded> {
+    (0..4u8, 0..3u8, 0..2u8, 0..12u8).prop_map(|(name, result, truth, large)| {
+        let output = if large == 0 { noise(u32::from(result)) } else { vec![result; 90] };
+        let truth = vec![truth; 9];
+        let record = Record::new(key(&name.to_string()), "rollout", Digest::of_bytes(&output), RunLabel::Seeded);
+        let record = record.also("truth", Digest::of_bytes(&truth));
+        Loaded { record, output, also: [("truth".to_owned(), truth)].into() }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn items_filed_together_are_as_filed_one_by_one(
+        batches in proptest::collection::vec(proptest::collection::vec(some_item(), 0..9), 1..4),
+        lost in any::<prop::sample::Index>(),
+    ) {
+        let ((_one, together), (_other, alone)) = (store(), store());
+        for batch in batches {
+            let told = together.file(&batch).unwrap();
+            let one_by_one = |Loaded { record, output, also }: &Loaded| {
+                for bytes in also.values().chain([output]) {
+                    alone.put(bytes).unwrap();
+                }
+                alone.record(record).unwrap()
+            };
+            prop_assert_eq!(told, batch.iter().map(one_by_one).collect::<Vec<_>>());
+            for Loaded { record, .. } in &batch {
+                prop_assert_eq!(together.load(&record.key).unwrap(), alone.load(&record.key).unwrap());
+            }
+            let (health, expected) = (together.verify().unwrap(), alone.verify().unwrap());
+            prop_assert_eq!(health, expected);
+            // What is damaged meanwhile is made whole by whoever files it again.
+            if let Some(item) = (!batch.is_empty()).then(|| &batch[lost.index(batch.len())]) {
+                let name = together.lookup(&item.record.key).unwrap().unwrap().output;
+                together.spoil(&name, |entry| *entry.last_mut().unwrap() ^= 1);
+                together.file(&batch).unwrap();
+                prop_assert!(batch.iter().all(|item| together.load(&item.record.key).unwrap().is_some()));
+                prop_assert!(together.verify().unwrap().is_whole());
+            }
+            // Which result stays after that depends on what was whole when: no matter, from here on they start alike.
+            for Loaded { record, .. } in &batch {
+                together.forget(&record.key).unwrap();
+                alone.forget(&record.key).unwrap();
+            }
+        }
+    }
+}
+
 #[test]
 fn many_writers_agree_on_one_winner_and_no_file_is_torn() {
     let (_home, store) = store();
