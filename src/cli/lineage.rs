@@ -1,25 +1,14 @@
 //! Turns provenance into words: what a node came of, what became of a trajectory.
 
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::show::{MOST_LISTED, is_digest_start, verdict_text};
+use crate::cli::reading::{MOST_LISTED, is_digest_start, verdict_text};
 use crate::cli::terminal::Terminal;
-use crate::report::NodeReport;
 use crate::report::text::{Cell, Table, clip, count, plain};
 use crate::run::lineage::{self, Lineage, Station, Trace, Training, Use, What};
 use crate::run::worked::worked;
 use crate::run::{self, Project, RowEntry};
 use serde_json::json;
 use std::collections::BTreeMap;
-
-/// What a node of a run came of; none where it reads no rows, or has not finished.
-pub fn of(project: &Project, run: &str, node: &NodeReport) -> Result<Option<Lineage>, Failure> {
-    if node.output.is_none() || !matches!(node.info.op.as_str(), "judge" | "select" | "audit" | "train") {
-        return Ok(None);
-    }
-    let worked = worked(project, run)?;
-    let step = worked.named(&node.info.id);
-    Ok(step.map(|step| lineage::lineage(project, &worked, step)).transpose()?)
-}
 
 pub fn words(lineage: &Lineage) -> String {
     let Lineage { training, from, rows } = lineage;

@@ -30,6 +30,7 @@ pub mod status;
 pub mod watch;
 pub mod report;
 pub mod diff;
+pub mod reading;
 pub mod show;
 pub mod lineage;
 pub mod verify;

@@ -3,8 +3,8 @@
 use crate::cli::args::ShowArgs;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::object::Subject;
+use crate::cli::reading::{read, turn};
 use crate::cli::report::fold;
-use crate::cli::show::{read, turn};
 use crate::cli::terminal::Terminal;
 use crate::env::{Env, Task, schema};
 use crate::experiment::{Critic, Experiment, ModelId, PromptId, Statement};

@@ -23,7 +23,7 @@ pub fn report(args: &ReportArgs, place: &Place, terminal: &Terminal) -> Result<E
         write(path, &curves(&project, &report, &items, &args.others)?, terminal)?;
     }
     if let Some(path) = &args.html {
-        let readings = super::show::readings(&project, &report);
+        let readings = super::reading::readings(&project, &report);
         let page = html::page(&report, &items, &readings, env!("CARGO_PKG_VERSION"));
         write(path, &page, terminal)?;
     }
