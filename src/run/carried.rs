@@ -1,5 +1,5 @@
-//! Turns the files that a run's experiment names into places of their own below the run's directory, where a run that was
-//! brought from elsewhere has them: `files/0/policy.json`, `files/1/critic/config.json`.
+//! Turns a run's experiment into the list of files that it hangs on, each with its place below the run's directory, where a
+//! run that was brought from elsewhere has it: `files/0/policy.json`, `files/1/critic/config.json`.
 //!
 //! A frozen experiment names its files from where its project lay. Elsewhere they lie with the run, so nothing of it is
 //! written beside the store, and no name in it can lead out of its directory.
@@ -8,16 +8,11 @@
 //! A place depends on nothing but the frozen experiment. Nothing here writes.
 
 use crate::env;
-use crate::experiment::{Dataset, Experiment};
+use crate::experiment::Dataset;
 use crate::model;
 use crate::run::{Project, RunError, directory};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-/// `.agx/runs/<run>/files/`
-pub fn directory(project: &Project, run: &str) -> PathBuf {
-    project.run_dir(run).join("files")
-}
+use std::path::PathBuf;
 
 /// A file that decides something about an experiment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,17 +21,6 @@ pub struct Carried {
     pub place: String,
     /// Where it lies now.
     pub path: PathBuf,
-}
-
-/// Every path that an experiment names with its place: a number and its own name. One path has one place.
-pub(super) fn places(experiment: &mut Experiment) -> Vec<(PathBuf, &mut PathBuf)> {
-    let mut numbers: BTreeMap<PathBuf, usize> = BTreeMap::new();
-    let mut place = |path: &mut PathBuf| {
-        let next = numbers.len();
-        let number = *numbers.entry(path.clone()).or_insert(next);
-        Path::new(&number.to_string()).join(path.file_name().unwrap_or("file".as_ref()))
-    };
-    directory::files(experiment).into_iter().map(|path| (place(path), path)).collect()
 }
 
 /// All files that a run's experiment hangs on, by their places; with those of its models, or without.
@@ -48,7 +32,7 @@ pub fn files(project: &Project, run: &str, with_models: bool) -> Result<Vec<Carr
     let mut frozen = directory::as_frozen(project, run)?;
     let mut lying = experiment.clone();
     let lying = directory::files(&mut lying).into_iter();
-    let places = places(&mut frozen).into_iter().zip(lying).map(|((place, _), path)| (path.clone(), place));
+    let places = directory::places(&mut frozen).into_iter().zip(lying).map(|((place, _), path)| (path.clone(), place));
     let places: BTreeMap<PathBuf, PathBuf> = places.collect();
     let mut found = BTreeMap::new();
     let mut add = |files: Vec<PathBuf>| {

@@ -20,7 +20,7 @@ use crate::env::EnvKind;
 use crate::experiment::{Dataset, Experiment, Named};
 use crate::model::{ModelSpec, Source};
 use crate::plan::Identities;
-use crate::run::{Project, RunError, RunEvent, Subject, carried, journal};
+use crate::run::{Project, RunError, RunEvent, Subject, journal};
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, Write};
@@ -145,12 +145,28 @@ pub fn compare(project: &Project, run: &str, noted: &BTreeMap<String, Digest>) -
 /// The frozen experiment of a run, its files where they lie: with the run, if it was brought here, else where it was made.
 pub fn experiment(project: &Project, run: &str) -> Result<Experiment, RunError> {
     let mut experiment = as_frozen(project, run)?;
-    let (carried, anchor) = (carried::directory(project, run), anchor(project));
-    for (place, file) in carried::places(&mut experiment) {
+    let (carried, anchor) = (carried(project, run), anchor(project));
+    for (place, file) in places(&mut experiment) {
         let here = carried.join(place);
         *file = if here.exists() { here } else { anchor.join(&*file) };
     }
     Ok(experiment)
+}
+
+/// `.agx/runs/<run>/files/`
+pub fn carried(project: &Project, run: &str) -> PathBuf {
+    project.run_dir(run).join("files")
+}
+
+/// Every path that an experiment names with its place: a number and its own name. One path has one place.
+pub(super) fn places(experiment: &mut Experiment) -> Vec<(PathBuf, &mut PathBuf)> {
+    let mut numbers: BTreeMap<PathBuf, usize> = BTreeMap::new();
+    let mut place = |path: &mut PathBuf| {
+        let next = numbers.len();
+        let number = *numbers.entry(path.clone()).or_insert(next);
+        Path::new(&number.to_string()).join(path.file_name().unwrap_or("file".as_ref()))
+    };
+    files(experiment).into_iter().map(|path| (place(path), path)).collect()
 }
 
 /// The frozen experiment of a run, its files as they were named.

@@ -110,7 +110,7 @@ fn complete(project: &Project, scratch: &Project, head: &Head, run: &str) -> Res
         return Ok(());
     }
     for Carried { place, path } in carried::files(scratch, &head.run, head.form == Form::Run)? {
-        let to = carried::directory(project, run).join(place);
+        let to = directory::carried(project, run).join(place);
         if !to.exists() {
             let parent = to.parent().expect("every place lies in a directory");
             let moved = std::fs::create_dir_all(parent).and_then(|()| std::fs::rename(&path, &to));
@@ -285,7 +285,7 @@ impl Reading<'_> {
     fn place(&self, head: &Head, name: &str) -> Option<PathBuf> {
         let run = self.scratch.run_dir(&head.run);
         if let Some(place) = name.strip_prefix("files/") {
-            return Some(carried::directory(&self.scratch, &head.run).join(place));
+            return Some(directory::carried(&self.scratch, &head.run).join(place));
         }
         let own = name.strip_prefix("runs/")?.strip_prefix(head.run.as_str())?.strip_prefix('/')?;
         let known = matches!(own, "journal.jsonl" | "plan.json") || own.starts_with("source/");
@@ -387,7 +387,7 @@ impl Reading<'_> {
         };
         let mut experiment = directory::as_frozen(&self.scratch, &head.run)?;
         let models = directory::model_files(&mut experiment.models).count();
-        let places: Vec<String> = carried::places(&mut experiment).iter().map(|(at, _)| place(at)).collect();
+        let places: Vec<String> = directory::places(&mut experiment).iter().map(|(at, _)| place(at)).collect();
         let lies = |name: &str, place: &str| {
             name.strip_prefix("files/")
                 .and_then(|it| it.strip_prefix(place))
