@@ -40,8 +40,7 @@ struct Loose {
     bytes: u64,
 }
 
-fn loose(project: &Project) -> Result<Loose, Failure> {
-    let kept = kept(project)?;
+fn loose(project: &Project, kept: &BTreeSet<Digest>) -> Result<Loose, Failure> {
     let records = project.store.records().map_err(unusable)?;
     let blobs = project.store.blobs().map_err(unusable)?;
     let blobs: Vec<u64> = blobs.iter().filter(|(blob, _)| !kept.contains(blob)).map(|(_, size)| *size).collect();
@@ -60,7 +59,7 @@ fn ls(project: &Project, place: &Place, terminal: &Terminal) -> Result<Exit, Fai
     let size = project.store.size().map_err(unusable)?;
     let root = project.store.root();
     let below = project.store.below().map(|below| below.root());
-    let loose = loose(project)?;
+    let loose = loose(project, &kept(project)?)?;
     if terminal.json() {
         let made: BTreeMap<_, _> =
             made.iter().map(|(op, (records, bytes))| (op, json!({ "records": records, "bytes": bytes }))).collect();
@@ -89,13 +88,11 @@ fn ls(project: &Project, place: &Place, terminal: &Terminal) -> Result<Exit, Fai
 }
 
 fn gc(project: &Project, dry_run: bool, terminal: &Terminal) -> Result<Exit, Failure> {
-    let Loose { records, blobs, bytes: size } = loose(project)?;
-    let freed = if dry_run {
-        None
-    } else {
-        let kept = kept(project)?;
-        Some(project.store.sweep(|name| kept.contains(name)).map_err(unusable)?)
-    };
+    // Held before it is asked what is named, or a run could end in between.
+    let sweep = if dry_run { None } else { Some(project.store.sweep().map_err(unusable)?) };
+    let kept = kept(project)?;
+    let Loose { records, blobs, bytes: size } = loose(project, &kept)?;
+    let freed = sweep.map(|sweep| sweep.keep(|name| kept.contains(name))).transpose().map_err(unusable)?;
     if terminal.json() {
         terminal.value(&json!({ "records": records, "blobs": blobs, "bytes": size, "freed_disk_bytes": freed }));
         return Ok(Exit::Ok);

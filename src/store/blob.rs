@@ -6,7 +6,6 @@ use super::packs::Packs;
 use super::{Damage, Divergence, Record, StoreError};
 use crate::base::Digest;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
@@ -212,44 +211,6 @@ impl Store {
     /// A write that fails.
     pub fn forget(&self, key: &Digest) -> Result<(), StoreError> {
         self.packs.appending()?.append(&[Entry::new(Kind::Forgotten, key, b"")], false)
-    }
-
-    /// Keeps others from sweeping for as long as what it hands back is held.
-    ///
-    /// # Errors
-    /// [`StoreError::Swept`]; a lock that cannot be opened.
-    pub fn working(&self) -> Result<File, StoreError> {
-        let (lock, path) = self.open_lock()?;
-        match lock.try_lock_shared() {
-            Ok(()) => Ok(lock),
-            Err(TryLockError::WouldBlock) => Err(StoreError::Swept(self.root.clone())),
-            Err(TryLockError::Error(error)) => Err(StoreError::io("lock", &path, &error)),
-        }
-    }
-
-    fn open_lock(&self) -> Result<(File, PathBuf), StoreError> {
-        let path = self.root.join("lock");
-        let opened = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-        let lock = opened.map_err(|error| StoreError::io("write", &path, &error))?;
-        Ok((lock, path))
-    }
-
-    /// Removes every record and blob whose name is not kept, and what cannot be read; says how many bytes became free.
-    ///
-    /// # Errors
-    /// [`StoreError::InUse`]; a file that cannot be read, written or removed. Nothing that is kept is lost then.
-    pub fn sweep(&self, keep: impl Fn(&Digest) -> bool) -> Result<u64, StoreError> {
-        let (lock, path) = self.open_lock()?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(self.root.clone())),
-            Err(TryLockError::Error(error)) => return Err(StoreError::io("lock", &path, &error)),
-        }
-        let mut freed = self.packs.appending()?.sweep(&keep)?;
-        for blob in self.large.digests()?.into_iter().flatten().filter(|blob| !keep(blob)) {
-            freed += self.large.remove(&blob)?;
-        }
-        Ok(freed)
     }
 
     /// Every record of this store, without those below, in the order of their keys; what is damaged is left out.

@@ -16,7 +16,7 @@
 //!
 //! # Invariants
 //! What is read is what was written, or it is reported as damage: every blob is hashed again and every record's checksum
-//! compared on each read. Nothing is changed in place but damage. Only [`Store::sweep`] deletes.
+//! compared on each read. Nothing is changed in place but damage. Only [`Sweep::keep`] deletes.
 //!
 //! # Durability
 //! An entry of a pack is whole or it is none, and a large blob is written beside its place and renamed into it, so a killed
@@ -32,6 +32,7 @@ mod large;
 mod pack;
 mod packs;
 pub mod record;
+mod sweep;
 pub mod verify;
 
 #[cfg(test)]
@@ -40,4 +41,5 @@ mod tests;
 pub use blob::{LARGE, Loaded, Store};
 pub use error::{Damage, StoreError};
 pub use record::{Divergence, Record, RunLabel};
+pub use sweep::Sweep;
 pub use verify::Health;

@@ -34,7 +34,12 @@ fn what_no_run_names_is_removed_and_nothing_else() {
     assert!(loose["records"].as_u64() > Some(0) && loose["freed_disk_bytes"].is_null(), "{loose}");
     let said = desk.agx(&["cache", "ls"]);
     assert!(said.contains("Named by no run: ") && said.contains("`agx cache gc`"), "{said}");
+    // What a killed import and a killed run left.
+    let unfinished = ["runs/.tmp-a", "packs/.tmp-b"].map(|name| desk.path().join(".agx").join(name));
+    std::fs::create_dir_all(unfinished[0].join("packs")).unwrap();
+    std::fs::write(&unfinished[1], "half").unwrap();
     let gone = value(&desk, &["cache", "gc", "--format", "json"]);
+    assert!(unfinished.iter().all(|path| !path.exists()));
     assert_eq!(gone["records"], loose["records"]);
     assert!(gone["freed_disk_bytes"].as_u64() > Some(0), "{gone}");
     let left = value(&desk, &["cache", "ls", "--format", "json"]);
