@@ -48,9 +48,13 @@ impl Salt {
         Some(Self(salt.try_into().expect("what is left of forty bytes")))
     }
 
+    /// The BLAKE3 of what belongs to this pack, keyed with it.
+    pub(super) fn sum(&self, bytes: &[u8]) -> [u8; 32] {
+        *blake3::keyed_hash(&self.0, bytes).as_bytes()
+    }
+
     fn check(&self, header: &[u8]) -> [u8; HEADER - CHECKED] {
-        let hash = blake3::keyed_hash(&self.0, header);
-        hash.as_bytes()[..HEADER - CHECKED].try_into().expect("a hash is longer")
+        self.sum(header)[..HEADER - CHECKED].try_into().expect("a hash is longer")
     }
 }
 

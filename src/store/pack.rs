@@ -116,17 +116,18 @@ impl Pack {
     /// What was appended since the last look, and what lies between and is no entry.
     pub(super) fn grow(&mut self) -> Result<(Vec<Mark>, Vec<Range<u64>>), StoreError> {
         let size = self.size()?.min(MOST);
+        let mut marks = Vec::new();
         if self.end == Salt::SIZE as u64
-            && let Some((end, marks)) = self.read_index().filter(|(end, _)| *end <= size)
+            && let Some(index) = self.read_index().filter(|(end, _)| *end <= size)
         {
-            self.end = end;
-            return Ok((marks, Vec::new()));
+            // Who wrote it may have been killed before the next pack was there: this one may have grown since.
+            (self.end, marks) = index;
         }
         let mut bytes = vec![0; size.saturating_sub(self.end) as usize];
         self.file.read_exact_at(&mut bytes, self.end).map_err(|error| self.fail("read", &error))?;
         let scan = entry::scan(&self.salt, &bytes);
         let base = self.end as usize;
-        let marks = scan.entries.iter().map(|(offset, header)| Mark::of(base + offset, header)).collect();
+        marks.extend(scan.entries.iter().map(|(offset, header)| Mark::of(base + offset, header)));
         let torn = scan.torn.iter().map(|torn| (base + torn.start) as u64..(base + torn.end) as u64).collect();
         self.end += scan.end as u64;
         Ok((marks, torn))
@@ -200,8 +201,11 @@ impl Pack {
     /// Writes where its entries lie, so that a finished pack need not be read to be opened.
     ///
     /// ```text
-    /// end u64 · (start u64 · kind u8 · offset u32 · stored u32)* · BLAKE3 of what stands before [32]
+    /// end u64 · (start u64 · kind u8 · offset u32 · stored u32)* · sum [32]
     /// ```
+    ///
+    /// `sum` is the BLAKE3 of what stands before it, keyed with the pack's salt: of another pack's index, all offsets would be
+    /// taken for damage.
     pub(super) fn write_index(&self, marks: impl Iterator<Item = Mark>) -> Result<(), StoreError> {
         let mut bytes = self.end.to_le_bytes().to_vec();
         for Mark { start, kind, offset, stored } in marks {
@@ -210,8 +214,7 @@ impl Pack {
             bytes.extend(offset.to_le_bytes());
             bytes.extend(stored.to_le_bytes());
         }
-        let sum = Digest::of_bytes(&bytes);
-        bytes.extend(sum.as_bytes());
+        bytes.extend(self.salt.sum(&bytes));
         let path = self.index_path();
         let directory = path.parent().expect("a pack is in a directory");
         let write = || {
@@ -226,17 +229,72 @@ impl Pack {
     fn read_index(&self) -> Option<(u64, Vec<Mark>)> {
         let bytes = file::read(&self.index_path(), MOST).ok()?;
         let (bytes, sum) = bytes.split_last_chunk::<32>()?;
-        if Digest::of_bytes(bytes).as_bytes() != sum {
+        if self.salt.sum(bytes) != *sum {
             return None;
         }
         let (end, marks) = bytes.split_first_chunk::<8>()?;
+        let inside = Salt::SIZE as u64..=u64::from_le_bytes(*end);
         let four = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("four bytes"));
         let mark = |bytes: &[u8]| {
             let start = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"));
             let kind = Kind::from_byte(bytes[8])?;
-            Some(Mark { start, kind, offset: four(&bytes[9..13]), stored: four(&bytes[13..]) })
+            let mark = Mark { start, kind, offset: four(&bytes[9..13]), stored: four(&bytes[13..]) };
+            let range = mark.range();
+            (inside.contains(&range.start) && inside.contains(&range.end)).then_some(mark)
         };
         let marks = marks.chunks_exact(17).map(mark).collect::<Option<Vec<_>>>()?;
-        Some((u64::from_le_bytes(*end), marks))
+        Some((*inside.end(), marks))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begun(directory: &Path, name: &str, payloads: &[&[u8]]) -> (Pack, Vec<Mark>) {
+        let mut pack = Pack::begin(&directory.join(name)).expect("begins");
+        let entries: Vec<_> =
+            payloads.iter().map(|payload| Entry::new(Kind::Blob, &Digest::of_bytes(payload), payload)).collect();
+        let marks = pack.append(&entries).expect("appends");
+        (pack, marks)
+    }
+
+    fn read(path: &Path) -> (u64, Vec<Mark>) {
+        let mut pack = Pack::open(path).expect("opens").expect("is there");
+        let (marks, torn) = pack.grow().expect("reads");
+        assert_eq!(torn, []);
+        (pack.end(), marks)
+    }
+
+    /// Its offsets would have whole entries taken for damage, and written over.
+    #[test]
+    fn the_index_of_another_pack_is_not_believed() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (pack, marks) = begun(directory.path(), "000001.pack", &[b"one", b"another", b"and a third"]);
+        let (other, wrong) = begun(directory.path(), "000002.pack", &[b"something longer"]);
+        other.write_index(wrong.into_iter()).expect("writes");
+        std::fs::copy(other.index_path(), pack.index_path()).expect("copies");
+        assert_eq!(read(pack.path()), (pack.end(), marks));
+    }
+
+    /// Who begins the next pack writes the index first, and may be killed there.
+    #[test]
+    fn what_was_appended_after_an_index_was_written_is_found() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (mut pack, mut marks) = begun(directory.path(), "000001.pack", &[b"before"]);
+        pack.write_index(marks.iter().copied()).expect("writes");
+        let digest = Digest::of_bytes(b"after");
+        marks.extend(pack.append(&[Entry::new(Kind::Blob, &digest, b"after")]).expect("appends"));
+        assert_eq!(read(pack.path()), (pack.end(), marks));
+    }
+
+    #[test]
+    fn an_index_that_points_out_of_its_pack_is_not_believed() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (pack, marks) = begun(directory.path(), "000001.pack", &[b"one"]);
+        for (offset, stored) in [(0, 3), (40, 4), (40, u32::MAX), (u32::MAX, 3)] {
+            pack.write_index([Mark { offset, stored, ..marks[0] }].into_iter()).expect("writes");
+            assert_eq!(read(pack.path()), (pack.end(), marks.clone()));
+        }
     }
 }
