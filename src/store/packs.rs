@@ -15,7 +15,7 @@
 use super::entry::{Entry, Kind};
 use super::pack::{Mark, Pack, Read, start_of};
 use super::{Damage, Record, StoreError};
-use crate::base::Digest;
+use crate::base::{Digest, file};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::ErrorKind;
@@ -288,7 +288,7 @@ impl Packs {
         let path = self.directory.join("lock");
         let lock = match self.reading.get() {
             Some(lock) => lock,
-            None => match File::open(&path) {
+            None => match file::open(&path) {
                 Ok(lock) => self.reading.get_or_init(|| lock),
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Turn::default()),
                 Err(error) => return Err(StoreError::io("read", &path, &error)),

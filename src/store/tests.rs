@@ -440,3 +440,14 @@ fn others_may_read_what_is_stored_as_the_umask_says() {
         assert_eq!(mode(&path), mode(&plain), "{}", path.display());
     }
 }
+
+/// Opening a pipe waits for who writes into it.
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_lock_s_place_is_refused_at_once() {
+    let (_home, store) = store();
+    let lock = store.root().join("packs/lock");
+    assert!(std::process::Command::new("mkfifo").arg(&lock).status().unwrap().success());
+    assert!(store.holds(&key("a")).is_err());
+    assert!(store.put(b"a").is_err());
+}
