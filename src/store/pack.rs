@@ -1,7 +1,8 @@
 //! Turns one append-only file into entries, and entries into bytes at its end.
 //!
 //! # Invariants
-//! Bytes before [`Pack::end`] are entries, or damage that was told. Only who holds the store's lock appends, cuts or covers.
+//! Bytes before [`Pack::end`] are entries, or damage that was told. Only who holds the store's lock appends, cuts or covers. A
+//! whole entry is never cut off: others may know it.
 
 use super::entry::{self, Entry, HEADER, Header, Kind, Salt};
 use super::{Damage, StoreError};
@@ -156,16 +157,14 @@ impl Pack {
         Header::read(&self.salt, &head).map(|header| header.digest)
     }
 
-    /// Appends entries in one write: all of them are there or none.
+    /// Appends entries in one write. One that fails may leave the first of them.
     pub(super) fn append(&mut self, entries: &[Entry<'_>]) -> Result<Vec<Mark>, StoreError> {
         let mut bytes = Vec::new();
         let written = entries.iter().map(|entry| entry.write(&self.salt, &mut bytes));
         let marks = written.map(|(offset, header)| Mark::of(self.end as usize + offset, &header)).collect();
-        if let Err(error) = self.file.write_all_at(&bytes, self.end) {
-            // What a full disk took of it is no entry: who appends next would cut it off anyway.
-            let _ = self.cut();
-            return Err(self.fail("write", &error));
-        }
+        // Where it fails, what a full disk took of it stays until the next who appends takes up what is whole of it: others may
+        // have read that already, and would take what is written in its place for damage.
+        self.file.write_all_at(&bytes, self.end).map_err(|error| self.fail("write", &error))?;
         self.end += bytes.len() as u64;
         Ok(marks)
     }

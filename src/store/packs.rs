@@ -432,7 +432,7 @@ impl Appending<'_> {
         self.packs.index().lists(kind, digest)
     }
 
-    /// Appends entries: all of them are there or none. Flushed to the disk where it is asked for.
+    /// Appends entries, in their order. Flushed to the disk where it is asked for.
     ///
     /// # Errors
     /// A write that fails: disk full, permission, input/output.
