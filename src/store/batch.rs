@@ -22,7 +22,7 @@ impl Store {
         items.iter().zip(filed).map(alone).collect()
     }
 
-    /// All of them or none; says which they are.
+    /// All of those that can be; says which they are.
     fn file_fresh(&self, items: &[Loaded]) -> Result<Vec<bool>, StoreError> {
         let files: Vec<Vec<u8>> = items.par_iter().map(|item| item.record.to_file()).collect();
         let coded: Vec<Option<Coded<'_>>> =

@@ -117,21 +117,32 @@ impl Pack {
     /// What was appended since the last look, and what lies between and is no entry.
     pub(super) fn grow(&mut self) -> Result<(Vec<Mark>, Vec<Range<u64>>), StoreError> {
         let size = self.size()?.min(MOST);
-        let mut marks = Vec::new();
-        if self.end == Salt::SIZE as u64
-            && let Some(index) = self.read_index().filter(|(end, _)| *end <= size)
-        {
-            // Who wrote it may have been killed before the next pack was there: this one may have grown since.
-            (self.end, marks) = index;
-        }
-        let mut bytes = vec![0; size.saturating_sub(self.end) as usize];
-        self.file.read_exact_at(&mut bytes, self.end).map_err(|error| self.fail("read", &error))?;
+        // Who wrote the index may have been killed before the next pack was there: this one may have grown since.
+        let index = if self.end == Salt::SIZE as u64 { self.read_index() } else { None };
+        let (from, mut marks) = index.filter(|(end, _)| *end <= size).unwrap_or((self.end, Vec::new()));
+        let bytes = self.bytes(from, size).map_err(|error| self.fail("read", &error))?;
         let scan = entry::scan(&self.salt, &bytes);
-        let base = self.end as usize;
+        let base = from as usize;
         marks.extend(scan.entries.iter().map(|(offset, header)| Mark::of(base + offset, header)));
         let torn = scan.torn.iter().map(|torn| (base + torn.start) as u64..(base + torn.end) as u64).collect();
-        self.end += scan.end as u64;
+        self.end = from + scan.end as u64;
         Ok((marks, torn))
+    }
+
+    /// What lies there, without what another process cuts off meanwhile.
+    fn bytes(&self, from: u64, to: u64) -> std::io::Result<Vec<u8>> {
+        let mut bytes = vec![0; to.saturating_sub(from) as usize];
+        let mut read = 0;
+        while read < bytes.len() {
+            match self.file.read_at(&mut bytes[read..], from + read as u64) {
+                Ok(0) => break,
+                Ok(more) => read += more,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes.truncate(read);
+        Ok(bytes)
     }
 
     pub(super) fn read(&self, mark: &Mark, digest: &Digest) -> Result<Read, StoreError> {
