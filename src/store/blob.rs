@@ -132,13 +132,20 @@ impl Store {
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::Damaged`], or a read that fails.
     pub fn get(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
-        if let Some(bytes) = self.packs.blob(digest)? {
-            return Ok(bytes);
-        }
-        match (self.large.get(digest)?, &self.below) {
-            (Some(bytes), _) => Ok(bytes),
-            (None, Some(below)) => below.get(digest),
-            (None, None) => Err(StoreError::Missing(*digest)),
+        let here = match self.packs.blob(digest) {
+            Ok(None) => self.large.get(digest),
+            found => found,
+        };
+        let problem = match here {
+            Ok(Some(bytes)) => return Ok(bytes),
+            Ok(None) => StoreError::Missing(*digest),
+            Err(problem) => problem,
+        };
+        // What is damaged here may be whole below: then it is not stored again.
+        match self.below.as_ref().map(|below| below.get(digest)) {
+            Some(Ok(bytes)) => Ok(bytes),
+            Some(Err(below)) if matches!(problem, StoreError::Missing(_)) => Err(below),
+            Some(Err(_)) | None => Err(problem),
         }
     }
 

@@ -451,3 +451,17 @@ fn a_pipe_in_the_lock_s_place_is_refused_at_once() {
     assert!(store.holds(&key("a")).is_err());
     assert!(store.put(b"a").is_err());
 }
+
+#[test]
+fn what_is_damaged_here_and_whole_below_is_whole() {
+    let (home, store) = store();
+    let record = finished(&store, "a", b"in both");
+    store.record(&record).unwrap();
+    let below = Store::open(home.path().join("below")).unwrap();
+    below.put(b"in both").unwrap();
+    store.spoil(&record.output, |entry| *entry.last_mut().unwrap() ^= 1);
+    let store = Store::over(store.root(), below).unwrap();
+    assert_eq!(store.put(b"in both").unwrap(), record.output);
+    assert_eq!(store.get(&record.output).unwrap(), b"in both");
+    assert_eq!(loaded(&store, &record.key), Some((record.clone(), b"in both".to_vec())));
+}
