@@ -124,7 +124,8 @@ impl Header {
         if !self.coded {
             return Ok(stored.to_vec());
         }
-        decompress(stored, self.raw as usize).map_err(|_| "its bytes do not unpack".to_owned())
+        // What claims to be larger than anything that is compressed is not given the room.
+        decompress(stored, u64::from(self.raw).min(MOST) as usize).map_err(|_| "its bytes do not unpack".to_owned())
     }
 }
 
