@@ -86,7 +86,7 @@ impl Executor<'_, '_> {
         }
         let winner = self.winner();
         self.emitter.emit(&RunEvent::RunFinished { failed: !failed.is_empty(), winner: winner.clone() });
-        self.emitter.flush()?;
+        self.flush()?;
         let end = if failed.is_empty() { RunEnd::Finished } else { RunEnd::Failed };
         Ok(RunOutcome { run: self.run.to_owned(), end, winner, failed, spent: None })
     }
@@ -179,8 +179,14 @@ impl Executor<'_, '_> {
     fn pause(mut self, spent: Option<String>) -> Result<RunOutcome, RunError> {
         let reason = if spent.is_some() { PauseReason::Budget } else { PauseReason::Interrupt };
         self.emitter.emit(&RunEvent::RunPaused { reason });
-        self.emitter.flush()?;
+        self.flush()?;
         Ok(RunOutcome { run: self.run.to_owned(), end: RunEnd::Paused, winner: None, failed: Vec::new(), spent })
+    }
+
+    /// Brings the run to the disk: the journal last, as it says that the others are there.
+    fn flush(&mut self) -> Result<(), RunError> {
+        self.resources.store.flush()?;
+        self.emitter.flush()
     }
 
     /// What the last pick named.

@@ -159,7 +159,7 @@ impl Store {
         let entry = Entry::new(Kind::Record, &record.key, &file);
         let appending = self.packs.appending()?;
         let Some(first) = self.lookup(&record.key)?.filter(|first| self.is_whole(first)) else {
-            // What a record names must not be on the disk later than the record.
+            // What names a large blob was dear to make. The blob is on the disk already.
             let mut flush = false;
             for blob in record.blobs() {
                 flush |= !appending.lists(Kind::Blob, blob) && self.large.path(blob).is_some();
@@ -210,6 +210,14 @@ impl Store {
             also.insert(role.clone(), bytes);
         }
         Ok(self.get_or_note(&record.output)?.map(|output| Loaded { record, output, also }))
+    }
+
+    /// Waits until all that was stored is on the disk.
+    ///
+    /// # Errors
+    /// A write that fails.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.packs.flush()
     }
 
     /// Makes a key's record count no more: what it names is worked again.

@@ -22,7 +22,8 @@
 //! An entry of a pack is whole or it is none, and a large blob is written beside its place and renamed into it, so a killed
 //! process loses what it was writing and nothing else. Small entries are not flushed to the disk one by one (milliseconds
 //! each): after a power cut some may be torn, which the next read notices, and these items are worked again. Blobs of
-//! [`LARGE`] bytes or more (weights, whole data sets: few, dear) and the records that name them are flushed.
+//! [`LARGE`] bytes or more (weights, whole data sets: few, dear) and the records that name them are flushed; all is where a run
+//! ends or pauses, before its journal says so.
 
 mod batch;
 pub mod blob;

@@ -302,6 +302,11 @@ impl Packs {
         }
     }
 
+    /// Waits until what was appended is on the disk: whoever begins a pack flushes the one before.
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
+        self.index().packs.values().next_back().map_or(Ok(()), Pack::flush)
+    }
+
     /// Reads what others appended, began or swept.
     fn refresh(&self) -> Result<(), StoreError> {
         let turn = self.turn()?;
