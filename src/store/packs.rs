@@ -308,7 +308,7 @@ impl Packs {
     }
 
     /// Reads what others appended, began or swept.
-    fn refresh(&self) -> Result<(), StoreError> {
+    pub(super) fn refresh(&self) -> Result<(), StoreError> {
         let turn = self.turn()?;
         if self.index().seen == Some(turn) {
             return Ok(());

@@ -25,7 +25,11 @@ impl Store {
     pub fn working(&self) -> Result<File, StoreError> {
         let (lock, path) = self.open_lock()?;
         match lock.try_lock_shared() {
-            Ok(()) => Ok(lock),
+            Ok(()) => {
+                // What was swept until now may be known as it was before, from files that this process holds open.
+                self.packs.refresh()?;
+                Ok(lock)
+            }
             Err(TryLockError::WouldBlock) => Err(StoreError::Swept(self.root().to_owned())),
             Err(TryLockError::Error(error)) => Err(StoreError::io("lock", &path, &error)),
         }

@@ -465,3 +465,17 @@ fn what_is_damaged_here_and_whole_below_is_whole() {
     assert_eq!(store.get(&record.output).unwrap(), b"in both");
     assert_eq!(loaded(&store, &record.key), Some((record.clone(), b"in both".to_vec())));
 }
+
+/// What it looked up before is of no use any more.
+#[test]
+fn who_begins_to_work_knows_what_was_swept() {
+    let (_home, store) = store();
+    let blob = store.put(b"wanted again").unwrap();
+    let early = Store::open(store.root()).unwrap();
+    assert!(early.holds(&blob).unwrap());
+    store.sweep().unwrap().keep(|_| false).unwrap();
+    let _working = early.working().unwrap();
+    assert!(!early.holds(&blob).unwrap());
+    early.put(b"wanted again").unwrap();
+    assert!(Store::open(store.root()).unwrap().holds(&blob).unwrap());
+}
