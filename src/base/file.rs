@@ -66,6 +66,19 @@ pub fn temporary(directory: &Path) -> Result<tempfile::NamedTempFile, Error> {
     builder.tempfile_in(if directory.as_os_str().is_empty() { here } else { directory })
 }
 
+/// Removes whatever is there: a file, a link, a directory with all in it. Nothing there is as well.
+///
+/// # Errors
+/// What the system says.
+pub fn remove(path: &Path) -> Result<(), Error> {
+    let is_directory = std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+    let removed = if is_directory { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// The system's words without its error number, to stand within a sentence.
 pub fn reason(problem: &Error) -> String {
     let text = problem.to_string();

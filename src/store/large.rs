@@ -96,7 +96,7 @@ impl Large {
         let mut freed = 0;
         while let Some(path) = self.path(digest) {
             let size = std::fs::metadata(&path).map_or(0, |file| file.len());
-            std::fs::remove_file(&path).map_err(|error| StoreError::io("remove", &path, &error))?;
+            file::remove(&path).map_err(|error| StoreError::io("remove", &path, &error))?;
             freed += size;
         }
         Ok(freed)

@@ -512,12 +512,7 @@ impl Appending<'_> {
         }
         for number in self.packs.numbers("damaged")?.iter().chain(&old) {
             for path in ["pack", "index", "damaged"].map(|kind| self.packs.path(*number).with_extension(kind)) {
-                match std::fs::remove_file(&path) {
-                    Err(error) if error.kind() != ErrorKind::NotFound => {
-                        return Err(StoreError::io("remove", &path, &error));
-                    }
-                    _ => {}
-                }
+                file::remove(&path).map_err(|error| StoreError::io("remove", &path, &error))?;
             }
         }
         self.pass_on(&mut index, |turn| Turn { changes: turn.changes.wrapping_add(1), ..turn })?;

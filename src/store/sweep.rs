@@ -7,7 +7,6 @@
 use super::{Store, StoreError};
 use crate::base::{Digest, file};
 use std::fs::{File, TryLockError};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The store to itself.
@@ -84,12 +83,7 @@ fn unfinished(directory: &Path) -> Result<(), StoreError> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     for entry in entries.filter(|it| it.file_name().as_encoded_bytes().starts_with(file::TEMPORARY.as_bytes())) {
         let path = entry.path();
-        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let removed = if is_directory { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
-        match removed {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(StoreError::io("remove", &path, &error)),
-            _ => {}
-        }
+        file::remove(&path).map_err(|error| StoreError::io("remove", &path, &error))?;
     }
     Ok(())
 }

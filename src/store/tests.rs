@@ -441,6 +441,22 @@ fn others_may_read_what_is_stored_as_the_umask_says() {
     }
 }
 
+/// What cannot be read goes, whatever it is.
+#[test]
+fn a_directory_in_a_file_s_place_is_swept() {
+    let (_home, store) = store();
+    let kept = store.put(b"kept").unwrap();
+    let (pack, blob) = (store.root().join("packs/000002.pack"), store.large.place(&key("a"), ""));
+    for directory in [&pack, &blob] {
+        fs::create_dir_all(directory.join("inside")).unwrap();
+    }
+    let store = Store::open(store.root()).unwrap();
+    store.put(b"moves it aside").unwrap();
+    store.sweep().unwrap().keep(|name| *name == kept).unwrap();
+    assert!(store.holds(&kept).unwrap() && !blob.exists());
+    assert_eq!(fs::read_dir(store.root().join("packs")).unwrap().count(), 2, "a pack and the lock");
+}
+
 /// Opening a pipe waits for who writes into it.
 #[cfg(unix)]
 #[test]
