@@ -55,6 +55,8 @@ pub struct Unpacked {
 /// What is wrong with the archive; a store that holds other results under the same keys, or cannot be written. The store
 /// is then as it was.
 pub fn unpack(project: &Project, asked: &Asked<'_>) -> Result<Unpacked, ArchiveError> {
+    // What is taken in is named by no run until its directory is in its place, and what lies beside it is for a sweep to remove.
+    let _working = project.store.working()?;
     let runs = project.runs_dir();
     let beside = tempfile::Builder::new().prefix(file::TEMPORARY).tempdir_in(&runs);
     let beside = beside.map_err(|problem| file_error(&runs, &problem))?;
@@ -67,8 +69,6 @@ pub fn unpack(project: &Project, asked: &Asked<'_>) -> Result<Unpacked, ArchiveE
         records: BTreeSet::new(),
         found: BTreeMap::new(),
     };
-    // What is taken in is named by no run until its directory is in its place.
-    let _working = project.store.working()?;
     let head = reading.read()?;
     let contents = reading.sound(&head, asked.expand)?;
     let scratch = &reading.scratch;
