@@ -30,11 +30,14 @@ pub fn kept(project: &Project) -> Result<BTreeSet<Digest>, RunError> {
             }
         }
     }
-    // A record is kept with what it made.
-    for record in project.store.records()? {
-        if kept.contains(&record.output) {
+    // A record is kept with what it made, and with its items: a manifest that is damaged is made again from them.
+    let records = project.store.records()?;
+    let named = records.iter().filter(|record| kept.contains(&record.output));
+    let items: BTreeSet<Digest> = named.flat_map(|record| record.items.iter().copied()).collect();
+    for record in &records {
+        if kept.contains(&record.output) || items.contains(&record.key) {
             kept.insert(record.key);
-            kept.extend(record.also.values());
+            kept.extend(record.blobs());
         }
     }
     Ok(kept)
@@ -76,4 +79,33 @@ pub fn forget(project: &Project, run: &str, node: Option<&str>) -> Result<usize,
         }
     }
     Ok(forgotten)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kept;
+    use crate::run::tests::Lab;
+    use crate::run::{ItemCounts, RunEvent};
+
+    #[test]
+    fn the_items_of_a_damaged_manifest_are_kept() {
+        let lab = Lab::new(1);
+        let rollout = |events: Vec<RunEvent>| {
+            let of = |event| match event {
+                RunEvent::NodeFinished { node, output, items, .. } if node == "rollout@1" => Some((output, items)),
+                _ => None,
+            };
+            events.into_iter().find_map(of).expect("it is worked")
+        };
+        let (first, (_, events)) = (lab.start().0.run, lab.start());
+        let (manifest, before) = rollout(events);
+        assert_eq!(before, ItemCounts { done: 0, cached: 12, failed: 0 });
+        // The journal of the run that made the items is gone; the other's names their manifest only.
+        std::fs::remove_dir_all(lab.project.run_dir(&first)).expect("removes");
+        lab.project.store.spoil(&manifest.expect("has rows"), |entry| *entry.last_mut().expect("bytes") ^= 1);
+        let kept = kept(&lab.project).expect("can be read");
+        let sweep = lab.project.store.sweep().expect("nobody works");
+        sweep.keep(|name| kept.contains(name)).expect("sweeps");
+        assert_eq!(rollout(lab.start().1), (manifest, before), "no episode is played again");
+    }
 }
