@@ -27,6 +27,9 @@ use std::sync::{Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, RwLockWrit
 /// From this size on a pack is finished and the next one begun.
 const FULL: u64 = 32 << 20;
 
+/// Whatever is numbered higher is not ours: behind the highest number of all there is none for the next pack.
+const LAST: u32 = 999_999;
+
 /// Where an entry lies. In this order the entries of one digest stand as they were appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
@@ -342,7 +345,7 @@ impl Packs {
             let path = found.map_err(fail)?.path();
             let stem = path.file_stem().and_then(|stem| stem.to_str());
             if path.extension().is_some_and(|found| found == extension) {
-                numbers.extend(stem.and_then(|stem| stem.parse().ok()).filter(|number: &u32| *number < u32::MAX));
+                numbers.extend(stem.and_then(|stem| stem.parse().ok()).filter(|number: &u32| *number <= LAST));
             }
         }
         Ok(numbers)
@@ -466,7 +469,11 @@ impl Appending<'_> {
         }
         let used = [self.packs.numbers("pack")?, self.packs.numbers("damaged")?];
         let number = used.iter().flatten().max().copied().unwrap_or_default() + 1;
-        let pack = Pack::begin(&self.packs.path(number))?;
+        let path = self.packs.path(number);
+        if number > LAST {
+            return Err(StoreError::Io { doing: "begin", path, problem: "no number is left for it".to_owned() });
+        }
+        let pack = Pack::begin(&path)?;
         let end = pack.end();
         index.packs.insert(number, pack);
         self.pass_on(index, |turn| Turn { changes: turn.changes.wrapping_add(1), pack: number, end })?;

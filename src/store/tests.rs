@@ -457,6 +457,22 @@ fn a_directory_in_a_file_s_place_is_swept() {
     assert_eq!(fs::read_dir(store.root().join("packs")).unwrap().count(), 2, "a pack and the lock");
 }
 
+/// A pack that somebody renamed must not lead to one that nobody finds.
+#[test]
+fn no_pack_is_begun_behind_the_last_number() {
+    let (_home, store) = store();
+    let kept = store.put(b"kept").unwrap();
+    let pack = |number: u32| store.root().join(format!("packs/{number}.pack"));
+    let keep = || Store::open(store.root()).unwrap().sweep().unwrap().keep(|name| *name == kept);
+    let is_kept = || Store::open(store.root()).unwrap().holds(&kept).unwrap();
+    fs::write(pack(u32::MAX - 1), b"no pack of ours").unwrap();
+    keep().unwrap();
+    assert!(is_kept());
+    fs::copy(store.root().join("packs/000002.pack"), pack(999_999)).unwrap();
+    assert!(keep().unwrap_err().to_string().contains("no number is left"));
+    assert!(is_kept());
+}
+
 /// Opening a pipe waits for who writes into it.
 #[cfg(unix)]
 #[test]
