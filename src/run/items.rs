@@ -2,8 +2,8 @@
 //! as each finishes.
 //!
 //! # Invariants
-//! A group is a range of item indices, whatever is cached. An item is recorded before it is announced. What failed or took
-//! too long is not recorded.
+//! A group is a range of item indices, whatever is cached. An item is recorded before it is announced. Of what
+//! failed or took too long nothing is recorded, but a reply that cannot be read: it counts as failed where the file says so.
 //!
 //! # Determinism
 //! Results stand in the order of the items; the order of finishing is in the journal only.

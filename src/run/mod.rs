@@ -123,6 +123,11 @@ impl Project {
         if self.store.root().canonicalize().is_ok_and(|root| root == full) {
             return Err(fail(std::io::Error::other("a store cannot lie over itself")));
         }
+        if let Ok(further) = file::read_text(&full.join(BELOW), MOST_PATH) {
+            let problem =
+                format!("{} lies over {} itself: only one store can be below", full.display(), further.trim());
+            return Err(fail(std::io::Error::other(problem)));
+        }
         let text = full.to_str().ok_or_else(|| fail(std::io::Error::other("its path is not UTF-8")))?;
         std::fs::write(&note, format!("{text}\n")).map_err(fail)
     }

@@ -39,6 +39,14 @@ impl Salt {
         Ok(Self(salt))
     }
 
+    /// Whether a pack begins as those of a later version will: it is not ours to call damaged.
+    pub(super) fn is_newer(start: &[u8]) -> bool {
+        start
+            .strip_prefix(b"agxpack")
+            .and_then(|rest| rest.first())
+            .is_some_and(|version| (b'2'..=b'9').contains(version))
+    }
+
     pub(super) fn to_bytes(self) -> Vec<u8> {
         [&Self::MAGIC[..], &self.0].concat()
     }

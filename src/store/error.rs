@@ -16,6 +16,8 @@ pub enum StoreError {
     DiskFull(PathBuf),
     #[error("{path} is no store of agx", path = .0.display())]
     NoStore(PathBuf),
+    #[error("{path} was written by a newer agx", path = .0.display())]
+    Newer(PathBuf),
     #[error("runs are working on {path}", path = .0.display())]
     InUse(PathBuf),
     #[error("{path} is being cleaned up", path = .0.display())]

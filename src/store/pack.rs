@@ -98,6 +98,7 @@ impl Pack {
         match salt {
             Some(salt) if size <= MOST => Ok(Some(Self { path: path.to_owned(), file, salt, end: Salt::SIZE as u64 })),
             Some(_) => Err(damage("it is larger than any pack")),
+            None if Salt::is_newer(&start) => Err(StoreError::Newer(path.to_owned())),
             None => Err(damage("its start is not as written, so nothing in it can be read")),
         }
     }

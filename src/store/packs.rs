@@ -9,8 +9,8 @@
 //!
 //! # Invariants
 //! Who appends holds the lock and knows all that others appended, so the first record of a key is the first for everybody.
-//! What a killed process never finished is cut off by the next who appends. A number is not used again. An index file is a
-//! shortcut: what it points at is compared when it is read.
+//! What a killed process never finished is cut off by the next who appends. A number is not used again, and the lock's file
+//! is never removed. An index file is a shortcut: what it points at is compared when it is read.
 
 use super::entry::{Entry, Kind};
 use super::pack::{Mark, Pack, Read, start_of};

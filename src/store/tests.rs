@@ -312,6 +312,21 @@ fn what_a_killed_process_left_unfinished_changes_nothing() {
     assert!(Store::open(store.root()).unwrap().verify().unwrap().is_whole());
 }
 
+#[test]
+fn a_pack_of_a_later_version_is_left_as_it_is() {
+    let (_home, store) = store();
+    let record = finished(&store, "a", b"a");
+    store.record(&record).unwrap();
+    let pack = store.root().join("packs/000002.pack");
+    let later = [&b"agxpack2"[..], &[7; 100]].concat();
+    fs::write(&pack, &later).unwrap();
+    let store = Store::open(store.root()).unwrap();
+    let problem = store.load(&record.key).unwrap_err().to_string();
+    assert!(problem.contains("000002.pack was written by a newer agx"), "{problem}");
+    assert!(store.put(b"b").is_err());
+    assert_eq!(fs::read(&pack).unwrap(), later);
+}
+
 /// More than one pack, read from their indexes, from themselves where these are gone, and by a process that was there before.
 #[test]
 fn packs_are_finished_begun_and_found_by_everybody() {

@@ -131,6 +131,7 @@ fn settle(project: &Project, scratch: &Project, run: &str) -> Result<String, Arc
         }
         Err(problem) => return Err(file_error(&own, &problem)),
     };
+    project.store.flush()?;
     // Onto the empty directory that claims the name.
     std::fs::rename(&from, &to).map_err(|problem| file_error(&to, &problem))?;
     Ok(run)

@@ -102,6 +102,8 @@ fn a_store_over_another_makes_nothing_again_and_writes_nothing_there() {
     assert_eq!(desk.code(&["run", "lab.agx"]), Some(0));
     assert_eq!(worked(&desk, &[]), 0);
     assert!(desk.agx(&["cache", "ls"]).contains("What is not here is read in "));
+    let said = desk.agx(&["cache", "over", ".agx", "--store", "third"]);
+    assert!(said.contains("only one store can be below") && said.ends_with("-- exit 2\n"), "{said}");
     assert_eq!(desk.code(&["run", "lab.agx", "--set", "threshold=4"]), Some(0));
     verified(&desk, "lab-2");
     assert_eq!(shared(), before);
