@@ -9,8 +9,8 @@ use crate::cli::run::{Worker, subject};
 use crate::cli::terminal::Terminal;
 use crate::cli::{load, lock};
 use crate::experiment::{self, Dataset, Experiment, Given, Origin, Unreadable, World};
-use crate::report::text::{Cell, Table, plain};
-use crate::run::verify::{self, Asked, Expand, Finding, Level, Verified};
+use crate::report::text::{Cell, Table, counted, plain};
+use crate::run::verify::{self, Asked, Expand, Finding, Lacking, Level, Verified};
 use crate::run::{self, Project, RunEnd};
 use crate::syntax::Source;
 use serde_json::{Value, json};
@@ -89,15 +89,31 @@ fn data(verified: &Verified) -> Value {
     let (yes, no): (Vec<Level>, Vec<Level>) = Level::ALL.into_iter().partition(proven);
     let claims =
         |levels: Vec<Level>| levels.into_iter().map(|it| json!({ "level": it, "word": it.word(), "what": it.claim() }));
+    let lacking = not_proven(&verified.lacking).into_iter().map(|what| json!({ "what": what }));
     json!({
         "run": verified.run,
         "holds": verified.holds(),
         "finished": verified.finished,
         "interrupted": verified.interrupted,
         "levels": verified.levels,
+        "lacking": verified.lacking,
         "proven": claims(yes).collect::<Vec<_>>(),
-        "not_proven": claims(no).collect::<Vec<_>>(),
+        "not_proven": claims(no).chain(lacking).collect::<Vec<_>>(),
     })
+}
+
+/// Missing items of which nothing was proven.
+fn not_proven(lacking: &Lacking) -> Vec<String> {
+    let (missing, too_long) = lacking.not_proven();
+    let mut words = Vec::new();
+    if missing > 0 {
+        words.push(counted(missing, "missing item"));
+    }
+    if too_long > 0 {
+        let items = counted(too_long, "item");
+        words.push(format!("{items} that took too long: nobody looked at what would have come of them"));
+    }
+    words
 }
 
 /// A line a level, then what was found, then what to do.
@@ -115,6 +131,12 @@ fn words(verified: &Verified, asked: &Asked, place: &Place) -> String {
         table.push([Cell::left(head), Cell::left(level.claim()), Cell::left(looked)]);
     }
     out.push_str(&table.text());
+    if let Some(again @ 1..) = verified.lacking.failed_again {
+        out.push_str(&format!("\nproven: {} failed again\n", counted(again, "missing item")));
+    }
+    for what in not_proven(&verified.lacking) {
+        out.push_str(&format!("\nnot proven: {what}\n"));
+    }
     let findings: Vec<&Finding> = verified.findings().collect();
     if !findings.is_empty() {
         out.push('\n');

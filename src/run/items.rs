@@ -149,7 +149,7 @@ impl Worker<'_, '_> {
         note: &mut dyn FnMut(&T) -> String,
         group: WorkGroup<'_>,
     ) -> Result<Vec<usize>, StepError> {
-        let Self { node, op, store, control, emitter, replay, purse, asked, tolerance, settled: _ } = self;
+        let Self { node, op, store, control, emitter, replay, purse, asked, tolerance, settled } = self;
         let (clock, total) = (emitter.clock(), lot.items.len() as u64);
         let broken: Cell<bool> = Cell::new(false);
         let trouble: RefCell<Option<StepError>> = RefCell::new(None);
@@ -201,6 +201,14 @@ impl Worker<'_, '_> {
                         }
                         (None, None) => {}
                     }
+                    let missing = settled.and_then(|settled| settled.get(&lot.items[at].key));
+                    let finished = match (&replay, missing) {
+                        (Some(replay), Some(missing)) if Lack::of(&finished.outcome).is_none() => {
+                            replay.note_made(node, name);
+                            Finished { outcome: missing.clone(), also: BTreeMap::new(), kept: None }
+                        }
+                        _ => finished,
+                    };
                     // Of what was made, its record says what it took.
                     let took = Lack::of(&finished.outcome).map_or(Tokens::default(), |_| took);
                     tell(emitter, node, lot, at, &finished.outcome, took);
@@ -289,8 +297,9 @@ impl<'i, T: Clone + Send> Lot<'i, T> {
         for ((item, twins), finished) in self.items.iter().zip(&self.twins).zip(&mut self.finished) {
             match finished {
                 None if !twins.is_empty() => return Err(StepError::NotRecorded(item.name.clone())),
-                // What is missing was never made.
-                Some(Finished { kept: None, .. }) => {}
+                // Nobody knows what would have come of it.
+                Some(Finished { outcome: ItemOutcome::Timeout, .. }) => {}
+                // A local model that failed fails again.
                 _ if replay.again(&item.key) => *finished = None,
                 _ => {}
             }

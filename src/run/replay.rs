@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard};
 pub struct Replay {
     /// Share of what models made that they make again; 0 for none.
     again: f64,
-    /// What it did without: it does again.
+    /// What it did without: it does again. Of what failed, the share that is made again is asked once more.
     missing: Settled,
     noted: Mutex<Noted>,
 }
@@ -25,6 +25,8 @@ pub struct Replay {
 pub struct Noted {
     pub worked: u64,
     pub differs: Vec<Differs>,
+    /// Items by their nodes that failed the first time, and were made now.
+    pub failed_no_more: Vec<(String, String)>,
 }
 
 /// An item whose bytes are other ones than the first time.
@@ -67,6 +69,11 @@ impl Replay {
         noted.worked += 1;
         let differs = |both| Differs { node: node.to_owned(), item: item.to_owned(), both };
         noted.differs.extend(both.map(differs));
+    }
+
+    /// An item is missing as failed, and was made now. It goes on without it, so that nothing else differs for that.
+    pub fn note_made(&self, node: &str, item: &str) {
+        self.noted().failed_no_more.push((node.to_owned(), item.to_owned()));
     }
 
     pub fn take(&self) -> Noted {

@@ -5,8 +5,10 @@ use super::*;
 use crate::base::units::{Millis, TokenCount};
 use crate::base::{Seed, Span, Spanned};
 use crate::model::Tokens;
+use crate::node::evaluate::{Behaviour, behaviour_metrics, truth_metrics};
 use crate::node::key::item_seed;
 use crate::node::tolerance::{MaxFailed, Tolerance};
+use crate::node::trajectory::{Trajectory, TruthRecord};
 use crate::run::verify::tests::{RUN, look, manifest, rechain};
 use crate::run::verify::{Level, Verified};
 
@@ -325,12 +327,98 @@ fn lacking() -> Lab {
 #[test]
 fn a_run_that_misses_items_holds_on_every_level() {
     let lab = lacking();
-    let verified = look(&lab, Level::Remade, 1.0);
-    assert!(verified.holds() && verified.levels.len() == 4, "{verified:#?}");
+    let look = |level, share| {
+        let verified = failing(&lab, &[3, 7], Faults::ALWAYS).among(|| look(&lab, level, share));
+        assert!(verified.holds() && verified.levels.len() == level as usize + 1, "{verified:#?}");
+        (verified.lacking.failed, verified.lacking.timeout, verified.lacking.not_proven())
+    };
+    assert_eq!(look(Level::Remade, 1.0), (2, 0, (0, 0)), "they fail again");
+    assert_eq!(look(Level::Replayed, 1.0), (2, 0, (2, 0)), "nobody asked again");
+    assert_eq!(look(Level::Remade, 1e-9), (2, 0, (2, 0)), "none of them was chosen");
     // Another run makes what is missing: that says nothing about this one.
     assert_eq!(lab.start().0.end, RunEnd::Finished);
-    let verified = look(&lab, Level::Remade, 1.0);
-    assert!(verified.holds() && verified.levels.len() == 4, "{verified:#?}");
+    assert_eq!(look(Level::Remade, 1.0), (2, 0, (0, 0)));
+}
+
+/// What failed is made now: it is said of that item, and of nothing that hangs on it.
+#[test]
+fn an_item_that_is_missing_as_failed_and_can_be_made_is_found() {
+    let lab = lacking();
+    let verified = failing(&lab, &[3], Faults::ALWAYS).among(|| look(&lab, Level::Remade, 1.0));
+    let found: Vec<_> = verified.findings().collect();
+    assert_eq!(found.len(), 1, "{found:#?}");
+    let (node, item) = (found[0].node.as_deref(), found[0].item.as_deref());
+    assert_eq!((node, item, found[0].level), (Some("rollout@1"), Some("train-0003/1"), Level::Remade));
+    assert_eq!(found[0].what, "missing as failed in the run, and made now");
+    assert_eq!(verified.lacking.not_proven(), (2, 0));
+}
+
+/// The worst episodes are made to be missing, and everything that says so is made to fit.
+#[test]
+fn episodes_that_are_hidden_as_missing_prove_nothing() {
+    for lack in [Lack::Failed, Lack::Timeout] {
+        let mut lab = Lab::new(2);
+        let timeout = (lack == Lack::Timeout).then_some(Millis(1_000_000));
+        for statement in &mut lab.experiment.schedule {
+            if let Statement::Evaluate { tolerance, .. } = statement {
+                *tolerance = Tolerance { max_failed: MaxFailed::share(0.8), timeout, ..Tolerance::default() };
+            }
+        }
+        lab.start();
+        hide(&lab, "evaluate:test", lack);
+        assert_eq!(manifest(&lab, "evaluate:test").metric("success"), Some(1.0));
+        let hidden = manifest(&lab, "evaluate:test").missing.len();
+        let below = look(&lab, Level::Replayed, 1.0);
+        assert!(below.holds(), "{below:#?}");
+        assert_eq!(below.lacking.not_proven(), (hidden, 0));
+        let verified = look(&lab, Level::Remade, 1.0);
+        match lack {
+            Lack::Failed => {
+                assert_eq!(verified.findings().count(), hidden, "{verified:#?}");
+                let said = |found: &crate::run::verify::Finding| found.what.ends_with("failed in the run, and made now");
+                assert!(verified.findings().all(said), "{verified:#?}");
+            }
+            Lack::Timeout => {
+                assert!(verified.holds(), "{verified:#?}");
+                assert_eq!(verified.lacking.not_proven(), (0, hidden));
+            }
+        }
+    }
+}
+
+/// Makes the episodes of an evaluation that were not solved missing, in manifest and journal, and their figures fit.
+fn hide(lab: &Lab, node: &str, lack: Lack) {
+    let mut made = manifest(lab, node);
+    let record = |item: &ManifestItem| -> (TruthRecord, Behaviour) {
+        let ItemOutcome::Done { blob } = item.outcome else { panic!("an episode is done") };
+        let read = |blob: &Digest| lab.project.store.get(blob).expect("is there");
+        let trajectory: Trajectory = serde_json::from_slice(&read(&blob)).expect("a trajectory");
+        (serde_json::from_slice(&read(&item.also["truth"])).expect("truth"), Behaviour::from(&trajectory))
+    };
+    let (solved, not): (Vec<_>, Vec<_>) = made.items.iter().cloned().partition(|it| record(it).0.truth["success"] > 0.5);
+    assert!(!solved.is_empty() && !not.is_empty());
+    let (truths, behaviour): (Vec<_>, Vec<_>) = solved.iter().map(record).unzip();
+    made.metrics = truth_metrics(&truths);
+    made.metrics.extend(behaviour_metrics(&behaviour));
+    made.items = solved;
+    made.missing = not.into_iter().map(|ManifestItem { item, key, .. }| MissingItem { item, key, kind: lack }).collect();
+    let blob = lab.project.store.put(&made.to_bytes()).expect("stores");
+    rechain(lab, |event| match event {
+        RunEvent::NodeFinished { node: told, items, output, metrics, .. } if told == node => {
+            let failed = made.missing.len() as u64;
+            *items = ItemCounts { done: made.items.len() as u64, cached: 0, failed };
+            (*output, *metrics) = (Some(blob), made.metrics.clone());
+        }
+        RunEvent::ItemFinished { node: told, item, outcome, .. }
+            if told == node && made.missing.iter().any(|it| it.item == *item) =>
+        {
+            *outcome = match lack {
+                Lack::Failed => ItemOutcome::Failed { reason: "no reply".to_owned() },
+                Lack::Timeout => ItemOutcome::Timeout,
+            };
+        }
+        _ => {}
+    });
 }
 
 /// What was made in time is proven however long it takes to make it again.
@@ -417,7 +505,7 @@ fn evaluations_of_nothing_decide_nothing() {
     assert_eq!((outcome.end, outcome.winner.as_deref()), (RunEnd::Finished, Some("policy@0")), "{:?}", outcome.failed);
     assert_eq!(finished(&events)["evaluate:dev@2"].1, ItemCounts { done: 0, cached: 0, failed: 9 });
     assert_eq!(finished(&events)["rollout@2"].0, NodeStatus::Done);
-    let verified = look(&lab, Level::Remade, 1.0);
+    let verified = faults.among(|| look(&lab, Level::Remade, 1.0));
     assert!(verified.holds(), "{verified:#?}");
 }
 
@@ -426,11 +514,12 @@ fn nothing_at_all_may_be_left() {
     let mut lab = lab(tolerating(12));
     lab.experiment.rules[0].it.stages[2] = Stage::Require { count: 1, otherwise: Otherwise::Skip };
     let all: Vec<usize> = (0..12).collect();
-    let (outcome, events) = failing(&lab, &all, Faults::ALWAYS).among(|| lab.start());
+    let faults = failing(&lab, &all, Faults::ALWAYS);
+    let (outcome, events) = faults.among(|| lab.start());
     assert_eq!(outcome.end, RunEnd::Finished, "{:?}", outcome.failed);
     assert_eq!(finished(&events)["judge@1"].1, ItemCounts::default());
     assert_eq!(metric(&events, "train@1", "rows"), 0.0);
-    let verified = look(&lab, Level::Remade, 1.0);
+    let verified = faults.among(|| look(&lab, Level::Remade, 1.0));
     assert!(verified.holds(), "{verified:#?}");
 }
 

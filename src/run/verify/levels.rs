@@ -1,6 +1,6 @@
 //! What each level looks at.
 
-use super::{Asked, Expand, Finding, Level, Outcome, differ};
+use super::{Asked, Expand, Finding, Lacking, Level, Outcome, differ};
 use crate::base::Digest;
 use crate::experiment::Experiment;
 use crate::node::metric::Metric;
@@ -75,17 +75,33 @@ impl Told {
         }
     }
 
-    /// What the nodes are missing, by their manifests.
-    fn missing(&self, store: &Store) -> Settled {
-        let of = |output: &Digest| -> BTreeMap<Digest, ItemOutcome> {
-            let manifest = store.get(output).ok().and_then(|bytes| Manifest::from_bytes(&bytes).ok());
-            let outcome = |MissingItem { item: _, key, kind }| match kind {
-                Lack::Failed => (key, ItemOutcome::Failed { reason: "it failed in the run".to_owned() }),
-                Lack::Timeout => (key, ItemOutcome::Timeout),
-            };
-            manifest.map(|manifest| manifest.missing.into_iter().map(outcome).collect()).unwrap_or_default()
+    /// What each node is missing, by its manifest.
+    fn missing(&self, store: &Store) -> BTreeMap<String, Vec<MissingItem>> {
+        let of = |output: &Digest| Manifest::from_bytes(&store.get(output).ok()?).ok().map(|manifest| manifest.missing);
+        self.done().map(|(node, output)| (node.clone(), of(output).unwrap_or_default())).collect()
+    }
+
+    /// As the items that a second run goes on without.
+    fn settled(&self, store: &Store) -> Settled {
+        let outcome = |MissingItem { item: _, key, kind }| match kind {
+            Lack::Failed => (key, ItemOutcome::Failed { reason: "it failed in the run".to_owned() }),
+            Lack::Timeout => (key, ItemOutcome::Timeout),
         };
-        self.done().map(|(node, output)| (node.clone(), of(output))).collect()
+        let settled = |(node, missing): (String, Vec<_>)| (node, missing.into_iter().map(outcome).collect());
+        self.missing(store).into_iter().map(settled).collect()
+    }
+
+    /// How many items are missing, where the share `again` of those that failed was found to fail again.
+    pub fn lacking(&self, store: &Store, again: Option<f64>) -> Lacking {
+        let missing: Vec<MissingItem> = self.missing(store).into_values().flatten().collect();
+        let count = |like: &dyn Fn(&&MissingItem) -> bool| missing.iter().filter(like).count();
+        let failed = |it: &&MissingItem| it.kind == Lack::Failed;
+        let again = again.map(Replay::new);
+        Lacking {
+            failed: count(&failed),
+            timeout: count(&|it| !failed(it)),
+            failed_again: again.map(|replay| count(&|it| failed(it) && replay.again(&it.key))),
+        }
     }
 
     fn done(&self) -> impl Iterator<Item = (&String, &Digest)> {
@@ -410,7 +426,7 @@ impl Second<'_> {
         let place = tempfile::tempdir().map_err(|problem| RunError::Place { path: std::env::temp_dir(), problem })?;
         let store = Store::over(place.path(), Project::at(project.store.root())?.store)?;
         let scratch = Project { store };
-        let replay = Arc::new(Replay::new(share).without(told.missing(&project.store)));
+        let replay = Arc::new(Replay::new(share).without(told.settled(&project.store)));
         let options = RunOptions { jobs: asked.jobs, keep_going: true, no_budget: true, replay: Some(replay.clone()) };
         let overrides = BTreeMap::new();
         let subject = Subject { file_name: "replay.agx", source: "", imports: &[], overrides: &overrides, experiment };
@@ -428,6 +444,10 @@ impl Second<'_> {
         let noted = replay.take();
         for Differs { node, item, both } in &noted.differs {
             let what = differ::records((&project.store, &both.first), (&scratch.store, &both.second));
+            findings.push(Finding { level, node: Some(node.clone()), item: Some(item.clone()), what });
+        }
+        for (node, item) in &noted.failed_no_more {
+            let what = "missing as failed in the run, and made now".to_owned();
             findings.push(Finding { level, node: Some(node.clone()), item: Some(item.clone()), what });
         }
         if !control.paused() {

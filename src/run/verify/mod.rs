@@ -116,6 +116,26 @@ pub struct Verified {
     pub finished: bool,
     /// An interrupt ended it.
     pub interrupted: bool,
+    pub lacking: Lacking,
+}
+
+/// How many items the nodes of a run do without.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Lacking {
+    pub failed: usize,
+    pub timeout: usize,
+    /// Of those that failed, so many were asked again and failed again; `None` where nothing was made again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_again: Option<usize>,
+}
+
+impl Lacking {
+    /// Those of which nothing was proven: how many, and beside them how many that took too long, where what failed was asked
+    /// again.
+    pub fn not_proven(&self) -> (usize, usize) {
+        let Self { failed, timeout, failed_again } = *self;
+        failed_again.map_or((failed + timeout, 0), |again| (failed - again, timeout))
+    }
 }
 
 impl Verified {
@@ -141,7 +161,8 @@ pub fn verify(
     clock: Clock<'_>,
     sink: Sink<'_>,
 ) -> Result<Verified, RunError> {
-    let mut verified = Verified { run: run.to_owned(), levels: Vec::new(), finished: false, interrupted: false };
+    let (levels, lacking) = (Vec::new(), Lacking::default());
+    let mut verified = Verified { run: run.to_owned(), levels, finished: false, interrupted: false, lacking };
     let (mut told, mut frozen) = (Told::default(), None);
     for level in Level::ALL.into_iter().take_while(|level| *level <= asked.level) {
         let second = |told, experiment| Second { project, run, told, experiment, asked, control, clock };
@@ -174,5 +195,8 @@ pub fn verify(
             break;
         }
     }
+    let remade = verified.levels.last().is_some_and(|it| it.level == Level::Remade && it.findings.is_empty());
+    let again = (remade && asked.against.is_none()).then_some(asked.share);
+    verified.lacking = told.lacking(&project.store, again);
     Ok(verified)
 }
