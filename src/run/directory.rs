@@ -187,6 +187,13 @@ pub fn identities(project: &Project, run: &str) -> Result<Option<Identities>, Ru
     }
 }
 
+/// The plan as it was frozen.
+pub fn plan(project: &Project, run: &str) -> Result<serde_json::Value, RunError> {
+    let path = project.run_dir(run).join("plan.json");
+    let text = file::read(&path, MOST_FROZEN).map_err(|problem| RunError::file(&path, problem))?;
+    serde_json::from_slice(&text).map_err(|problem| RunError::file(&path, std::io::Error::other(problem)))
+}
+
 /// The same experiment with its files named as a frozen one names them: from where the project lies.
 pub fn portable(project: &Project, experiment: &Experiment) -> Experiment {
     let mut experiment = experiment.clone();

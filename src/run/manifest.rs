@@ -101,6 +101,14 @@ impl Manifest {
         self.metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value)
     }
 
+    /// How many items its step has: one, where it has none of its own.
+    pub fn total(&self) -> u64 {
+        match self.op {
+            Op::Select | Op::Audit | Op::Gate | Op::Pick => 1,
+            _ => (self.items.len() + self.missing.len()) as u64,
+        }
+    }
+
     /// Every blob it names.
     pub fn blobs(&self) -> Vec<Digest> {
         let mut blobs: Vec<Digest> = self.output.into_iter().collect();

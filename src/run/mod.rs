@@ -272,7 +272,7 @@ pub fn start(
     emitter.emit(&RunEvent::RunStarted {
         run: directory.run.clone(),
         experiment: experiment.name.clone(),
-        title: experiment.doc.lines().next().unwrap_or_default().trim().to_owned(),
+        title: title(experiment),
         plan: plan.digest,
         label: label(&plan),
         nodes: infos(&plan),
@@ -329,7 +329,7 @@ pub fn resume(
         None => emitter.emit(&RunEvent::RunStarted {
             run: run.to_owned(),
             experiment: experiment.name.clone(),
-            title: experiment.doc.lines().next().unwrap_or_default().trim().to_owned(),
+            title: title(&experiment),
             plan: plan.digest,
             label: label(&plan),
             nodes: infos(&plan),
@@ -368,6 +368,11 @@ fn go(
             pool.map_err(|problem| RunError::Threads { jobs, problem: problem.to_string() })?.install(work)
         }
     }
+}
+
+/// The first line that an experiment says of itself.
+pub fn title(experiment: &Experiment) -> String {
+    experiment.doc.lines().next().unwrap_or_default().trim().to_owned()
 }
 
 /// How far the results can be trusted: models here are all local, so the same bytes anywhere.

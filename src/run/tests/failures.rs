@@ -7,6 +7,7 @@ use crate::base::{Seed, Span, Spanned};
 use crate::model::Tokens;
 use crate::node::evaluate::{Behaviour, behaviour_metrics, truth_metrics};
 use crate::node::key::item_seed;
+use crate::node::spec::OnUnparsed;
 use crate::node::tolerance::{MaxFailed, Tolerance};
 use crate::node::trajectory::{Trajectory, TruthRecord};
 use crate::run::verify::tests::{RUN, look, manifest, rechain};
@@ -375,7 +376,8 @@ fn episodes_that_are_hidden_as_missing_prove_nothing() {
         match lack {
             Lack::Failed => {
                 assert_eq!(verified.findings().count(), hidden, "{verified:#?}");
-                let said = |found: &crate::run::verify::Finding| found.what.ends_with("failed in the run, and made now");
+                let said =
+                    |found: &crate::run::verify::Finding| found.what.ends_with("failed in the run, and made now");
                 assert!(verified.findings().all(said), "{verified:#?}");
             }
             Lack::Timeout => {
@@ -395,13 +397,15 @@ fn hide(lab: &Lab, node: &str, lack: Lack) {
         let trajectory: Trajectory = serde_json::from_slice(&read(&blob)).expect("a trajectory");
         (serde_json::from_slice(&read(&item.also["truth"])).expect("truth"), Behaviour::from(&trajectory))
     };
-    let (solved, not): (Vec<_>, Vec<_>) = made.items.iter().cloned().partition(|it| record(it).0.truth["success"] > 0.5);
+    let (solved, not): (Vec<_>, Vec<_>) =
+        made.items.iter().cloned().partition(|it| record(it).0.truth["success"] > 0.5);
     assert!(!solved.is_empty() && !not.is_empty());
     let (truths, behaviour): (Vec<_>, Vec<_>) = solved.iter().map(record).unzip();
     made.metrics = truth_metrics(&truths);
     made.metrics.extend(behaviour_metrics(&behaviour));
     made.items = solved;
-    made.missing = not.into_iter().map(|ManifestItem { item, key, .. }| MissingItem { item, key, kind: lack }).collect();
+    made.missing =
+        not.into_iter().map(|ManifestItem { item, key, .. }| MissingItem { item, key, kind: lack }).collect();
     let blob = lab.project.store.put(&made.to_bytes()).expect("stores");
     rechain(lab, |event| match event {
         RunEvent::NodeFinished { node: told, items, output, metrics, .. } if told == node => {
@@ -470,6 +474,20 @@ fn a_planted_missing_set_is_found() {
     // How it came to be missing.
     let (level, node, ..) = found(|lab| plant(lab, "rollout@1", |made| made.missing[0].kind = Lack::Timeout));
     assert_eq!((level, node.as_str()), (Level::Keyed, "rollout@1"));
+    // Too slow, where nothing says how long is too long.
+    let (level, node, _, what) = found(|lab| {
+        plant(lab, "rollout@1", |made| made.missing[0].kind = Lack::Timeout);
+        rechain(lab, |event| {
+            if let RunEvent::ItemFinished { item, outcome, .. } = event
+                && item == "train-0001/1"
+                && matches!(outcome, ItemOutcome::Failed { .. })
+            {
+                *outcome = ItemOutcome::Timeout;
+            }
+        });
+    });
+    assert_eq!((level, node.as_str()), (Level::Keyed, "rollout@1"), "{what}");
+    assert!(what.contains("no `timeout` is set"), "{what}");
     // An item is missing everywhere, and still its row is handed on.
     let (level, node, _, what) = found(|lab| {
         let item = manifest(lab, "rollout@2").items.swap_remove(0);
@@ -549,4 +567,25 @@ fn a_row_whose_question_failed_is_missing_from_there_on() {
     let made = manifest(&lab, "judge@1");
     let missing: Vec<&str> = made.missing.iter().map(|it| it.item.as_str()).collect();
     assert!(rows.rows.iter().all(|row| !missing.contains(&format!("{}/{}", row.task, row.sample).as_str())));
+}
+
+/// A reply that cannot be read is recorded and fails its question; given again, it cannot be read again.
+#[test]
+fn what_cannot_be_read_fails_again_when_it_is_proven() {
+    let mut lab = Lab::new(2);
+    if let Critic::Sole(sole) = &mut lab.experiment.critics[0].it {
+        sole.on_unparsed = OnUnparsed::Fail;
+    }
+    for statement in sample::body(&mut lab.experiment) {
+        if let Statement::Judge { tolerance, .. } = statement {
+            tolerance.max_failed = MaxFailed::share(0.9);
+        }
+    }
+    // A calibration tolerates nothing.
+    lab.experiment.schedule.remove(0);
+    assert_eq!(lab.start().0.end, RunEnd::Finished);
+    let missing = manifest(&lab, "judge@1").missing;
+    assert!(!missing.is_empty() && lab.project.store.lookup(&missing[0].key).expect("reads").is_some());
+    let verified = look(&lab, Level::Remade, 1.0);
+    assert!(verified.holds() && verified.lacking.not_proven() == (0, 0), "{verified:#?}");
 }

@@ -1,113 +1,23 @@
 //! What each level looks at.
 
-use super::{Asked, Expand, Finding, Lacking, Level, Outcome, differ};
+use super::told::{Failed, Told, ToldNode};
+use super::{Asked, Expand, Finding, Level, Outcome, claims, differ};
 use crate::base::Digest;
 use crate::experiment::Experiment;
-use crate::node::metric::Metric;
 use crate::plan::{Identities, Plan, StepId};
 use crate::run::manifest::{Manifest, RowSet};
-use crate::run::missing::{Lack, MissingItem, Settled};
+use crate::run::missing::Lack;
 use crate::run::replay::{Differs, Replay};
 use crate::run::resources::Resources;
 use crate::run::state::{Readiness, Standing, State};
 use crate::run::{
-    Clock, Control, ItemOutcome, NodeInfo, NodeStatus, Project, RunError, RunEvent, RunOptions, Sink, Subject,
-    directory, identify, infos, start, steps, survey,
+    Clock, Control, ItemOutcome, NodeStatus, Project, RunError, RunEvent, RunOptions, Sink, Subject, directory,
+    identify, infos, start, steps, survey,
 };
 use crate::store::{Damage, Store, StoreError};
 use rayon::prelude::*;
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// What the journal says last of each node, and of the run.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Told {
-    plan: Option<Digest>,
-    /// Every node with its key, as planned.
-    planned: Vec<NodeInfo>,
-    nodes: BTreeMap<String, ToldNode>,
-    /// Their names as they came.
-    order: Vec<String>,
-    /// Of each, the items that failed since it was started last.
-    failed: BTreeMap<String, Failed>,
-    winner: Option<String>,
-    pub finished: bool,
-}
-
-/// Items with how each failed.
-type Failed = BTreeSet<(String, Digest, Lack)>;
-
-#[derive(Clone, Debug, PartialEq)]
-struct ToldNode {
-    status: NodeStatus,
-    output: Option<Digest>,
-    metrics: Vec<Metric>,
-    detail: Value,
-}
-
-impl Told {
-    fn of<'e>(events: impl IntoIterator<Item = &'e RunEvent>) -> Self {
-        let mut told = Self::default();
-        events.into_iter().for_each(|event| told.hear(event));
-        told
-    }
-
-    fn hear(&mut self, event: &RunEvent) {
-        match event {
-            RunEvent::RunStarted { plan, nodes, .. } => (self.plan, self.planned) = (Some(*plan), nodes.clone()),
-            RunEvent::NodeStarted { node, .. } => drop(self.failed.remove(node)),
-            RunEvent::ItemFinished { node, item, key, outcome, took: _ } => {
-                if let Some(lack) = Lack::of(outcome) {
-                    self.failed.entry(node.clone()).or_default().insert((item.clone(), *key, lack));
-                }
-            }
-            RunEvent::NodeFinished { node, status, output, metrics, detail, items: _, reason: _ } => {
-                // Taken from the store or worked: the result is one.
-                let status = if *status == NodeStatus::Cached { NodeStatus::Done } else { *status };
-                let told = ToldNode { status, output: *output, metrics: metrics.clone(), detail: detail.clone() };
-                if self.nodes.insert(node.clone(), told).is_none() {
-                    self.order.push(node.clone());
-                }
-            }
-            RunEvent::RunFinished { winner, failed } => (self.winner, self.finished) = (winner.clone(), !failed),
-            _ => {}
-        }
-    }
-
-    /// What each node is missing, by its manifest.
-    fn missing(&self, store: &Store) -> BTreeMap<String, Vec<MissingItem>> {
-        let of = |output: &Digest| Manifest::from_bytes(&store.get(output).ok()?).ok().map(|manifest| manifest.missing);
-        self.done().map(|(node, output)| (node.clone(), of(output).unwrap_or_default())).collect()
-    }
-
-    /// As the items that a second run goes on without.
-    fn settled(&self, store: &Store) -> Settled {
-        let outcome = |MissingItem { item: _, key, kind }| match kind {
-            Lack::Failed => (key, ItemOutcome::Failed { reason: "it failed in the run".to_owned() }),
-            Lack::Timeout => (key, ItemOutcome::Timeout),
-        };
-        let settled = |(node, missing): (String, Vec<_>)| (node, missing.into_iter().map(outcome).collect());
-        self.missing(store).into_iter().map(settled).collect()
-    }
-
-    /// How many items are missing, where the share `again` of those that failed was found to fail again.
-    pub fn lacking(&self, store: &Store, again: Option<f64>) -> Lacking {
-        let missing: Vec<MissingItem> = self.missing(store).into_values().flatten().collect();
-        let count = |like: &dyn Fn(&&MissingItem) -> bool| missing.iter().filter(like).count();
-        let failed = |it: &&MissingItem| it.kind == Lack::Failed;
-        let again = again.map(Replay::new);
-        Lacking {
-            failed: count(&failed),
-            timeout: count(&|it| !failed(it)),
-            failed_again: again.map(|replay| count(&|it| failed(it) && replay.again(&it.key))),
-        }
-    }
-
-    fn done(&self) -> impl Iterator<Item = (&String, &Digest)> {
-        self.order.iter().filter_map(|node| Some((node, self.nodes[node].output.as_ref()?)))
-    }
-}
 
 fn finding(level: Level, node: &str, what: impl Into<String>) -> Finding {
     Finding { level, node: Some(node.to_owned()), item: None, what: what.into() }
@@ -230,6 +140,11 @@ pub fn keyed(
         if told.plan != Some(plan.digest) {
             findings.push(of_run(level, "the plan is not the one that the frozen experiment gives"));
         }
+        findings.extend(claims::begun(told, experiment, &plan).into_iter().map(|what| of_run(level, what)));
+        for claim in [claims::identities(project, run, experiment, &identities), claims::plan(project, run, &plan)] {
+            let differs = or_find(level, claim, &mut findings)?.flatten();
+            findings.extend(differs.map(|what| of_run(level, what)));
+        }
         let resources = Resources::new(experiment, &identities, &project.store);
         let mut state = State::new(&plan);
         for (id, step) in plan.ordered() {
@@ -337,6 +252,8 @@ fn key_of(
         }
     }
     let mut findings = unlike(told.failed.get(&step.id), &step.id, &manifest);
+    findings
+        .extend(claims::of_node(told, step, &manifest).into_iter().map(|what| finding(Level::Keyed, &step.id, what)));
     let made = survey::items(resources, state, id).map_err(|error| words(&error))?;
     if !made.is_empty() {
         let names = |name: &str, key: &Digest| (name.to_owned(), *key);

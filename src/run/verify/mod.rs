@@ -3,7 +3,7 @@
 //! | level | does | proves |
 //! |---|---|---|
 //! | 0 stored | hashes every blob again, walks the journal's chain, compares the frozen files | nothing stored was changed or lost |
-//! | 1 keyed | expands the frozen source again, recomputes every key and seed | the results belong to this file and these params |
+//! | 1 keyed | expands the frozen source again, recomputes every key and seed, and what the run says of itself | the results belong to this file and these params |
 //! | 2 replayed | works every pure step again from what the models said | given that, the training sets, the stop and every figure follow |
 //! | 3 remade | lets the models answer and train again, all or a share | the same bytes come out here |
 //!
@@ -11,8 +11,10 @@
 //! Nothing of the run or its store is written; what is worked again lies in a directory that is removed afterwards. A level
 //! is only begun when the one below found nothing: what it would say would rest on damaged ground.
 
+mod claims;
 mod differ;
 mod levels;
+mod told;
 
 #[cfg(test)]
 pub(in crate::run) mod tests;
@@ -20,7 +22,8 @@ pub(in crate::run) mod tests;
 pub(super) use levels::follows;
 
 use crate::experiment::Experiment;
-use crate::run::verify::levels::{Second, Told};
+use crate::run::verify::levels::Second;
+use crate::run::verify::told::Told;
 use crate::run::{Clock, Control, Project, RunError, Sink};
 use serde::{Serialize, Serializer};
 use serde_json::Value;

@@ -3,7 +3,7 @@
 use super::{Asked, Expand, Level, Verified, verify};
 use crate::base::Digest;
 use crate::run::tests::{Lab, tick};
-use crate::run::{Control, ItemOutcome, Manifest, RowSet, RunEvent, journal};
+use crate::run::{Control, ItemCounts, ItemOutcome, Manifest, NodeStatus, RowSet, RunEvent, RunLabel, journal};
 use crate::store::Record;
 use serde_json::{Value, json};
 
@@ -226,6 +226,77 @@ const FORGERIES: &[Forgery] = &[
         },
     },
     Forgery {
+        what: "the bytes are said to hang on no model",
+        level: Level::Keyed,
+        said: "label is \"pure\" in the run and \"seeded\" now",
+        forge: |lab| {
+            rechain(lab, |event| {
+                if let RunEvent::RunStarted { label, .. } = event {
+                    *label = RunLabel::Pure;
+                }
+            });
+        },
+    },
+    Forgery {
+        what: "another title",
+        level: Level::Keyed,
+        said: "title is \"A method of ours.\" in the run",
+        forge: |lab| {
+            rechain(lab, |event| {
+                if let RunEvent::RunStarted { title, .. } = event {
+                    *title = "A method of ours.".to_owned();
+                }
+            });
+        },
+    },
+    Forgery {
+        what: "another experiment's name",
+        level: Level::Keyed,
+        said: "experiment is \"ours\" in the run",
+        forge: |lab| {
+            rechain(lab, |event| {
+                if let RunEvent::RunStarted { experiment, .. } = event {
+                    *experiment = "ours".to_owned();
+                }
+            });
+        },
+    },
+    Forgery {
+        what: "items that failed, though none is missing",
+        level: Level::Keyed,
+        said: "evaluate:test – the journal counts 2 failed items, and 0 are missing",
+        forge: |lab| {
+            recount(lab, |_, items| (items.done, items.failed) = (items.done - 2, 2));
+        },
+    },
+    Forgery {
+        what: "more items than there are",
+        level: Level::Keyed,
+        said: "evaluate:test – the journal counts ",
+        forge: |lab| recount(lab, |_, items| items.cached += 100),
+    },
+    Forgery {
+        what: "a node that failed, with a result",
+        level: Level::Keyed,
+        said: "it names a result, and the journal does not say that it is done",
+        forge: |lab| recount(lab, |status, _| *status = NodeStatus::Failed),
+    },
+    Forgery {
+        what: "other digests of what the files held",
+        level: Level::Keyed,
+        said: "source/identities.json does not say what the files hold: model `",
+        forge: |lab| {
+            edit_file(lab, "source/identities.json", |held| held["models"][0] = json!(Digest::of_bytes(b"another")));
+            rechain(lab, |_| {});
+        },
+    },
+    Forgery {
+        what: "another plan",
+        level: Level::Keyed,
+        said: "plan.json is not the plan that the frozen experiment gives: nodes[",
+        forge: |lab| edit_file(lab, "plan.json", |plan| plan["nodes"][3]["iteration"] = json!(7)),
+    },
+    Forgery {
         what: "a verdict with its node's manifest",
         level: Level::Replayed,
         said: "judge@1",
@@ -419,8 +490,23 @@ fn edit_journal(lab: &Lab, edit: impl FnOnce(String) -> String) {
     std::fs::write(path, edited).expect("writes");
 }
 
+/// Other words of the journal about how the last evaluation ended.
+fn recount(lab: &Lab, change: impl Fn(&mut NodeStatus, &mut ItemCounts)) {
+    rechain(lab, |event| {
+        if let RunEvent::NodeFinished { node, status, items, .. } = event
+            && node == "evaluate:test"
+        {
+            change(status, items);
+        }
+    });
+}
+
 fn edit_frozen(lab: &Lab, edit: impl FnOnce(&mut Value)) {
-    let path = lab.project.run_dir(RUN).join("source/experiment.json");
+    edit_file(lab, "source/experiment.json", edit);
+}
+
+fn edit_file(lab: &Lab, name: &str, edit: impl FnOnce(&mut Value)) {
+    let path = lab.project.run_dir(RUN).join(name);
     let mut value: Value = serde_json::from_slice(&std::fs::read(&path).expect("reads")).expect("JSON");
     edit(&mut value);
     std::fs::write(path, value.to_string()).expect("writes");
