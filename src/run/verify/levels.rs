@@ -12,7 +12,7 @@ use crate::run::resources::Resources;
 use crate::run::state::{Readiness, Standing, State};
 use crate::run::{
     Clock, Control, ItemOutcome, NodeStatus, Project, RunError, RunEvent, RunOptions, Sink, Subject, directory,
-    identify, infos, start, steps, survey,
+    identify, infos, start, steps, survey, worked,
 };
 use crate::store::{Damage, Store, StoreError};
 use rayon::prelude::*;
@@ -67,8 +67,10 @@ pub fn stored(project: &Project, run: &str) -> Result<(Outcome, Told), RunError>
         }
     }
     let told = Told::of(events.iter().map(|(_, event)| event));
-    let store = &project.store;
+    // Opened anew: what was found damaged before is found again.
+    let store = &Project::at(project.store.root())?.store;
     let mut seen: BTreeSet<Digest> = BTreeSet::new();
+    let mut keys: BTreeMap<&String, Vec<Digest>> = BTreeMap::new();
     for (node, output) in told.done() {
         seen.insert(*output);
         let bytes = match store.get(output) {
@@ -82,6 +84,7 @@ pub fn stored(project: &Project, run: &str) -> Result<(Outcome, Told), RunError>
             findings.push(finding(level, node, format!("blob {} is no manifest", output.short())));
             continue;
         };
+        keys.insert(node, manifest.items.iter().map(|item| item.key).collect());
         let blobs: Vec<Digest> = manifest.blobs().into_iter().filter(|blob| seen.insert(*blob)).collect();
         findings.extend(unread(store, &blobs).map(|what| finding(level, node, what)));
         // What a selection names are blobs of other nodes, and still its own to name rightly.
@@ -93,9 +96,34 @@ pub fn stored(project: &Project, run: &str) -> Result<(Outcome, Told), RunError>
             findings.extend(unread(store, &named).map(|what| finding(level, node, what)));
         }
     }
-    store.take_damage();
+    // A journal that cannot be followed is found on the next level, and damage there as well.
+    let steps = worked::worked(project, run);
+    for (worked, made) in steps.iter().flat_map(|worked| worked.steps.iter().map(move |made| (worked, made))) {
+        if let Some(keys) = keys.get_mut(&worked.step(made).id).filter(|_| made.manifest.missing.is_empty()) {
+            keys.push(made.key);
+        }
+    }
+    findings.extend(damaged(store, &keys)?);
     let looked_at = format!("{} blobs, {} events, {frozen} frozen files", seen.len(), events.len());
     Ok((Outcome { level, looked_at, findings }, told))
+}
+
+/// Records that nodes name by their keys and that do not hold what was written. Whether others are there is asked on the next
+/// level: nothing but what they were made from says that they should be.
+fn damaged(store: &Store, keys: &BTreeMap<&String, Vec<Digest>>) -> Result<Vec<Finding>, RunError> {
+    // Entries that tell not even what they are.
+    let nameless = store.take_damage();
+    let (mut findings, mut lost) = (Vec::new(), false);
+    for (node, keys) in keys {
+        let found =
+            keys.par_iter().map(|key| Ok(store.lookup(key)?.is_some())).collect::<Result<Vec<_>, StoreError>>()?;
+        let damage = store.take_damage();
+        lost |= found.iter().filter(|found| !**found).count() > damage.len();
+        findings.extend(damage.into_iter().map(|damage| finding(Level::Stored, node, broken(&damage.into()))));
+    }
+    let nameless = nameless.into_iter().filter(|_| lost);
+    findings.extend(nameless.map(|damage| of_run(Level::Stored, broken(&damage.into()))));
+    Ok(findings)
 }
 
 /// What is wrong with the blobs that cannot be read.
@@ -171,7 +199,11 @@ pub fn keyed(
             }
         }
     }
-    project.store.take_damage();
+    let damage = project.store.take_damage();
+    if !findings.is_empty() {
+        // What lacks a record may have had one.
+        findings.extend(damage.into_iter().map(|damage| of_run(level, broken(&damage.into()))));
+    }
     Ok((Outcome { level, looked_at: format!("{nodes} nodes, {keys} keys"), findings }, frozen))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | level | does | proves |
 //! |---|---|---|
-//! | 0 stored | hashes every blob again, walks the journal's chain, compares the frozen files | nothing stored was changed or lost |
+//! | 0 stored | hashes every blob again, reads every record, walks the journal's chain, compares the frozen files | nothing stored was changed or lost |
 //! | 1 keyed | expands the frozen source again, recomputes every key and seed, and what the run says of itself | the results belong to this file and these params |
 //! | 2 replayed | works every pure step again from what the models said | given that, the training sets, the stop and every figure follow |
 //! | 3 remade | lets the models answer and train again, all or a share | the same bytes come out here |

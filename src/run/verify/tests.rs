@@ -32,6 +32,25 @@ fn a_clean_run_holds_on_every_level() {
     assert_eq!(crate::run::list(&lab.project).expect("lists"), [RUN], "nothing is left of it");
 }
 
+/// Wherever a record's entry is damaged, it is found where it lies, also when it does not even say what it is.
+#[test]
+fn a_flipped_bit_of_a_record_is_damage() {
+    let lab = Lab::new(1);
+    lab.start();
+    let key = item(&lab, "rollout@1", 5).0;
+    let mut length = 0;
+    lab.project.store.spoil(&key, |entry| length = entry.len());
+    for at in (0..length).step_by(5).chain([length - 1]) {
+        damage(&lab, &key, |_| at);
+        let verified = look(&lab, Level::Keyed, 1.0);
+        let found: Vec<_> = verified.findings().collect();
+        let is_said = found.iter().any(|it| it.level == Level::Stored && it.what.contains(".pack is damaged: "));
+        assert!(is_said, "byte {at} of {length}: {found:#?}");
+        damage(&lab, &key, |_| at);
+    }
+    assert!(look(&lab, Level::Keyed, 1.0).holds());
+}
+
 /// What somebody did to a finished run, and a part of what is said.
 struct Forgery {
     what: &'static str,
@@ -100,6 +119,18 @@ const FORGERIES: &[Forgery] = &[
                 entry[half..].fill(0);
             });
         },
+    },
+    Forgery {
+        what: "a bit of an item's record is flipped",
+        level: Level::Stored,
+        said: "Stored rollout@1 – ",
+        forge: |lab| damage(lab, &item(lab, "rollout@1", 5).0, |entry| entry.len() - 1),
+    },
+    Forgery {
+        what: "a bit of a node's record is flipped",
+        level: Level::Stored,
+        said: ".pack is damaged: record ",
+        forge: |lab| damage(lab, &planned(lab, "select@2"), |entry| entry.len() / 2),
     },
     Forgery {
         what: "a blob is removed",
@@ -488,6 +519,21 @@ fn edit_journal(lab: &Lab, edit: impl FnOnce(String) -> String) {
     let edited = edit(text.clone());
     assert_ne!(text, edited);
     std::fs::write(path, edited).expect("writes");
+}
+
+/// The key that a node was planned with.
+fn planned(lab: &Lab, node: &str) -> Digest {
+    let events = journal::read(&lab.project.journal(RUN)).expect("reads");
+    let RunEvent::RunStarted { nodes, .. } = &events[0].1 else { panic!("the first event says what is run") };
+    nodes.iter().find(|info| info.id == node).expect("it is planned").key
+}
+
+/// Flips a bit in the entry of a record.
+fn damage(lab: &Lab, key: &Digest, at: impl FnOnce(&[u8]) -> usize) {
+    lab.project.store.spoil(key, |entry| {
+        let at = at(entry);
+        entry[at] ^= 1;
+    });
 }
 
 /// Other words of the journal about how the last evaluation ended.
