@@ -44,8 +44,14 @@ fn a_run_within_its_max_failed_says_what_is_missing() {
         why.contains("partly cached: as in lab-1, which is missing ") && why.contains("as in lab-1, after judge@1"),
         "{why}"
     );
-    assert_eq!(desk.code(&["verify"]), Some(0));
-    assert_eq!(desk.code(&["verify", "--level", "3"]), Some(0));
+    quiet(|| insta::assert_snapshot!("failing_verify", desk.agx(&["verify"])));
+    let told = |level: &str| value(&desk, &["verify", "--level", level, "--format", "json"]);
+    let missing = told("2")["lacking"]["failed"].as_u64().unwrap();
+    assert_eq!(told("2")["not_proven"][1], json!({ "what": format!("{missing} missing items") }));
+    let remade = desk.agx(&["verify", "--level", "3"]);
+    assert!(remade.contains(&format!("\nproven: {missing} missing items failed again\n")), "{remade}");
+    assert!(!remade.contains("not proven") && remade.ends_with("-- exit 0\n"), "{remade}");
+    assert_eq!(told("3")["not_proven"], json!([]));
     // Nothing of it is free, though no record names its nodes.
     assert_eq!(desk.code(&["cache", "gc"]), Some(0));
     assert_eq!(desk.code(&["verify", "--level", "3"]), Some(0));
