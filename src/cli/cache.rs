@@ -27,8 +27,9 @@ fn unusable(problem: StoreError) -> Failure {
 
 fn kept(project: &Project) -> Result<BTreeSet<Digest>, Failure> {
     keep::kept(project).map_err(|problem| match problem {
-        problem @ RunError::Journal { .. } => Failure::from(problem)
-            .help("what a damaged run names is not known, so nothing was removed: move its directory away first"),
+        problem @ (RunError::Journal { .. } | RunError::Blank(_)) => Failure::from(problem).help(
+            "what this run made is not known, so nothing is removed: see to its journal, or remove its directory with all it made",
+        ),
         problem => problem.into(),
     })
 }
@@ -59,14 +60,16 @@ fn ls(project: &Project, place: &Place, terminal: &Terminal) -> Result<Exit, Fai
     let size = project.store.size().map_err(unusable)?;
     let root = project.store.root();
     let below = project.store.below().map(|below| below.root());
-    let loose = loose(project, &kept(project)?)?;
+    let kept = kept(project);
+    let loose = kept.as_ref().ok().map(|kept| loose(project, kept)).transpose()?;
     if terminal.json() {
         let made: BTreeMap<_, _> =
             made.iter().map(|(op, (records, bytes))| (op, json!({ "records": records, "bytes": bytes }))).collect();
-        let Loose { records, blobs, bytes } = loose;
+        let loose =
+            loose.map(|Loose { records, blobs, bytes }| json!({ "records": records, "blobs": blobs, "bytes": bytes }));
         terminal.value(&json!({
             "store": root, "over": below, "disk_bytes": size, "blobs": sizes.len(), "operations": made,
-            "named_by_no_run": { "records": records, "blobs": blobs, "bytes": bytes },
+            "named_by_no_run": loose,
         }));
         return Ok(Exit::Ok);
     }
@@ -79,8 +82,12 @@ fn ls(project: &Project, place: &Place, terminal: &Terminal) -> Result<Exit, Fai
     if let Some(below) = below {
         terminal.data(&format!("\nWhat is not here is read in {}", below.display()));
     }
-    let Loose { records, blobs, bytes: size } = loose;
-    if records + blobs > 0 {
+    if let Err(failure) = &kept {
+        terminal.fail(failure);
+    }
+    if let Some(Loose { records, blobs, bytes: size }) = loose
+        && records + blobs > 0
+    {
         let (records, blobs, gc) = (counted(records, "record"), counted(blobs, "blob"), place.command("cache gc"));
         terminal.say(&format!("\nNamed by no run: {records}, {blobs} of {}; {gc} removes them", bytes(size)));
     }
@@ -121,14 +128,14 @@ fn forget(run: Option<&str>, node: Option<&str>, place: &Place, terminal: &Termi
         let of = node.map_or_else(|| format!("run `{run}`"), |node| format!("`{node}` of run `{run}`"));
         let records = counted(forgotten, "record");
         terminal.say(&format!(
-            "forgot {records} of {of}: the next run works them again; what the run made can still be shown"
+            "forgot {records} of {of}: the next run works them again; until then the run can be shown, and does not verify"
         ));
     }
     Ok(Exit::Ok)
 }
 
 fn over(below: Option<&Path>, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
-    let project = place.make()?;
+    let project = place.alone()?;
     project.lay_over(below)?;
     let root = project.store.root().display();
     if terminal.json() {

@@ -74,6 +74,8 @@ impl From<RunError> for Failure {
             RunError::Store(StoreError::ReadOnly(_) | StoreError::DiskFull(_) | StoreError::Permission { .. }) => {
                 Self::new(Exit::Usage, message).help("results may lie elsewhere: `--store DIR` names a place for them")
             }
+            RunError::Below(_) => Self::new(Exit::Usage, message)
+                .help("`agx cache over DIR` names where it lies now, `agx cache over --none` does without"),
             RunError::Store(StoreError::InUse(_)) => {
                 Self::new(Exit::Usage, message).help("`agx status --all` lists them; try again when they are done")
             }

@@ -4,6 +4,7 @@ use crate::base::file;
 use crate::cli::exit::Failure;
 use crate::cli::terminal::variable;
 use crate::run::{self, Project};
+use crate::store::Store;
 use crate::syntax::similar::{did_you_mean, similar};
 use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,12 @@ impl Place {
     /// Made when it is not there: for verbs that work.
     pub fn make(&self) -> Result<Project, Failure> {
         Ok(Project::at(&self.store)?)
+    }
+
+    /// As [`Place::make`], whatever has become of the store below.
+    pub fn alone(&self) -> Result<Project, Failure> {
+        let store = Store::open(&self.store).map_err(run::RunError::from)?;
+        Ok(Project { store })
     }
 
     /// For verbs that look: nothing is made.

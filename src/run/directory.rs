@@ -295,6 +295,22 @@ pub fn all(project: &Project) -> Result<Vec<String>, RunError> {
     Ok(found(project)?.into_iter().map(|(_, _, run)| run).collect())
 }
 
+/// Where the journal of each run is or should be, also of those whose directory has another name than runs have.
+pub(super) fn journals(project: &Project) -> Result<Vec<PathBuf>, RunError> {
+    let runs = project.runs_dir();
+    let fail = |problem| RunError::file(&runs, problem);
+    let mut journals = Vec::new();
+    for entry in std::fs::read_dir(&runs).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        let is_unfinished = entry.file_name().as_encoded_bytes().starts_with(file::TEMPORARY.as_bytes());
+        if !is_unfinished && entry.path().is_dir() {
+            journals.push(entry.path().join("journal.jsonl"));
+        }
+    }
+    journals.sort();
+    Ok(journals)
+}
+
 /// When a run was started.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Started {

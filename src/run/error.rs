@@ -55,6 +55,11 @@ pub enum RunError {
     Store(#[from] StoreError),
     #[error("there is no run here yet")]
     NoRun,
+    #[error("the store below this one: {0}")]
+    Below(StoreError),
+    /// What it names is not known.
+    #[error("{path} holds no event", path = .0.display())]
+    Blank(PathBuf),
     #[error("there is no run `{0}`")]
     UnknownRun(String),
     /// Its directory was made, and nothing of it was written.

@@ -17,7 +17,7 @@ use crate::run::{
     Control, FailedStep, ItemCounts, NodeStatus, PauseReason, RunEnd, RunError, RunEvent, RunLabel, RunOptions,
     RunOutcome, StepError,
 };
-use crate::store::{Loaded, Record, Store};
+use crate::store::{Loaded, Record, Store, StoreError};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -205,12 +205,14 @@ fn has_items(manifest: &Manifest) -> bool {
     matches!(manifest.op, Op::Rollout | Op::Judge | Op::Evaluate | Op::Calibrate | Op::Train)
 }
 
-/// A step's manifest, when it and every blob it names can be read.
+/// A step's manifest, when it, every blob it names and the record of each of its items can be read.
 pub fn recorded(store: &Store, key: &Digest) -> Result<Option<Manifest>, RunError> {
     let Some(Loaded { output, .. }) = store.load(key)? else { return Ok(None) };
     let Ok(manifest) = Manifest::from_bytes(&output) else { return Ok(None) };
     let whole = manifest.blobs().par_iter().map(|blob| store.holds(blob)).collect::<Result<Vec<bool>, _>>()?;
-    Ok(whole.into_iter().all(|whole| whole).then_some(manifest))
+    let items = manifest.items.par_iter().map(|item| Ok(store.lookup(&item.key)?.is_some()));
+    let recorded = items.collect::<Result<Vec<bool>, StoreError>>()?;
+    Ok(whole.into_iter().chain(recorded).all(|whole| whole).then_some(manifest))
 }
 
 /// Keeps what a step made. Only what is whole is recorded under its key, or another run would take it for that.

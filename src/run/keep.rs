@@ -6,17 +6,25 @@
 
 use crate::base::Digest;
 use crate::run::manifest::Manifest;
-use crate::run::{ItemOutcome, Project, RunError, RunEvent, directory};
+use crate::run::{ItemOutcome, Project, RunError, RunEvent, directory, journal};
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 
-/// Every record and blob that some run names.
+/// Every record and blob that some run names, whatever its directory is called.
 ///
 /// # Errors
-/// A run that is damaged: what it names is not known.
+/// A run that is damaged or has no journal: what it names is not known.
 pub fn kept(project: &Project) -> Result<BTreeSet<Digest>, RunError> {
     let mut kept = BTreeSet::new();
-    for run in directory::list(project)? {
-        for (_, event) in directory::events(project, &run)? {
+    for journal in directory::journals(project)? {
+        let events = match journal::read(&journal) {
+            Ok(events) if events.is_empty() => return Err(RunError::Blank(journal)),
+            Err(RunError::File { problem, .. }) if problem.kind() == ErrorKind::NotFound => {
+                return Err(RunError::Blank(journal));
+            }
+            events => events?,
+        };
+        for (_, event) in events {
             match event {
                 RunEvent::ItemFinished {
                     outcome: ItemOutcome::Done { blob } | ItemOutcome::Unparsed { blob }, ..

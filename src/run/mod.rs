@@ -96,7 +96,7 @@ impl Project {
         let store = match file::read_text(&below, MOST_PATH) {
             Ok(path) => {
                 let path = PathBuf::from(path.trim());
-                let below = Store::open_existing(&path)?;
+                let below = Store::open_existing(&path).map_err(RunError::Below)?;
                 Store::over(store, below)?
             }
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Store::open(store)?,

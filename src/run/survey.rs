@@ -116,6 +116,11 @@ fn listed(store: &Store, key: &Digest) -> Result<Option<Listed>, RunError> {
             return Ok(None);
         }
     }
+    for item in &manifest.items {
+        if !store.lists_record(&item.key)? {
+            return Ok(None);
+        }
+    }
     let items = std::mem::take(&mut manifest.items).len() as u64;
     Ok(Some((manifest, items)))
 }

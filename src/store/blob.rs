@@ -304,6 +304,15 @@ impl Store {
         self.below.as_ref().map_or(Ok(false), |below| below.lists(digest))
     }
 
+    /// Whether there is a record of a key, here or below, whole or not: nothing is read.
+    ///
+    /// # Errors
+    /// A list of packs that cannot be read.
+    pub fn lists_record(&self, key: &Digest) -> Result<bool, StoreError> {
+        Ok(self.packs.lists(Kind::Record, key)?
+            || self.below.as_ref().map_or(Ok(false), |below| below.lists_record(key))?)
+    }
+
     fn get_or_note(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
         match self.get(digest) {
             Ok(bytes) => Ok(Some(bytes)),

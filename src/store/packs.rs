@@ -497,8 +497,24 @@ impl Appending<'_> {
     pub(super) fn sweep(&self, keep: impl Fn(&Digest) -> bool) -> Result<u64, StoreError> {
         let old: Vec<u32> = self.packs.index().packs.keys().copied().collect();
         let before = self.packs.bytes()?;
+        if let Err(error) = self.copy(keep) {
+            self.abandon(&old)?;
+            return Err(error);
+        }
+        let mut index = self.packs.index_mut();
+        for number in self.packs.numbers("damaged")?.iter().chain(&old) {
+            self.remove(*number)?;
+        }
+        self.pass_on(&mut index, |turn| Turn { changes: turn.changes.wrapping_add(1), ..turn })?;
+        *index = Index::default();
+        drop(index);
+        Ok(before.saturating_sub(self.packs.bytes()?))
+    }
+
+    /// Writes what is kept into packs of its own, to the disk.
+    fn copy(&self, keep: impl Fn(&Digest) -> bool) -> Result<(), StoreError> {
         let found = [Kind::Blob, Kind::Record].map(|kind| (kind, self.packs.digests(kind, "")));
-        self.begin(&mut self.packs.index_mut())?;
+        let first = self.begin(&mut self.packs.index_mut())?;
         for (kind, digests) in found {
             for digest in digests?.iter().flatten().filter(|digest| keep(digest)) {
                 let payload = match kind {
@@ -513,18 +529,27 @@ impl Appending<'_> {
                 }
             }
         }
+        self.packs.index().packs.range(first..).try_for_each(|(_, pack)| pack.flush())
+    }
+
+    /// Removes what a sweep had copied when it found no room for more: the packs of before hold all of it.
+    fn abandon(&self, old: &[u32]) -> Result<(), StoreError> {
+        for number in self.packs.numbers("pack")?.iter().filter(|number| !old.contains(number)) {
+            self.remove(*number)?;
+        }
         let mut index = self.packs.index_mut();
-        for (_, pack) in index.packs.iter().filter(|(number, _)| !old.contains(number)) {
-            pack.flush()?;
-        }
-        for number in self.packs.numbers("damaged")?.iter().chain(&old) {
-            for path in ["pack", "index", "damaged"].map(|kind| self.packs.path(*number).with_extension(kind)) {
-                file::remove(&path).map_err(|error| StoreError::io("remove", &path, &error))?;
-            }
-        }
-        self.pass_on(&mut index, |turn| Turn { changes: turn.changes.wrapping_add(1), ..turn })?;
+        let last = old.last().and_then(|number| Some((*number, index.packs.get(number)?.end())));
+        let (pack, end) = last.unwrap_or_default();
         *index = Index::default();
-        drop(index);
-        Ok(before.saturating_sub(self.packs.bytes()?))
+        self.pass_on(&mut index, |turn| Turn { changes: turn.changes.wrapping_add(1), pack, end })?;
+        index.seen = None;
+        Ok(())
+    }
+
+    fn remove(&self, number: u32) -> Result<(), StoreError> {
+        for path in ["pack", "index", "damaged"].map(|kind| self.packs.path(number).with_extension(kind)) {
+            file::remove(&path).map_err(|error| StoreError::io("remove", &path, &error))?;
+        }
+        Ok(())
     }
 }

@@ -65,8 +65,55 @@ fn nothing_is_removed_under_a_run_that_works_or_that_cannot_be_read() {
     let text = std::fs::read_to_string(&journal).unwrap();
     std::fs::write(&journal, text.replacen("\"items\"", "\"itemz\"", 1)).unwrap();
     let said = desk.agx(&["cache", "gc"]);
-    assert!(said.contains("nothing was removed") && said.ends_with("-- exit 2\n"), "{said}");
+    assert!(said.contains("nothing is removed") && said.ends_with("-- exit 2\n"), "{said}");
     std::fs::write(&journal, text).unwrap();
+    verified(&desk, "lab-1");
+}
+
+#[test]
+fn a_run_keeps_what_it_made_whatever_its_directory_is_called() {
+    let desk = lab(24);
+    assert_eq!(desk.code(&["run", "lab.agx"]), Some(0));
+    let runs = desk.path().join(".agx/runs");
+    let (own, other) = (runs.join("lab-1"), runs.join("the good one.bak"));
+    std::fs::rename(&own, &other).unwrap();
+    let said = desk.agx(&["cache", "gc"]);
+    assert!(said.contains("removed 0 records and 0 blobs"), "{said}");
+    std::fs::rename(&other, &own).unwrap();
+    verified(&desk, "lab-1");
+    // A journal that a power cut emptied, or that is gone: what the run made is not known, and stays.
+    let journal = own.join("journal.jsonl");
+    let text = std::fs::read_to_string(&journal).unwrap();
+    std::fs::write(&journal, "").unwrap();
+    quiet(|| insta::assert_snapshot!("cache_blank", desk.agx(&["cache", "gc"])));
+    let said = desk.agx(&["cache", "ls"]);
+    assert!(said.contains("rollout") && said.contains("holds no event") && said.ends_with("-- exit 0\n"), "{said}");
+    std::fs::remove_file(&journal).unwrap();
+    assert_eq!(desk.code(&["cache", "gc"]), Some(2));
+    std::fs::write(&journal, text).unwrap();
+    verified(&desk, "lab-1");
+}
+
+/// Sweeping copies what is kept first. Where there is no room for that, all is as it was.
+#[cfg(unix)]
+#[test]
+fn a_sweep_without_room_leaves_all_as_it_was() {
+    let desk = lab(24);
+    assert_eq!(desk.code(&["run", "lab.agx"]), Some(0));
+    let packs = || {
+        let files = std::fs::read_dir(desk.path().join(".agx/packs")).unwrap().map(|entry| entry.unwrap());
+        files.filter(|file| file.path().extension().is_some_and(|it| it == "pack")).count()
+    };
+    for blocks in [1, 20, 60] {
+        let mut limited = std::process::Command::new("sh");
+        limited.args(["-c", "trap '' XFSZ; ulimit -f $1; exec \"$0\" cache gc", env!("CARGO_BIN_EXE_agx")]);
+        let output = limited.arg(blocks.to_string()).current_dir(desk.path()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && said.contains("file too large"), "{blocks}: {said}");
+        assert_eq!(packs(), 1, "{blocks}");
+        verified(&desk, "lab-1");
+    }
+    assert_eq!(desk.code(&["cache", "gc"]), Some(0));
     verified(&desk, "lab-1");
 }
 
@@ -107,7 +154,10 @@ fn a_store_over_another_makes_nothing_again_and_writes_nothing_there() {
     assert_eq!(desk.code(&["run", "lab.agx", "--set", "threshold=4"]), Some(0));
     verified(&desk, "lab-2");
     assert_eq!(shared(), before);
+    std::fs::rename(desk.path().join("shared"), desk.path().join("moved")).unwrap();
+    quiet(|| insta::assert_snapshot!("cache_over_gone", desk.agx(&["status"])));
     assert!(desk.agx(&["cache", "over", "--none"]).ends_with("-- exit 0\n"));
+    std::fs::rename(desk.path().join("moved"), desk.path().join("shared")).unwrap();
     assert_eq!(desk.code(&["run", "lab.agx"]), Some(0));
     assert!(worked(&desk, &[]) > 100, "it stands for itself again");
 }
