@@ -7,7 +7,7 @@ use crate::cli::place::Place;
 use crate::cli::terminal::Terminal;
 use crate::report::text::{Cell, Table, bytes, count, counted};
 use crate::run::{Project, RunError, keep};
-use crate::store::StoreError;
+use crate::store::{Record, StoreError};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -25,8 +25,8 @@ fn unusable(problem: StoreError) -> Failure {
     RunError::from(problem).into()
 }
 
-fn kept(project: &Project) -> Result<BTreeSet<Digest>, Failure> {
-    keep::kept(project).map_err(|problem| match problem {
+fn kept(project: &Project, records: &[Record]) -> Result<BTreeSet<Digest>, Failure> {
+    keep::kept(project, records).map_err(|problem| match problem {
         problem @ (RunError::Journal { .. } | RunError::Blank(_)) => Failure::from(problem).help(
             "what this run made is not known, so nothing is removed: see to its journal, or remove its directory with all it made",
         ),
@@ -41,18 +41,24 @@ struct Loose {
     bytes: u64,
 }
 
-fn loose(project: &Project, kept: &BTreeSet<Digest>) -> Result<Loose, Failure> {
-    let records = project.store.records().map_err(unusable)?;
+impl Loose {
+    fn of(records: &[Record], sizes: &BTreeMap<Digest, u64>, kept: &BTreeSet<Digest>) -> Self {
+        let blobs: Vec<u64> = sizes.iter().filter(|(blob, _)| !kept.contains(blob)).map(|(_, size)| *size).collect();
+        let records = records.iter().filter(|record| !kept.contains(&record.key)).count();
+        Self { records, blobs: blobs.len(), bytes: blobs.iter().sum() }
+    }
+}
+
+/// All records, and all blobs with their sizes: everything is read once.
+fn contents(project: &Project) -> Result<(Vec<Record>, BTreeMap<Digest, u64>), Failure> {
     let blobs = project.store.blobs().map_err(unusable)?;
-    let blobs: Vec<u64> = blobs.iter().filter(|(blob, _)| !kept.contains(blob)).map(|(_, size)| *size).collect();
-    let records = records.iter().filter(|record| !kept.contains(&record.key)).count();
-    Ok(Loose { records, blobs: blobs.len(), bytes: blobs.iter().sum() })
+    Ok((project.store.records().map_err(unusable)?, blobs.into_iter().collect()))
 }
 
 fn ls(project: &Project, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
-    let sizes: BTreeMap<_, _> = project.store.blobs().map_err(unusable)?.into_iter().collect();
+    let (all, sizes) = contents(project)?;
     let mut made: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    for record in project.store.records().map_err(unusable)? {
+    for record in &all {
         let (records, size) = made.entry(record.op.clone()).or_default();
         *records += 1;
         *size += record.blobs().filter_map(|blob| sizes.get(blob)).sum::<u64>();
@@ -60,8 +66,8 @@ fn ls(project: &Project, place: &Place, terminal: &Terminal) -> Result<Exit, Fai
     let size = project.store.size().map_err(unusable)?;
     let root = project.store.root();
     let below = project.store.below().map(|below| below.root());
-    let kept = kept(project);
-    let loose = kept.as_ref().ok().map(|kept| loose(project, kept)).transpose()?;
+    let kept = kept(project, &all);
+    let loose = kept.as_ref().ok().map(|kept| Loose::of(&all, &sizes, kept));
     if terminal.json() {
         let made: BTreeMap<_, _> =
             made.iter().map(|(op, (records, bytes))| (op, json!({ "records": records, "bytes": bytes }))).collect();
@@ -97,8 +103,9 @@ fn ls(project: &Project, place: &Place, terminal: &Terminal) -> Result<Exit, Fai
 fn gc(project: &Project, dry_run: bool, terminal: &Terminal) -> Result<Exit, Failure> {
     // Held before it is asked what is named, or a run could end in between.
     let sweep = if dry_run { None } else { Some(project.store.sweep().map_err(unusable)?) };
-    let kept = kept(project)?;
-    let Loose { records, blobs, bytes: size } = loose(project, &kept)?;
+    let (all, sizes) = contents(project)?;
+    let kept = kept(project, &all)?;
+    let Loose { records, blobs, bytes: size } = Loose::of(&all, &sizes, &kept);
     let freed = sweep.map(|sweep| sweep.keep(|name| kept.contains(name))).transpose().map_err(unusable)?;
     if terminal.json() {
         terminal.value(&json!({ "records": records, "blobs": blobs, "bytes": size, "freed_disk_bytes": freed }));

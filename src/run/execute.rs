@@ -113,7 +113,7 @@ impl Executor<'_, '_> {
                 }
                 None => recorded,
             };
-            let items = if has_items(&manifest) { manifest.items.len() as u64 } else { 1 };
+            let items = manifest.total();
             if !self.is_told(step, &manifest) {
                 self.emitter.emit(&RunEvent::NodeStarted { node: step.id.clone(), items, cached: items });
                 let counts = ItemCounts { done: 0, cached: items, failed: 0 };
@@ -199,10 +199,6 @@ impl Executor<'_, '_> {
 
 fn digest(manifest: &Manifest) -> Digest {
     Digest::of_bytes(&manifest.to_bytes())
-}
-
-fn has_items(manifest: &Manifest) -> bool {
-    matches!(manifest.op, Op::Rollout | Op::Judge | Op::Evaluate | Op::Calibrate | Op::Train)
 }
 
 /// A step's manifest, when it, every blob it names and the record of each of its items can be read.

@@ -7,14 +7,15 @@
 use crate::base::Digest;
 use crate::run::manifest::Manifest;
 use crate::run::{ItemOutcome, Project, RunError, RunEvent, directory, journal};
+use crate::store::{Record, StoreError};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
-/// Every record and blob that some run names, whatever its directory is called.
+/// Every record and blob that some run names, whatever its directory is called. `records` are those of the store.
 ///
 /// # Errors
 /// A run that is damaged or has no journal: what it names is not known.
-pub fn kept(project: &Project) -> Result<BTreeSet<Digest>, RunError> {
+pub fn kept(project: &Project, records: &[Record]) -> Result<BTreeSet<Digest>, RunError> {
     let mut kept = BTreeSet::new();
     for journal in directory::journals(project)? {
         let events = match journal::read(&journal) {
@@ -39,10 +40,9 @@ pub fn kept(project: &Project) -> Result<BTreeSet<Digest>, RunError> {
         }
     }
     // A record is kept with what it made, and with its items: a manifest that is damaged is made again from them.
-    let records = project.store.records()?;
     let named = records.iter().filter(|record| kept.contains(&record.output));
     let items: BTreeSet<Digest> = named.flat_map(|record| record.items.iter().copied()).collect();
-    for record in &records {
+    for record in records {
         if kept.contains(&record.output) || items.contains(&record.key) {
             kept.insert(record.key);
             kept.extend(record.blobs());
@@ -53,8 +53,11 @@ pub fn kept(project: &Project) -> Result<BTreeSet<Digest>, RunError> {
 
 /// One that is gone or damaged names nothing: its node is worked again.
 fn manifest(project: &Project, output: &Digest) -> Result<Option<Manifest>, RunError> {
-    let found = project.store.holds(output)?.then(|| project.store.get(output)).transpose()?;
-    Ok(found.and_then(|bytes| Manifest::from_bytes(&bytes).ok()))
+    match project.store.get(output) {
+        Ok(bytes) => Ok(Manifest::from_bytes(&bytes).ok()),
+        Err(StoreError::Missing(_) | StoreError::Damaged(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Makes a run's node, or all its nodes, be worked again by whoever runs them next; says how many records were forgotten.
@@ -111,7 +114,7 @@ mod tests {
         // The journal of the run that made the items is gone; the other's names their manifest only.
         std::fs::remove_dir_all(lab.project.run_dir(&first)).expect("removes");
         lab.project.store.spoil(&manifest.expect("has rows"), |entry| *entry.last_mut().expect("bytes") ^= 1);
-        let kept = kept(&lab.project).expect("can be read");
+        let kept = kept(&lab.project, &lab.project.store.records().expect("reads")).expect("can be read");
         let sweep = lab.project.store.sweep().expect("nobody works");
         sweep.keep(|name| kept.contains(name)).expect("sweeps");
         assert_eq!(rollout(lab.start().1), (manifest, before), "no episode is played again");

@@ -157,48 +157,41 @@ fn threads_change_nothing() {
     assert_eq!(results(&one), results(&four));
 }
 
-/// Also where the step as a whole is in the store: a run that is not proven by its records is not done.
-#[test]
-fn a_damaged_record_of_an_item_is_made_again() {
+/// Damages what `name` finds among the events of a whole run, and sees that it is told and its item alone made again: how the
+/// nodes of the second run ended.
+fn damaged_and_made_again(name: impl Fn(&RunEvent) -> Option<Digest>) -> BTreeMap<String, (NodeStatus, ItemCounts)> {
     let lab = Lab::new(1);
     let (_, first) = lab.start();
-    let key = first.iter().find_map(|event| match event {
-        RunEvent::ItemFinished { node, key, .. } if node == "rollout@1" => Some(*key),
-        _ => None,
-    });
-    let key = key.expect("an episode");
-    lab.project.store.spoil(&key, |entry| *entry.last_mut().expect("some") ^= 1);
+    let name = first.iter().find_map(name).expect("an episode");
+    lab.project.store.spoil(&name, |entry| *entry.last_mut().expect("some") ^= 1);
     let (outcome, second) = lab.start();
     assert_eq!(outcome.end, RunEnd::Finished);
-    let told = |event: &RunEvent| matches!(event, RunEvent::DamageFound { what } if what.contains(&key.short()));
+    let told = |event: &RunEvent| matches!(event, RunEvent::DamageFound { what } if what.contains(&name.short()));
     assert!(second.iter().any(told), "the damage is reported by name");
     let finished = finished(&second);
     assert_eq!((finished["rollout@1"].1.done, finished["rollout@1"].0), (1, NodeStatus::Done));
     assert_eq!(results(&first), results(&second));
     let (_, third) = lab.start();
     assert!(statuses(&third, NodeStatus::Done).is_empty(), "it is whole again");
+    finished
+}
+
+/// Also where the step as a whole is in the store: a run that is not proven by its records is not done.
+#[test]
+fn a_damaged_record_of_an_item_is_made_again() {
+    damaged_and_made_again(|event| match event {
+        RunEvent::ItemFinished { node, key, .. } if node == "rollout@1" => Some(*key),
+        _ => None,
+    });
 }
 
 #[test]
 fn a_damaged_blob_is_named_and_its_item_alone_worked_again() {
-    let lab = Lab::new(1);
-    let (_, first) = lab.start();
-    let blob = first.iter().find_map(|event| match event {
+    let finished = damaged_and_made_again(|event| match event {
         RunEvent::ItemFinished { node, outcome: ItemOutcome::Done { blob }, .. } if node == "rollout@1" => Some(*blob),
         _ => None,
     });
-    let blob = blob.expect("an episode");
-    lab.project.store.spoil(&blob, |entry| *entry.last_mut().expect("some") ^= 1);
-    let (outcome, second) = lab.start();
-    assert_eq!(outcome.end, RunEnd::Finished);
-    let told = |event: &RunEvent| matches!(event, RunEvent::DamageFound { what } if what.contains(&blob.short()));
-    assert!(second.iter().any(told), "the damage is reported by name");
-    let finished = finished(&second);
-    assert_eq!((finished["rollout@1"].1.done, finished["rollout@1"].0), (1, NodeStatus::Done));
     assert_eq!(finished["judge@1"].0, NodeStatus::Cached);
-    assert_eq!(results(&first), results(&second));
-    let (_, third) = lab.start();
-    assert!(statuses(&third, NodeStatus::Done).is_empty(), "it is whole again");
 }
 
 #[test]
