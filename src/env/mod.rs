@@ -10,10 +10,12 @@
 pub mod call;
 pub mod desk;
 pub mod outside;
+pub mod packed;
 pub mod schema;
 
 pub use call::{Action, Call};
 pub use outside::{Outside, Reach};
+pub use packed::{OpenTask, PackedTasks};
 pub use schema::{Field, FieldType, Schema, ToolInfo, Visibility};
 
 use crate::base::{Canonical, Digest, Hasher};
@@ -24,7 +26,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// A declared environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,7 +70,7 @@ pub struct Task {
 /// What only the environment reads of a task, kept as JSON text: a tenth of the room that its tree would take.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Value", into = "Value")]
-pub struct Hidden(Arc<str>);
+pub struct Hidden(Box<str>);
 
 impl Hidden {
     /// `None` where it is of another shape.

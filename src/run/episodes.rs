@@ -1,7 +1,7 @@
 //! Rollout and evaluation: a model let loose on tasks.
 
 use crate::base::{Canonical, Seed};
-use crate::env::Task;
+use crate::env::{OpenTask, Task};
 use crate::model::LanguageModel;
 use crate::node::evaluate::{Behaviour, behaviour_metrics, truth_metrics};
 use crate::node::key::{EvaluateKey, RolloutKey, item_seed};
@@ -14,6 +14,7 @@ use crate::run::resources::{Resources, Tasks, Version};
 use crate::run::steps::{Bench, Finished};
 use crate::run::{ItemOutcome, StepError};
 use rayon::prelude::*;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// The role of an episode's ground truth among its blobs.
@@ -53,7 +54,7 @@ pub fn prepare(
     let tasks = resources.tasks(*env, split)?;
     // A greedy evaluation draws nothing, so experiments with other seeds share it.
     let drawn = op == Op::Rollout || sampling.temperature > 0.0;
-    let of_task = |(place, task): (usize, &Task)| {
+    let of_task = |place: usize, task: &Task| {
         let task_digest = task.digest();
         let of_sample = |sample: u32| {
             let seed = if drawn { item_seed(root, stream, iteration, task, sample) } else { Seed(0) };
@@ -89,7 +90,7 @@ pub fn prepare(
         };
         (0..*samples).map(of_sample).collect::<Vec<_>>()
     };
-    let (items, asked) = tasks.all.par_iter().enumerate().flat_map_iter(of_task).unzip();
+    let (items, asked) = tasks.all.flat_map(of_task).into_iter().unzip();
     Ok(EpisodeItems { items, asked, tasks })
 }
 
@@ -127,11 +128,12 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result
                 max_steps: resources.experiment.envs[episodes.env.0].it.max_steps,
                 sampling: episodes.sampling.clone(),
             };
-            let item = |&at: &usize| {
-                let Asked { task, sample, seed } = asked[at];
-                RolloutItem { task: &tasks.all[task], sample, seed }
+            let held: Vec<OpenTask> = wanted.iter().map(|&at| tasks.all.get(asked[at].task)).collect();
+            let item = |(&at, task)| {
+                let Asked { task: _, sample, seed } = asked[at];
+                RolloutItem { task, sample, seed }
             };
-            let group: Vec<RolloutItem<'_>> = wanted.iter().map(item).collect();
+            let group: Vec<RolloutItem<'_>> = wanted.iter().zip(held.iter().map(Deref::deref)).map(item).collect();
             Ok(rollout.run(&group, halt, &mut |done| on_done(done.into_par_iter().map(made_of).collect())))
         })?;
 

@@ -4,7 +4,7 @@
 //! A run in which everything is cached opens nothing.
 
 use crate::base::{Digest, Hasher, file};
-use crate::env::{Env, Example, NotBuilt, Task};
+use crate::env::{Env, Example, NotBuilt, OpenTask, PackedTasks};
 use crate::experiment::{Dataset, DatasetId, EnvId, Experiment, ModelId};
 use crate::model::{LanguageModel, ModelError};
 use crate::plan::Identities;
@@ -22,25 +22,23 @@ pub struct Resources<'a> {
     pub identities: &'a Identities,
     pub store: &'a Store,
     envs: RefCell<BTreeMap<EnvId, Arc<Env>>>,
-    tasks: RefCell<BTreeMap<(EnvId, String), AllTasks>>,
+    tasks: RefCell<BTreeMap<(EnvId, String), Arc<PackedTasks>>>,
     models: RefCell<BTreeMap<ModelId, OpenModel>>,
 }
 
 /// A dataset of JSON lines is held in memory.
 pub const MOST_JSONL: u64 = 1 << 30;
 
-type AllTasks = Arc<Vec<Task>>;
-
 /// The tasks of a split, in order.
 pub struct Tasks {
     env: Arc<Env>,
     split: String,
-    pub all: AllTasks,
+    pub all: Arc<PackedTasks>,
 }
 
 impl Tasks {
-    pub fn get(&self, id: &str) -> Option<&Task> {
-        self.all.get(self.env.place(&self.split, id)? as usize)
+    pub fn get(&self, id: &str) -> Option<OpenTask> {
+        Some(self.all.get(self.env.place(&self.split, id)? as usize))
     }
 }
 
@@ -81,7 +79,7 @@ impl<'a> Resources<'a> {
     /// The tasks of a split; each split's are made once.
     pub fn tasks(&self, id: EnvId, split: &str) -> Result<Tasks, StepError> {
         let env = self.env(id)?;
-        let make = || Arc::new(env.tasks(split));
+        let make = || Arc::new(PackedTasks::of(&env, split));
         let all = self.tasks.borrow_mut().entry((id, split.to_owned())).or_insert_with(make).clone();
         Ok(Tasks { env, split: split.to_owned(), all })
     }

@@ -144,7 +144,7 @@ fn select_rows(bench: &Bench<'_, '_>, id: StepId, from: &RowsFrom, rule: &select
         let trajectory: Trajectory = read_json(store, &entry.trajectory)?;
         let truth: Option<TruthRecord> = oracle.then(|| read_json(store, &entry.truth)).transpose()?;
         let truth = truth.as_ref().map(|record| &record.truth);
-        Ok(node_rows::row(task, &trajectory, entry.verdict.as_ref(), truth, entry.iteration))
+        Ok(node_rows::row(&task, &trajectory, entry.verdict.as_ref(), truth, entry.iteration))
     };
     let rows: Vec<Row> = readable.par_iter().map(cells).collect::<Result<_, _>>()?;
     let step = bench.state.plan.step(id);

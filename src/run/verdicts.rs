@@ -1,7 +1,7 @@
 //! Judging and calibration: a critic asked about trajectories.
 
 use crate::base::{Canonical, Digest, Seed};
-use crate::env::{Labelled, Task};
+use crate::env::{Labelled, OpenTask};
 use crate::experiment::{CriticId, Dataset, DatasetId, Sole};
 use crate::model::{LanguageModel, Tokens};
 use crate::node::calibrate::Confusion;
@@ -51,8 +51,8 @@ pub fn about_rows<'a>(
         let row = &set.rows[at];
         let task = origins.task(&row.task)?;
         let trajectory: Trajectory = read_json(store, &row.trajectory)?;
-        let seed = item_seed(root, "judge", row.iteration, task, row.sample);
-        Ok((format!("{}/{}", row.task, row.sample), Scope::new().task(task).trajectory(&trajectory), seed))
+        let seed = item_seed(root, "judge", row.iteration, &task, row.sample);
+        Ok((format!("{}/{}", row.task, row.sample), Scope::new().task(&task).trajectory(&trajectory), seed))
     };
     questions(resources, by.critic, &state.version(&by.version), set.rows.len(), topic)
 }
@@ -252,7 +252,7 @@ impl Origins {
         Ok(Self(splits))
     }
 
-    pub fn task(&self, id: &str) -> Result<&Task, StepError> {
+    pub fn task(&self, id: &str) -> Result<OpenTask, StepError> {
         self.0.iter().find_map(|split| split.get(id)).ok_or_else(|| StepError::UnknownTask(id.to_owned()))
     }
 }
