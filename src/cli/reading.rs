@@ -46,8 +46,10 @@ pub fn rows(project: &Project, run: &str, node: &NodeReport, manifest: &Manifest
         return Ok(rows.into_iter().chain(dropped).collect());
     }
     let mut rows = Vec::new();
-    for item in manifest.items.iter().filter(|item| item.also.contains_key("truth")) {
-        let (ItemOutcome::Done { blob }, Some((task, sample))) = (&item.outcome, item.item.rsplit_once('/')) else {
+    for item in &manifest.items {
+        let (ItemOutcome::Done { blob }, Some((task, sample)), Some(truth)) =
+            (&item.outcome, item.item.rsplit_once('/'), item.also.get("truth"))
+        else {
             continue;
         };
         rows.push(RowEntry {
@@ -55,7 +57,7 @@ pub fn rows(project: &Project, run: &str, node: &NodeReport, manifest: &Manifest
             sample: sample.parse().unwrap_or(0),
             iteration: node.info.iteration,
             trajectory: *blob,
-            truth: item.also["truth"],
+            truth: *truth,
             reply: None,
             verdict: None,
             unparsed: None,

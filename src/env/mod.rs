@@ -20,11 +20,11 @@ pub use schema::{Field, FieldType, Schema, ToolInfo, Visibility};
 
 use crate::base::{Canonical, Digest, Hasher};
 use crate::model::Message;
+use litemap::LiteMap;
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// A declared environment.
@@ -73,6 +73,14 @@ pub struct Task {
 pub struct Hidden(Box<str>);
 
 impl Hidden {
+    /// The text of what has its fields in the order of their names, so that it is the text of the same tree: a tree of it, only
+    /// to sort them, costs as much as all else of a task.
+    pub fn of(hidden: &impl Serialize) -> Self {
+        let text = serde_json::to_string(hidden).expect("a task is plain data");
+        debug_assert_eq!(text, serde_json::from_str::<Value>(&text).expect("it was written here").to_string());
+        Self(text.into())
+    }
+
     /// `None` where it is of another shape.
     pub fn read<T: DeserializeOwned>(&self) -> Option<T> {
         serde_json::from_str(&self.0).ok()
@@ -111,7 +119,7 @@ pub struct Observation {
 }
 
 /// Named figures of one episode, in name order: `success` is 0 or 1.
-pub type Truth = BTreeMap<String, f64>;
+pub type Truth = LiteMap<String, f64>;
 
 /// One run through one task.
 pub trait Episode: Send {

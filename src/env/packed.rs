@@ -5,7 +5,6 @@
 
 use super::{Env, Hidden, Task};
 use rayon::prelude::*;
-use serde_json::{Map, Value};
 use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +21,7 @@ pub struct PackedTasks {
     open: Mutex<VecDeque<(usize, Block)>>,
 }
 
-/// A block: JSON of its tasks, in Zstandard.
+/// A block: lines of JSON, in Zstandard.
 #[derive(Debug)]
 struct Packed {
     raw: usize,
@@ -91,17 +90,27 @@ impl PackedTasks {
 }
 
 impl Packed {
+    /// Two lines a task, since JSON on one line has no line's end inside: what may be seen, and what is hidden, which is text
+    /// already.
     fn of(tasks: &[Task]) -> Self {
-        let parts: Vec<_> = tasks.iter().map(|task| (&task.id, &task.fields, task.hidden.as_str())).collect();
-        let text = serde_json::to_vec(&parts).expect("tasks are plain data");
+        let mut text = Vec::new();
+        for Task { id, fields, hidden } in tasks {
+            serde_json::to_writer(&mut text, &(id, fields)).expect("a task is plain data");
+            text.extend([b"\n", hidden.as_str().as_bytes(), b"\n"].concat());
+        }
         let coded = zstd::bulk::compress(&text, 1).expect("memory has room for what is smaller than its source");
         Self { raw: text.len(), coded: coded.into() }
     }
 
     fn open(&self) -> Vec<Task> {
         let text = zstd::bulk::decompress(&self.coded, self.raw).expect("it was packed here");
-        let parts: Vec<(String, Map<String, Value>, Box<str>)> = serde_json::from_slice(&text).expect("it was written here");
-        parts.into_iter().map(|(id, fields, hidden)| Task { id, fields, hidden: Hidden(hidden) }).collect()
+        let text = String::from_utf8(text).expect("it was text");
+        let lines: Vec<&str> = text.lines().collect();
+        let task = |lines: &[&str]| {
+            let (id, fields) = serde_json::from_str(lines[0]).expect("it was written here");
+            Task { id, fields, hidden: Hidden(lines[1].into()) }
+        };
+        lines.par_chunks_exact(2).map(task).collect()
     }
 }
 

@@ -153,7 +153,7 @@ mod tests {
     }
 
     fn verdict(number: i64) -> Verdict {
-        Verdict::from([("score".to_owned(), AnswerValue::Int(number))])
+        Verdict::from_iter([("score".to_owned(), AnswerValue::Int(number))])
     }
 
     #[test]
@@ -172,8 +172,11 @@ mod tests {
         }
         let text = "solved: Yes\nreason: it mailed 2 people: Ann and Bo\nscore: -2";
         let read = parse(text, &full()).unwrap();
-        assert_eq!(read["reason"], AnswerValue::Text("it mailed 2 people: Ann and Bo".to_owned()));
-        assert_eq!((&read["score"], &read["solved"]), (&AnswerValue::Int(-2), &AnswerValue::Bool(true)));
+        assert_eq!(*read.get("reason").unwrap(), AnswerValue::Text("it mailed 2 people: Ann and Bo".to_owned()));
+        assert_eq!(
+            (read.get("score").unwrap(), read.get("solved").unwrap()),
+            (&AnswerValue::Int(-2), &AnswerValue::Bool(true))
+        );
     }
 
     /// Attacks seen on judges, and sloppy replies: none of them may become a number.
@@ -237,14 +240,14 @@ mod tests {
         #[test]
         fn any_text_is_read_or_refused_and_never_out_of_range(text in "\\PC{0,20}(score[:= ]{0,2}-?[0-9]{0,3}\\PC{0,9}\n?){0,3}") {
             if let Ok(verdict) = parse(&text, &score()) {
-                prop_assert!(matches!(verdict["score"], AnswerValue::Int(0..=4)), "{verdict:?}");
+                prop_assert!(matches!(verdict.get("score").unwrap(), AnswerValue::Int(0..=4)), "{verdict:?}");
                 prop_assert_eq!(text.to_ascii_lowercase().matches("score:").count() + text.matches("score :").count(), 1);
             }
         }
 
         #[test]
         fn what_is_written_is_read_back(number in -2i64..=10, solved: bool, reason in "[a-z]{1,9}( [a-z,.!?]{1,9}){0,5}") {
-            let verdict = Verdict::from([
+            let verdict = Verdict::from_iter([
                 ("score".to_owned(), AnswerValue::Int(number)),
                 ("solved".to_owned(), AnswerValue::Bool(solved)),
                 ("reason".to_owned(), AnswerValue::Text(reason)),
@@ -268,11 +271,11 @@ mod tests {
         assert_eq!((threshold(1, 5), threshold(0, 1), threshold(0, 10)), (4, 1, 8));
         assert_eq!(level(&verdict(1), &score()), Some(0.25));
         let yes = schema(&[("ok", AnswerKind::Bool)]);
-        let verdict = Verdict::from([("ok".to_owned(), AnswerValue::Bool(true))]);
+        let verdict = Verdict::from_iter([("ok".to_owned(), AnswerValue::Bool(true))]);
         assert_eq!((passes(&verdict, &yes), level(&verdict, &yes)), (Some(true), Some(1.0)));
         let words = schema(&[("reason", AnswerKind::Text)]);
         assert_eq!(passes(&Verdict::new(), &words), None);
         let widest = schema(&[("score", AnswerKind::Int { min: i64::MIN, max: i64::MAX })]);
-        assert_eq!(level(&Verdict::from([("score".to_owned(), AnswerValue::Int(i64::MAX))]), &widest), Some(1.0));
+        assert_eq!(level(&Verdict::from_iter([("score".to_owned(), AnswerValue::Int(i64::MAX))]), &widest), Some(1.0));
     }
 }

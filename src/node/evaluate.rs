@@ -70,10 +70,11 @@ pub fn behaviour_metrics(all: &[Behaviour]) -> Vec<Metric> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::Truth;
 
     fn record(task: &str, sample: u32, success: f64, progress: f64) -> TruthRecord {
         let truth = [("success", success), ("progress", progress)].map(|(name, value)| (name.to_owned(), value));
-        TruthRecord { task: task.to_owned(), sample, truth: truth.into() }
+        TruthRecord { task: task.to_owned(), sample, truth: Truth::from_iter(truth) }
     }
 
     #[test]

@@ -89,13 +89,13 @@ mod tests {
     }
 
     fn truth(success: f64, progress: f64) -> Truth {
-        Truth::from([("success".to_owned(), success), ("progress".to_owned(), progress)])
+        Truth::from_iter([("success".to_owned(), success), ("progress".to_owned(), progress)])
     }
 
     fn label(success: f64, progress: f64, min: i64, max: i64) -> i64 {
         let schema = schema(AnswerKind::Int { min, max });
         let verdict = truth_answer(&truth(success, progress), "success", &schema);
-        match verdict["score"] {
+        match *verdict.get("score").unwrap() {
             AnswerValue::Int(score) => score,
             _ => unreachable!(),
         }
@@ -121,7 +121,7 @@ mod tests {
             }
         }
         let verdict = truth_answer(&truth(1.0, 0.0), "success", &schema(AnswerKind::Bool));
-        assert_eq!(verdict["score"], AnswerValue::Bool(true));
+        assert_eq!(verdict.get("score"), Some(&AnswerValue::Bool(true)));
         assert!(!solved(&Truth::new(), "success") && !solved(&truth(0.5, 1.0), "success"));
     }
 

@@ -86,7 +86,7 @@ mod tests {
             error: true,
             logprob: -1.0,
         };
-        let verdict = Verdict::from([
+        let verdict = Verdict::from_iter([
             ("score".to_owned(), AnswerValue::Int(3)),
             ("iteration".to_owned(), AnswerValue::Bool(true)),
         ]);
@@ -108,7 +108,7 @@ mod tests {
         let tasks = row.cells.keys().filter(|column| matches!(column, Column::Task(_))).count();
         assert_eq!(tasks, 4, "id, kind, urgent, size");
         assert!(!row.cells.keys().any(|column| matches!(column, Column::Truth(_))));
-        let truth = Truth::from([("success".to_owned(), 1.0)]);
+        let truth = Truth::from_iter([("success".to_owned(), 1.0)]);
         let oracle = super::row(&task, &trajectory, None, Some(&truth), 2);
         assert_eq!(oracle.cells[&Column::Truth("success".to_owned())], CellValue::Number(1.0));
         assert!(!oracle.cells.keys().any(|column| matches!(column, Column::Answer(_))));

@@ -2,8 +2,8 @@
 
 use crate::base::{Canonical, Hasher};
 use crate::model::{Decay, LoraConfig, Method};
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// The shape of a critic's answer: both its instructions and its parser.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -105,7 +105,7 @@ pub enum OnUnparsed {
 }
 
 /// A parsed verdict: the answer's fields by name.
-pub type Verdict = BTreeMap<String, AnswerValue>;
+pub type Verdict = LiteMap<String, AnswerValue>;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]

@@ -21,6 +21,7 @@ use crate::run::missing::{Lack, MissingItem};
 use crate::run::replay::Replay;
 use crate::run::{Control, ItemCounts, ItemOutcome, RunEvent, RunLabel, StepError};
 use crate::store::{Divergence, Loaded, Record, Store, StoreError};
+use litemap::LiteMap;
 use rayon::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -85,10 +86,10 @@ pub struct Worker<'a, 'e> {
     pub settled: Option<&'a BTreeMap<Digest, ItemOutcome>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Finished<T> {
     pub(super) outcome: ItemOutcome,
-    also: BTreeMap<String, Digest>,
+    also: LiteMap<String, Digest>,
     /// `None` for what is missing and was never made.
     kept: Option<T>,
 }
@@ -205,7 +206,7 @@ impl Worker<'_, '_> {
                     let finished = match (&replay, missing) {
                         (Some(replay), Some(missing)) if Lack::of(&finished.outcome).is_none() => {
                             replay.note_made(node, name);
-                            Finished { outcome: missing.clone(), also: BTreeMap::new(), kept: None }
+                            Finished { outcome: missing.clone(), also: LiteMap::new(), kept: None }
                         }
                         _ => finished,
                     };
@@ -242,7 +243,7 @@ impl Worker<'_, '_> {
                 };
                 tell(emitter, node, lot, at, &outcome, took);
                 done += lot.twins[at].len() as u64;
-                lot.finished[at] = Some(Finished { outcome, also: BTreeMap::new(), kept: None });
+                lot.finished[at] = Some(Finished { outcome, also: LiteMap::new(), kept: None });
             }
             if let Some(error) = trouble.take() {
                 return Err(error);
@@ -284,7 +285,7 @@ impl<'i, T: Clone + Send> Lot<'i, T> {
             }
             if let Some(outcome) = settled.and_then(|settled| settled.get(&item.key)) {
                 let outcome = outcome.clone();
-                return Ok(Some(Finished { outcome, also: BTreeMap::new(), kept: None }));
+                return Ok(Some(Finished { outcome, also: LiteMap::new(), kept: None }));
             }
             store.load(&item.key)?.map(|loaded| finish(loaded, read)).transpose()
         };
@@ -317,14 +318,16 @@ impl<'i, T: Clone + Send> Lot<'i, T> {
         let Self { items, twins, finished, read: _ } = self;
         let mut made: Vec<Option<(ManifestItem, T)>> = vec![None; items.len()];
         let mut lacking: BTreeMap<usize, ItemOutcome> = BTreeMap::new();
-        for (Finished { outcome, also, kept }, twins) in
+        for (finished, twins) in
             finished.into_iter().zip(twins).filter_map(|(finished, twins)| Some((finished?, twins)))
         {
-            for twin in twins {
-                let (Item { name: item, key }, outcome) = (items[twin].clone(), outcome.clone());
-                match &kept {
+            // One has no twin as a rule: what it holds is moved, not copied.
+            let copies = std::iter::repeat_n(finished, twins.len());
+            for (twin, Finished { outcome, also, kept }) in twins.into_iter().zip(copies) {
+                match kept {
                     Some(kept) if Lack::of(&outcome).is_none() => {
-                        made[twin] = Some((ManifestItem { item, key, outcome, also: also.clone() }, kept.clone()));
+                        let Item { name: item, key } = items[twin].clone();
+                        made[twin] = Some((ManifestItem { item, key, outcome, also }, kept));
                     }
                     _ => drop(lacking.insert(twin, outcome)),
                 }

@@ -6,9 +6,9 @@ use crate::node::spec::Verdict;
 use crate::plan::Op;
 use crate::run::ItemOutcome;
 use crate::run::missing::MissingItem;
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 /// The blob that a step's record names. The same recipe gives the same bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,8 +37,8 @@ pub struct ManifestItem {
     #[serde(flatten)]
     pub outcome: ItemOutcome,
     /// Further blobs by role: `truth` of an episode.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub also: BTreeMap<String, Digest>,
+    #[serde(default, skip_serializing_if = "LiteMap::is_empty")]
+    pub also: LiteMap<String, Digest>,
 }
 
 /// Rows as they go from step to step.

@@ -6,6 +6,7 @@
 //! The first record of a key stays. No record names a file by path.
 
 use crate::base::Digest;
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -31,8 +32,8 @@ pub struct Record {
     /// The blob that was made.
     pub output: Digest,
     /// Further blobs by role: `truth` of a rollout item.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub also: BTreeMap<String, Digest>,
+    #[serde(default, skip_serializing_if = "LiteMap::is_empty")]
+    pub also: LiteMap<String, Digest>,
     /// Of a node with items: the items' keys, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<Digest>,
@@ -44,7 +45,7 @@ pub struct Record {
 
 impl Record {
     pub fn new(key: Digest, op: &str, output: Digest, label: RunLabel) -> Self {
-        Self { key, op: op.to_owned(), output, also: BTreeMap::new(), items: Vec::new(), label, cost: BTreeMap::new() }
+        Self { key, op: op.to_owned(), output, also: LiteMap::new(), items: Vec::new(), label, cost: BTreeMap::new() }
     }
 
     #[must_use]

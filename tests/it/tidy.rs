@@ -31,7 +31,7 @@ const WALLS: [(&str, &[&str]); 19] = [
     ("tokenizers", &["src/model/local/"]),
     ("safetensors", &["src/model/local/"]),
     ("tar", &["src/run/archive/"]),
-    ("zstd", &["src/store/entry.rs", "src/run/archive/"]),
+    ("zstd", &["src/env/packed.rs", "src/store/entry.rs", "src/run/archive/"]),
     ("clap", &["src/cli/"]),
     ("indicatif", &["src/cli/"]),
     ("lsp_server", &["src/cli/lsp/"]),

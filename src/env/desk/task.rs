@@ -2,6 +2,7 @@
 //!
 //! # Invariants
 //! The goal is what the plan does when it is really carried out in the task's office; so every task can be solved.
+//! The fields of what is hidden stand in the order of their names, as [`Hidden::of`] wants them.
 
 use super::lexicon::{DAYS, Pool, TIMES, capital};
 use super::moves::{Move, Value, by_key};
@@ -9,31 +10,31 @@ use super::request::{join, phrasings};
 use super::tools::{Office, Tool};
 use super::world::World;
 use crate::base::seed::Rng;
-use crate::env::{Call, Task};
+use crate::env::{Call, Hidden, Task};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
 
 /// What only metrics know.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Goal {
-    pub world: World,
-    pub granted: Vec<Tool>,
-    pub plan: Vec<Step>,
-    /// Canonical calls that must have changed something, each exactly once, and nothing else.
-    pub effects: Vec<String>,
     /// What the answer must say.
     pub answers: Vec<Answer>,
+    /// Canonical calls that must have changed something, each exactly once, and nothing else.
+    pub effects: Vec<String>,
+    pub granted: Vec<Tool>,
+    pub plan: Vec<Step>,
+    pub world: World,
 }
 
 /// One call of the plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    pub tool: Tool,
     pub arguments: BTreeMap<String, Source>,
     pub finds: Option<Value>,
     /// Independent parts of a request are counted from 0.
     pub part: usize,
+    pub tool: Tool,
 }
 
 /// Where an argument comes from.
@@ -47,9 +48,9 @@ pub enum Source {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
+    pub kind: Value,
     /// The step that finds it.
     pub step: usize,
-    pub kind: Value,
     pub value: String,
 }
 
@@ -87,18 +88,20 @@ impl Draft {
         let mut fields = Map::new();
         fields.insert("request".to_owned(), Json::String(self.request));
         fields.insert("tools".to_owned(), Json::Array(tools));
-        let hidden = json!({ "goal": self.goal }).into();
+        let hidden = Hidden::of(&Secret { goal: self.goal });
         Task { id, fields, hidden }
     }
 }
 
 /// The goal of a task; `None` when the task is not one of ours.
 pub fn goal(task: &Task) -> Option<Goal> {
-    #[derive(Deserialize)]
-    struct Hidden {
-        goal: Goal,
-    }
-    task.hidden.read().map(|Hidden { goal }| goal)
+    task.hidden.read().map(|Secret { goal }| goal)
+}
+
+/// The hidden part of a task.
+#[derive(Serialize, Deserialize)]
+struct Secret {
+    goal: Goal,
 }
 
 type Slots = BTreeMap<&'static str, String>;

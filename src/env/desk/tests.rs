@@ -20,12 +20,16 @@ fn desk() -> Env {
     Env::open(&spec(6)).expect("the desk is built in")
 }
 
+fn success(episode: &dyn Episode) -> f64 {
+    *episode.truth().get("success").unwrap()
+}
+
 fn successes(tasks: &[Task], mut agent: impl FnMut(&Task) -> Vec<Action>) -> f64 {
     let desk = desk();
     let solved = tasks.iter().filter(|task| {
         let mut episode = desk.start(task);
         agent(task).iter().for_each(|action| drop(episode.step(action)));
-        episode.truth()["success"] == 1.0
+        success(&*episode) == 1.0
     });
     solved.count() as f64 / tasks.len() as f64
 }
@@ -44,7 +48,7 @@ fn the_expert_solves_every_task_in_five_turns() {
             assert_eq!(observation.done, turn + 1 == actions.len());
         }
         let truth = episode.truth();
-        assert_eq!((truth["success"], truth["progress"]), (1.0, 1.0), "{task:?}");
+        assert_eq!((*truth.get("success").unwrap(), *truth.get("progress").unwrap()), (1.0, 1.0), "{task:?}");
         assert_eq!(truth.keys().collect::<Vec<_>>(), ["progress", "success"]);
     }
 }
@@ -59,7 +63,7 @@ fn every_step_of_the_expert_is_needed() {
             let mut episode = desk.start(&task);
             actions.iter().filter(|action| *action != skipped).for_each(|action| drop(episode.step(action)));
             let refused = matches!(skipped, Action::Call(call) if desk.start(&task).step(&Action::Call(call.clone())).text.contains(" is taken on "));
-            assert!(refused || episode.truth()["success"] == 0.0, "{task:?}\nwithout {skipped:?}");
+            assert!(refused || success(&*episode) == 0.0, "{task:?}\nwithout {skipped:?}");
         }
     }
 }
@@ -78,7 +82,7 @@ fn what_nobody_asked_for_spoils_success() {
             let mut episode = desk.start(&task);
             let observed: Vec<String> = actions.iter().map(|action| episode.step(action).text).collect();
             let twice = observed.iter().filter(|text| *text == tools::OK).count() > goal_effects(&task);
-            assert_eq!(episode.truth()["success"], if twice { 0.0 } else { 1.0 }, "{task:?}");
+            assert_eq!(success(&*episode), if twice { 0.0 } else { 1.0 }, "{task:?}");
         }
     }
 }
@@ -94,10 +98,10 @@ fn an_answer_that_lists_guesses_does_not_count() {
     let all = format!("{} {} 17 45", lexicon::TIMES.join(" "), lexicon::ROOMS.join(" "));
     for task in desk.tasks("train").iter().filter(asked) {
         let Some(Action::Answer(right)) = expert(task).pop() else { panic!("an expert answers") };
-        for (text, success) in [(right.clone(), 1.0), (format!("{right} {all} ana10@desk"), 0.0)] {
+        for (text, expected) in [(right.clone(), 1.0), (format!("{right} {all} ana10@desk"), 0.0)] {
             let mut episode = desk.start(task);
             episode.step(&Action::Answer(text));
-            assert_eq!(episode.truth()["success"], success, "{task:?}");
+            assert_eq!(success(&*episode), expected, "{task:?}");
         }
     }
 }
@@ -273,7 +277,7 @@ fn a_verdict_is_what_its_turns_come_to() {
             }
         }
         assert_eq!((done, &episode.truth()), (labelled.ended, &labelled.truth));
-        successes += labelled.truth["success"];
+        successes += *labelled.truth.get("success").unwrap();
     }
     let share = successes / examples.len() as f64;
     assert!((0.42..0.58).contains(&share), "{share}");
@@ -298,7 +302,7 @@ fn errors_name_what_is_wrong_and_leave_the_task_solvable() {
     assert_eq!(step("call book_room\nday: Monday\nroom: Attic\ntime: 9:00"), "error: no room Attic");
     assert_eq!(step("call find_room\nday"), tools::UNREADABLE);
     expert(&task).iter().for_each(|action| drop(episode.step(action)));
-    assert_eq!(episode.truth()["success"], 1.0);
+    assert_eq!(success(&*episode), 1.0);
 }
 
 #[test]
@@ -353,7 +357,7 @@ proptest! {
             let observation = episode.step(&Action::Call(Call { name, arguments }));
             prop_assert!(observation.text.chars().count() <= LONGEST && !observation.text.contains(char::is_control), "{}", observation.text);
         }
-        prop_assert!(episode.truth()["success"] == 0.0);
+        prop_assert!(success(&*episode) == 0.0);
     }
 }
 
@@ -375,11 +379,11 @@ fn a_megabyte_is_refused_shortly() {
         }
         episode.step(&Action::Unreadable(huge.clone()));
         episode.step(&Action::Answer(huge.clone()));
-        assert_eq!(episode.truth()["success"], 0.0);
+        assert_eq!(success(&*episode), 0.0);
     }
     let foreign = Task { id: "x".to_owned(), fields: serde_json::Map::new(), hidden: serde_json::Value::Null.into() };
     let mut episode = desk.start(&foreign);
     episode.step(&Action::Answer(String::new()));
-    assert_eq!(episode.truth()["success"], 0.0);
+    assert_eq!(success(&*episode), 0.0);
     assert!(expert(&foreign).is_empty());
 }

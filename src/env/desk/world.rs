@@ -1,7 +1,8 @@
 //! Turns a seed into an office: contacts, mails, notes, events, expenses and rooms, with look-alikes around what matters.
 //!
 //! # Invariants
-//! What an office answers depends on its fields alone; nothing here draws after generation.
+//! What an office answers depends on its fields alone; nothing here draws after generation. Fields stand in the order of
+//! their names, as [`Hidden::of`](crate::env::Hidden::of) wants them.
 
 use super::lexicon::{DAYS, Pool, TIMES, address};
 use super::moves::Value;
@@ -10,31 +11,31 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct World {
-    /// Decides who is free when and which room is offered.
-    pub seed: u64,
     pub contacts: Vec<Contact>,
+    pub events: Vec<Event>,
+    pub expenses: Vec<(String, u32)>,
     /// Sender and text.
     pub mails: Vec<(String, String)>,
     /// Topic and text.
     pub notes: Vec<(String, String)>,
-    pub events: Vec<Event>,
-    pub expenses: Vec<(String, u32)>,
     pub rooms: Vec<Room>,
+    /// Decides who is free when and which room is offered.
+    pub seed: u64,
     /// Room, day, time.
     pub taken: Vec<(String, String, String)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Contact {
-    pub name: String,
     pub address: String,
+    pub name: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    pub title: String,
     pub day: String,
     pub time: String,
+    pub title: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

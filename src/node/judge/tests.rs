@@ -68,7 +68,10 @@ fn half_a_line_is_never_read() {
 #[test]
 fn what_is_unread_has_no_figure() {
     let verdict = |score: i64, ok: bool| {
-        Some(Verdict::from([("score".to_owned(), AnswerValue::Int(score)), ("ok".to_owned(), AnswerValue::Bool(ok))]))
+        Some(Verdict::from_iter([
+            ("score".to_owned(), AnswerValue::Int(score)),
+            ("ok".to_owned(), AnswerValue::Bool(ok)),
+        ]))
     };
     let metrics = metrics(&[verdict(2, true), None, verdict(4, false), None], &schema());
     let values: Vec<(&str, f64, u64)> =

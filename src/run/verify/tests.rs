@@ -411,7 +411,7 @@ const FORGERIES: &[Forgery] = &[
         said: "truth: ",
         forge: |lab| {
             let (key, _) = item(lab, "evaluate:test", 0);
-            let made = manifest(lab, "evaluate:test").items[0].also["truth"];
+            let made = manifest(lab, "evaluate:test").items[0].also.get("truth").copied().unwrap();
             let (from, to) = if contains(lab, &made, "1.0") { ("1.0", "0.0") } else { ("0.0", "1.0") };
             let truth = changed(lab, &made, from, to);
             exchange(lab, key, |record| {
