@@ -103,8 +103,8 @@ pub fn read(reply: &JudgeReply, schema: &AnswerSchema) -> Result<Verdict, String
 }
 
 /// `count` (asked), `parsed` (share that could be read) and `FIELD.mean` of each number or boolean.
-pub fn metrics(verdicts: &[Option<Verdict>], schema: &AnswerSchema) -> Vec<Metric> {
-    let read: Vec<&Verdict> = verdicts.iter().flatten().collect();
+pub fn metrics(verdicts: &[Option<&Verdict>], schema: &AnswerSchema) -> Vec<Metric> {
+    let read: Vec<&Verdict> = verdicts.iter().copied().flatten().collect();
     let mut metrics = vec![Metric::plain("count", verdicts.len() as f64, verdicts.len())];
     metrics.extend(Metric::share("parsed", read.len(), verdicts.len()));
     for field in &schema.fields {

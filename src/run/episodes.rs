@@ -97,6 +97,27 @@ pub fn prepare(
 /// Works a rollout or an evaluation.
 pub fn run(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result<Finished, StepError> {
     let step = bench.state.plan.step(id);
+    let Worked { made, missing, counts } = play(bench, id, episodes)?;
+    let mut manifest = Manifest::new(step.op);
+    manifest.missing = missing;
+    let (items, played): (Vec<ManifestItem>, Vec<Played>) = made.into_iter().flatten().unzip();
+    let behaviour: Vec<Behaviour> = played.iter().map(|played| played.behaviour).collect();
+    if step.op == Op::Rollout {
+        let rows = items.iter().zip(played).map(|(item, played)| row(item, played, step.iteration));
+        let set = RowSet { rows: rows.collect::<Result<_, _>>()?, dropped: Vec::new() };
+        manifest.output = Some(bench.put_json(&set)?);
+    } else {
+        let truths: Vec<TruthRecord> = played.into_iter().map(|played| played.truth).collect();
+        manifest.metrics = truth_metrics(&truths);
+    }
+    manifest.metrics.extend(behaviour_metrics(&behaviour));
+    manifest.items = items;
+    Ok(Finished { manifest, counts })
+}
+
+/// Works the episodes; what is asked for is let go before anything is made of them.
+fn play(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result<Worked<Played>, StepError> {
+    let step = bench.state.plan.step(id);
     let resources = bench.resources;
     let version = bench.state.version(&episodes.version);
     let EpisodeItems { items, asked, tasks } = prepare(resources, episodes, &version, step.op, step.iteration)?;
@@ -114,44 +135,27 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result
         solved += played.truth.truth.get(first_metric).copied().unwrap_or(0.0);
         format!("{first_metric} {:.2}", solved / f64::from(seen))
     };
-    let Worked { made, missing, counts } =
-        bench.worker(id).work(&items, &read, &mut note, &mut |wanted, halt, on_done| {
-            let open = match &model {
-                Some(open) => open.clone(),
-                None => model.insert(resources.model(&version)?).clone(),
-            };
-            let rollout = Rollout {
-                model: &*open,
-                env: &env,
-                prompt: &resources.experiment.prompts[episodes.prompt.0].it,
-                tool_format: spec.tool_format,
-                max_steps: resources.experiment.envs[episodes.env.0].it.max_steps,
-                sampling: episodes.sampling.clone(),
-            };
-            let held: Vec<OpenTask> = wanted.iter().map(|&at| tasks.all.get(asked[at].task)).collect();
-            let item = |(&at, task)| {
-                let Asked { task: _, sample, seed } = asked[at];
-                RolloutItem { task, sample, seed }
-            };
-            let group: Vec<RolloutItem<'_>> = wanted.iter().zip(held.iter().map(Deref::deref)).map(item).collect();
-            Ok(rollout.run(&group, halt, &mut |done| on_done(done.into_par_iter().map(made_of).collect())))
-        })?;
-
-    let mut manifest = Manifest::new(step.op);
-    manifest.missing = missing;
-    let (items, played): (Vec<ManifestItem>, Vec<Played>) = made.into_iter().flatten().unzip();
-    let behaviour: Vec<Behaviour> = played.iter().map(|played| played.behaviour).collect();
-    if step.op == Op::Rollout {
-        let rows = items.iter().zip(played).map(|(item, played)| row(item, played, step.iteration));
-        let set = RowSet { rows: rows.collect::<Result<_, _>>()?, dropped: Vec::new() };
-        manifest.output = Some(bench.put_json(&set)?);
-    } else {
-        let truths: Vec<TruthRecord> = played.into_iter().map(|played| played.truth).collect();
-        manifest.metrics = truth_metrics(&truths);
-    }
-    manifest.metrics.extend(behaviour_metrics(&behaviour));
-    manifest.items = items;
-    Ok(Finished { manifest, counts })
+    bench.worker(id).work(&items, &read, &mut note, &mut |wanted, halt, on_done| {
+        let open = match &model {
+            Some(open) => open.clone(),
+            None => model.insert(resources.model(&version)?).clone(),
+        };
+        let rollout = Rollout {
+            model: &*open,
+            env: &env,
+            prompt: &resources.experiment.prompts[episodes.prompt.0].it,
+            tool_format: spec.tool_format,
+            max_steps: resources.experiment.envs[episodes.env.0].it.max_steps,
+            sampling: episodes.sampling.clone(),
+        };
+        let held: Vec<OpenTask> = wanted.iter().map(|&at| tasks.all.get(asked[at].task)).collect();
+        let item = |(&at, task)| {
+            let Asked { task: _, sample, seed } = asked[at];
+            RolloutItem { task, sample, seed }
+        };
+        let group: Vec<RolloutItem<'_>> = wanted.iter().zip(held.iter().map(Deref::deref)).map(item).collect();
+        Ok(rollout.run(&group, halt, &mut |done| on_done(done.into_par_iter().map(made_of).collect())))
+    })
 }
 
 /// What a step keeps of an episode.

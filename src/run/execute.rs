@@ -105,19 +105,16 @@ impl Executor<'_, '_> {
         };
         self.emitter.tell_damage(self.resources.store);
         if let Some(recorded) = recorded {
-            let manifest = match decided {
+            let (blob, manifest) = match decided {
                 // A decision's words hold names, which are in no key: they may be new here.
-                Some(decided) => {
-                    self.resources.store.put(&decided.to_bytes())?;
-                    decided
-                }
+                Some(decided) => (self.resources.store.put(&decided.to_bytes())?, decided),
                 None => recorded,
             };
             let items = manifest.total();
-            if !self.is_told(step, &manifest) {
+            if !self.is_told(step, blob) {
                 self.emitter.emit(&RunEvent::NodeStarted { node: step.id.clone(), items, cached: items });
                 let counts = ItemCounts { done: 0, cached: items, failed: 0 };
-                self.finished(step, NodeStatus::Cached, counts, Some(&manifest), None);
+                self.finished(step, NodeStatus::Cached, counts, Some((blob, &manifest)), None);
             }
             self.state.set(id, Standing::Done(manifest));
             return Ok(Ok(()));
@@ -132,20 +129,18 @@ impl Executor<'_, '_> {
             purse: &self.purse,
             settled: &self.settled,
         };
-        let made = steps::work(&mut bench, id).and_then(|finished| {
-            record(self.resources.store, key, step.op, &finished.manifest)?;
-            Ok(finished)
-        });
-        Ok(made.map(|Finished { manifest, counts }| {
-            self.finished(step, NodeStatus::Done, counts, Some(&manifest), None);
+        let made = steps::work(&mut bench, id)
+            .and_then(|finished| Ok((record(self.resources.store, key, step.op, &finished.manifest)?, finished)));
+        Ok(made.map(|(blob, Finished { manifest, counts })| {
+            self.finished(step, NodeStatus::Done, counts, Some((blob, &manifest)), None);
             self.state.set(id, Standing::Done(manifest));
         }))
     }
 
     /// Whether the journal says it already. Where a run that was finished finds what was missing, other things come of it.
-    fn is_told(&self, step: &Step, manifest: &Manifest) -> bool {
+    fn is_told(&self, step: &Step, manifest: Digest) -> bool {
         match self.told.get(&step.id) {
-            Some((NodeStatus::Done | NodeStatus::Cached, output)) => *output == Some(digest(manifest)),
+            Some((NodeStatus::Done | NodeStatus::Cached, output)) => *output == Some(manifest),
             _ => false,
         }
     }
@@ -162,16 +157,16 @@ impl Executor<'_, '_> {
         step: &Step,
         status: NodeStatus,
         items: ItemCounts,
-        manifest: Option<&Manifest>,
+        made: Option<(Digest, &Manifest)>,
         reason: Option<String>,
     ) {
         self.emitter.emit(&RunEvent::NodeFinished {
             node: step.id.clone(),
             status,
             items,
-            output: manifest.map(digest),
-            metrics: manifest.map(|manifest| manifest.metrics.clone()).unwrap_or_default(),
-            detail: manifest.map(|manifest| manifest.detail.clone()).unwrap_or_default(),
+            output: made.map(|(blob, _)| blob),
+            metrics: made.map(|(_, manifest)| manifest.metrics.clone()).unwrap_or_default(),
+            detail: made.map(|(_, manifest)| manifest.detail.clone()).unwrap_or_default(),
             reason,
         });
     }
@@ -197,30 +192,27 @@ impl Executor<'_, '_> {
     }
 }
 
-fn digest(manifest: &Manifest) -> Digest {
-    Digest::of_bytes(&manifest.to_bytes())
-}
-
-/// A step's manifest, when it, every blob it names and the record of each of its items can be read.
-pub fn recorded(store: &Store, key: &Digest) -> Result<Option<Manifest>, RunError> {
-    let Some(Loaded { output, .. }) = store.load(key)? else { return Ok(None) };
+/// A step's manifest and the blob it is in, when it, every blob it names and the record of each of its items can be read.
+fn recorded(store: &Store, key: &Digest) -> Result<Option<(Digest, Manifest)>, RunError> {
+    let Some(Loaded { output, record, .. }) = store.load(key)? else { return Ok(None) };
     let Ok(manifest) = Manifest::from_bytes(&output) else { return Ok(None) };
     let whole = manifest.blobs().par_iter().map(|blob| store.holds(blob)).collect::<Result<Vec<bool>, _>>()?;
     let items = manifest.items.par_iter().map(|item| Ok(store.lookup(&item.key)?.is_some()));
     let recorded = items.collect::<Result<Vec<bool>, StoreError>>()?;
-    Ok(whole.into_iter().chain(recorded).all(|whole| whole).then_some(manifest))
+    Ok(whole.into_iter().chain(recorded).all(|whole| whole).then_some((record.output, manifest)))
 }
 
-/// Keeps what a step made. Only what is whole is recorded under its key, or another run would take it for that.
-fn record(store: &Store, key: Digest, op: Op, manifest: &Manifest) -> Result<(), StepError> {
+/// Keeps what a step made, and says in which blob. Only what is whole is recorded under its key, or another run would take it
+/// for that.
+fn record(store: &Store, key: Digest, op: Op, manifest: &Manifest) -> Result<Digest, StepError> {
     let blob = store.put(&manifest.to_bytes())?;
     if !manifest.missing.is_empty() {
-        return Ok(());
+        return Ok(blob);
     }
     let label =
         if matches!(op, Op::Select | Op::Audit | Op::Gate | Op::Pick) { RunLabel::Pure } else { RunLabel::Seeded };
     let mut record = Record::new(key, op.as_str(), blob, label);
     record.items = manifest.items.iter().map(|item| item.key).collect();
     store.record(&record)?;
-    Ok(())
+    Ok(blob)
 }

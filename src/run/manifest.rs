@@ -9,6 +9,7 @@ use crate::run::missing::MissingItem;
 use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::io::Write;
 
 /// The blob that a step's record names. The same recipe gives the same bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,6 +75,26 @@ pub struct RowEntry {
     pub dropped_by: Option<String>,
 }
 
+/// JSON in a buffer of its very length: one that grows takes three times the room of what is large.
+pub fn to_json(value: &impl Serialize) -> Vec<u8> {
+    struct Length(usize);
+    impl Write for Length {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut length = Length(0);
+    serde_json::to_writer(&mut length, value).expect("plain data");
+    let mut bytes = Vec::with_capacity(length.0);
+    serde_json::to_writer(&mut bytes, value).expect("plain data");
+    bytes
+}
+
 impl Manifest {
     pub fn new(op: Op) -> Self {
         Self { op, items: Vec::new(), missing: Vec::new(), metrics: Vec::new(), detail: Value::Null, output: None }
@@ -90,7 +111,7 @@ impl Manifest {
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("a manifest is plain data")
+        to_json(self)
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, serde_json::Error> {

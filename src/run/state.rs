@@ -9,6 +9,7 @@ use crate::run::resources::Version;
 pub enum Standing {
     /// Not there yet.
     Open,
+    /// With all of its manifest but the items.
     Done(Manifest),
     Skipped,
     /// It, or something it needs, failed.
@@ -40,10 +41,12 @@ impl<'a> State<'a> {
         Self { plan, standing: vec![Standing::Open; plan.steps.len()], keys }
     }
 
-    /// Of a step that is done, its key from now on says what is missing of it as well.
-    pub fn set(&mut self, id: StepId, standing: Standing) {
-        if let Standing::Done(manifest) = &standing {
+    /// Of a step that is done, its key from now on says what is missing of it as well. Its items are let go: nobody reads them
+    /// here, and those of a long run would fill the memory.
+    pub fn set(&mut self, id: StepId, mut standing: Standing) {
+        if let Standing::Done(manifest) = &mut standing {
             self.keys[id.0] = manifest.key(self.keys[id.0]);
+            manifest.items = Vec::new();
         }
         self.standing[id.0] = standing;
     }

@@ -12,7 +12,7 @@ use crate::plan::{History, Judge, Op, RowsFrom, StepId, Work};
 use crate::run::budget::Purse;
 use crate::run::emit::Emitter;
 use crate::run::items::Worker;
-use crate::run::manifest::{Manifest, RowEntry, RowSet};
+use crate::run::manifest::{Manifest, RowEntry, RowSet, to_json};
 use crate::run::missing::Settled;
 use crate::run::replay::Replay;
 use crate::run::resources::{Resources, Version, read_json};
@@ -64,8 +64,7 @@ impl<'e> Bench<'_, 'e> {
     }
 
     pub fn put_json(&self, value: &impl Serialize) -> Result<Digest, StepError> {
-        let bytes = serde_json::to_vec(value).expect("plain data");
-        Ok(self.resources.store.put(&bytes)?)
+        Ok(self.resources.store.put(&to_json(value))?)
     }
 
     /// The rows a reference means now: of several iterations, one after another.

@@ -180,7 +180,6 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, rows: &RowsFrom, by: &Judge) -
     let Worked { made, missing, counts } = ask(bench, id, by.critic, &questions)?;
     drop(questions);
     let answer = &bench.resources.experiment.sole(by.critic).answer;
-    let mut verdicts = Vec::with_capacity(set.rows.len());
     let mut manifest = Manifest::new(crate::plan::Op::Judge);
     let mut rows = Vec::with_capacity(set.rows.len());
     // A row whose question is missing goes no further.
@@ -189,20 +188,22 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, rows: &RowsFrom, by: &Judge) -
         row.reply = reply_of(&item);
         match judged {
             Ok(verdict) => {
-                row.verdict.get_or_insert_default().extend(verdict.clone());
+                match &mut row.verdict {
+                    Some(before) => before.extend(verdict),
+                    none => *none = Some(verdict),
+                }
                 row.unparsed = None;
-                verdicts.push(Some(verdict));
             }
             Err(why) => {
                 row.verdict = None;
                 row.unparsed = Some(why);
-                verdicts.push(None);
             }
         }
         rows.push(row);
         manifest.items.push(item);
     }
     set.rows = rows;
+    let verdicts: Vec<Option<&Verdict>> = set.rows.iter().map(|row| row.verdict.as_ref()).collect();
     manifest.metrics = judge::metrics(&verdicts, answer);
     manifest.missing = missing;
     manifest.output = Some(bench.put_json(&set)?);

@@ -73,7 +73,8 @@ fn what_is_unread_has_no_figure() {
             ("ok".to_owned(), AnswerValue::Bool(ok)),
         ]))
     };
-    let metrics = metrics(&[verdict(2, true), None, verdict(4, false), None], &schema());
+    let (low, high) = (verdict(2, true), verdict(4, false));
+    let metrics = metrics(&[low.as_ref(), None, high.as_ref(), None], &schema());
     let values: Vec<(&str, f64, u64)> =
         metrics.iter().map(|metric| (metric.name.as_str(), metric.value, metric.n)).collect();
     assert_eq!(values, [("count", 4.0, 4), ("parsed", 0.5, 4), ("score.mean", 3.0, 2), ("ok.mean", 0.5, 2)]);
