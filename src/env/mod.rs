@@ -7,6 +7,7 @@
 //! An environment is a pure function of its spec, the task and the seed; state lives in the episode.
 //! Ground truth leaves an episode by [`Episode::truth`] only.
 
+pub mod api_bank;
 pub mod call;
 pub mod desk;
 pub mod outside;
