@@ -41,6 +41,7 @@ pub mod explain;
 pub mod export;
 pub mod import;
 pub mod cache;
+pub mod score;
 pub mod lsp;
 
 use crate::cli::args::{Cli, Command};
@@ -107,6 +108,7 @@ fn dispatch(cli: &Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Export(args) => export::export(args, &place, terminal),
         Command::Import(args) => import::import(args, &place, terminal),
         Command::Cache(command) => cache::cache(command, &place, terminal),
+        Command::Score(command) => score::score(command, terminal),
     }
 }
 

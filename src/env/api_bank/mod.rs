@@ -9,8 +9,10 @@
 
 pub mod dialogues;
 pub mod library;
+pub mod literal;
 pub mod parse;
 pub mod rouge;
+pub mod score;
 pub mod text;
 pub mod tools;
 pub mod value;

@@ -2,6 +2,7 @@
 
 use super::parse::{api_call, parameters};
 use super::rouge::rouge_l;
+use super::score::{Mode, Reply, score};
 use super::tools::Raised;
 use super::value::{Key, Text, Value};
 use super::{Level, Library, Network, World};
@@ -168,4 +169,112 @@ fn episodes_go_as_the_originals_went() {
         }
     }
     assert!(wrong.is_empty(), "{} of {calls} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn dialogues_replayed_answer_what_the_original_answered() {
+    let Some((data, library)) = library() else { return };
+    let mut wrong = Vec::new();
+    for row in rows(&data, "gold_calls_lv12.jsonl") {
+        let level = usize::from(str(&row, "split") == "level-2-toolsearcher");
+        let dialogue = library.dialogues[level].iter().find(|it| it.file == str(&row, "file")).unwrap();
+        let Some(Value::Int(turn)) = row.get("turn") else { panic!("a turn is a number") };
+        let tool = str(&row, "api");
+        if tool == "ToolSearcher" {
+            continue;
+        }
+        let mut world = World::new(&library, Level::General, Network::Down);
+        for call in dialogue.turns[..*turn as usize].iter().filter_map(|turn| turn.call()) {
+            let _ = world.call(&call.name, given(&Value::Dict(Arc::new(call.arguments.clone()))));
+        }
+        let found = world.call(tool, given(row.get("param_dict").unwrap()));
+        // An appointment's number is drawn; what is found by it is otherwise the same.
+        if tool != "QueryRegistration" && !same(tool, &found, row.get("stateful").unwrap()) {
+            wrong.push(format!("{found:?}\n  wanted {}", row.json()));
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+fn reply(row: &Value, pred: &str) -> Reply {
+    let number = |name: &str| match row.get(name) {
+        Some(Value::Int(it)) => Some(*it as usize),
+        _ => None,
+    };
+    let file = row.get("file").map(Value::display);
+    Reply {
+        level: 0,
+        file,
+        id: number("id"),
+        sample_id: number("sample_id"),
+        api_id: number("api_id"),
+        pred: pred.into(),
+    }
+}
+
+#[test]
+fn verdicts_are_the_originals() {
+    let Some((data, library)) = library() else { return };
+    let rows = rows(&data, "evaluator_vectors.jsonl");
+    let replies: Vec<Reply> = rows
+        .iter()
+        .map(|row| Reply { level: str(row, "level").parse().unwrap(), ..reply(row, str(row, "pred")) })
+        .collect();
+    let scored = score(&library, Mode::Official, &replies).unwrap();
+    let pairs = rows.iter().zip(&scored.statuses);
+    let wrong: Vec<String> = pairs
+        .filter(|(row, status)| status.words() != str(row, "status"))
+        .map(|(row, status)| format!("{} for {}", status.words(), row.json()))
+        .collect();
+    assert!(wrong.is_empty(), "{} of {} wrong:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+}
+
+/// The recorded calls and answers as replies.
+pub fn gold(data: &std::path::Path) -> Vec<Reply> {
+    let mut replies = Vec::new();
+    let files = [
+        (1, "level-1-api", "expected_output"),
+        (1, "level-1-response", "expected_output"),
+        (2, "level-2-api", "expected_output"),
+        (2, "level-2-response", "expected_output"),
+        (3, "level-3-batch-inf", "output"),
+    ];
+    for (level, name, field) in files {
+        let rows = super::library::read(&data.join(format!("test-data/{name}.json"))).unwrap();
+        replies.extend(rows.as_list().unwrap().iter().map(|row| Reply { level, ..reply(row, str(row, field)) }));
+    }
+    replies
+}
+
+#[test]
+fn the_recorded_calls_score_what_the_original_gives_them() {
+    let Some((data, library)) = library() else { return };
+    let replies = gold(&data);
+    let counts = |mode| {
+        let scored = score(&library, mode, &replies).unwrap();
+        scored
+            .levels
+            .iter()
+            .map(|it| [it.calls, it.tool_searcher, it.online].map(|it| (it.correct, it.rows)))
+            .collect::<Vec<_>>()
+    };
+    let official = score(&library, Mode::Official, &replies).unwrap();
+    for (level, rows) in [(0, 375), (1, 103)] {
+        assert_eq!(official.levels[level].responses, rows);
+        assert!((official.levels[level].rouge_l.unwrap() - 1.0).abs() < 1e-6);
+    }
+    // In each: all, of them the tool searcher's, of them those that ask online.
+    assert_eq!(
+        counts(Mode::Official),
+        [[(338, 399), (0, 0), (0, 9)], [(95, 135), (15, 45), (0, 0)], [(235, 245), (114, 114), (0, 0)]]
+    );
+    assert_eq!(
+        counts(Mode::Repaired),
+        [[(365, 389), (0, 0), (0, 9)], [(87, 119), (15, 45), (0, 0)], [(245, 245), (114, 114), (0, 0)]]
+    );
+    // ToolRL's answers lack the children of five hotel bookings.
+    assert_eq!(
+        counts(Mode::Toolrl).iter().map(|[all, ..]| *all).collect::<Vec<_>>(),
+        [(394, 399), (67, 67), (131, 131)]
+    );
 }
