@@ -100,9 +100,8 @@ fn replies(path: &Path) -> Result<(Vec<Reply>, Vec<usize>), Failure> {
 }
 
 fn write_items(path: &Path, replies: &[Reply], statuses: &[Status]) -> Result<(), Failure> {
-    let failure = |problem: std::io::Error| {
-        Failure::new(Exit::Usage, format!("{}: {}", path.display(), file::reason(&problem)))
-    };
+    let failure =
+        |problem: std::io::Error| Failure::new(Exit::Usage, format!("{}: {}", path.display(), file::reason(&problem)));
     let mut out = std::io::BufWriter::new(std::fs::File::create(path).map_err(failure)?);
     for (reply, status) in replies.iter().zip(statuses) {
         let mut row = json!(reply);
@@ -128,9 +127,12 @@ fn percent(count: Count) -> String {
 }
 
 fn words(scored: &Scored) -> String {
-    let mut table = Table::with_head(["level", "correct", "of", "", "tool searcher", "online", "samples", "ROUGE-L"].map(Cell::left));
+    let mut table = Table::with_head(
+        ["level", "correct", "of", "", "tool searcher", "online", "samples", "ROUGE-L"].map(Cell::left),
+    );
     for level in &scored.levels {
-        let part = |count: Count| if count.rows == 0 { "–".to_owned() } else { format!("{}/{}", count.correct, count.rows) };
+        let part =
+            |count: Count| if count.rows == 0 { "–".to_owned() } else { format!("{}/{}", count.correct, count.rows) };
         table.push([
             Cell::left(level.level.to_string()),
             Cell::right(level.calls.correct.to_string()),

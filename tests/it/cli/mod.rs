@@ -21,8 +21,13 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// A directory of its own for one test.
-struct Desk {
+pub struct Desk {
     directory: TempDir,
+}
+
+/// One for a test of another folder.
+pub fn desk() -> Desk {
+    Desk::new()
 }
 
 impl Desk {
@@ -30,11 +35,11 @@ impl Desk {
         Self { directory: tempfile::tempdir().unwrap() }
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> &Self {
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> &Self {
         std::fs::write(self.path().join(name), bytes).unwrap();
         self
     }
@@ -46,7 +51,7 @@ impl Desk {
     }
 
     /// What a person or a program sees of `agx ARGS`.
-    fn agx(&self, args: &[&str]) -> String {
+    pub fn agx(&self, args: &[&str]) -> String {
         let output = self.command(args).output().unwrap();
         let mut text = format!("$ agx {}\n", args.join(" "));
         for (name, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {

@@ -13,6 +13,7 @@ use super::dialogues::{Dialogue, Recorded, Turn};
 use super::library::Library;
 use super::rouge::rouge_l;
 use super::tools::Raised;
+use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -209,11 +210,22 @@ pub fn response(library: &Library, asked: Asked, pred: &str) -> f64 {
     }
 }
 
-/// A count among others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+/// How many are correct of how many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
     pub rows: usize,
     pub correct: usize,
+}
+
+impl Serialize for Count {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { rows, correct } = *self;
+        let mut out = serializer.serialize_struct("Count", 3)?;
+        out.serialize_field("rows", &rows)?;
+        out.serialize_field("correct", &correct)?;
+        out.serialize_field("accuracy", &self.accuracy())?;
+        out.end()
+    }
 }
 
 impl Count {
