@@ -1,5 +1,6 @@
 //! Turns arguments into one typed command.
 
+use crate::cli::env::EnvCommand;
 use crate::cli::score::ScoreCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -137,6 +138,9 @@ pub enum Command {
     /// Score replies from anywhere, as a benchmark scores them.
     #[command(subcommand)]
     Score(ScoreCommand),
+    /// Offer an environment to other programs, on standard input and output.
+    #[command(subcommand)]
+    Env(EnvCommand),
 }
 
 #[derive(Debug, Subcommand)]

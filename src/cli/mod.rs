@@ -42,6 +42,7 @@ pub mod export;
 pub mod import;
 pub mod cache;
 pub mod score;
+pub mod env;
 pub mod lsp;
 
 use crate::cli::args::{Cli, Command};
@@ -109,6 +110,7 @@ fn dispatch(cli: &Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Import(args) => import::import(args, &place, terminal),
         Command::Cache(command) => cache::cache(command, &place, terminal),
         Command::Score(command) => score::score(command, terminal),
+        Command::Env(command) => env::env(command),
     }
 }
 

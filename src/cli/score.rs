@@ -11,6 +11,7 @@ use serde_json::json;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A file of replies is held in memory.
 const MOST: u64 = 1 << 30;
@@ -55,10 +56,7 @@ pub enum Rule {
 
 pub fn score(command: &ScoreCommand, terminal: &Terminal) -> Result<Exit, Failure> {
     let ScoreCommand::ApiBank(args) = command;
-    let library = Library::open(&args.data).map_err(|problem| {
-        Failure::new(Exit::Usage, problem.to_string())
-            .help("`--data` is a directory with API-Bank's `init_database`, `lv1-lv2-samples` and `test-data`")
-    })?;
+    let library = library(&args.data)?;
     let (replies, lines) = replies(&args.predictions)?;
     let mode = match args.mode {
         Rule::Official => Mode::Official,
@@ -81,6 +79,14 @@ pub fn score(command: &ScoreCommand, terminal: &Terminal) -> Result<Exit, Failur
         terminal.data(&words(&scored));
     }
     Ok(Exit::Ok)
+}
+
+/// A copy of API-Bank that somebody named.
+pub fn library(data: &Path) -> Result<Arc<Library>, Failure> {
+    Library::open(data).map_err(|problem| {
+        Failure::new(Exit::Usage, problem.to_string())
+            .help("`--data` is a directory with API-Bank's `init_database`, `lv1-lv2-samples` and `test-data`")
+    })
 }
 
 /// The replies, and the line of each.

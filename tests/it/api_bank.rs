@@ -1,5 +1,7 @@
 //! API-Bank over a small copy made here, and over a real one where there is one: the program from outside, and hostile input.
 
+#![allow(clippy::print_stderr, reason = "a test that tries less says so")]
+
 use agx::env::api_bank::score::{Mode, Reply, Status, score};
 use agx::env::api_bank::value::{Dict, Key, Value};
 use agx::env::api_bank::{Level, Library, Network, World};
@@ -244,4 +246,38 @@ proptest! {
             }
         }
     }
+}
+
+const ASKED: &str = r#"{"op": "tasks"}
+{"op": "reset", "episode": "a", "task": "level-1/Alarm-1"}
+{"op": "reset", "episode": "b", "level": 1}
+{"op": "step", "episode": "a", "call": {"name": "AddAlarm", "arguments": {"token": "t1", "time": "2023-05-06 07:00:00"}}}
+{"op": "call", "episode": "b", "name": "QueryAlarm", "arguments": {"token": "t1", "time": "2023-05-06 07:00:00"}}
+{"op": "call", "episode": "a", "name": "QueryAlarm", "arguments": {"token": "t1", "time": "2023-05-06 07:00:00"}}
+{"op": "call", "episode": "b", "name": "QueryAlarm", "arguments": {"token": "t1"}}
+{"op": "call", "episode": "b", "name": "AddScene", "arguments": {"name": "x", "devices": "[{'name': 'Lamp', 'description': 'It shines.'}]"}}
+{"op": "step", "episode": "a", "call": {"name": "GetUserToken", "arguments": {"username": "ann", "password": "cats"}}}
+{"op": "step", "episode": "a", "text": "It is set for seven."}
+{"op": "step", "episode": "a", "text": "Again."}
+{"op": "close", "episode": "a"}
+{"op": "call", "episode": "a", "name": "QueryAlarm"}
+{"op": "reset", "episode": "c", "task": "level-9/x"}
+{"op": "dance"}
+not JSON
+{"op": "close"}
+{"op": "tasks"}
+"#;
+
+#[test]
+fn other_programs_can_use_the_environment() {
+    use std::io::Write;
+    let desk = super::cli::desk();
+    small_copy(&desk.path().join("data"));
+    let mut command = desk.command(&["env", "api-bank", "--data", "data", "--mode", "repaired"]);
+    let (input, output) = (std::process::Stdio::piped(), std::process::Stdio::piped());
+    let mut child = command.stdin(input).stdout(output).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(ASKED.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    insta::assert_snapshot!("env_answers", String::from_utf8(output.stdout).unwrap());
 }

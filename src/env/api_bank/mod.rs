@@ -8,11 +8,13 @@
 //! A world is a function of the data and the calls made in it. No reply and no arguments make anything panic or hang.
 
 pub mod dialogues;
+pub mod episode;
 pub mod library;
 pub mod literal;
 pub mod parse;
 pub mod rouge;
 pub mod score;
+pub mod session;
 pub mod text;
 pub mod tools;
 pub mod value;

@@ -339,14 +339,17 @@ pub fn quoted(text: &str) -> String {
     out
 }
 
-/// As the original writes a float: the shortest digits, with an exponent outside 1e-4 to 1e16.
+/// As the original writes a float: the shortest digits, with an exponent outside 1e-4 to 1e16. JSON has nothing for what is
+/// not finite.
 pub fn float(it: f64, json: bool) -> String {
+    if !it.is_finite() && json {
+        return "null".to_owned();
+    }
     if it.is_nan() {
-        return if json { "NaN" } else { "nan" }.to_owned();
+        return "nan".to_owned();
     }
     if it.is_infinite() {
-        let word = if json { "Infinity" } else { "inf" };
-        return if it < 0.0 { format!("-{word}") } else { word.to_owned() };
+        return if it < 0.0 { "-inf" } else { "inf" }.to_owned();
     }
     let exponential = format!("{it:e}");
     let (digits, exponent) = exponential.split_once('e').expect("it was written with an exponent");

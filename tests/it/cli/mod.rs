@@ -44,7 +44,7 @@ impl Desk {
         self
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agx"));
         command.args(args).current_dir(self.path()).env_clear().stdin(Stdio::null());
         command
