@@ -81,7 +81,7 @@ const LAYERS: usize = 5;
 const WIDTH: usize = 192;
 const FFN: usize = 512;
 const VOCAB: usize = 1600;
-const HEADS: Heads = Heads { heads: 4, kv_heads: 2, head_dim: 48 };
+const HEADS: Heads = Heads { heads: 4, kv_heads: 2, head_dim: 48, window: None };
 
 impl Model {
     fn new() -> Result<Self> {
@@ -112,7 +112,7 @@ impl Model {
             add(format!("{layer}.norm1"), &[WIDTH])?;
             add(format!("{layer}.norm2"), &[WIDTH])?;
         }
-        Ok(Self { vars, tables: RopeTables::new(HEADS.head_dim, 1024, 10_000.0) })
+        Ok(Self { vars, tables: RopeTables::new(&RopeTables::frequencies(HEADS.head_dim, 10_000.0), 1024, 1.0) })
     }
 
     fn linear(&self, x: &Tensor, name: String) -> Result<Tensor> {

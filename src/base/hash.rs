@@ -3,6 +3,7 @@
 //! Every value is framed: integers as 8 little-endian bytes, strings and sequences behind their length, enum variants
 //! behind their name. So no two different values feed the same bytes, and no field can run into the next.
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 
@@ -37,10 +38,7 @@ impl Digest {
 
     /// By table: millions are written, and formatting each byte takes ten times as long.
     fn hex<'a>(&self, text: &'a mut [u8; 64]) -> &'a str {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        for (digits, byte) in text.chunks_exact_mut(2).zip(self.0) {
-            digits.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-        }
+        HEXLOWER.encode_mut(&self.0, text);
         std::str::from_utf8(text).expect("digits are ASCII")
     }
 
@@ -80,16 +78,12 @@ impl std::str::FromStr for Digest {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a digest of 64 hex digits");
-        if text.len() != 64 || !text.is_ascii() {
-            return Err(wrong());
-        }
         let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
+        // The length first: the decoder wants a place of the very size.
+        match text.len() == 64 && HEXLOWER_PERMISSIVE.decode_mut(text.as_bytes(), &mut bytes).is_ok() {
+            true => Ok(Self(bytes)),
+            false => Err(format!("`{text}` is not a digest of 64 hex digits")),
         }
-        Ok(Self(bytes))
     }
 }
 
@@ -237,5 +231,6 @@ mod tests {
         assert_eq!(digest.to_string().parse(), Ok(digest));
         assert!("xyz".parse::<Digest>().is_err());
         assert!("é".repeat(32).parse::<Digest>().is_err());
+        assert!("+f".repeat(32).parse::<Digest>().is_err(), "a sign is no digit");
     }
 }

@@ -111,8 +111,14 @@ fn gc(project: &Project, dry_run: bool, terminal: &Terminal) -> Result<Exit, Fai
         terminal.value(&json!({ "records": records, "blobs": blobs, "bytes": size, "freed_disk_bytes": freed }));
         return Ok(Exit::Ok);
     }
+    let nothing = (records, blobs) == (0, 0);
     let (records, blobs) = (counted(records, "record"), counted(blobs, "blob"));
     terminal.say(&match freed {
+        Some(0) | None if nothing => "a run names each record and blob: there is nothing to remove".to_owned(),
+        // What was kept lies closer now, or something was there twice.
+        Some(freed) if nothing => {
+            format!("a run names each record and blob; written anew, they take {} less", bytes(freed))
+        }
         None => format!("would remove {records} and {blobs} of {} that no run names", bytes(size)),
         Some(freed) => format!("removed {records} and {blobs} that no run names: {} of disk came free", bytes(freed)),
     });

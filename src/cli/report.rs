@@ -9,11 +9,20 @@ use crate::experiment::ReportItem;
 use crate::report::figures::{self, Curve};
 use crate::report::{Report, RunState, html, human, markdown};
 use crate::run::{Project, RunError, directory};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub fn report(args: &ReportArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
     if terminal.json() && args.md {
         return Err(Failure::new(Exit::Usage, "`--md` and `--format json` are two forms: choose one"));
+    }
+    let to_stdout = |path: &Option<PathBuf>| path.as_deref() == Some(Path::new("-"));
+    let forms = [(to_stdout(&args.html), "--html -"), (to_stdout(&args.svg), "--svg -")];
+    let mut forms = forms.into_iter().filter(|(given, _)| *given).map(|(_, form)| form);
+    if let Some(form) = forms.next()
+        && let Some(other) = forms.next().or((args.json || terminal.json()).then_some("--format json"))
+    {
+        let message = format!("`{form}` and `{other}` both write to stdout: name a file for one of them");
+        return Err(Failure::new(Exit::Usage, message));
     }
     let project = place.open()?;
     let run = place.run(&project, args.run.as_deref())?;

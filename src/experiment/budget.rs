@@ -16,7 +16,11 @@ impl Checker<'_> {
         let fields = self.fields(block, &vocabulary::BUDGET);
         let given = |name: &str| fields.value(name);
         if block.entries.is_empty() && !block.broken {
-            self.error(CheckError::MissingField { span: block.span, name: "spend", owner: "a budget" });
+            self.error(CheckError::MissingField {
+                span: block.span,
+                name: "spend`, `wall` or `tokens",
+                owner: "a budget",
+            });
             return None;
         }
         let spend = given("spend").map(|value| self.budgeted(value, ("`spend`", "an amount of money", "USD"), money));

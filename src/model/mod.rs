@@ -292,6 +292,9 @@ pub fn train(
 
 /// Writes one version as a Hugging Face directory: `config.json`, `model.safetensors` (bf16 when `half`), `tokenizer.json`,
 /// `tokenizer_config.json` with the chat template.
+///
+/// # Errors
+/// A model without weights of its own ([`ModelError::NoWeights`]); a write that fails.
 pub fn export(
     spec: &ModelSpec,
     version: Option<&[u8]>,
@@ -301,6 +304,7 @@ pub fn export(
     match &spec.source {
         #[cfg(feature = "local")]
         Source::Path(_) | Source::Fresh(_) => local::export(spec, version, directory, half),
+        Source::Scripted(_) => Err(ModelError::NoWeights),
         _ => {
             let _ = (version, directory, half);
             Err(ModelError::NotBuilt)
@@ -317,6 +321,7 @@ pub fn export_adapter(spec: &ModelSpec, version: &[u8], directory: &std::path::P
     match &spec.source {
         #[cfg(feature = "local")]
         Source::Path(_) | Source::Fresh(_) => local::export_adapter(spec, version, directory),
+        Source::Scripted(_) => Err(ModelError::NoWeights),
         _ => {
             let _ = (version, directory);
             Err(ModelError::NotBuilt)
@@ -336,6 +341,8 @@ pub enum ModelError {
     Template(String),
     #[error("all of its weights were trained: it is no adapter")]
     NoAdapter,
+    #[error("it answers from a script: it has no weights")]
+    NoWeights,
     #[error("training: {0}")]
     Training(String),
     #[error("paused")]

@@ -115,7 +115,8 @@ impl Manifest {
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(bytes)
+        // Looked at as a whole: string by string, that it is text takes a tenth of the time.
+        serde_json::from_str(std::str::from_utf8(bytes).map_err(serde::de::Error::custom)?)
     }
 
     pub fn metric(&self, name: &str) -> Option<f64> {

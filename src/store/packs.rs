@@ -70,14 +70,12 @@ impl Index {
     /// The entries of a digest, the first first; of records, those after the last time that they were forgotten.
     fn entries(&self, kind: Kind, digest: &Digest) -> impl Iterator<Item = &Place> {
         let start = start_of(digest);
-        let all = move |kind| {
-            let (pack, offset, stored) = (u32::MIN, u32::MIN, u32::MIN);
-            let first = Place { start, kind, pack, offset, stored };
-            self.places.range(first..).take_while(move |place| (place.start, place.kind) == (start, kind))
-        };
+        let first = Place { start, kind: Kind::Blob, pack: 0, offset: 0, stored: 0 };
+        let all = self.places.range(first..).take_while(move |place| place.start == start);
         let order = |place: &Place| (place.pack, place.offset);
-        let since = if kind == Kind::Record { all(Kind::Forgotten).last().map(order) } else { None };
-        all(kind).filter(move |place| since.is_none_or(|since| order(place) > since))
+        let forgotten = all.clone().filter(|place| kind == Kind::Record && place.kind == Kind::Forgotten);
+        let since = forgotten.map(order).max();
+        all.filter(move |place| place.kind == kind && since.is_none_or(|since| order(place) > since))
     }
 }
 

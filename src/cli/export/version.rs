@@ -64,6 +64,7 @@ pub fn export(args: &ExportArgs, place: &Place, terminal: &Terminal) -> Result<E
         ModelError::NoAdapter => {
             Failure::new(Exit::Usage, format!("{name}: {problem}")).help("`--as hf` writes it whole")
         }
+        ModelError::NoWeights => Failure::new(Exit::Usage, format!("{name} cannot be exported: {problem}")),
         _ => Failure::new(Exit::Usage, problem.to_string()),
     })?;
     let origin: Origin = lineage::origin(&project, &worked, &version, maker)?;

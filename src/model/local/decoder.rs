@@ -1,4 +1,4 @@
-//! Turns token ids into hidden states and logits: the Llama-family decoder (Touvron et al. 2023).
+//! Turns token ids into hidden states and logits: the decoder of Llama (Touvron et al. 2023) and those made like it.
 //!
 //! One forward pass over packed rows serves training (whole sequences, side by side) and generation (each sequence's next
 //! rows, the earlier ones in its cache).
@@ -9,7 +9,7 @@
 //! # Invariants
 //! A row's result depends on its own sequence alone. Nothing here draws a random number or knows an optimiser.
 
-use super::config::Shape;
+use super::config::{Biases, Shape};
 use super::ops::{self, FrozenWeight, Heads, KvCache, RopeTables, Segments, Weight};
 use super::weights::{Array, Arrays};
 use candle_core::{Device, Result, Tensor, Var};
@@ -26,7 +26,11 @@ pub struct Decoder {
 }
 
 struct Layer {
+    heads: Heads,
     attention_norm: Tensor,
+    /// Of each head's queries and keys.
+    query_norm: Option<Tensor>,
+    key_norm: Option<Tensor>,
     query: Linear,
     key: Linear,
     value: Linear,
@@ -40,6 +44,7 @@ struct Layer {
 /// A linear map of a layer. `dropout` masks what goes into its adapter.
 struct Linear {
     weight: Weight,
+    bias: Option<Tensor>,
     adapter: Option<DroppedAdapter>,
 }
 
@@ -91,8 +96,9 @@ impl Parameters<'_> {
         }
     }
 
-    fn linear(&self, module: &str, site: &mut usize) -> Result<Linear> {
+    fn linear(&self, module: &str, bias: bool, site: &mut usize) -> Result<Linear> {
         *site += 1;
+        let bias = bias.then(|| self.plain(&format!("{module}.bias"))).transpose()?;
         let name = format!("{module}.weight");
         if let Parameters::Lora { adapters, scale, dropout, .. } = self
             && let (Some(a), Some(b)) = (adapters.get(&lora_a(module)), adapters.get(&lora_b(module)))
@@ -100,12 +106,12 @@ impl Parameters<'_> {
             let (a, b) = (a.as_tensor().clone(), b.as_tensor().clone());
             if *dropout {
                 let adapter = DroppedAdapter { a, b, scale: *scale, site: *site };
-                return Ok(Linear { weight: self.weight(&name)?, adapter: Some(adapter) });
+                return Ok(Linear { weight: self.weight(&name)?, bias, adapter: Some(adapter) });
             }
             let base = FrozenWeight::new(&self.plain(&name)?)?;
-            return Ok(Linear { weight: Weight::Lora { base, a, b, scale: *scale as f32 }, adapter: None });
+            return Ok(Linear { weight: Weight::Lora { base, a, b, scale: *scale as f32 }, bias, adapter: None });
         }
-        Ok(Linear { weight: self.weight(&name)?, adapter: None })
+        Ok(Linear { weight: self.weight(&name)?, bias, adapter: None })
     }
 }
 
@@ -121,7 +127,10 @@ pub fn lora_b(module: &str) -> String {
 
 impl Linear {
     fn forward(&self, x: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
-        let y = ops::linear(x, &self.weight)?;
+        let mut y = ops::linear(x, &self.weight)?;
+        if let Some(bias) = &self.bias {
+            y = ops::add_bias(&y, bias)?;
+        }
         let Some(DroppedAdapter { a, b, scale, site }) = &self.adapter else { return Ok(y) };
         let thinned = match dropout {
             Some(mask) => x.mul(&mask(*site, x.dim(0)?, x.dim(1)?)?)?,
@@ -140,15 +149,21 @@ impl Decoder {
         let mut site = 0;
         let layer = |index: usize| -> Result<Layer> {
             let at = |part: &str| format!("model.layers.{index}.{part}");
-            let mut linear = |part: &str| parameters.linear(&at(part), &mut site);
+            let mut linear = |part: &str, bias: bool| parameters.linear(&at(part), bias, &mut site);
+            let Biases { qkv, output, mlp } = shape.biases;
+            let head_norm = |part: &str| shape.qk_norm.then(|| parameters.plain(&at(part))).transpose();
+            let Shape { heads, kv_heads, head_dim, .. } = *shape;
             Ok(Layer {
-                query: linear("self_attn.q_proj")?,
-                key: linear("self_attn.k_proj")?,
-                value: linear("self_attn.v_proj")?,
-                output: linear("self_attn.o_proj")?,
-                gate: linear("mlp.gate_proj")?,
-                up: linear("mlp.up_proj")?,
-                down: linear("mlp.down_proj")?,
+                heads: Heads { heads, kv_heads, head_dim, window: shape.windows[index] },
+                query_norm: head_norm("self_attn.q_norm.weight")?,
+                key_norm: head_norm("self_attn.k_norm.weight")?,
+                query: linear("self_attn.q_proj", qkv)?,
+                key: linear("self_attn.k_proj", qkv)?,
+                value: linear("self_attn.v_proj", qkv)?,
+                output: linear("self_attn.o_proj", output)?,
+                gate: linear("mlp.gate_proj", mlp)?,
+                up: linear("mlp.up_proj", mlp)?,
+                down: linear("mlp.down_proj", mlp)?,
                 attention_norm: parameters.plain(&at("input_layernorm.weight"))?,
                 mlp_norm: parameters.plain(&at("post_attention_layernorm.weight"))?,
             })
@@ -161,7 +176,7 @@ impl Decoder {
             layers,
             norm: parameters.plain("model.norm.weight")?,
             head: parameters.weight(head)?,
-            tables: RopeTables::new(shape.head_dim, positions, shape.rope_theta),
+            tables: shape.rope.tables(shape.head_dim, positions),
         })
     }
 
@@ -173,14 +188,9 @@ impl Decoder {
         &self.head
     }
 
-    pub fn heads(&self) -> Heads {
-        let Shape { heads, kv_heads, head_dim, .. } = self.shape;
-        Heads { heads, kv_heads, head_dim }
-    }
-
     /// Empty caches for one sequence.
     pub fn caches(&self) -> Vec<KvCache> {
-        self.layers.iter().map(|_| KvCache::new(self.heads())).collect()
+        self.layers.iter().map(|layer| KvCache::new(layer.heads)).collect()
     }
 
     /// The hidden states after the last norm. `positions` is each row's place in its sequence.
@@ -195,14 +205,22 @@ impl Decoder {
         let mut x = ops::embed(&self.embedding, ids)?;
         for (index, layer) in self.layers.iter().enumerate() {
             let normed = ops::rms_norm(&x, &layer.attention_norm, eps)?;
-            let query = ops::rope(&layer.query.forward(&normed, dropout)?, positions, &self.tables)?;
-            let key = ops::rope(&layer.key.forward(&normed, dropout)?, positions, &self.tables)?;
+            let turned = |linear: &Linear, norm: &Option<Tensor>| {
+                let rows = linear.forward(&normed, dropout)?;
+                let rows = match norm {
+                    Some(norm) => self.by_head(&rows, |heads| ops::rms_norm(heads, norm, eps))?,
+                    None => rows,
+                };
+                ops::rope(&rows, positions, &self.tables)
+            };
+            let query = turned(&layer.query, &layer.query_norm)?;
+            let key = turned(&layer.key, &layer.key_norm)?;
             let value = layer.value.forward(&normed, dropout)?;
             let seen = match &mut sight {
-                Sight::Whole(segments) => ops::attention(&query, &key, &value, segments, self.heads())?,
+                Sight::Whole(segments) => ops::attention(&query, &key, &value, segments, layer.heads)?,
                 Sight::Cached(segments, caches) => {
                     let mut at_layer: Vec<&mut KvCache> = caches.iter_mut().map(|caches| &mut caches[index]).collect();
-                    ops::cached_attention(&query, &key, &value, segments, &mut at_layer, self.heads())?
+                    ops::cached_attention(&query, &key, &value, segments, &mut at_layer, layer.heads)?
                 }
             };
             x = ops::add(&x, &layer.output.forward(&seen, dropout)?)?;
@@ -212,6 +230,13 @@ impl Decoder {
             x = ops::add(&x, &layer.down.forward(&ops::swiglu(&gate, &up)?, dropout)?)?;
         }
         ops::rms_norm(&x, &self.norm, eps)
+    }
+
+    /// Maps rows `[n · heads, head_dim]` in the place of `[n, heads · head_dim]`.
+    fn by_head(&self, rows: &Tensor, map: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+        let (count, width) = rows.dims2()?;
+        let head_dim = self.shape.head_dim;
+        map(&rows.reshape((count * width / head_dim, head_dim))?)?.reshape((count, width))
     }
 
     /// The logits of the chosen rows of hidden states (inference only).

@@ -15,7 +15,7 @@ use crate::base::Seed;
 const DEVIATION: f64 = 0.02;
 
 /// Normal with deviation 0.02; projections into the residual stream are scaled by 1/sqrt(2 layers), so that the stream's
-/// variance does not grow with depth (Radford et al. 2019); norms are one.
+/// variance does not grow with depth (Radford et al. 2019); norms are one, biases zero.
 pub fn weights(shape: &Shape, seed: Seed) -> Arrays {
     let residual = 1.0 / (2.0 * shape.layers as f64).sqrt();
     let make = |(name, dims): (String, Vec<usize>)| {
@@ -24,8 +24,11 @@ pub fn weights(shape: &Shape, seed: Seed) -> Arrays {
             Some("o_proj" | "down_proj") => DEVIATION * residual,
             _ => DEVIATION,
         };
-        let data =
-            if name.ends_with("norm.weight") { vec![1.0; count] } else { normal(seed.derive(&*name), count, scale) };
+        let data = match name.rsplit('.').next() {
+            _ if name.ends_with("norm.weight") => vec![1.0; count],
+            Some("bias") => vec![0.0; count],
+            _ => normal(seed.derive(&*name), count, scale),
+        };
         (name, Array::new(&dims, data))
     };
     layout(shape).into_iter().map(make).collect()

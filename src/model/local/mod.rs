@@ -17,6 +17,7 @@ mod lora;
 pub mod ops;
 pub mod optim;
 mod prefix;
+mod rope;
 mod sample;
 mod source;
 pub mod tokenizer;

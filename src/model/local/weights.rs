@@ -4,7 +4,7 @@
 //! f32, bf16 and f16 widen exactly. Equal arrays give equal bytes, wherever they were made.
 //! No file can make this panic: whatever is wrong is one error that names the file and the tensor.
 
-use super::config::Shape;
+use super::config::{Biases, Shape};
 use crate::base::file;
 use crate::model::{Dtype, ModelError};
 use half::{bf16, f16};
@@ -251,6 +251,20 @@ pub fn layout(shape: &Shape) -> BTreeMap<String, Vec<usize>> {
             ("mlp.down_proj", vec![width, ffn]),
         ];
         all.extend(parts.map(|(part, dims)| (format!("model.layers.{layer}.{part}.weight"), dims)));
+        let Biases { qkv, output, mlp } = shape.biases;
+        let small = [
+            (qkv, "self_attn.q_proj.bias", query),
+            (qkv, "self_attn.k_proj.bias", kv),
+            (qkv, "self_attn.v_proj.bias", kv),
+            (output, "self_attn.o_proj.bias", width),
+            (mlp, "mlp.gate_proj.bias", ffn),
+            (mlp, "mlp.up_proj.bias", ffn),
+            (mlp, "mlp.down_proj.bias", width),
+            (shape.qk_norm, "self_attn.q_norm.weight", shape.head_dim),
+            (shape.qk_norm, "self_attn.k_norm.weight", shape.head_dim),
+        ];
+        let there = small.into_iter().filter(|(there, ..)| *there);
+        all.extend(there.map(|(_, name, size)| (format!("model.layers.{layer}.{name}"), vec![size])));
     }
     all
 }

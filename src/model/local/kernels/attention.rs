@@ -4,7 +4,7 @@
 //! probabilities are computed again, a block of queries at a time, so memory grows with the length and not with its square.
 //!
 //! # Invariants
-//! Query i of a sequence sees keys 0 ..= i. Scores are chains over the head's width, outputs chains over keys in order, so
+//! Query i of a sequence sees keys 0 ..= i, of them the last `window` where there is one. Scores are chains over the head's width, outputs chains over keys in order, so
 //! neither block size, company nor the point where a cached sequence was continued can be seen in the bits.
 
 use super::matmul::{Target, matmul_block};
@@ -18,12 +18,14 @@ use std::ops::Range;
 /// Queries handled at a time: whole tiles of rows for every instruction set but one.
 const BLOCK: usize = 56;
 
-/// Head counts of grouped-query attention; `heads` is a multiple of `kv_heads`.
+/// A layer's grouped-query attention; `heads` is a multiple of `kv_heads`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heads {
     pub heads: usize,
     pub kv_heads: usize,
     pub head_dim: usize,
+    /// How many keys a query sees, its own among them; all before it where there is none (Beltagy et al. 2020).
+    pub window: Option<usize>,
 }
 
 impl Heads {
@@ -37,6 +39,11 @@ impl Heads {
 
     fn group(self) -> usize {
         self.heads / self.kv_heads
+    }
+
+    /// The keys that the query of this place sees.
+    fn visible(self, place: usize) -> Range<usize> {
+        self.window.map_or(0, |window| (place + 1).saturating_sub(window))..place + 1
     }
 
     fn scale(self) -> f32 {
@@ -231,8 +238,8 @@ unsafe fn attend(
 ) {
     let (width, stride, group) = (heads.head_dim, heads.query_width(), heads.group());
     let mut scores = Vec::new();
-    let mut block = |queries: View<'_>, seen: &dyn Fn(usize) -> usize, target: Target<'_>| {
-        let keys = seen(queries.height() - 1);
+    let mut block = |queries: View<'_>, seen: &dyn Fn(usize) -> Range<usize>, target: Target<'_>| {
+        let keys = seen(queries.height() - 1).end;
         probabilities(isa, queries, cache.keys(keys, width), seen, heads.scale(), &mut scores);
         let weights = View::strided(&scores, queries.height(), keys, keys.next_multiple_of(LANES));
         let values = cache.values(keys, width);
@@ -243,13 +250,13 @@ unsafe fn attend(
         // A decoding step: the group's heads are the rows of one product.
         let from = rows.start * stride + head * group * width;
         let queries = View::new(&q[from..from + group * width], group, width);
-        block(queries, &|_| cache.len, Target { out, start: from, stride: width });
+        block(queries, &|_| heads.visible(cache.len - 1), Target { out, start: from, stride: width });
         return;
     }
     for head in head * group..(head + 1) * group {
         for first in rows.clone().step_by(BLOCK) {
             let queries = first..rows.end.min(first + BLOCK);
-            let seen = |i: usize| cache.len + first + i + 1 - rows.end;
+            let seen = |i: usize| heads.visible(cache.len + first + i - rows.end);
             let start = first * stride + head * width;
             block(heads.query(q, &queries, head), &seen, Target { out, start, stride });
         }
@@ -262,16 +269,17 @@ fn probabilities(
     isa: Isa,
     queries: View<'_>,
     keys: Panels<'_>,
-    seen: &dyn Fn(usize) -> usize,
+    seen: &dyn Fn(usize) -> Range<usize>,
     scale: f32,
     out: &mut Vec<f32>,
 ) {
     let stride = keys.width().next_multiple_of(LANES);
     product(isa, queries, keys, stride, out);
     for (i, row) in out.chunks_mut(stride).enumerate() {
-        let (seen, unseen) = row.split_at_mut(seen(i));
-        softmax(isa, seen, scale);
-        unseen.fill(0.0);
+        let Range { start, end } = seen(i);
+        row[..start].fill(0.0);
+        softmax(isa, &mut row[start..end], scale);
+        row[end..].fill(0.0);
     }
 }
 
@@ -336,7 +344,7 @@ unsafe fn attend_back(
             let seen = block.end - rows.start;
             let stride = seen.next_multiple_of(LANES);
             let (queries, grads) = (heads.query(q, &block, head), heads.query(grad, &block, head));
-            let visible = |i: usize| first - rows.start + i + 1;
+            let visible = |i: usize| heads.visible(first - rows.start + i);
             probabilities(isa, queries, keys_down.panels().left(seen), &visible, heads.scale(), &mut scores);
             product(isa, grads, values_down.panels().left(seen), stride, &mut dscores);
             let view = View::strided(&scores, block.len(), seen, stride);
@@ -344,7 +352,7 @@ unsafe fn attend_back(
             // SAFETY: the caller's promise, here and below.
             unsafe { matmul_block(isa, view.transposed(), grads.panels(), panels.clone(), dv, true) }
             for (i, (p, dp)) in scores.chunks_mut(stride).zip(dscores.chunks(stride)).enumerate() {
-                softmax_back(isa, &mut p[..visible(i)], &dp[..visible(i)], heads.scale());
+                softmax_back(isa, &mut p[visible(i)], &dp[visible(i)], heads.scale());
             }
             let view = View::strided(&scores, block.len(), seen, stride);
             let start = first * heads.query_width() + head * width;

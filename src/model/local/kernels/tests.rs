@@ -346,10 +346,12 @@ fn heads_of(heads: Heads, rows: usize) -> [Vec<f32>; 3] {
     [numbers(30, rows * heads.query_width()), numbers(31, kv), numbers(32, kv)]
 }
 
-const HEADS: [Heads; 3] = [
-    Heads { heads: 4, kv_heads: 2, head_dim: 24 },
-    Heads { heads: 3, kv_heads: 3, head_dim: 16 },
-    Heads { heads: 2, kv_heads: 1, head_dim: 10 },
+const HEADS: [Heads; 5] = [
+    Heads { heads: 4, kv_heads: 2, head_dim: 24, window: None },
+    Heads { heads: 3, kv_heads: 3, head_dim: 16, window: None },
+    Heads { heads: 2, kv_heads: 1, head_dim: 10, window: None },
+    Heads { heads: 2, kv_heads: 1, head_dim: 10, window: Some(7) },
+    Heads { heads: 4, kv_heads: 2, head_dim: 24, window: Some(64) },
 ];
 
 #[test]
@@ -366,13 +368,12 @@ fn attention_is_causal_softmax_of_scaled_scores() {
                 let at = i * heads.query_width() + head * width;
                 let kv = |j: usize| j * heads.kv_width() + head / group * width;
                 let dot = |j: usize| (0..width).map(|d| f64::from(q[at + d]) * f64::from(k[kv(j) + d])).sum::<f64>();
-                let scores: Vec<f64> = (segment.start..=i).map(|j| (dot(j) / (width as f64).sqrt()).exp()).collect();
+                let first = heads.window.map_or(0, |window| (i + 1).saturating_sub(window)).max(segment.start);
+                let scores: Vec<f64> = (first..=i).map(|j| (dot(j) / (width as f64).sqrt()).exp()).collect();
                 let total: f64 = scores.iter().sum();
                 for d in 0..width {
-                    wanted[at + d] = (segment.start..=i)
-                        .zip(&scores)
-                        .map(|(j, score)| score / total * f64::from(v[kv(j) + d]))
-                        .sum();
+                    wanted[at + d] =
+                        (first..=i).zip(&scores).map(|(j, score)| score / total * f64::from(v[kv(j) + d])).sum();
                 }
             }
         }

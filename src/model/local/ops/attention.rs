@@ -37,7 +37,11 @@ pub fn cached_attention(
 }
 
 fn check(q: &Tensor, k: &Tensor, v: &Tensor, segments: &Segments, heads: Heads) -> Result<()> {
-    if heads.kv_heads == 0 || heads.head_dim == 0 || !heads.heads.is_multiple_of(heads.kv_heads) {
+    if heads.kv_heads == 0
+        || heads.head_dim == 0
+        || heads.window == Some(0)
+        || !heads.heads.is_multiple_of(heads.kv_heads)
+    {
         bail!("attention: {heads:?} do not divide into groups");
     }
     let rows = segments.rows();

@@ -1,7 +1,7 @@
 //! Turns rows into rows one by one: normalisation, gated activation, residual sums.
 //!
 //! # Invariants
-//! The gradient of a norm's weight is added row by row inside chunks of fixed size, then chunk by chunk.
+//! The gradient of a norm's weight, or of a bias, is added row by row inside chunks of fixed size, then chunk by chunk.
 
 use super::kernels::rows;
 use super::{CHUNK, by_rows, floats, isa, slice, tensor};
@@ -25,6 +25,14 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
 pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     same_shape("add", a, b)?;
     a.contiguous()?.apply_op2(&b.contiguous()?, Add)
+}
+
+/// `x + bias`, the same for each row; `bias` `[width]`.
+pub fn add_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    if x.dims2()?.1 != bias.dims1()? {
+        bail!("add_bias: rows {:?} meet a bias {:?}", x.dims(), bias.dims());
+    }
+    x.contiguous()?.apply_op2(&bias.contiguous()?, AddBias)
 }
 
 fn same_shape(name: &str, a: &Tensor, b: &Tensor) -> Result<()> {
@@ -67,11 +75,47 @@ impl CustomOp2 for RmsNorm {
                 rows::rms_norm_back(isa(), x, ws, grad, self.eps, dx, &mut partial[..width]);
             }
         });
-        let mut dw = vec![0.0; width];
-        for chunk in partial.chunks(CHUNK * width) {
-            rows::add(isa(), &chunk[..width], &mut dw);
-        }
-        Ok((Some(tensor(dx, (count, width))?), Some(tensor(dw, width)?)))
+        Ok((Some(tensor(dx, (count, width))?), Some(tensor(summed(&partial, width), width)?)))
+    }
+}
+
+/// The sum of the chunks' first rows.
+fn summed(partial: &[f32], width: usize) -> Vec<f32> {
+    let mut sum = vec![0.0; width];
+    partial.chunks(CHUNK * width).for_each(|chunk| rows::add(isa(), &chunk[..width], &mut sum));
+    sum
+}
+
+struct AddBias;
+
+impl CustomOp2 for AddBias {
+    fn name(&self) -> &'static str {
+        "add-bias"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, bias: &CpuStorage, bl: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (count, width) = xl.shape().dims2()?;
+        let (x, bias) = (slice(x, xl)?, slice(bias, bl)?);
+        let [out] = by_rows(count, width, |first, [chunk]| {
+            chunk.copy_from_slice(&x[first * width..][..chunk.len()]);
+            chunk.chunks_mut(width).for_each(|row| rows::add(isa(), bias, row));
+        });
+        Ok((CpuStorage::F32(out), xl.shape().clone()))
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (count, width) = grad.dims2()?;
+        let grad = grad.contiguous()?;
+        let grads = floats(&grad)?;
+        let grads = &*grads;
+        // The first row of every chunk collects the chunk.
+        let [partial] = by_rows(count, width, |first, [partial]| {
+            let (sum, rest) = partial.split_at_mut(width);
+            sum.copy_from_slice(&grads[first * width..][..width]);
+            let others = grads[first * width..][width..].chunks(width).take(rest.len() / width);
+            others.for_each(|row| rows::add(isa(), row, sum));
+        });
+        Ok((Some(grad.clone()), Some(tensor(summed(&partial, width), width)?)))
     }
 }
 

@@ -20,7 +20,7 @@ mod tests;
 pub use super::kernels::attention::{Heads, KvCache};
 pub use attention::{attention, cached_attention};
 pub use cross_entropy::cross_entropy;
-pub use elementwise::{add, rms_norm, swiglu};
+pub use elementwise::{add, add_bias, rms_norm, swiglu};
 pub use embed::{embed, select_rows};
 pub use linear::{FrozenWeight, Weight, linear};
 pub use rope::{RopeTables, rope};

@@ -17,24 +17,19 @@ pub struct RopeTables {
 }
 
 impl RopeTables {
-    /// Standard frequencies `theta^(−2i / head_dim)`.
-    pub fn new(head_dim: usize, positions: usize, theta: f64) -> Arc<Self> {
-        Self::from_frequencies(&Self::frequencies(head_dim, theta), positions)
-    }
-
     /// `theta^(−2i / head_dim)` for every pair i.
     pub fn frequencies(head_dim: usize, theta: f64) -> Vec<f64> {
         let log = math::ln64(theta);
         (0..head_dim / 2).map(|i| math::exp64(-log * (2 * i) as f64 / head_dim as f64)).collect()
     }
 
-    /// Frequencies as given (for scaled variants), one for each of the `head_dim / 2` pairs.
-    pub fn from_frequencies(frequencies: &[f64], positions: usize) -> Arc<Self> {
+    /// One frequency for each of the `head_dim / 2` pairs; what is rotated grows by `stretch` as well.
+    pub fn new(frequencies: &[f64], positions: usize, stretch: f64) -> Arc<Self> {
         let angles = (0..positions).flat_map(|p| frequencies.iter().map(move |f| p as f64 * f));
         let (cos, sin) = angles
             .map(|angle| {
                 let (cos, sin) = math::cos_sin(angle);
-                (cos as f32, sin as f32)
+                ((stretch * cos) as f32, (stretch * sin) as f32)
             })
             .unzip();
         Arc::new(Self { cos, sin, pairs: frequencies.len() })

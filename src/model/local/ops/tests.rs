@@ -130,13 +130,23 @@ fn gated_activation() {
 }
 
 #[test]
+fn bias() {
+    check(
+        &[&[70, 19], &[19]],
+        |t| add_bias(&t[0], &t[1]),
+        |x| x[0].iter().enumerate().map(|(i, value)| value + x[1][i % 19]).collect(),
+    );
+    assert!(add_bias(&variable(1, &[4, 8]), &variable(2, &[7])).is_err());
+}
+
+#[test]
 fn residual_sum() {
     check(&[&[5, 19], &[5, 19]], |t| add(&t[0], &t[1]), |x| x[0].iter().zip(&x[1]).map(|(a, b)| a + b).collect());
 }
 
 #[test]
 fn rotation_by_position() {
-    let tables = RopeTables::new(12, 400, 10_000.0);
+    let tables = RopeTables::new(&RopeTables::frequencies(12, 10_000.0), 400, 1.0);
     let positions: Arc<[u32]> = [0, 1, 2, 0, 399, 17].into();
     check(
         &[&[6, 24]],
@@ -170,7 +180,11 @@ fn rows_of_a_table() {
 
 #[test]
 fn causal_attention() {
-    let heads = Heads { heads: 4, kv_heads: 2, head_dim: 6 };
+    [None, Some(1), Some(5)].into_iter().for_each(attention_in);
+}
+
+fn attention_in(window: Option<usize>) {
+    let heads = Heads { heads: 4, kv_heads: 2, head_dim: 6, window };
     let segments = Arc::new(Segments::from_lengths([3, 1, 20]));
     let formula = |x: &[Vec<f64>]| {
         let mut out = vec![0.0; x[0].len()];
@@ -179,10 +193,11 @@ fn causal_attention() {
                 let at = i * 24 + head * 6;
                 let kv = |j: usize| j * 12 + head / 2 * 6;
                 let dot = |j: usize| (0..6).map(|d| x[0][at + d] * x[1][kv(j) + d]).sum::<f64>();
-                let e: Vec<f64> = (range.start..=i).map(|j| (dot(j) / 6f64.sqrt()).exp()).collect();
+                let first = window.map_or(0, |window| (i + 1).saturating_sub(window)).max(range.start);
+                let e: Vec<f64> = (first..=i).map(|j| (dot(j) / 6f64.sqrt()).exp()).collect();
                 let total: f64 = e.iter().sum();
                 for d in 0..6 {
-                    out[at + d] = (range.start..=i).zip(&e).map(|(j, e)| e / total * x[2][kv(j) + d]).sum();
+                    out[at + d] = (first..=i).zip(&e).map(|(j, e)| e / total * x[2][kv(j) + d]).sum();
                 }
             }
         }
@@ -268,7 +283,7 @@ fn mistakes_are_errors() {
     assert!(cross_entropy(&x, &trained(&layer), &[5; 4], &[1.0; 4]).is_err(), "a target past the vocabulary");
     assert!(cross_entropy(&x, &trained(&layer), &[0; 4], &[0.0; 4]).is_err(), "nothing to learn");
     assert!(cross_entropy(&x, &trained(&layer), &[0; 4], &[f32::NAN; 4]).is_err(), "no number");
-    let heads = Heads { heads: 3, kv_heads: 2, head_dim: 2 };
+    let heads = Heads { heads: 3, kv_heads: 2, head_dim: 2, window: None };
     assert!(attention(&x, &x, &x, &Arc::new(Segments::from_lengths([4])), heads).is_err());
     let half = x.to_dtype(DType::F16).expect("half");
     assert!(add(&half, &half).is_err(), "f32 alone");

@@ -2,6 +2,7 @@
 
 mod chats;
 mod exact;
+mod families;
 mod files;
 mod reference;
 mod training;

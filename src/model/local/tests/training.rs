@@ -12,12 +12,12 @@ use candle_core::Var;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-fn rows(spec: &ModelSpec) -> Vec<TrainRow> {
+pub(super) fn rows(spec: &ModelSpec) -> Vec<TrainRow> {
     let model = LocalModel::open(spec, None).unwrap();
     dialogues().iter().map(|dialogue| model.encode_row(dialogue).unwrap()).collect()
 }
 
-fn trained(spec: &ModelSpec, start: Option<&[u8]>, config: &TrainConfig) -> Trained {
+pub(super) fn trained(spec: &ModelSpec, start: Option<&[u8]>, config: &TrainConfig) -> Trained {
     train(spec, start, &rows(spec), config, Seed(11), &mut Monitor::default()).unwrap()
 }
 
@@ -31,13 +31,13 @@ fn loss(decoder: &Decoder, row: &TrainRow) -> candle_core::Tensor {
 }
 
 /// Holds each variable's gradient against the loss's change along it.
-fn differentiate(variables: &BTreeMap<String, Var>, decoder: &Decoder, row: &TrainRow) {
+pub(super) fn differentiate(what: &str, variables: &BTreeMap<String, Var>, decoder: &Decoder, row: &TrainRow) {
     let store = loss(decoder, row).backward().unwrap();
     Gradients::of(variables, &store).unwrap();
     for (name, variable) in variables {
         let gradient = store.get(variable).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
-        assert!(norm > 1e-4, "{name}: the gradient is only {norm}");
+        assert!(norm > 1e-4, "{what}: {name}: the gradient is only {norm}");
         let before = variable.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let step = 1e-2;
         let at = |sign: f64| {
@@ -48,7 +48,7 @@ fn differentiate(variables: &BTreeMap<String, Var>, decoder: &Decoder, row: &Tra
         };
         let slope = (at(1.0) - at(-1.0)) / (2.0 * step);
         variable.set(&tensor(&Array::new(variable.dims(), before.clone())).unwrap()).unwrap();
-        assert!((slope - norm).abs() < 0.02 * norm + 2e-4, "{name}: slope {slope}, gradient {norm}");
+        assert!((slope - norm).abs() < 0.02 * norm + 2e-4, "{what}: {name}: slope {slope}, gradient {norm}");
     }
 }
 
@@ -70,14 +70,14 @@ fn gradients_are_the_slopes_of_the_loss() {
     let (declared, arrays) = loud(&spec);
     let row = &rows(&spec)[2];
     let all = variables(&arrays).unwrap();
-    differentiate(&all, &Decoder::new(&declared.shape, &Parameters::Full(&all), 64).unwrap(), row);
+    differentiate("all weights", &all, &Decoder::new(&declared.shape, &Parameters::Full(&all), 64).unwrap(), row);
 
     let mut adapter = adapters::fresh(&declared.shape, &lora(), Seed(3));
     adapter.values_mut().for_each(|array| array.data = fresh_weights::normal(Seed(2), array.data.len(), 0.3));
     let variables = variables(&adapter).unwrap();
     for dropout in [false, true] {
         let parameters = Parameters::Lora { base: &arrays, adapters: &variables, scale: 2.0, dropout };
-        differentiate(&variables, &Decoder::new(&declared.shape, &parameters, 64).unwrap(), row);
+        differentiate("an adapter", &variables, &Decoder::new(&declared.shape, &parameters, 64).unwrap(), row);
     }
 }
 
@@ -90,7 +90,12 @@ fn an_untied_head_learns_too() {
     let head = fresh_weights::normal(Seed(8), declared.shape.vocab * declared.shape.width, 0.3);
     arrays.insert("lm_head.weight".into(), Array::new(&[declared.shape.vocab, declared.shape.width], head));
     let all = variables(&arrays).unwrap();
-    differentiate(&all, &Decoder::new(&declared.shape, &Parameters::Full(&all), 64).unwrap(), &rows(&spec)[0]);
+    differentiate(
+        "all weights",
+        &all,
+        &Decoder::new(&declared.shape, &Parameters::Full(&all), 64).unwrap(),
+        &rows(&spec)[0],
+    );
 }
 
 #[test]
