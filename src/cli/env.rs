@@ -15,7 +15,7 @@ const LONGEST: u64 = 1 << 26;
 pub enum EnvCommand {
     /// API-Bank (Li et al. 2023), levels 1 to 3, over a copy of its data.
     #[command(
-        after_help = "Examples:\n  agx env api-bank --data api-bank\n  agx env api-bank --data api-bank --mode repaired < asked.jsonl > answers.jsonl\n\nA line asks, a line answers:\n  {\"op\": \"reset\", \"episode\": \"e1\", \"task\": \"level-3/7\"}\n  {\"op\": \"call\", \"episode\": \"e1\", \"name\": \"QueryMeeting\", \"arguments\": {\"user_name\": \"John\"}}\n  {\"op\": \"step\", \"episode\": \"e1\", \"text\": \"There are two meetings.\"}\n  {\"op\": \"close\"}"
+        after_help = "Examples:\n  agx env api-bank --data api-bank\n  agx env api-bank --data api-bank --mode repaired\n\nA line asks, a line answers:\n  {\"op\": \"reset\", \"episode\": \"e1\", \"task\": \"level-3/7\"}\n  {\"op\": \"call\", \"episode\": \"e1\", \"name\": \"QueryMeeting\", \"arguments\": {\"user_name\": \"John\"}}\n  {\"op\": \"step\", \"episode\": \"e1\", \"text\": \"There are two meetings.\"}\n  {\"op\": \"close\"}"
     )]
     ApiBank(ApiBankArgs),
 }

@@ -11,6 +11,7 @@ pub mod dialogues;
 pub mod episode;
 pub mod library;
 pub mod literal;
+pub mod member;
 pub mod parse;
 pub mod rouge;
 pub mod score;
@@ -24,4 +25,5 @@ pub mod world;
 mod tests;
 
 pub use library::{Library, Unreadable};
+pub use member::ApiBank;
 pub use world::{Level, Network, World};

@@ -278,3 +278,47 @@ fn the_recorded_calls_score_what_the_original_gives_them() {
         [(394, 399), (67, 67), (131, 131)]
     );
 }
+
+#[test]
+fn the_recorded_calls_solve_the_tasks() {
+    use crate::env::{Action, Call, Env, EnvKind, EnvSpec, Split, Unopened};
+    let Some(data) = copy() else { return };
+    let spec = |sizes: [u32; 2], level| EnvSpec {
+        kind: EnvKind::ApiBank { data: data.clone(), from: level, to: level },
+        splits: vec![
+            Split { name: "train".to_owned(), size: sizes[0], held_out: false },
+            Split { name: "test".to_owned(), size: sizes[1], held_out: true },
+        ],
+        max_steps: 20,
+    };
+    let library = Library::open(&data).unwrap();
+    let mut solved = Vec::new();
+    for (level, sizes) in [(1, [100, 112]), (2, [30, 19]), (3, [25, 25])] {
+        let env = Env::open(&spec(sizes, level)).unwrap();
+        let tasks: Vec<_> = ["train", "test"].into_iter().flat_map(|split| env.tasks(split)).collect();
+        let mut ids: Vec<&str> = tasks.iter().map(|task| task.id.as_str()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), tasks.len(), "splits share no task");
+        assert_eq!(env.place("test", &env.task("test", 3).id), Some(3));
+        let mut all = 0;
+        for task in &tasks {
+            let goal = super::episode::Goal::read(&library, &task.id).unwrap();
+            let mut episode = env.start(task);
+            for call in goal.calls(&library) {
+                let rows = call.arguments.rows().iter();
+                let arguments = rows.map(|(key, value)| (key.text().unwrap().to_owned(), value.display())).collect();
+                let action = Action::Call(Call { name: call.name.to_string(), arguments });
+                assert!(!episode.step(&action).done);
+            }
+            assert_eq!(episode.truth().get("success"), Some(&0.0), "not before it has answered");
+            assert!(episode.step(&Action::Answer("Done.".to_owned())).done);
+            all += usize::from(episode.truth().get("success") == Some(&1.0));
+        }
+        solved.push((all, tasks.len()));
+        let too_many = Env::open(&spec([sizes[0], sizes[1] + 300], level)).unwrap_err();
+        assert!(matches!(too_many, Unopened::TooFew { .. }), "{too_many}");
+    }
+    // What is not solved are dialogues with a recorded call that no call is accepted for.
+    assert_eq!(solved, [(197, 212), (47, 49), (50, 50)]);
+}
