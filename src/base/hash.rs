@@ -229,6 +229,7 @@ mod tests {
     fn hex_round_trips_and_refuses_others() {
         let digest = Digest::of_bytes(b"agx");
         assert_eq!(digest.to_string().parse(), Ok(digest));
+        assert_eq!(digest.to_string().to_uppercase().parse(), Ok(digest));
         assert!("xyz".parse::<Digest>().is_err());
         assert!("é".repeat(32).parse::<Digest>().is_err());
         assert!("+f".repeat(32).parse::<Digest>().is_err(), "a sign is no digit");

@@ -10,6 +10,9 @@ use crate::run::{self, Project, RowEntry};
 use serde_json::json;
 use std::collections::BTreeMap;
 
+/// What to give where a digest is meant.
+pub const DIGEST_START: &str = "eight hex digits or more, as `agx show train@1` lists them";
+
 pub fn words(lineage: &Lineage) -> String {
     let Lineage { training, from, rows } = lineage;
     let mut out = String::new();
@@ -56,7 +59,7 @@ fn made(training: &Training) -> String {
 pub fn trajectory(project: &Project, start: &str, terminal: &Terminal) -> Result<Exit, Failure> {
     if !is_digest_start(start) {
         let failure = Failure::new(Exit::Usage, format!("`{start}` is no start of a digest"));
-        return Err(failure.help("eight hex digits or more, as `agx show train@1` lists them"));
+        return Err(failure.help(DIGEST_START));
     }
     let (start, mut found) = (start.to_ascii_lowercase(), BTreeMap::new());
     let mut unread = Vec::new();

@@ -19,7 +19,10 @@ pub fn report(args: &ReportArgs, place: &Place, terminal: &Terminal) -> Result<E
     let forms = [(to_stdout(&args.html), "--html -"), (to_stdout(&args.svg), "--svg -")];
     let mut forms = forms.into_iter().filter(|(given, _)| *given).map(|(_, form)| form);
     if let Some(form) = forms.next()
-        && let Some(other) = forms.next().or((args.json || terminal.json()).then_some("--format json"))
+        && let Some(other) = (forms.next())
+            .or(args.md.then_some("--md"))
+            .or(args.json.then_some("--json"))
+            .or(terminal.json().then_some("--format json"))
     {
         let message = format!("`{form}` and `{other}` both write to stdout: name a file for one of them");
         return Err(Failure::new(Exit::Usage, message));

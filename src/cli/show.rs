@@ -28,17 +28,14 @@ pub fn show(args: &ShowArgs, place: &Place, terminal: &Terminal) -> Result<Exit,
         [] => object::show(args, place, &words, terminal),
         [kind, ..] if object::is_kind(kind) => object::show(args, place, &words, terminal),
         ["trajectory"] if args.file.is_none() => {
-            let failure = Failure::new(Exit::Usage, "`trajectory` needs the start of a digest");
-            Err(failure.help("eight hex digits or more, as `agx show train@1` lists them"))
+            Err(Failure::new(Exit::Usage, "`trajectory` needs the start of a digest").help(lineage::DIGEST_START))
         }
         ["trajectory", start] if args.file.is_none() => {
-            for (given, option) in
-                [(args.run.is_some(), "--run"), (args.task.is_some(), "--task"), (args.item.is_some(), "--item")]
-            {
-                if given {
-                    let message = format!("a trajectory is looked for in all runs: `{option}` is for a node");
-                    return Err(Failure::new(Exit::Usage, message));
-                }
+            let options =
+                [(args.run.is_some(), "--run"), (args.task.is_some(), "--task"), (args.item.is_some(), "--item")];
+            if let Some((_, option)) = options.into_iter().find(|(given, _)| *given) {
+                let message = format!("a trajectory is looked for in all runs: `{option}` is for a node");
+                return Err(Failure::new(Exit::Usage, message));
             }
             lineage::trajectory(&place.open()?, start, terminal)
         }

@@ -119,7 +119,7 @@ pub struct Observation {
     pub done: bool,
 }
 
-/// Named figures of one episode, in name order: `success` is 0 or 1.
+/// Named figures of one episode, in name order: `success` is 0 or 1. At least one: of none the JSON would be a list.
 pub type Truth = LiteMap<String, f64>;
 
 /// One run through one task.

@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Tasks that are packed, and opened, together.
 const BLOCK: usize = 64;
-/// Blocks that stay open: a few for each thread, since rows come mostly in the order of tasks.
+/// Blocks that stay open, at least: rows come mostly in the order of tasks, a few blocks at a time.
 const OPEN: usize = 32;
 
 #[derive(Debug)]
 pub struct PackedTasks {
     blocks: Vec<Packed>,
-    /// Those used last, the newest behind.
+    /// Those opened last, the newest behind.
     open: Mutex<VecDeque<(usize, Block)>>,
 }
 
@@ -81,8 +81,11 @@ impl PackedTasks {
         // Not under the lock: that two threads open the same one now and then is cheaper than that all wait.
         let block: Block = self.blocks[number].open().into();
         let mut open = lock();
-        open.push_back((number, block.clone()));
-        if open.len() > OPEN {
+        if !open.iter().any(|(other, _)| *other == number) {
+            open.push_back((number, block.clone()));
+        }
+        // Each thread may be at a place of its own.
+        if open.len() > OPEN.max(2 * rayon::current_num_threads()) {
             open.pop_front();
         }
         OpenTask { block, at }
@@ -98,7 +101,7 @@ impl Packed {
             serde_json::to_writer(&mut text, &(id, fields)).expect("a task is plain data");
             text.extend([b"\n", hidden.as_str().as_bytes(), b"\n"].concat());
         }
-        let coded = zstd::bulk::compress(&text, 1).expect("memory has room for what is smaller than its source");
+        let coded = zstd::bulk::compress(&text, 1).expect("memory has room for it");
         Self { raw: text.len(), coded: coded.into() }
     }
 

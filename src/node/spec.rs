@@ -104,7 +104,7 @@ pub enum OnUnparsed {
     Fail,
 }
 
-/// A parsed verdict: the answer's fields by name.
+/// A parsed verdict: the answer's fields by name; one at least.
 pub type Verdict = LiteMap<String, AnswerValue>;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -124,9 +124,9 @@ impl<'a> Purse<'a> {
     pub fn overdue(&self) -> Option<String> {
         let most = self.budget?.wall.as_ref()?.value.0;
         let taken = self.earlier.saturating_add((self.clock)().saturating_sub(self.began));
-        let seconds =
+        let words =
             |millis: u64| if millis < 1000 { format!("{millis} ms") } else { format!("{:.1} s", millis as f64 / 1e3) };
-        (taken >= most).then(|| format!("the run took {} of a budget of {}", seconds(taken), seconds(most)))
+        (taken >= most).then(|| format!("the run took {} of a budget of {}", words(taken), words(most)))
     }
 }
 

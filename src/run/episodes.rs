@@ -107,7 +107,7 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result
         let set = RowSet { rows: rows.collect::<Result<_, _>>()?, dropped: Vec::new() };
         manifest.output = Some(bench.put_json(&set)?);
     } else {
-        let truths: Vec<TruthRecord> = played.into_iter().map(|played| played.truth).collect();
+        let truths: Vec<TruthRecord> = played.into_iter().filter_map(|played| played.truth).collect();
         manifest.metrics = truth_metrics(&truths);
     }
     manifest.metrics.extend(behaviour_metrics(&behaviour));
@@ -132,30 +132,35 @@ fn play(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result<Wo
             return String::new();
         }
         seen += 1;
-        solved += played.truth.truth.get(first_metric).copied().unwrap_or(0.0);
+        solved += played.truth.as_ref().and_then(|it| it.truth.get(first_metric)).copied().unwrap_or(0.0);
         format!("{first_metric} {:.2}", solved / f64::from(seen))
     };
-    bench.worker(id).work(&items, &read, &mut note, &mut |wanted, halt, on_done| {
-        let open = match &model {
-            Some(open) => open.clone(),
-            None => model.insert(resources.model(&version)?).clone(),
-        };
-        let rollout = Rollout {
-            model: &*open,
-            env: &env,
-            prompt: &resources.experiment.prompts[episodes.prompt.0].it,
-            tool_format: spec.tool_format,
-            max_steps: resources.experiment.envs[episodes.env.0].it.max_steps,
-            sampling: episodes.sampling.clone(),
-        };
-        let held: Vec<OpenTask> = wanted.iter().map(|&at| tasks.all.get(asked[at].task)).collect();
-        let item = |(&at, task)| {
-            let Asked { task: _, sample, seed } = asked[at];
-            RolloutItem { task, sample, seed }
-        };
-        let group: Vec<RolloutItem<'_>> = wanted.iter().zip(held.iter().map(Deref::deref)).map(item).collect();
-        Ok(rollout.run(&group, halt, &mut |done| on_done(done.into_par_iter().map(made_of).collect())))
-    })
+    bench.worker(id).work(
+        &items,
+        &|output, also| read(step.op, output, also),
+        &mut note,
+        &mut |wanted, halt, on_done| {
+            let open = match &model {
+                Some(open) => open.clone(),
+                None => model.insert(resources.model(&version)?).clone(),
+            };
+            let rollout = Rollout {
+                model: &*open,
+                env: &env,
+                prompt: &resources.experiment.prompts[episodes.prompt.0].it,
+                tool_format: spec.tool_format,
+                max_steps: resources.experiment.envs[episodes.env.0].it.max_steps,
+                sampling: episodes.sampling.clone(),
+            };
+            let held: Vec<OpenTask> = wanted.iter().map(|&at| tasks.all.get(asked[at].task)).collect();
+            let item = |(&at, task)| {
+                let Asked { task: _, sample, seed } = asked[at];
+                RolloutItem { task, sample, seed }
+            };
+            let group: Vec<RolloutItem<'_>> = wanted.iter().zip(held.iter().map(Deref::deref)).map(item).collect();
+            Ok(rollout.run(&group, halt, &mut |done| on_done(done.into_par_iter().map(made_of).collect())))
+        },
+    )
 }
 
 /// What a step keeps of an episode.
@@ -164,7 +169,8 @@ struct Played {
     task: String,
     sample: u32,
     behaviour: Behaviour,
-    truth: TruthRecord,
+    /// Of an evaluation.
+    truth: Option<TruthRecord>,
 }
 
 fn made_of((place, trajectory, truth): (usize, Trajectory, TruthRecord)) -> (usize, Made) {
@@ -174,12 +180,13 @@ fn made_of((place, trajectory, truth): (usize, Trajectory, TruthRecord)) -> (usi
     (place, Made { output, also: Also::from([(TRUTH.to_owned(), truth)]), took })
 }
 
-fn read(output: &[u8], also: &Also) -> Result<(Class, Played), String> {
+fn read(op: Op, output: &[u8], also: &Also) -> Result<(Class, Played), String> {
     let trajectory: Trajectory = serde_json::from_slice(output).map_err(|problem| problem.to_string())?;
     let truth = also.get(TRUTH).ok_or("its record names no ground truth")?;
     let truth = serde_json::from_slice(truth).map_err(|problem| format!("its ground truth: {problem}"))?;
     let behaviour = Behaviour::from(&trajectory);
     let Trajectory { task, sample, .. } = trajectory;
+    let truth = (op == Op::Evaluate).then_some(truth);
     Ok((Class::Done, Played { task, sample, behaviour, truth }))
 }
 

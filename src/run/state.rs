@@ -51,6 +51,7 @@ impl<'a> State<'a> {
         self.standing[id.0] = standing;
     }
 
+    /// Without its items.
     pub fn manifest(&self, id: StepId) -> Option<&Manifest> {
         match &self.standing[id.0] {
             Standing::Done(manifest) => Some(manifest),

@@ -106,9 +106,12 @@ pub fn worked(project: &Project, run: &str) -> Result<Worked, RunError> {
             Readiness::Waiting | Readiness::Blocked(_) => {}
             Readiness::Ready(key) => {
                 let Some(Some(output)) = told.get(step.id.as_str()) else { continue };
-                let manifest = manifest(project, &past, &state, id, output)?;
+                let mut manifest = manifest(project, &past, &state, id, output)?;
                 let (rows, version) = reads(&state, id);
+                // The items are not for the state.
+                let items = std::mem::take(&mut manifest.items);
                 state.set(id, Standing::Done(manifest.clone()));
+                manifest.items = items;
                 steps.push(WorkedStep { id, key, output: *output, manifest, rows, version });
             }
         }

@@ -70,6 +70,7 @@ impl Index {
     /// The entries of a digest, the first first; of records, those after the last time that they were forgotten.
     fn entries(&self, kind: Kind, digest: &Digest) -> impl Iterator<Item = &Place> {
         let start = start_of(digest);
+        // Of all that begins so, the first there could be.
         let first = Place { start, kind: Kind::Blob, pack: 0, offset: 0, stored: 0 };
         let all = self.places.range(first..).take_while(move |place| place.start == start);
         let order = |place: &Place| (place.pack, place.offset);

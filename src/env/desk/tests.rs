@@ -20,6 +20,13 @@ fn desk() -> Env {
     Env::open(&spec(6)).expect("the desk is built in")
 }
 
+/// Every key of a run holds it: a field in another order, a word or a draw more, and all that was made is made again.
+#[test]
+fn the_desk_is_the_one_that_results_were_made_of() {
+    let identity = crate::env::identity(&EnvKind::Desk).unwrap();
+    assert_eq!(identity.to_string(), "d07d469afbb78f454d9b92835430e20e8980c6215af7f8c63f657104a95492f3");
+}
+
 fn success(episode: &dyn Episode) -> f64 {
     *episode.truth().get("success").unwrap()
 }

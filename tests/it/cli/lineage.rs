@@ -105,11 +105,12 @@ fn a_training_that_trained_nothing_made_no_version() {
 fn what_is_not_found_is_said() {
     let desk = lab(8);
     assert_eq!(desk.code(&["run", "lab.agx"]), Some(0));
-    let cases: [(&str, &[&str]); 10] = [
+    let cases: [(&str, &[&str]); 11] = [
         ("trajectory_of_what", &["show", "trajectory"]),
         ("trajectory_of_all_runs", &["show", "trajectory", "0123456789abcdef", "--run", "lab-1"]),
         ("export_script", &["export", "--as", "hf", "--to", "a", "--model", "policy"]),
         ("two_to_stdout", &["report", "--html", "-", "--format", "json"]),
+        ("page_and_markdown", &["report", "--html", "-", "--md"]),
         ("no_trajectory", &["show", "trajectory", "0123456789abcdef"]),
         ("no_digest", &["show", "trajectory", "train-0003"]),
         ("export_near", &["export", "--as", "jsonl", "--to", "a", "--node", "selct@1"]),
