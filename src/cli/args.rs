@@ -1,5 +1,7 @@
 //! Turns arguments into one typed command.
 
+use crate::cli::env::EnvCommand;
+use crate::cli::score::ScoreCommand;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -133,6 +135,12 @@ pub enum Command {
     /// Look into the store, and free what no run needs.
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// Score replies from anywhere, as a benchmark scores them.
+    #[command(subcommand)]
+    Score(ScoreCommand),
+    /// Offer an environment to other programs, on standard input and output.
+    #[command(subcommand)]
+    Env(EnvCommand),
 }
 
 #[derive(Debug, Subcommand)]

@@ -41,6 +41,8 @@ pub mod explain;
 pub mod export;
 pub mod import;
 pub mod cache;
+pub mod score;
+pub mod env;
 pub mod lsp;
 
 use crate::cli::args::{Cli, Command};
@@ -107,6 +109,8 @@ fn dispatch(cli: &Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Export(args) => export::export(args, &place, terminal),
         Command::Import(args) => import::import(args, &place, terminal),
         Command::Cache(command) => cache::cache(command, &place, terminal),
+        Command::Score(command) => score::score(command, terminal),
+        Command::Env(command) => env::env(command),
     }
 }
 

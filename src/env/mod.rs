@@ -7,6 +7,7 @@
 //! An environment is a pure function of its spec, the task and the seed; state lives in the episode.
 //! Ground truth leaves an episode by [`Episode::truth`] only.
 
+pub mod api_bank;
 pub mod call;
 pub mod desk;
 pub mod outside;
@@ -18,7 +19,7 @@ pub use outside::{Outside, Reach};
 pub use packed::{OpenTask, PackedTasks};
 pub use schema::{Field, FieldType, Schema, ToolInfo, Visibility};
 
-use crate::base::{Canonical, Digest, Hasher};
+use crate::base::{Canonical, Digest, Hasher, file};
 use crate::model::Message;
 use litemap::LiteMap;
 use rayon::prelude::*;
@@ -151,16 +152,22 @@ pub struct Labelled {
 #[derive(Debug)]
 pub enum Env {
     Desk(desk::Desk),
+    ApiBank(api_bank::ApiBank),
 }
 
 impl Env {
     /// # Errors
-    /// An environment that this version declares and does not run.
-    pub fn open(spec: &EnvSpec) -> Result<Self, NotBuilt> {
+    /// An environment that this version declares and does not run, or whose data cannot be used.
+    pub fn open(spec: &EnvSpec) -> Result<Self, Unopened> {
         match &spec.kind {
             EnvKind::Desk => Ok(Env::Desk(desk::Desk::new(spec))),
-            EnvKind::ApiBank { .. } => Err(NotBuilt("the environment `api-bank`".to_owned())),
-            EnvKind::Outside(outside) => Err(NotBuilt(format!("an environment by `{}`", outside.reach.word()))),
+            EnvKind::ApiBank { data, from, to } => {
+                let unreadable =
+                    |problem| Unopened::Unreadable(format!("{}: {}", data.display(), file::reason(&problem)));
+                let digest = identity(&spec.kind).map_err(unreadable)?;
+                api_bank::ApiBank::open(spec, data, (*from, *to), digest).map(Env::ApiBank)
+            }
+            EnvKind::Outside(outside) => Err(NotBuilt(format!("an environment by `{}`", outside.reach.word())).into()),
         }
     }
 
@@ -168,6 +175,7 @@ impl Env {
     pub fn digest(&self) -> Digest {
         match self {
             Env::Desk(desk) => desk.digest(),
+            Env::ApiBank(bank) => bank.digest(),
         }
     }
 
@@ -178,6 +186,7 @@ impl Env {
     pub fn count(&self, split: &str) -> u32 {
         match self {
             Env::Desk(desk) => desk.split(split).size,
+            Env::ApiBank(bank) => bank.count(split),
         }
     }
 
@@ -188,6 +197,7 @@ impl Env {
     pub fn task(&self, split: &str, index: u32) -> Task {
         match self {
             Env::Desk(desk) => desk.task(split, index),
+            Env::ApiBank(bank) => bank.task(split, index),
         }
     }
 
@@ -198,6 +208,7 @@ impl Env {
     pub fn place(&self, split: &str, id: &str) -> Option<u32> {
         match self {
             Env::Desk(desk) => desk.place(split, id),
+            Env::ApiBank(bank) => bank.place(split, id),
         }
     }
 
@@ -212,6 +223,7 @@ impl Env {
     pub fn start(&self, task: &Task) -> Box<dyn Episode> {
         match self {
             Env::Desk(desk) => desk.start(task),
+            Env::ApiBank(bank) => bank.start(task),
         }
     }
 
@@ -219,6 +231,7 @@ impl Env {
     pub fn examples(&self, offer: &str, count: u32) -> Vec<Example> {
         match self {
             Env::Desk(desk) => desk.examples(offer, count),
+            Env::ApiBank(_) => Vec::new(),
         }
     }
 }
@@ -268,6 +281,17 @@ pub fn files(kind: &EnvKind) -> std::io::Result<Vec<PathBuf>> {
         EnvKind::ApiBank { data, .. } => outside::directory_files(data),
         EnvKind::Outside(outside) => Ok(outside.tasks.clone().into_iter().collect()),
     }
+}
+
+/// Why an environment cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unopened {
+    #[error(transparent)]
+    NotBuilt(#[from] NotBuilt),
+    #[error("{0}")]
+    Unreadable(String),
+    #[error("the splits take {wanted} tasks, of which there are {has}")]
+    TooFew { wanted: usize, has: usize },
 }
 
 /// The language has it, this version does not run it.

@@ -67,11 +67,20 @@ impl Outside {
     }
 }
 
-/// A directory's own files, by name.
+/// The files of a directory and of those in it, by their paths.
 pub(super) fn directory_files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut files: Vec<PathBuf> =
-        std::fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
-    files.retain(|path| path.is_file());
+    let (mut files, mut left) = (Vec::new(), vec![directory.to_owned()]);
+    while let Some(next) = left.pop() {
+        for entry in std::fs::read_dir(next)? {
+            let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
+            // A link may lead back.
+            if kind.is_dir() {
+                left.push(path);
+            } else if path.is_file() {
+                files.push(path);
+            }
+        }
+    }
     files.sort();
     Ok(files)
 }
@@ -81,7 +90,9 @@ pub(super) fn directory_digest(domain: &str, directory: &Path, levels: (u32, u32
     let mut hasher = Hasher::new(domain);
     hasher.put(&levels);
     for path in directory_files(directory)? {
-        hasher.str(&path.file_name().unwrap_or_default().to_string_lossy()).bytes(&file::read(&path, MOST_TASKS)?);
+        hasher
+            .str(&path.strip_prefix(directory).unwrap_or(&path).to_string_lossy())
+            .bytes(&file::read(&path, MOST_TASKS)?);
     }
     Ok(hasher.finish())
 }
@@ -97,12 +108,12 @@ pub(super) fn api_bank() -> &'static Schema {
         Schema {
             name: "api-bank".to_owned(),
             task: vec![
-                field("request", FieldType::Text, Visibility::ALL, "The dialogue so far, up to the call that is due."),
-                field("tools", texts, Visibility::ALL, "The APIs, each with its parameters."),
-                field("level", FieldType::Int, Visibility::ALL, "1: the APIs are known; 2: they are searched for."),
-                field("gold", FieldType::Opaque, Visibility::NONE, "The right call and its result."),
+                field("request", FieldType::Text, Visibility::ALL, "What the user says, a line a turn."),
+                field("tools", texts, Visibility::ALL, "The APIs that are given, each a specification."),
+                field("level", FieldType::Int, Visibility::ALL, "1: the APIs are known; 2, 3: they are searched for."),
+                field("gold", FieldType::Opaque, Visibility::NONE, "The recorded calls and their results."),
             ],
-            metrics: ["success", "rouge"].map(str::to_owned).into(),
+            metrics: ["success", "progress", "rouge"].map(str::to_owned).into(),
             offers: Vec::new(),
             doc: "API-Bank: dialogues in which the right API is to be called (Li et al. 2023).".to_owned(),
         }

@@ -42,10 +42,7 @@ impl Checker<'_> {
                 self.index.brought(place, Sort::Environment, &name, "", doc);
                 Some(EnvKind::Desk)
             }
-            ("api-bank", Some(block)) => {
-                self.later(apply.path.span, "the environment `api-bank`");
-                self.api_bank(block)
-            }
+            ("api-bank", Some(block)) => self.api_bank(block),
             ("desk" | "api-bank", _) => {
                 let wanted = match name.as_str() {
                     "desk" => "builtin(\"desk\")",

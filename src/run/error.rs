@@ -2,7 +2,7 @@
 
 use crate::base::Digest;
 use crate::base::file::reason;
-use crate::env::NotBuilt;
+use crate::env::{NotBuilt, Unopened};
 use crate::model::ModelError;
 use crate::node::train::AssembleError;
 use crate::plan::PlanError;
@@ -33,6 +33,8 @@ pub enum StepError {
     Model { name: String, problem: ModelError },
     #[error(transparent)]
     NotBuilt(#[from] NotBuilt),
+    #[error("environment `{name}`: {problem}")]
+    Environment { name: String, problem: Unopened },
     #[error("{path}: {problem}", path = .path.display())]
     Dataset { path: PathBuf, problem: String },
     #[error("dataset `{0}` has rows without a true verdict")]
@@ -126,6 +128,7 @@ impl StepError {
             | StepError::Require { .. }
             | StepError::Model { .. }
             | StepError::NotBuilt(_)
+            | StepError::Environment { .. }
             | StepError::Dataset { .. }
             | StepError::Unlabelled(_)
             | StepError::UnknownTask(_)

@@ -4,8 +4,8 @@
 //! A run in which everything is cached opens nothing.
 
 use crate::base::{Digest, Hasher, file};
-use crate::env::{Env, Example, NotBuilt, OpenTask, PackedTasks};
-use crate::experiment::{Dataset, DatasetId, EnvId, Experiment, ModelId};
+use crate::env::{Env, Example, NotBuilt, OpenTask, PackedTasks, Unopened};
+use crate::experiment::{Dataset, DatasetId, EnvId, Experiment, ModelId, Named};
 use crate::model::{LanguageModel, ModelError};
 use crate::plan::Identities;
 use crate::run::StepError;
@@ -71,7 +71,11 @@ impl<'a> Resources<'a> {
         if let Some(env) = self.envs.borrow().get(&id) {
             return Ok(env.clone());
         }
-        let env = Arc::new(Env::open(&self.experiment.envs[id.0].it)?);
+        let Named { name, it } = &self.experiment.envs[id.0];
+        let env = Arc::new(Env::open(it).map_err(|problem| match problem {
+            Unopened::NotBuilt(what) => StepError::NotBuilt(what),
+            problem => StepError::Environment { name: name.clone(), problem },
+        })?);
         self.envs.borrow_mut().insert(id, env.clone());
         Ok(env)
     }

@@ -6,6 +6,7 @@
     reason = "a test may fail, and asks the environment what to do"
 )]
 
+mod api_bank;
 mod book;
 mod cli;
 mod diagnostics;

@@ -21,8 +21,13 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// A directory of its own for one test.
-struct Desk {
+pub struct Desk {
     directory: TempDir,
+}
+
+/// One for a test of another folder.
+pub fn desk() -> Desk {
+    Desk::new()
 }
 
 impl Desk {
@@ -30,23 +35,23 @@ impl Desk {
         Self { directory: tempfile::tempdir().unwrap() }
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> &Self {
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> &Self {
         std::fs::write(self.path().join(name), bytes).unwrap();
         self
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agx"));
         command.args(args).current_dir(self.path()).env_clear().stdin(Stdio::null());
         command
     }
 
     /// What a person or a program sees of `agx ARGS`.
-    fn agx(&self, args: &[&str]) -> String {
+    pub fn agx(&self, args: &[&str]) -> String {
         let output = self.command(args).output().unwrap();
         let mut text = format!("$ agx {}\n", args.join(" "));
         for (name, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {

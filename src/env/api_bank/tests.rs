@@ -1,0 +1,324 @@
+//! What the original answered on the same calls, where a copy of its data is at hand.
+
+use super::parse::{api_call, parameters};
+use super::rouge::rouge_l;
+use super::score::{Mode, Reply, score};
+use super::tools::Raised;
+use super::value::{Key, Text, Value};
+use super::{Level, Library, Network, World};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A copy of the data, by `AGX_API_BANK` or beside the repository.
+#[allow(clippy::disallowed_methods, reason = "a test asks the environment where the data lies")]
+pub fn copy() -> Option<PathBuf> {
+    let named = std::env::var_os("AGX_API_BANK").map(PathBuf::from);
+    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data/api-bank");
+    let found = named.unwrap_or(beside);
+    if found.join("init_database").exists() {
+        return Some(found);
+    }
+    #[allow(clippy::print_stderr, reason = "a test that does not run says so")]
+    {
+        eprintln!("skipped: no copy of API-Bank at {} (set AGX_API_BANK)", found.display());
+    }
+    None
+}
+
+pub fn library() -> Option<(PathBuf, Arc<Library>)> {
+    let data = copy()?;
+    let library = Library::open(&data).unwrap();
+    Some((data, library))
+}
+
+fn rows(data: &std::path::Path, name: &str) -> Vec<Value> {
+    let Ok(text) = std::fs::read_to_string(data.join("vectors").join(name)) else { return Vec::new() };
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn str<'a>(of: &'a Value, name: &str) -> &'a str {
+    of.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+pub fn given(arguments: &Value) -> Vec<(Text, Value)> {
+    let text = |key: &Key| key.text().unwrap().into();
+    arguments.as_dict().unwrap().rows().iter().map(|(key, value)| (text(key), value.clone())).collect()
+}
+
+/// Whether an answer is the recorded one, but for what is drawn and what lies online.
+fn same(tool: &str, found: &Result<Value, Raised>, wanted: &Value) -> bool {
+    match (found, wanted.get("result")) {
+        (Err(raised), None) => raised.kind == str(wanted, "raised") && raised.message == str(wanted, "message"),
+        (Ok(found), Some(wanted)) => {
+            // The file has tuples as lists.
+            let found: Value = serde_json::from_str(&found.json()).unwrap();
+            let drawn = ["AppointmentRegistration", "RegisterUser"].contains(&tool);
+            let both = |name: &str| (found.get(name), wanted.get(name));
+            let (output, recorded) = both("output");
+            let equal = |name: &str| both(name).0 == both(name).1;
+            let output = output == recorded || (drawn && output.is_some_and(|it| !it.is_none()));
+            let online = str(wanted, "exception") == "STUB_NO_NETWORK" && !found.get("exception").unwrap().is_none();
+            equal("api_name") && equal("input") && output && (online || equal("exception"))
+        }
+        _ => false,
+    }
+}
+
+#[test]
+fn texts_are_parsed_as_the_original_parses_them() {
+    let Some(data) = copy() else { return };
+    for row in rows(&data, "parse_vectors.jsonl") {
+        let found = api_call(str(&row, "text"));
+        assert_eq!(found.map(|it| it.text), row.get("get_api_call").and_then(Value::as_str), "{}", row.json());
+        let Some(found) = found else { continue };
+        let parsed = row.get("parsed").unwrap();
+        assert_eq!(found.name, str(parsed, "name"));
+        let params = parameters(found.inside).into_iter().map(|(k, v)| (Key::Text(k.into()), Value::str(v))).collect();
+        let params = Value::Dict(Arc::new(super::value::Dict::from_rows(params)));
+        assert_eq!(Some(&params), parsed.get("params"), "{}", row.json());
+    }
+}
+
+#[test]
+fn rouge_is_what_the_package_computes() {
+    let Some(data) = copy() else { return };
+    for row in rows(&data, "rouge_l_vectors.jsonl") {
+        let found = rouge_l(str(&row, "ref"), str(&row, "hyp"));
+        let number = |name: &str| row.get(name).and_then(Value::number);
+        let close = |a: f64, name: &str| (a - number(name).unwrap()).abs() < 1e-9;
+        match found {
+            None => assert!(row.get("raised").is_some(), "{}", row.json()),
+            Some(it) => assert!(close(it.f, "f") && close(it.p, "p") && close(it.r, "r"), "{it:?} {}", row.json()),
+        }
+    }
+}
+
+#[test]
+fn specifications_are_written_as_the_original_writes_them() {
+    let Some((data, library)) = library() else { return };
+    let Ok(specs) = super::library::read(&data.join("vectors/tool_specs.json")) else { return };
+    for (suite, level) in [("./apis", Level::General), ("./lv3_apis", Level::Three)] {
+        let specs = specs.get(suite).and_then(Value::as_list).unwrap();
+        assert_eq!(library.suite(level).specs.len(), specs.len());
+        for spec in specs {
+            let found = &library.suite(level).specs[str(spec, "name")];
+            assert_eq!(found.value.json(), str(spec, "get_api_description"));
+        }
+    }
+}
+
+#[test]
+fn gold_calls_answer_what_the_original_answered() {
+    let Some((data, library)) = library() else { return };
+    let mut wrong = Vec::new();
+    for row in rows(&data, "gold_calls_lv12.jsonl") {
+        let tool = str(&row, "api");
+        let fresh = row.get("fresh").unwrap();
+        if fresh.get("skipped").is_none() && tool != "ToolSearcher" {
+            let mut world = World::new(&library, Level::General, Network::Down);
+            let found = world.call(tool, given(row.get("param_dict").unwrap()));
+            if !same(tool, &found, fresh) {
+                wrong.push(format!("{found:?}\n  wanted {}", fresh.json()));
+            }
+        }
+    }
+    for row in rows(&data, "gold_calls_lv3.jsonl") {
+        let (tool, fresh) = (str(&row, "api"), row.get("fresh").unwrap());
+        if fresh.get("skipped").is_none() {
+            let mut world = World::new(&library, Level::Three, Network::Down);
+            let found = world.call(tool, given(row.get("param_dict").unwrap()));
+            if !same(tool, &found, fresh) {
+                wrong.push(format!("{found:?}\n  wanted {}", fresh.json()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// A value with one text for another wherever it stands.
+fn renamed(value: &Value, names: &[(String, String)]) -> Value {
+    let text = names.iter().fold(value.json(), |text, (from, to)| text.replace(from, to));
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn episodes_go_as_the_originals_went() {
+    let Some((data, library)) = library() else { return };
+    let (mut wrong, mut calls) = (Vec::new(), 0);
+    for episode in rows(&data, "fuzz_episodes.jsonl") {
+        let level = if str(&episode, "suite") == "apis" { Level::General } else { Level::Three };
+        let mut world = World::new(&library, level, Network::Down);
+        // What was drawn there, and here.
+        let mut drawn: Vec<(String, String)> = Vec::new();
+        for call in episode.get("calls").and_then(Value::as_list).unwrap() {
+            let tool = str(call, "api");
+            let found = world.call(tool, given(&renamed(call.get("kwargs").unwrap(), &drawn)));
+            let wanted = renamed(call, &drawn);
+            calls += 1;
+            if !same(tool, &found, &wanted) {
+                wrong.push(format!("{}: {found:?}\n  wanted {}", str(&episode, "episode"), call.json()));
+            }
+            if ["AppointmentRegistration", "RegisterUser"].contains(&tool) {
+                let output = |of: &Value| of.get("output").filter(|it| !it.is_none()).cloned();
+                let id = |of: Value| of.get("token").cloned().unwrap_or(of).display();
+                let here = found.as_ref().ok().and_then(output);
+                if let (Some(here), Some(there)) = (here, call.get("result").and_then(output)) {
+                    drawn.push((id(there), id(here)));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {calls} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn dialogues_replayed_answer_what_the_original_answered() {
+    let Some((data, library)) = library() else { return };
+    let mut wrong = Vec::new();
+    for row in rows(&data, "gold_calls_lv12.jsonl") {
+        let level = usize::from(str(&row, "split") == "level-2-toolsearcher");
+        let dialogue = library.dialogues[level].iter().find(|it| it.file == str(&row, "file")).unwrap();
+        let Some(Value::Int(turn)) = row.get("turn") else { panic!("a turn is a number") };
+        let tool = str(&row, "api");
+        if tool == "ToolSearcher" {
+            continue;
+        }
+        let mut world = World::new(&library, Level::General, Network::Down);
+        for call in dialogue.turns[..*turn as usize].iter().filter_map(|turn| turn.call()) {
+            let _ = world.call(&call.name, given(&Value::Dict(Arc::new(call.arguments.clone()))));
+        }
+        let found = world.call(tool, given(row.get("param_dict").unwrap()));
+        // An appointment's number is drawn; what is found by it is otherwise the same.
+        if tool != "QueryRegistration" && !same(tool, &found, row.get("stateful").unwrap()) {
+            wrong.push(format!("{found:?}\n  wanted {}", row.json()));
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+fn reply(row: &Value, pred: &str) -> Reply {
+    let number = |name: &str| match row.get(name) {
+        Some(Value::Int(it)) => Some(*it as usize),
+        _ => None,
+    };
+    let file = row.get("file").map(Value::display);
+    Reply {
+        level: 0,
+        file,
+        id: number("id"),
+        sample_id: number("sample_id"),
+        api_id: number("api_id"),
+        pred: pred.into(),
+    }
+}
+
+#[test]
+fn verdicts_are_the_originals() {
+    let Some((data, library)) = library() else { return };
+    let rows = rows(&data, "evaluator_vectors.jsonl");
+    let replies: Vec<Reply> = rows
+        .iter()
+        .map(|row| Reply { level: str(row, "level").parse().unwrap(), ..reply(row, str(row, "pred")) })
+        .collect();
+    let scored = score(&library, Mode::Official, &replies).unwrap();
+    let pairs = rows.iter().zip(&scored.statuses);
+    let wrong: Vec<String> = pairs
+        .filter(|(row, status)| status.words() != str(row, "status"))
+        .map(|(row, status)| format!("{} for {}", status.words(), row.json()))
+        .collect();
+    assert!(wrong.is_empty(), "{} of {} wrong:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+}
+
+/// The recorded calls and answers as replies.
+pub fn gold(data: &std::path::Path) -> Vec<Reply> {
+    let mut replies = Vec::new();
+    let files = [
+        (1, "level-1-api", "expected_output"),
+        (1, "level-1-response", "expected_output"),
+        (2, "level-2-api", "expected_output"),
+        (2, "level-2-response", "expected_output"),
+        (3, "level-3-batch-inf", "output"),
+    ];
+    for (level, name, field) in files {
+        let rows = super::library::read(&data.join(format!("test-data/{name}.json"))).unwrap();
+        replies.extend(rows.as_list().unwrap().iter().map(|row| Reply { level, ..reply(row, str(row, field)) }));
+    }
+    replies
+}
+
+#[test]
+fn the_recorded_calls_score_what_the_original_gives_them() {
+    let Some((data, library)) = library() else { return };
+    let replies = gold(&data);
+    let counts = |mode| {
+        let scored = score(&library, mode, &replies).unwrap();
+        scored
+            .levels
+            .iter()
+            .map(|it| [it.calls, it.tool_searcher, it.online].map(|it| (it.correct, it.rows)))
+            .collect::<Vec<_>>()
+    };
+    let official = score(&library, Mode::Official, &replies).unwrap();
+    for (level, rows) in [(0, 375), (1, 103)] {
+        assert_eq!(official.levels[level].responses, rows);
+        assert!((official.levels[level].rouge_l.unwrap() - 1.0).abs() < 1e-6);
+    }
+    // In each: all, of them the tool searcher's, of them those that ask online.
+    assert_eq!(
+        counts(Mode::Official),
+        [[(338, 399), (0, 0), (0, 9)], [(95, 135), (15, 45), (0, 0)], [(235, 245), (114, 114), (0, 0)]]
+    );
+    assert_eq!(
+        counts(Mode::Repaired),
+        [[(365, 389), (0, 0), (0, 9)], [(87, 119), (15, 45), (0, 0)], [(245, 245), (114, 114), (0, 0)]]
+    );
+    // ToolRL's answers lack the children of five hotel bookings.
+    assert_eq!(
+        counts(Mode::Toolrl).iter().map(|[all, ..]| *all).collect::<Vec<_>>(),
+        [(394, 399), (67, 67), (131, 131)]
+    );
+}
+
+#[test]
+fn the_recorded_calls_solve_the_tasks() {
+    use crate::env::{Action, Call, Env, EnvKind, EnvSpec, Split, Unopened};
+    let Some(data) = copy() else { return };
+    let spec = |sizes: [u32; 2], level| EnvSpec {
+        kind: EnvKind::ApiBank { data: data.clone(), from: level, to: level },
+        splits: vec![
+            Split { name: "train".to_owned(), size: sizes[0], held_out: false },
+            Split { name: "test".to_owned(), size: sizes[1], held_out: true },
+        ],
+        max_steps: 20,
+    };
+    let library = Library::open(&data).unwrap();
+    let mut solved = Vec::new();
+    for (level, sizes) in [(1, [100, 112]), (2, [30, 19]), (3, [25, 25])] {
+        let env = Env::open(&spec(sizes, level)).unwrap();
+        let tasks: Vec<_> = ["train", "test"].into_iter().flat_map(|split| env.tasks(split)).collect();
+        let mut ids: Vec<&str> = tasks.iter().map(|task| task.id.as_str()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), tasks.len(), "splits share no task");
+        assert_eq!(env.place("test", &env.task("test", 3).id), Some(3));
+        let mut all = 0;
+        for task in &tasks {
+            let goal = super::episode::Goal::read(&library, &task.id).unwrap();
+            let mut episode = env.start(task);
+            for call in goal.calls(&library) {
+                let rows = call.arguments.rows().iter();
+                let arguments = rows.map(|(key, value)| (key.text().unwrap().to_owned(), value.display())).collect();
+                let action = Action::Call(Call { name: call.name.to_string(), arguments });
+                assert!(!episode.step(&action).done);
+            }
+            assert_eq!(episode.truth().get("success"), Some(&0.0), "not before it has answered");
+            assert!(episode.step(&Action::Answer("Done.".to_owned())).done);
+            all += usize::from(episode.truth().get("success") == Some(&1.0));
+        }
+        solved.push((all, tasks.len()));
+        let too_many = Env::open(&spec([sizes[0], sizes[1] + 300], level)).unwrap_err();
+        assert!(matches!(too_many, Unopened::TooFew { .. }), "{too_many}");
+    }
+    // What is not solved are dialogues with a recorded call that no call is accepted for.
+    assert_eq!(solved, [(197, 212), (47, 49), (50, 50)]);
+}
