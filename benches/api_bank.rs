@@ -1,4 +1,4 @@
-//! How fast API-Bank's tools and evaluators are, over the copy of the data that `AGX_API_BANK` names:
+//! How fast API-Bank's tools and evaluators are, over the copy of the data that `AGX_API_BANK_DIR` names:
 //! `cargo bench --no-default-features --bench api_bank`.
 
 #![allow(clippy::print_stdout, reason = "a bench that does not run says so")]
@@ -14,12 +14,12 @@ fn main() {
     if DATA.is_some() {
         divan::main();
     } else {
-        println!("skipped: `AGX_API_BANK` names no copy of API-Bank");
+        println!("skipped: `AGX_API_BANK_DIR` names no copy of API-Bank");
     }
 }
 
 #[allow(clippy::disallowed_methods, reason = "a bench asks the environment where the data lies")]
-static DATA: LazyLock<Option<PathBuf>> = LazyLock::new(|| std::env::var_os("AGX_API_BANK").map(PathBuf::from));
+static DATA: LazyLock<Option<PathBuf>> = LazyLock::new(|| std::env::var_os("AGX_API_BANK_DIR").map(PathBuf::from));
 
 fn data() -> &'static PathBuf {
     DATA.as_ref().expect("main looked")

@@ -80,7 +80,7 @@ fn small() -> (TempDir, Arc<Library>) {
 
 /// A real copy, else the small one.
 static LIBRARY: LazyLock<Arc<Library>> = LazyLock::new(|| {
-    let named = std::env::var_os("AGX_API_BANK").map(PathBuf::from);
+    let named = std::env::var_os("AGX_API_BANK_DIR").map(PathBuf::from);
     let found = named.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data/api-bank"));
     if found.join("init_database").exists() {
         return Library::open(&found).unwrap();

@@ -9,10 +9,10 @@ use super::{Level, Library, Network, World};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A copy of the data, by `AGX_API_BANK` or beside the repository.
+/// A copy of the data, by `AGX_API_BANK_DIR` or beside the repository.
 #[allow(clippy::disallowed_methods, reason = "a test asks the environment where the data lies")]
 pub fn copy() -> Option<PathBuf> {
-    let named = std::env::var_os("AGX_API_BANK").map(PathBuf::from);
+    let named = std::env::var_os("AGX_API_BANK_DIR").map(PathBuf::from);
     let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data/api-bank");
     let found = named.unwrap_or(beside);
     if found.join("init_database").exists() {
@@ -20,7 +20,7 @@ pub fn copy() -> Option<PathBuf> {
     }
     #[allow(clippy::print_stderr, reason = "a test that does not run says so")]
     {
-        eprintln!("skipped: no copy of API-Bank at {} (set AGX_API_BANK)", found.display());
+        eprintln!("skipped: no copy of API-Bank at {} (set AGX_API_BANK_DIR)", found.display());
     }
     None
 }
