@@ -11,6 +11,7 @@ use crate::run::emit::Emitter;
 use crate::run::manifest::Manifest;
 use crate::run::missing::Settled;
 use crate::run::resources::Resources;
+use crate::run::said::Said;
 use crate::run::state::{Readiness, Standing, State};
 use crate::run::steps::{self, Bench, Finished};
 use crate::run::{
@@ -19,7 +20,6 @@ use crate::run::{
 };
 use crate::store::{Loaded, Record, Store, StoreError};
 use rayon::prelude::*;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 pub struct Executor<'a, 'e> {
@@ -32,7 +32,7 @@ pub struct Executor<'a, 'e> {
     pub scratch: &'a Path,
     pub purse: Purse<'a>,
     /// What the journal says already of each step, and of what it gave, in a run that goes on.
-    pub told: BTreeMap<String, (NodeStatus, Option<Digest>)>,
+    pub told: Said<(NodeStatus, Option<Digest>)>,
     /// The items that it goes on without.
     pub settled: Settled,
 }
@@ -112,6 +112,7 @@ impl Executor<'_, '_> {
             };
             let items = manifest.total();
             if !self.is_told(step, blob) {
+                self.told.start(&step.id);
                 self.emitter.emit(&RunEvent::NodeStarted { node: step.id.clone(), items, cached: items });
                 let counts = ItemCounts { done: 0, cached: items, failed: 0 };
                 self.finished(step, NodeStatus::Cached, counts, Some((blob, &manifest)), None);
@@ -119,6 +120,7 @@ impl Executor<'_, '_> {
             self.state.set(id, Standing::Done(manifest));
             return Ok(Ok(()));
         }
+        self.told.start(&step.id);
         let mut bench = Bench {
             resources: self.resources,
             state: &self.state,

@@ -27,6 +27,7 @@ mod steps;
 mod execute;
 pub mod lock;
 pub mod replay;
+pub mod said;
 pub mod verify;
 pub mod survey;
 pub mod past;
@@ -54,6 +55,7 @@ use execute::Executor;
 use missing::Settled;
 use replay::Replay;
 use resources::Resources;
+use said::Said;
 use serde_json::Value;
 use state::State;
 use std::collections::BTreeMap;
@@ -279,7 +281,7 @@ pub fn start(
         frozen: directory.frozen()?,
     });
     let settled = options.replay.as_ref().map(|replay| replay.missing().clone()).unwrap_or_default();
-    go(project, experiment, &identities, &plan, &directory, options, control, emitter, purse, BTreeMap::new(), settled)
+    go(project, experiment, &identities, &plan, &directory, options, control, emitter, purse, Said::default(), settled)
 }
 
 /// Goes on with a paused, failed or killed run, from its own frozen source.
@@ -296,18 +298,17 @@ pub fn resume(
 ) -> Result<RunOutcome, RunError> {
     let directory = directory::RunDirectory::open(project, run)?;
     let mut started = None;
-    let mut told = BTreeMap::new();
+    let mut told = Said::default();
     // A journal that was never begun is begun now.
     let events = if directory.journal().exists() { journal::read(&directory.journal())? } else { Vec::new() };
     for (_, event) in &events {
         match event {
-            RunEvent::RunStarted { plan, frozen, .. } => {
+            RunEvent::RunStarted { plan, frozen, nodes, .. } => {
                 directory::compare(project, run, frozen)?;
-                started = Some(*plan);
+                (started, told) = (Some(*plan), Said::new(nodes));
             }
-            RunEvent::NodeFinished { node, status, output, .. } => {
-                told.insert(node.clone(), (*status, *output));
-            }
+            RunEvent::NodeStarted { node, .. } => drop(told.start(node)),
+            RunEvent::NodeFinished { node, status, output, .. } => told.insert(node, (*status, *output)),
             _ => {}
         }
     }
@@ -351,7 +352,7 @@ fn go(
     control: &Control,
     emitter: Emitter<'_>,
     purse: Purse<'_>,
-    told: BTreeMap<String, (NodeStatus, Option<Digest>)>,
+    told: Said<(NodeStatus, Option<Digest>)>,
     settled: Settled,
 ) -> Result<RunOutcome, RunError> {
     let work = || {

@@ -6,6 +6,7 @@
     reason = "a test may look at the clock, wait for a child it kills and print a figure"
 )]
 
+mod again;
 mod budgets;
 mod failures;
 pub mod faults;

@@ -168,6 +168,9 @@ pub fn keyed(
         if told.plan != Some(plan.digest) {
             findings.push(of_run(level, "the plan is not the one that the frozen experiment gives"));
         }
+        let unsaid =
+            told.unsaid().map(|node| finding(level, node, "the run is finished, and does not say what came of it"));
+        findings.extend(unsaid);
         findings.extend(claims::begun(told, experiment, &plan).into_iter().map(|what| of_run(level, what)));
         for claim in [claims::identities(project, run, experiment, &identities), claims::plan(project, run, &plan)] {
             let differs = or_find(level, claim, &mut findings)?.flatten();

@@ -5,6 +5,7 @@ use crate::base::Digest;
 use crate::node::metric::Metric;
 use crate::run::missing::{Lack, MissingItem, Settled};
 use crate::run::replay::Replay;
+use crate::run::said::Said;
 use crate::run::{ItemCounts, ItemOutcome, Manifest, NodeInfo, NodeStatus, RunEvent, RunLabel};
 use crate::store::Store;
 use serde_json::Value;
@@ -27,6 +28,7 @@ pub struct Told {
     pub counts: BTreeMap<String, ItemCounts>,
     pub winner: Option<String>,
     pub finished: bool,
+    said: Said<()>,
 }
 
 /// What a run says of itself.
@@ -58,10 +60,20 @@ impl Told {
     pub fn hear(&mut self, event: &RunEvent) {
         match event {
             RunEvent::RunStarted { run: _, experiment, title, plan, label, nodes, frozen: _ } => {
-                (self.plan, self.planned) = (Some(*plan), nodes.clone());
+                (self.plan, self.planned, self.said) = (Some(*plan), nodes.clone(), Said::new(nodes));
                 self.begun.push(Begun { experiment: experiment.clone(), title: title.clone(), label: *label });
             }
-            RunEvent::NodeStarted { node, .. } => drop(self.failed.remove(node)),
+            // What came of it is said again once it ends.
+            RunEvent::RunResumed { .. } => (self.winner, self.finished) = (None, false),
+            RunEvent::NodeStarted { node, .. } => {
+                self.failed.remove(node);
+                for place in self.said.start(node) {
+                    let id = &self.planned[place].id;
+                    self.nodes.remove(id);
+                    self.counts.remove(id);
+                    self.order.retain(|other| other != id);
+                }
+            }
             RunEvent::ItemFinished { node, item, key, outcome, took: _ } => {
                 if let Some(lack) = Lack::of(outcome) {
                     self.failed.entry(node.clone()).or_default().insert((item.clone(), *key, lack));
@@ -72,6 +84,7 @@ impl Told {
                 // Taken from the store or worked: the result is one.
                 let status = if *status == NodeStatus::Cached { NodeStatus::Done } else { *status };
                 let told = ToldNode { status, output: *output, metrics: metrics.clone(), detail: detail.clone() };
+                self.said.insert(node, ());
                 if self.nodes.insert(node.clone(), told).is_none() {
                     self.order.push(node.clone());
                 }
@@ -108,6 +121,11 @@ impl Told {
             timeout: count(&|it| !failed(it)),
             failed_again: again.map(|replay| count(&|it| failed(it) && replay.again(&it.key))),
         }
+    }
+
+    /// The nodes of which a finished run does not say what came of them.
+    pub fn unsaid(&self) -> impl Iterator<Item = &str> {
+        self.said.unsaid().filter(|_| self.finished)
     }
 
     pub fn done(&self) -> impl Iterator<Item = (&String, &Digest)> {

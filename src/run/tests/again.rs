@@ -1,0 +1,74 @@
+//! Nodes that start a second time: what was said of them, and of what follows from them, counts no more.
+
+use super::*;
+use crate::run::verify::Level;
+use crate::run::verify::tests::{RUN, look};
+use crate::run::{PauseReason, journal};
+
+/// Writes another journal in the place of a run's.
+fn rewrite(lab: &Lab, edit: impl FnOnce(&mut Vec<RunEvent>)) {
+    let path = lab.project.journal(RUN);
+    let mut events: Vec<RunEvent> = journal::read(&path).expect("reads").into_iter().map(|(_, event)| event).collect();
+    edit(&mut events);
+    std::fs::remove_file(&path).expect("removes");
+    let (mut writer, _) = journal::Writer::open(&path).expect("opens");
+    for (at, event) in events.iter().enumerate() {
+        writer.write(at as u64, event).expect("writes");
+    }
+}
+
+fn starts(node: &str) -> RunEvent {
+    RunEvent::NodeStarted { node: node.to_owned(), items: 1, cached: 0 }
+}
+
+fn ends(event: &RunEvent, of: &str) -> bool {
+    matches!(event, RunEvent::NodeFinished { node, .. } if node == of)
+}
+
+/// Forgotten, begun again and killed, while another run makes what it would have made.
+#[test]
+fn a_node_that_was_begun_again_is_told_again_with_all_that_follows() {
+    let lab = Lab::new(2);
+    let (_, whole) = lab.start();
+    for node in ["rollout@1", "judge@1", "train@1", "gate@1"] {
+        rewrite(&lab, |events| {
+            let done = events.iter().position(|event| ends(event, "select@2")).expect("it was done");
+            events.truncate(done + 1);
+            events.push(RunEvent::RunPaused { reason: PauseReason::Interrupt });
+            events.push(RunEvent::RunResumed { run: RUN.to_owned() });
+            events.push(starts(node));
+        });
+        let verified = look(&lab, Level::Remade, 1.0);
+        assert!(verified.holds(), "{node}: {verified:#?}");
+        let (outcome, rest) = lab.resume(RUN);
+        assert_eq!(outcome.end, RunEnd::Finished);
+        assert!(rest.iter().any(|event| ends(event, node)), "{node} does not end");
+        assert!(
+            !rest.iter().any(|event| matches!(event, RunEvent::ItemFinished { .. })),
+            "{node}: all is in the store"
+        );
+        let events = directory::events(&lab.project, RUN).expect("the chain holds");
+        let all: Vec<RunEvent> = events.into_iter().map(|(_, event)| event).collect();
+        assert_eq!(results(&all), results(&whole), "{node}");
+        let verified = look(&lab, Level::Remade, 1.0);
+        assert!(verified.holds(), "{node}: {verified:#?}");
+    }
+}
+
+#[test]
+fn a_finished_run_says_what_came_of_each_node() {
+    let nodes = ["evaluate:test", "gate@1", "train@2", "rollout@1"];
+    for node in nodes {
+        let lab = Lab::new(2);
+        lab.start();
+        rewrite(&lab, |events| events.insert(events.len() - 1, starts(node)));
+        let verified = look(&lab, Level::Keyed, 1.0);
+        let said =
+            |it: &&crate::run::verify::Finding| it.node.as_deref() == Some(node) && it.what.contains("what came of it");
+        assert!(verified.findings().any(|it| said(&it)), "{node}: {verified:#?}");
+    }
+    let lab = Lab::new(2);
+    lab.start();
+    rewrite(&lab, |events| events.retain(|event| !ends(event, "audit@1")));
+    assert!(!look(&lab, Level::Keyed, 1.0).holds(), "an end that is left out");
+}
