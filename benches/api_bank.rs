@@ -40,10 +40,8 @@ fn calls() -> Vec<Vec<Recorded>> {
     let three = LIBRARY.samples.iter().map(|it| (Level::Three, it.calls.iter().collect()));
     let given = |level: Level, calls: Vec<&agx::env::api_bank::dialogues::Recorded>| {
         let calls = calls.into_iter().filter(|call| call.name.as_ref() != "ToolSearcher");
-        let one = |call: &agx::env::api_bank::dialogues::Recorded| {
-            let rows = call.arguments.rows().iter();
-            (level, call.name.clone(), rows.filter_map(|(k, v)| Some((k.text()?.into(), v.clone()))).collect())
-        };
+        let one =
+            |call: &agx::env::api_bank::dialogues::Recorded| (level, call.name.clone(), call.arguments.arguments());
         calls.map(one).collect()
     };
     general.chain(three).map(|(level, calls)| given(level, calls)).collect()

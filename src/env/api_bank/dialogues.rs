@@ -1,12 +1,10 @@
 //! The recorded dialogues: turns of levels 1 and 2, requirements of level 3, and what of them is asked for.
 
-use super::library::{Unreadable, read as read_value};
+use super::library::{MOST, Unreadable, read as read_value};
 use super::value::{Dict, Text, Value};
 use crate::base::file;
 use std::collections::BTreeMap;
 use std::path::Path;
-
-const MOST: u64 = 1 << 28;
 
 #[derive(Clone, Debug)]
 pub struct Dialogue {

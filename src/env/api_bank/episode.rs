@@ -6,7 +6,7 @@
 
 use super::dialogues::{Recorded, Turn};
 use super::rouge::rouge_l;
-use super::score::calls::with_lists;
+use super::score::calls::made;
 use super::tools::Raised;
 use super::tools::check::Pair;
 use super::value::{Text, Value};
@@ -30,10 +30,7 @@ impl Goal {
         let (level, name) = id.strip_prefix("level-")?.split_once('/')?;
         let level: u32 = level.parse().ok()?;
         let place = match level {
-            1 | 2 => {
-                let dialogues = &library.dialogues[level as usize - 1];
-                dialogues.iter().position(|dialogue| dialogue.file.strip_suffix(".jsonl") == Some(name))?
-            }
+            1 | 2 => library.place(level, &format!("{name}.jsonl"))?,
             3 => name.parse().ok().filter(|place| *place < library.samples.len())?,
             _ => return None,
         };
@@ -144,11 +141,7 @@ impl ApiBankEpisode {
     /// # Errors
     /// What the original raises instead of answering.
     pub fn call(&mut self, name: &str, given: Vec<(Text, Value)>) -> Result<Value, Raised> {
-        let given = match self.world.suite().specs.get(name) {
-            Some(spec) if self.lists => with_lists(spec.parameters(), given),
-            _ => given,
-        };
-        let result = self.world.call(name, given)?;
+        let result = if self.lists { made(&mut self.world, name, given)? } else { self.world.call(name, given)? };
         let suite = self.world.suite();
         if let (Some(goal), Some(spec)) = (self.goal, suite.specs.get(name)) {
             let calls = goal.calls(&self.library);

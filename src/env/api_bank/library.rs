@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// No file of the data is longer.
-const MOST: u64 = 1 << 28;
+pub(super) const MOST: u64 = 1 << 28;
 
 /// A copy that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -130,6 +130,11 @@ impl Library {
             samples,
             suites,
         }))
+    }
+
+    /// The place of a dialogue of level 1 or 2, by its file's name.
+    pub fn place(&self, level: u32, file: &str) -> Option<usize> {
+        self.dialogues[level as usize - 1].binary_search_by(|dialogue| dialogue.file.as_str().cmp(file)).ok()
     }
 
     pub fn suite(&self, level: Level) -> &Suite {

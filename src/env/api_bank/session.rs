@@ -174,6 +174,5 @@ impl Session {
 }
 
 fn given(arguments: &Value) -> Result<Vec<(Text, Value)>, String> {
-    let rows = arguments.as_dict().ok_or("`arguments` is not an object")?.rows();
-    Ok(rows.iter().filter_map(|(key, value)| Some((key.text()?.into(), value.clone()))).collect())
+    Ok(arguments.as_dict().ok_or("`arguments` is not an object")?.arguments())
 }

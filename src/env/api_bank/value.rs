@@ -86,6 +86,11 @@ impl Dict {
         &self.0
     }
 
+    /// As what a tool is called with: the rows whose keys are texts.
+    pub fn arguments(&self) -> Vec<(Text, Value)> {
+        self.0.iter().filter_map(|(key, value)| Some((key.text()?.into(), value.clone()))).collect()
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }

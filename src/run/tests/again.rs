@@ -1,24 +1,12 @@
 //! Nodes that start a second time: what was said of them, and of what follows from them, counts no more.
 
 use super::*;
+use crate::run::PauseReason;
 use crate::run::verify::Level;
-use crate::run::verify::tests::{RUN, look};
-use crate::run::{PauseReason, journal};
+use crate::run::verify::tests::{RUN, look, rewrite};
 
-/// Writes another journal in the place of a run's.
-fn rewrite(lab: &Lab, edit: impl FnOnce(&mut Vec<RunEvent>)) {
-    let path = lab.project.journal(RUN);
-    let mut events: Vec<RunEvent> = journal::read(&path).expect("reads").into_iter().map(|(_, event)| event).collect();
-    edit(&mut events);
-    std::fs::remove_file(&path).expect("removes");
-    let (mut writer, _) = journal::Writer::open(&path).expect("opens");
-    for (at, event) in events.iter().enumerate() {
-        writer.write(at as u64, event).expect("writes");
-    }
-}
-
-fn starts(node: &str) -> RunEvent {
-    RunEvent::NodeStarted { node: node.to_owned(), items: 1, cached: 0 }
+fn starts(node: &str) -> (u64, RunEvent) {
+    (0, RunEvent::NodeStarted { node: node.to_owned(), items: 1, cached: 0 })
 }
 
 fn ends(event: &RunEvent, of: &str) -> bool {
@@ -32,10 +20,10 @@ fn a_node_that_was_begun_again_is_told_again_with_all_that_follows() {
     let (_, whole) = lab.start();
     for node in ["rollout@1", "judge@1", "train@1", "gate@1"] {
         rewrite(&lab, |events| {
-            let done = events.iter().position(|event| ends(event, "select@2")).expect("it was done");
+            let done = events.iter().position(|(_, event)| ends(event, "select@2")).expect("it was done");
             events.truncate(done + 1);
-            events.push(RunEvent::RunPaused { reason: PauseReason::Interrupt });
-            events.push(RunEvent::RunResumed { run: RUN.to_owned() });
+            events.push((0, RunEvent::RunPaused { reason: PauseReason::Interrupt }));
+            events.push((0, RunEvent::RunResumed { run: RUN.to_owned() }));
             events.push(starts(node));
         });
         let verified = look(&lab, Level::Remade, 1.0);
@@ -69,6 +57,6 @@ fn a_finished_run_says_what_came_of_each_node() {
     }
     let lab = Lab::new(2);
     lab.start();
-    rewrite(&lab, |events| events.retain(|event| !ends(event, "audit@1")));
+    rewrite(&lab, |events| events.retain(|(_, event)| !ends(event, "audit@1")));
     assert!(!look(&lab, Level::Keyed, 1.0).holds(), "an end that is left out");
 }

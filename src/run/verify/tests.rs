@@ -560,16 +560,23 @@ fn edit_file(lab: &Lab, name: &str, edit: impl FnOnce(&mut Value)) {
 
 /// The journal with other events, chained rightly, and the digests of the frozen files as they are now.
 pub fn rechain(lab: &Lab, mut edit: impl FnMut(&mut RunEvent)) {
+    rewrite(lab, |events| {
+        for (_, event) in events {
+            if let RunEvent::RunStarted { frozen, .. } = event {
+                for (name, digest) in frozen {
+                    *digest = Digest::of_bytes(&std::fs::read(lab.project.run_dir(RUN).join(name)).expect("reads"));
+                }
+            }
+            edit(event);
+        }
+    });
+}
+
+/// Another journal in the place of the run's, chained rightly.
+pub fn rewrite(lab: &Lab, edit: impl FnOnce(&mut Vec<(u64, RunEvent)>)) {
     let path = lab.project.journal(RUN);
     let mut events = journal::read(&path).expect("reads");
-    for (_, event) in &mut events {
-        if let RunEvent::RunStarted { frozen, .. } = event {
-            for (name, digest) in frozen {
-                *digest = Digest::of_bytes(&std::fs::read(lab.project.run_dir(RUN).join(name)).expect("reads"));
-            }
-        }
-        edit(event);
-    }
+    edit(&mut events);
     std::fs::remove_file(&path).expect("removes");
     let (mut writer, _) = journal::Writer::open(&path).expect("opens");
     for (time, event) in events {

@@ -1,7 +1,9 @@
 //! Turns a reply into what was meant to be called, in whichever notation: API-Bank's or JSON.
 
+use crate::env::api_bank::World;
 use crate::env::api_bank::literal::literal;
 use crate::env::api_bank::parse::{api_call, written};
+use crate::env::api_bank::tools::Raised;
 use crate::env::api_bank::value::{Dict, Text, Value};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -36,9 +38,7 @@ fn json(text: &str) -> Vec<Meant> {
     let one = |value: &Value| {
         let name = value.get("name")?.as_str()?.to_owned();
         let given = value.get("parameters").or_else(|| value.get("arguments"));
-        let rows = given.and_then(Value::as_dict).map(Dict::rows).unwrap_or_default();
-        let row = |(key, value): &(super::super::value::Key, Value)| Some((key.text()?.into(), value.clone()));
-        Some(Meant { name, arguments: rows.iter().filter_map(row).collect() })
+        Some(Meant { name, arguments: given.and_then(Value::as_dict).map(Dict::arguments).unwrap_or_default() })
     };
     match value.as_list() {
         Some(items) => items.iter().filter_map(one).collect(),
@@ -46,8 +46,20 @@ fn json(text: &str) -> Vec<Meant> {
     }
 }
 
+/// Makes a call with its lists read.
+///
+/// # Errors
+/// What the original raises instead of answering.
+pub fn made(world: &mut World, name: &str, arguments: Vec<(Text, Value)>) -> Result<Value, Raised> {
+    let arguments = match world.suite().specs.get(name) {
+        Some(spec) => with_lists(spec.parameters(), arguments),
+        None => arguments,
+    };
+    world.call(name, arguments)
+}
+
 /// Arguments with what should be a list read as one.
-pub fn with_lists(parameters: &Dict, arguments: Vec<(Text, Value)>) -> Vec<(Text, Value)> {
+fn with_lists(parameters: &Dict, arguments: Vec<(Text, Value)>) -> Vec<(Text, Value)> {
     let is_list = |name: &str| {
         let ty = parameters.get(name).and_then(|it| it.get("type")).and_then(Value::as_str);
         ty.is_some_and(|ty| ty.starts_with("list"))

@@ -160,10 +160,9 @@ pub fn asked<'a>(library: &'a Library, reply: &Reply) -> Result<Asked<'a>, Astra
         1 | 2 => {
             let file = reply.file.as_deref().ok_or(Astray::Lacks { level, needs: "file" })?;
             let id = reply.id.ok_or(Astray::Lacks { level, needs: "id" })?;
-            let dialogues = &library.dialogues[level as usize - 1];
-            let place = dialogues.binary_search_by(|dialogue| dialogue.file.as_str().cmp(file));
-            let place = place.map_err(|_| Astray::File { level, file: file.to_owned() })?;
-            let (dialogue, turns) = (&dialogues[place], dialogues[place].asked());
+            let place = library.place(level, file).ok_or_else(|| Astray::File { level, file: file.to_owned() })?;
+            let dialogue = &library.dialogues[level as usize - 1][place];
+            let turns = dialogue.asked();
             let lacking = || Astray::Id { file: file.to_owned(), has: turns.len(), id };
             Ok(Asked::Turn { dialogue, turn: *turns.get(id).ok_or_else(lacking)? })
         }

@@ -1,10 +1,9 @@
 //! The repaired rule: a call is made where the dialogue had come to, with its lists read as lists.
 
-use super::calls::{meant, with_lists};
+use super::calls::{made, meant};
 use super::official::compared;
 use super::{Asked, Reply, Status, response};
 use crate::env::api_bank::dialogues::Recorded;
-use crate::env::api_bank::value::{Dict, Key, Text, Value};
 use crate::env::api_bank::{Level, Library, Network, World};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -28,20 +27,6 @@ pub fn status(library: &Arc<Library>, asked: Asked, pred: &str) -> Status {
     }
 }
 
-/// A call with its lists read.
-pub fn made(world: &mut World, name: &str, arguments: Vec<(Text, Value)>) -> Result<Value, super::Raised> {
-    let arguments = match world.suite().specs.get(name) {
-        Some(spec) => with_lists(spec.parameters(), arguments),
-        None => arguments,
-    };
-    world.call(name, arguments)
-}
-
-fn arguments(of: &Dict) -> Vec<(Text, Value)> {
-    let row = |(key, value): &(Key, Value)| Some((key.text()?.into(), value.clone()));
-    of.rows().iter().filter_map(row).collect()
-}
-
 /// The world after the calls that were made before.
 fn before(library: &Arc<Library>, asked: Asked) -> World {
     let (level, earlier): (Level, Vec<&Recorded>) = match asked {
@@ -55,7 +40,7 @@ fn before(library: &Arc<Library>, asked: Asked) -> World {
     // What a search found changes nothing.
     for call in earlier.into_iter().filter(|call| call.name.as_ref() != "ToolSearcher") {
         // A recorded call that raises changed nothing either.
-        let _ = made(&mut world, &call.name, arguments(&call.arguments));
+        let _ = made(&mut world, &call.name, call.arguments.arguments());
     }
     world
 }

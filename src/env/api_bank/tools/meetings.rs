@@ -1,7 +1,7 @@
 //! Meetings of levels 1 and 2.
 
 use super::check::{Pair, Verdict};
-use super::office::{delete_check, next_text};
+use super::office::{self, delete_check, next_text};
 use super::{Call, Fault, Output, Tool, fields, success};
 use crate::env::api_bank::text::SECOND;
 use crate::env::api_bank::value::Value;
@@ -39,16 +39,8 @@ fn find(call: &Call) -> Result<Option<usize>, Fault> {
     Ok(call.find(Table::Meeting, &user, &ABOUT))
 }
 
-/// `None` where the topic is empty and no time was given either.
 fn nothing(call: &Call) -> Option<String> {
-    let (topic, start) = (call.arg("meeting_topic"), call.arg("start_time"));
-    if topic.truthy() {
-        Some(format!("You have no meeting about {}", topic.display()))
-    } else if start.truthy() {
-        Some(format!("You have no meeting at time : {}", start.display()))
-    } else {
-        None
-    }
+    office::nothing(call, "meeting", ["meeting_topic", "start_time"])
 }
 
 fn delete(call: &mut Call) -> Output {

@@ -23,6 +23,7 @@ pub const TOOLS: &[Tool] = &[
 
 const AGENDA: [&str; 3] = ["content", "time", "location"];
 const ABOUT: [(&str, &str); 2] = [("content", "content"), ("time", "time")];
+const SOUGHT: [&str; 2] = ["content", "time"];
 
 /// A number one past how many there are, whoever has it: after a deletion it may be another's.
 fn number(table: &Dict) -> Key {
@@ -50,9 +51,9 @@ fn add_agenda(call: &mut Call) -> Output {
     success()
 }
 
-/// Told when a search for a content or else a time found nothing.
-fn nothing(call: &Call, what: &str) -> Option<String> {
-    let (content, time) = (call.arg("content"), call.arg("time"));
+/// Told when a search for a content or else a time, by these parameters, found nothing; `None` where neither was given.
+pub fn nothing(call: &Call, what: &str, [content, time]: [&str; 2]) -> Option<String> {
+    let (content, time) = (call.arg(content), call.arg(time));
     if content.truthy() {
         Some(format!("You have no {what} about {}", content.display()))
     } else if time.truthy() {
@@ -67,7 +68,7 @@ fn delete_agenda(call: &mut Call) -> Output {
     let user = call.user()?;
     match call.find(Table::Agenda, &user, &ABOUT) {
         Some(place) => call.table_mut(Table::Agenda).remove_at(place),
-        None => nothing(call, "meeting").map_or(Ok(()), Err)?,
+        None => nothing(call, "meeting", SOUGHT).map_or(Ok(()), Err)?,
     }
     success()
 }
@@ -77,7 +78,7 @@ fn modify_agenda(call: &mut Call) -> Output {
     let user = call.user()?;
     let Some(place) = call.find(Table::Agenda, &user, &ABOUT) else {
         // Where neither was given the original answers with an error as if it were a result.
-        return nothing(call, "agenda").map_or_else(|| Ok(Value::str("Error")), |message| Err(message.into()));
+        return nothing(call, "agenda", SOUGHT).map_or_else(|| Ok(Value::str("Error")), |message| Err(message.into()));
     };
     *call.world.table_mut(Table::Agenda).at_mut(place) = call.row(user, &AGENDA);
     success()
@@ -88,7 +89,7 @@ fn query_agenda(call: &mut Call) -> Output {
     let user = call.user()?;
     match call.find(Table::Agenda, &user, &ABOUT) {
         Some(place) => Ok(call.at(Table::Agenda, place)),
-        None => Err(nothing(call, "agenda").unwrap_or_else(|| "Error".to_owned()).into()),
+        None => Err(nothing(call, "agenda", SOUGHT).unwrap_or_else(|| "Error".to_owned()).into()),
     }
 }
 
