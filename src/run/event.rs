@@ -19,6 +19,9 @@ pub struct NodeInfo {
     pub key: Digest,
     /// Ids of the nodes whose results it reads.
     pub inputs: Vec<String>,
+    /// Ids of the gates that must have let the loop go on before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -391,6 +391,7 @@ pub fn infos(plan: &Plan) -> Vec<NodeInfo> {
         name: step.name.clone(),
         key: step.key,
         inputs: plan.ids(&step.inputs),
+        after: plan.ids(&step.after),
     };
     plan.ordered().map(info).collect()
 }

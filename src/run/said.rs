@@ -1,5 +1,5 @@
 //! What a journal says of nodes, as far as it still counts: a node that starts again takes back what was said of it, and of
-//! all that read what it made.
+//! all that read what it made, or waited for what it decides.
 
 use crate::run::NodeInfo;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Said<T> {
     places: BTreeMap<String, usize>,
-    /// What each reads, by place: what comes before it.
-    inputs: Vec<Vec<usize>>,
+    /// What each reads or waits for, by place: what comes before it.
+    needs: Vec<Vec<usize>>,
     said: BTreeMap<usize, T>,
 }
 
@@ -24,8 +24,10 @@ impl<T> Said<T> {
     pub fn new(nodes: &[NodeInfo]) -> Self {
         let places: BTreeMap<String, usize> =
             nodes.iter().enumerate().map(|(at, node)| (node.id.clone(), at)).collect();
-        let read = |node: &NodeInfo| node.inputs.iter().filter_map(|input| places.get(input).copied()).collect();
-        Self { inputs: nodes.iter().map(read).collect(), places, said: BTreeMap::new() }
+        let needs = |node: &NodeInfo| {
+            node.inputs.iter().chain(&node.after).filter_map(|needed| places.get(needed).copied()).collect()
+        };
+        Self { needs: nodes.iter().map(needs).collect(), places, said: BTreeMap::new() }
     }
 
     /// A node starts. Gives the places of those of whom nothing is said any more.
@@ -34,7 +36,7 @@ impl<T> Said<T> {
         let last = self.said.last_key_value().map_or(0, |(last, _)| *last);
         let mut reached = BTreeSet::from([place]);
         for later in place + 1..=last {
-            if self.inputs[later].iter().any(|input| reached.contains(input)) {
+            if self.needs[later].iter().any(|needed| reached.contains(needed)) {
                 reached.insert(later);
             }
         }
@@ -68,15 +70,23 @@ mod tests {
 
     #[test]
     fn who_starts_again_takes_back_what_follows_from_it_and_nothing_else() {
-        let node = |id: &str, inputs: &[&str]| NodeInfo {
+        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+        let node = |id: &str, inputs: &[&str], after: &[&str]| NodeInfo {
             id: id.to_owned(),
             op: "select".to_owned(),
             iteration: 0,
             name: id.to_owned(),
             key: Digest::of_bytes(id.as_bytes()),
-            inputs: inputs.iter().map(|input| (*input).to_owned()).collect(),
+            inputs: ids(inputs),
+            after: ids(after),
         };
-        let nodes = [node("a", &[]), node("b", &["a"]), node("c", &[]), node("d", &["b", "c"]), node("e", &["c"])];
+        let nodes = [
+            node("a", &[], &[]),
+            node("b", &["a"], &[]),
+            node("c", &[], &[]),
+            node("d", &["c"], &["b"]),
+            node("e", &["c"], &[]),
+        ];
         let mut said = Said::new(&nodes);
         for node in ["a", "b", "c", "d"] {
             assert!(said.start(node).is_empty(), "{node} starts for the first time");

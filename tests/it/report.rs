@@ -23,6 +23,7 @@ fn node(id: &str, name: &str, inputs: &[&str]) -> NodeInfo {
         name: name.to_owned(),
         key: key(id),
         inputs: inputs.iter().map(|id| (*id).to_owned()).collect(),
+        after: Vec::new(),
     }
 }
 

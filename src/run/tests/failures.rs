@@ -23,7 +23,7 @@ fn lab(tolerance: Tolerance) -> Lab {
     lab
 }
 
-fn tolerating(items: u64) -> Tolerance {
+pub(super) fn tolerating(items: u64) -> Tolerance {
     Tolerance { max_failed: MaxFailed::Items(items), ..Tolerance::default() }
 }
 
