@@ -211,10 +211,15 @@ fn record(store: &Store, key: Digest, op: Op, manifest: &Manifest) -> Result<Dig
     if !manifest.missing.is_empty() {
         return Ok(blob);
     }
+    store.record(&due(key, op, blob, manifest))?;
+    Ok(blob)
+}
+
+/// What a whole step leaves under its key.
+pub(super) fn due(key: Digest, op: Op, blob: Digest, manifest: &Manifest) -> Record {
     let label =
         if matches!(op, Op::Select | Op::Audit | Op::Gate | Op::Pick) { RunLabel::Pure } else { RunLabel::Seeded };
     let mut record = Record::new(key, op.as_str(), blob, label);
     record.items = manifest.items.iter().map(|item| item.key).collect();
-    store.record(&record)?;
-    Ok(blob)
+    record
 }

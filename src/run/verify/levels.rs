@@ -12,9 +12,9 @@ use crate::run::resources::Resources;
 use crate::run::state::{Readiness, Standing, State};
 use crate::run::{
     Clock, Control, ItemOutcome, NodeStatus, Project, RunError, RunEvent, RunOptions, Sink, Subject, directory,
-    identify, infos, start, steps, survey, worked,
+    execute, identify, infos, start, steps, survey, worked,
 };
-use crate::store::{Damage, Store, StoreError};
+use crate::store::{Damage, Record, Store, StoreError};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -159,6 +159,11 @@ pub fn keyed(
     if let Some(experiment) = &frozen
         && let Some((identities, plan)) = or_find(level, planned(experiment), &mut findings)?
     {
+        // What the files hold is the cause where keys differ, so it is said first.
+        for claim in [claims::identities(project, run, experiment, &identities), claims::plan(project, run, &plan)] {
+            let differs = or_find(level, claim, &mut findings)?.flatten();
+            findings.extend(differs.map(|what| of_run(level, what)));
+        }
         let planned = infos(&plan);
         if told.planned != planned {
             let differs = told.planned.iter().zip(&planned).find(|(a, b)| a != b);
@@ -172,10 +177,6 @@ pub fn keyed(
             told.unsaid().map(|node| finding(level, node, "the run is finished, and does not say what came of it"));
         findings.extend(unsaid);
         findings.extend(claims::begun(told, experiment, &plan).into_iter().map(|what| of_run(level, what)));
-        for claim in [claims::identities(project, run, experiment, &identities), claims::plan(project, run, &plan)] {
-            let differs = or_find(level, claim, &mut findings)?.flatten();
-            findings.extend(differs.map(|what| of_run(level, what)));
-        }
         let resources = Resources::new(experiment, &identities, &project.store);
         let mut state = State::new(&plan);
         for (id, step) in plan.ordered() {
@@ -285,6 +286,11 @@ fn key_of(
         if record.output != *output {
             return Err("its record names another result than the journal".to_owned());
         }
+        let due = execute::due(*key, step.op, *output, &manifest);
+        let value = |Record { key: _, output: _, cost: _, op, also, items, label }: &Record| serde_json::json!({ "op": op, "also": also, "items": items, "label": label });
+        if let Some(what) = differ::values(&value(&record), &value(&due)) {
+            return Err(format!("its record is not what such a node leaves: {what}"));
+        }
     }
     let mut findings = unlike(told.failed.get(&step.id), &step.id, &manifest);
     findings
@@ -313,6 +319,9 @@ fn key_of(
     let of_item = |item: &crate::run::ManifestItem| -> Option<Finding> {
         let (ItemOutcome::Done { blob } | ItemOutcome::Unparsed { blob }) = item.outcome else { return None };
         let what = match store.lookup(&item.key) {
+            Ok(Some(record)) if record.op != step.op.as_str() => {
+                format!("its record is of another operation: {}", record.op)
+            }
             Ok(Some(record)) if record.output == blob && record.also == item.also => return None,
             Ok(Some(_)) => "its record names another result than its node".to_owned(),
             Ok(None) => "there is no record of its key".to_owned(),
