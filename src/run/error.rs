@@ -7,6 +7,7 @@ use crate::model::ModelError;
 use crate::node::train::AssembleError;
 use crate::plan::PlanError;
 use crate::run::ItemCounts;
+use crate::run::replay::NOT_RECORDED;
 use crate::store::StoreError;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -24,9 +25,8 @@ pub enum StepError {
     #[error("{failed} of {total} items failed{}; {item}: {reason}", permitted(*.allowed), failed = .counts.failed,
         total = .counts.done + .counts.cached + .counts.failed)]
     Items { counts: ItemCounts, allowed: u64, timeouts: u64, item: String, reason: String },
-    /// Worked a second time, what was not recorded the first time is not made.
-    #[error("{0} is not recorded, and no model is asked")]
-    NotRecorded(String),
+    #[error("{NOT_RECORDED}")]
+    NotRecorded,
     #[error("`{stage}` does not hold: {kept} rows are left")]
     Require { stage: String, kept: usize },
     #[error("model `{name}`: {problem}")]
@@ -124,7 +124,7 @@ impl StepError {
         match self {
             StepError::Paused | StepError::Budget(_) | StepError::Store(_) | StepError::Blob { .. } => true,
             StepError::Items { timeouts, .. } => *timeouts > 0,
-            StepError::NotRecorded(_)
+            StepError::NotRecorded
             | StepError::Require { .. }
             | StepError::Model { .. }
             | StepError::NotBuilt(_)

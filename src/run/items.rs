@@ -18,7 +18,7 @@ use crate::run::budget::{self, Purse};
 use crate::run::emit::Emitter;
 use crate::run::manifest::ManifestItem;
 use crate::run::missing::{Lack, MissingItem};
-use crate::run::replay::Replay;
+use crate::run::replay::{NOT_RECORDED, Replay};
 use crate::run::{Control, ItemCounts, ItemOutcome, RunEvent, RunLabel, StepError};
 use crate::store::{Divergence, Loaded, Record, Store, StoreError};
 use litemap::LiteMap;
@@ -120,7 +120,7 @@ impl Worker<'_, '_> {
     ) -> Result<Worked<T>, StepError> {
         let mut lot = Lot::stored(self.store, items, read, self.settled)?;
         if let Some(replay) = self.replay {
-            lot.recall(replay)?;
+            lot.recall(replay);
         }
         let cached = lot.count(|it| Lack::of(&it.outcome).is_none());
         self.emitter.tell_damage(self.store);
@@ -293,11 +293,14 @@ impl<'i, T: Clone + Send> Lot<'i, T> {
         Ok(Self { items, twins, finished, read })
     }
 
-    /// Of what the store has, models make again what they are to; all of it must be there.
-    fn recall(&mut self, replay: &Replay) -> Result<(), StepError> {
+    /// Of what the store has, models make again what they are to; what it does not have fails.
+    fn recall(&mut self, replay: &Replay) {
         for ((item, twins), finished) in self.items.iter().zip(&self.twins).zip(&mut self.finished) {
             match finished {
-                None if !twins.is_empty() => return Err(StepError::NotRecorded(item.name.clone())),
+                None if !twins.is_empty() => {
+                    let outcome = ItemOutcome::Failed { reason: NOT_RECORDED.to_owned() };
+                    *finished = Some(Finished { outcome, also: LiteMap::new(), kept: None });
+                }
                 // Nobody knows what would have come of it.
                 Some(Finished { outcome: ItemOutcome::Timeout, .. }) => {}
                 // A local model that failed fails again.
@@ -305,7 +308,6 @@ impl<'i, T: Clone + Send> Lot<'i, T> {
                 _ => {}
             }
         }
-        Ok(())
     }
 
     /// How many have come to something like this.

@@ -1,14 +1,17 @@
 //! Works a run a second time from what the first one recorded: its models answer from the record, or again.
 //!
 //! # Invariants
-//! Nothing of the first run is written. A model that is not to answer again is never asked: what its record lacks fails
-//! the step.
+//! Nothing of the first run is written. A model that is not to answer again is never asked: an item that is not recorded fails,
+//! and its step with it unless so many of its items may.
 
 use crate::base::Digest;
 use crate::plan::Op;
 use crate::run::missing::Settled;
 use crate::store::Divergence;
 use std::sync::{Mutex, MutexGuard};
+
+/// Worked a second time, what was not recorded the first time is not made.
+pub const NOT_RECORDED: &str = "it is not recorded, and no model is asked";
 
 /// How a run is worked again.
 #[derive(Debug, Default)]

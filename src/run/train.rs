@@ -73,7 +73,7 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId) -> Result<Finished, StepError>
     let mut found = stored(bench, &key)?;
     if let Some(replay) = bench.replay {
         if found.is_none() {
-            return Err(StepError::NotRecorded(ITEM.to_owned()));
+            return Err(StepError::NotRecorded);
         }
         found = found.filter(|_| !replay.again(&key));
     }

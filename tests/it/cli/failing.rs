@@ -64,6 +64,24 @@ fn a_run_within_its_max_failed_says_what_is_missing() {
     assert!(std::fs::read_to_string(page).unwrap().contains("Missing items, which failed: judge@1"));
 }
 
+/// Nobody recorded what failed, so it fails where no model is asked: a run that may miss it comes to the same.
+#[test]
+fn a_cassette_that_misses_items_is_played_to_the_same() {
+    let desk = silent("{ max_failed = 5% }");
+    assert_eq!(desk.code(&["run", "lab.agx"]), Some(0));
+    assert_eq!(desk.code(&["export", "--as", "cassette", "--to", "lab.cassette"]), Some(0));
+    let there = Desk::new();
+    for name in ["lab.agx", "policy.json", "critic.json", "lab.cassette"] {
+        there.write(name, std::fs::read(desk.path().join(name)).unwrap());
+    }
+    assert_eq!(there.code(&["import", "lab.cassette"]), Some(0));
+    let said = there.agx(&["run", "lab.agx", "--frozen"]);
+    assert!(said.ends_with("-- exit 0\n"), "{said}");
+    let metrics = |desk: &Desk| value(desk, &["report", "--json"])["metrics"].clone();
+    assert_eq!(metrics(&there), metrics(&desk));
+    assert_eq!(there.code(&["verify"]), Some(0));
+}
+
 #[test]
 fn a_run_over_its_max_failed_fails_its_node() {
     for (tolerance, said) in [("", " of 48 items failed; "), ("{ retries = 2 }", " of 48 items failed; ")] {
