@@ -141,7 +141,8 @@ fn forget(run: Option<&str>, node: Option<&str>, place: &Place, terminal: &Termi
         let of = node.map_or_else(|| format!("run `{run}`"), |node| format!("`{node}` of run `{run}`"));
         let records = counted(forgotten, "record");
         terminal.say(&format!(
-            "forgot {records} of {of}: the next run works them again; until then the run can be shown, and does not verify"
+            "forgot {records} of {of}: the next run works them again; until then it, and any run that took them, can be shown \
+             and does not verify"
         ));
     }
     Ok(Exit::Ok)
@@ -149,7 +150,7 @@ fn forget(run: Option<&str>, node: Option<&str>, place: &Place, terminal: &Termi
 
 fn over(below: Option<&Path>, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
     let project = place.alone()?;
-    project.lay_over(below)?;
+    let before = project.lay_over(below)?;
     let root = project.store.root().display();
     if terminal.json() {
         terminal.value(&json!({ "store": project.store.root(), "over": below }));
@@ -161,6 +162,13 @@ fn over(below: Option<&Path>, place: &Place, terminal: &Terminal) -> Result<Exit
             ),
             None => format!("{root} stands for itself"),
         });
+        if let Some(before) = before.filter(|before| Some(before.as_path()) != below) {
+            let back = place.command(&format!("cache over {}", before.display()));
+            terminal.say(&format!(
+                "runs that took something from {} cannot show or verify it now; {back} brings it back",
+                before.display()
+            ));
+        }
     }
     Ok(Exit::Ok)
 }

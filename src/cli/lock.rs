@@ -149,29 +149,34 @@ pub fn held(file: &Path, experiment: &Experiment, planned: &Planned, terminal: &
     Ok(locked.clone())
 }
 
-/// Holds a run's results against the lock's.
-///
-/// # Errors
-/// A run that cannot be read.
-pub fn compare(project: &Project, run: &str, locked: &Locked, terminal: &Terminal) -> Result<Exit, Failure> {
-    let events = directory::events(project, run)?;
-    let results = lock::results(events.iter().map(|(_, event)| event));
-    let now = results.ok_or_else(|| Failure::from(RunError::NeverStarted(run.to_owned())))?.nodes;
-    if locked.results.is_empty() {
-        terminal.say("the lock has no results to compare with: `agx lock --results` takes these in");
-        return Ok(Exit::Ok);
+/// A run's results beside the lock's.
+pub struct Compared {
+    pub nodes: usize,
+    pub differs: Vec<Differs>,
+}
+
+impl Compared {
+    /// # Errors
+    /// A run that cannot be read.
+    pub fn of(project: &Project, run: &str, locked: &Locked) -> Result<Self, Failure> {
+        let events = directory::events(project, run)?;
+        let results = lock::results(events.iter().map(|(_, event)| event));
+        let now = results.ok_or_else(|| Failure::from(RunError::NeverStarted(run.to_owned())))?.nodes;
+        Ok(Self { nodes: now.len(), differs: locked.results_differ(&now) })
     }
-    let differs = locked.results_differ(&now);
-    if differs.is_empty() {
-        terminal.say(&format!("the results of all {} nodes are as locked, byte for byte", now.len()));
-        return Ok(Exit::Ok);
+
+    /// # Errors
+    /// Results that differ.
+    pub fn say(&self, terminal: &Terminal) -> Result<Exit, Failure> {
+        let Self { nodes, differs } = self;
+        if differs.is_empty() {
+            terminal.say(&format!("the results of all {nodes} nodes are as locked, byte for byte"));
+            return Ok(Exit::Ok);
+        }
+        say(terminal, differs);
+        let message = format!("{} of {nodes} nodes gave other results than are locked", differs.len());
+        Err(Failure::new(Exit::Differs, message).help("the first of them is where to look"))
     }
-    say(terminal, &differs);
-    let failure = Failure::new(
-        Exit::Differs,
-        format!("{} of {} nodes gave other results than are locked", differs.len(), now.len()),
-    );
-    Err(failure.help("the first of them is where to look"))
 }
 
 fn say(terminal: &Terminal, differs: &[Differs]) {

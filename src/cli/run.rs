@@ -4,9 +4,10 @@ use crate::cli::args::{ResumeArgs, RunArgs, Work};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::live::{Screen, View};
 use crate::cli::load::{self, Loaded};
+use crate::cli::lock::{self, Compared};
 use crate::cli::place::{self, Place};
 use crate::cli::terminal::{Terminal, variable};
-use crate::cli::{lock, params, report, sweep};
+use crate::cli::{params, report, sweep};
 use crate::experiment::Experiment;
 use crate::report::RunState;
 use crate::run::replay::Replay;
@@ -38,7 +39,11 @@ pub fn start(args: &RunArgs, place: &Place, terminal: &Terminal) -> Result<Exit,
         worker.work(|options, control, sink| run::start(&project, &subject, options, control, &place::now, sink))?;
     let exit = finish(&project, place, terminal, &outcome)?;
     match locked {
-        Some(locked) if exit == Exit::Ok => lock::compare(&project, &outcome.run, &locked, terminal),
+        Some(locked) if exit == Exit::Ok && locked.results.is_empty() => {
+            terminal.say("the lock has no results to compare with: `agx lock --results` takes these in");
+            Ok(exit)
+        }
+        Some(locked) if exit == Exit::Ok => Compared::of(&project, &outcome.run, &locked)?.say(terminal),
         _ => Ok(exit),
     }
 }

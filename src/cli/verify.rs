@@ -4,10 +4,11 @@ use crate::base::{Diagnostic, file};
 use crate::cli::args::{Sets, VerifyArgs, Which};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::live::View;
+use crate::cli::load;
+use crate::cli::lock::{self, Compared};
 use crate::cli::place::{self, Place};
 use crate::cli::run::{Worker, subject};
 use crate::cli::terminal::Terminal;
-use crate::cli::{load, lock};
 use crate::experiment::{self, Dataset, Experiment, Given, Origin, Unreadable, World};
 use crate::report::text::{Cell, Table, counted, plain};
 use crate::run::verify::{self, Asked, Expand, Finding, Lacking, Level, Verified};
@@ -75,7 +76,17 @@ fn anew(file: &Path, args: &VerifyArgs, terminal: &Terminal) -> Result<Exit, Fai
     let outcome =
         worker.work(|options, control, sink| run::start(&project, &subject, options, control, &place::now, sink))?;
     match outcome.end {
-        RunEnd::Finished => lock::compare(&project, &outcome.run, &locked, terminal),
+        RunEnd::Finished => {
+            let compared = Compared::of(&project, &outcome.run, &locked)?;
+            if terminal.json() {
+                let Compared { nodes, differs } = &compared;
+                terminal.value(&json!({
+                    "file": file, "lock": run::lock::path(file), "experiment": experiment.name, "holds": differs.is_empty(),
+                    "nodes": nodes, "differs": differs,
+                }));
+            }
+            compared.say(terminal)
+        }
         RunEnd::Paused => Ok(Exit::Paused),
         RunEnd::Failed => {
             let failed = outcome.failed.first().map(|failed| format!("{} failed: {}", failed.step, failed.reason));

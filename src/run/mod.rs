@@ -107,17 +107,19 @@ impl Project {
         Ok(Self { store })
     }
 
-    /// Lays the store over another, which is only read, from when it is next opened; or over none.
+    /// Lays the store over another, which is only read, from when it is next opened; or over none. Says what it lay over
+    /// before.
     ///
     /// # Errors
     /// A store below that cannot be read or is this one; one here that cannot be written.
-    pub fn lay_over(&self, below: Option<&Path>) -> Result<(), RunError> {
+    pub fn lay_over(&self, below: Option<&Path>) -> Result<Option<PathBuf>, RunError> {
         let note = self.store.root().join(BELOW);
         let fail = |problem| RunError::file(&note, problem);
+        let before = file::read_text(&note, MOST_PATH).ok().map(|path| PathBuf::from(path.trim()));
         let Some(below) = below else {
             return match std::fs::remove_file(&note) {
                 Err(error) if error.kind() != ErrorKind::NotFound => Err(fail(error)),
-                _ => Ok(()),
+                _ => Ok(before),
             };
         };
         let full = below.canonicalize().map_err(|problem| RunError::file(below, problem))?;
@@ -131,7 +133,8 @@ impl Project {
             return Err(fail(std::io::Error::other(problem)));
         }
         let text = full.to_str().ok_or_else(|| fail(std::io::Error::other("its path is not UTF-8")))?;
-        std::fs::write(&note, format!("{text}\n")).map_err(fail)
+        std::fs::write(&note, format!("{text}\n")).map_err(fail)?;
+        Ok(before)
     }
 
     /// `.agx/runs/`

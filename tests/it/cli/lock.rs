@@ -46,8 +46,11 @@ fn what_is_not_as_locked_is_named() {
             .collect::<String>()
     };
     quiet(|| insta::assert_snapshot!("lock_result", last(desk.agx(&["verify", "lab.agx"]))));
+    let told = value(&desk, &["verify", "lab.agx", "--format", "json"]);
+    assert_eq!((&told["holds"], &told["differs"][0]["name"]), (&json!(false), &json!("select@1")), "{told}");
     std::fs::write(&path, &text).unwrap();
-    assert_eq!(desk.code(&["verify", "lab.agx"]), Some(0));
+    let told = value(&desk, &["verify", "lab.agx", "--format", "json"]);
+    assert_eq!((&told["holds"], &told["differs"]), (&json!(true), &json!([])), "{told}");
     // A model's file that has changed.
     let critic = std::fs::read_to_string(desk.path().join("critic.json")).unwrap();
     desk.write("critic.json", critic.replace("hard to say", "hard to tell"));
