@@ -37,9 +37,20 @@ const MOST_LINE: u64 = 1 << 26;
 pub struct RunDirectory {
     pub run: String,
     pub path: PathBuf,
+    /// Something happened in it: it stays.
+    begun: bool,
     _lock: File,
     /// Nothing is removed from the store meanwhile.
     _working: File,
+}
+
+/// One that nothing happened in is nobody's run: what it made could not be told from nothing.
+impl Drop for RunDirectory {
+    fn drop(&mut self) {
+        if !self.begun {
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
 }
 
 impl RunDirectory {
@@ -53,6 +64,8 @@ impl RunDirectory {
         let working = project.store.working()?;
         let (run, path) = claim(project, &word(&subject.experiment.name))?;
         let lock = lock(&run, &path)?;
+        let directory = Self { run, path, begun: false, _lock: lock, _working: working };
+        let path = &directory.path;
         for part in ["source", "scratch"] {
             let part = path.join(part);
             std::fs::create_dir_all(&part).map_err(|problem| RunError::file(&part, problem))?;
@@ -72,7 +85,7 @@ impl RunDirectory {
         write(&source.join("experiment.json"), pretty(&serde_json::json!(experiment)).as_bytes())?;
         write(&source.join("identities.json"), pretty(&serde_json::json!(identities)).as_bytes())?;
         write(&path.join("plan.json"), plan_json.as_bytes())?;
-        Ok(Self { run, path, _lock: lock, _working: working })
+        Ok(directory)
     }
 
     /// Takes an existing run to go on with it.
@@ -85,7 +98,12 @@ impl RunDirectory {
         let lock = lock(run, &path)?;
         let scratch = path.join("scratch");
         std::fs::create_dir_all(&scratch).map_err(|problem| RunError::file(&scratch, problem))?;
-        Ok(Self { run: run.to_owned(), path, _lock: lock, _working: working })
+        Ok(Self { run: run.to_owned(), path, begun: true, _lock: lock, _working: working })
+    }
+
+    /// Its first event is written.
+    pub fn begun(&mut self) {
+        self.begun = true;
     }
 
     /// Digests of the frozen files, by their paths from here.

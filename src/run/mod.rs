@@ -270,7 +270,7 @@ pub fn start(
     let identities = identify(experiment)?;
     let plan = crate::plan::build(experiment, &identities)?;
     refuse::refuse(experiment, &plan)?;
-    let directory = directory::RunDirectory::create(project, subject, &identities, &crate::plan::to_json(&plan))?;
+    let mut directory = directory::RunDirectory::create(project, subject, &identities, &crate::plan::to_json(&plan))?;
     let (journal, _) = journal::Writer::open(&directory.journal())?;
     let purse = Purse::open(experiment, &plan, &project.store, clock, &[], options)?;
     let mut emitter = Emitter::new(journal, clock, sink);
@@ -283,6 +283,12 @@ pub fn start(
         nodes: infos(&plan),
         frozen: directory.frozen()?,
     });
+    emitter.check().map_err(|error| match error {
+        // Nothing happened that could be gone on with.
+        RunError::Stopped { run: _, path, problem } => RunError::File { path, problem },
+        other => other,
+    })?;
+    directory.begun();
     let settled = options.replay.as_ref().map(|replay| replay.missing().clone()).unwrap_or_default();
     go(project, experiment, &identities, &plan, &directory, options, control, emitter, purse, Said::default(), settled)
 }
