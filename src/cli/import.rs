@@ -63,5 +63,8 @@ pub fn import(args: &ImportArgs, place: &Place, terminal: &Terminal) -> Result<E
             place.command("run FILE --frozen")
         ),
     });
+    if !known {
+        terminal.say("runs in this store take what it holds for made; to keep it apart, import it with `--store DIR`");
+    }
     Ok(Exit::Ok)
 }
