@@ -44,10 +44,11 @@ pub struct RunDirectory {
     _working: File,
 }
 
-/// One that nothing happened in is nobody's run: what it made could not be told from nothing.
+/// One that nothing happened in is nobody's run: what it made could not be told from nothing. A panic is as sudden as a kill,
+/// and leaves it.
 impl Drop for RunDirectory {
     fn drop(&mut self) {
-        if !self.begun {
+        if !self.begun && !std::thread::panicking() {
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }
