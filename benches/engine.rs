@@ -88,7 +88,7 @@ fn main() {
         let request = |n: u64| GenRequest {
             prompt: (0..250).map(|i| if i < shared { token(0, i) } else { token(n + 1, i) }).collect(),
             seed: Seed(n),
-            sampling: Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, max_tokens: 64 },
+            sampling: Sampling::drawn(64),
         };
         let requests: Vec<GenRequest> = (0..company).map(request).collect();
         let start = Instant::now();

@@ -313,7 +313,7 @@ const ALL: &[Explanation] = &[
         "no prompt",
         "A rollout names its prompt. An evaluation uses the one that its model is rolled out with, if there is one.",
     ),
-    code("E0518", "decoding said twice", "Either `decode = …` or `temperature`, `top_p` and `top_k`."),
+    code("E0518", "decoding said twice", "Either `decode = …` or `temperature`, `top_p` and their like."),
     code("E0519", "nothing to audit", "An audit compares a critic's verdicts, or a selection, with the truth."),
     code("E0520", "an unknown metric", "What each statement measures is known: the message lists it."),
     code(

@@ -258,7 +258,7 @@ impl Checker<'_> {
         Some(AnswerKind::Int { min: low as i64, max: high as i64 })
     }
 
-    /// `decode = greedy` or `sample { temperature, top_p, top_k }`.
+    /// `decode = greedy` or `sample { temperature, top_p, … }`.
     pub(super) fn decode(&mut self, fields: &Fields, max_tokens: u32) -> Given<Sampling> {
         let chosen = self.choice_of(fields, "decode")?;
         Some(chosen.and_then(|(apply, word)| match word.name {
@@ -269,7 +269,16 @@ impl Checker<'_> {
                 let temperature = self.real_of(&fields, "temperature").flatten();
                 let top_p = self.real_of(&fields, "top_p").unwrap_or(Some(1.0));
                 let top_k = self.small_of(&fields, "top_k").unwrap_or(Some(0));
-                Some(Sampling { temperature: temperature?, top_p: top_p?, top_k: top_k?, max_tokens })
+                let min_p = self.real_of(&fields, "min_p").unwrap_or(Some(0.0));
+                let penalty = self.real_of(&fields, "repetition_penalty").unwrap_or(Some(1.0));
+                Some(Sampling {
+                    temperature: temperature?,
+                    top_p: top_p?,
+                    top_k: top_k?,
+                    min_p: min_p?,
+                    repetition_penalty: penalty?,
+                    max_tokens,
+                })
             }
         }))
     }

@@ -47,7 +47,7 @@ impl Checker<'_> {
         let max_tokens = self.tokens_of(&fields, "max_tokens").unwrap_or(Some(TURN_TOKENS));
         let sampling = if fields.has("decode") {
             let mut twice = false;
-            for name in ["temperature", "top_p", "top_k"] {
+            for name in ["temperature", "top_p", "top_k", "min_p", "repetition_penalty"] {
                 if let Some(span) = fields.span(name) {
                     self.error(CheckError::DecodeTwice { span, name });
                     twice = true;
@@ -56,21 +56,7 @@ impl Checker<'_> {
             let decode = max_tokens.and_then(|max_tokens| self.decode(&fields, max_tokens).flatten());
             decode.filter(|_| !twice).map(PerIteration::always)
         } else {
-            let always = PerIteration::always;
-            let temperature = self.real_each(&fields, "temperature").unwrap_or_else(|| Some(always(1.0)));
-            let top_p = self.real_each(&fields, "top_p").unwrap_or_else(|| Some(always(1.0)));
-            let top_k = self.small_each(&fields, "top_k").unwrap_or_else(|| Some(PerIteration::always(0)));
-            match (temperature, top_p, top_k, max_tokens) {
-                (Some(temperature), Some(top_p), Some(top_k), Some(max_tokens)) => {
-                    Some(temperature.with(&top_p).with(&top_k).map(|((temperature, top_p), top_k)| Sampling {
-                        temperature,
-                        top_p,
-                        top_k,
-                        max_tokens,
-                    }))
-                }
-                _ => None,
-            }
+            max_tokens.and_then(|max_tokens| self.drawn_each(&fields, max_tokens))
         };
         let stream = self.whole_of(&fields, "stream").unwrap_or(Some(0));
         let items = place.as_ref().zip(samples).map(|((_, split), samples)| u64::from(split.size) * u64::from(samples));
@@ -110,6 +96,24 @@ impl Checker<'_> {
     }
 
     /// `4` or `4 per task`.
+    /// The sampling of a rollout by its own fields, each of which may differ by iteration.
+    fn drawn_each(&mut self, fields: &Fields, max_tokens: u32) -> Option<PerIteration<Sampling>> {
+        let mut real =
+            |name, otherwise| self.real_each(fields, name).unwrap_or_else(|| Some(PerIteration::always(otherwise)));
+        let (temperature, top_p) = (real("temperature", 1.0), real("top_p", 1.0));
+        let (min_p, penalty) = (real("min_p", 0.0), real("repetition_penalty", 1.0));
+        let top_k = self.small_each(fields, "top_k").unwrap_or_else(|| Some(PerIteration::always(0)));
+        let all = temperature?.with(&top_p?).with(&top_k?).with(&min_p?).with(&penalty?);
+        Some(all.map(|((((temperature, top_p), top_k), min_p), repetition_penalty)| Sampling {
+            temperature,
+            top_p,
+            top_k,
+            min_p,
+            repetition_penalty,
+            max_tokens,
+        }))
+    }
+
     fn samples(&mut self, value: &Expr) -> Option<u32> {
         match self.value(value)? {
             Value::PerTask(count @ 1..=100_000) | Value::Int(count @ 1..=100_000) => Some(count as u32),

@@ -72,19 +72,54 @@ pub struct Sampling {
     pub top_p: f64,
     /// 0 keeps all.
     pub top_k: u32,
+    /// Least probability, as a share of the most probable token's; 0 keeps all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub min_p: f64,
+    /// What makes a token that stands in prompt or reply less likely: its logit is divided by it where positive, multiplied
+    /// where negative. 1 leaves all as they are.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub repetition_penalty: f64,
     pub max_tokens: u32,
+}
+
+fn is_zero(x: &f64) -> bool {
+    *x == 0.0
+}
+
+fn is_one(x: &f64) -> bool {
+    *x == 1.0
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 impl Sampling {
     pub fn greedy(max_tokens: u32) -> Self {
-        Self { temperature: 0.0, top_p: 1.0, top_k: 0, max_tokens }
+        Self { max_tokens, ..Self::plain() }
+    }
+
+    /// As `temperature = 1` draws it, nothing cut off.
+    pub fn drawn(max_tokens: u32) -> Self {
+        Self { temperature: 1.0, max_tokens, ..Self::plain() }
+    }
+
+    fn plain() -> Self {
+        Self { temperature: 0.0, top_p: 1.0, top_k: 0, min_p: 0.0, repetition_penalty: 1.0, max_tokens: 0 }
     }
 }
 
 impl Canonical for Sampling {
     fn feed(&self, hasher: &mut Hasher) {
-        let Self { temperature, top_p, top_k, max_tokens } = self;
+        let Self { temperature, top_p, top_k, min_p, repetition_penalty, max_tokens } = self;
         hasher.put(temperature).put(top_p).put(top_k).put(max_tokens);
+        // Left out where they change nothing: keys of before there were such fields stand.
+        if !is_zero(min_p) {
+            hasher.str("min_p").put(min_p);
+        }
+        if !is_one(repetition_penalty) {
+            hasher.str("repetition_penalty").put(repetition_penalty);
+        }
     }
 }
 

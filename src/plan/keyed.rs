@@ -90,6 +90,8 @@ pub const FIELDS: &[Field] = &[
     field("critic", "temperature", In, ""),
     field("critic", "top_p", In, ""),
     field("critic", "top_k", In, ""),
+    field("critic", "min_p", In, ""),
+    field("critic", "repetition_penalty", In, ""),
     field("critic", "max_tokens", In, ""),
     field("rule", "", In, "each stage in its typed form"),
     field("trainer", "", In, "each field, as it is in this iteration"),

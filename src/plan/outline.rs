@@ -316,11 +316,13 @@ fn insert_tolerance(fields: &mut Value, Tolerance { max_failed, timeout, retries
 }
 
 fn insert_sampling(fields: &mut Value, sampling: &PerIteration<Sampling>) {
-    let each = sampling.clone().map(|Sampling { temperature, top_p, top_k, max_tokens }| {
+    let each = sampling.clone().map(|Sampling { temperature, top_p, top_k, min_p, repetition_penalty, max_tokens }| {
         [
             ("temperature", json!(temperature)),
             ("top_p", json!(top_p)),
             ("top_k", json!(top_k)),
+            ("min_p", json!(min_p)),
+            ("repetition_penalty", json!(repetition_penalty)),
             ("max_tokens", json!(max_tokens)),
         ]
     });

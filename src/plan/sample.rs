@@ -79,7 +79,7 @@ pub fn quickstart(directory: &Path, times: u32) -> Experiment {
             split: "train".to_owned(),
             prompt: PromptId(0),
             samples: 2,
-            sampling: PerIteration::always(Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, max_tokens: 64 }),
+            sampling: PerIteration::always(Sampling::drawn(64)),
             stream: 0,
             tolerance: Tolerance::default(),
         },

@@ -148,6 +148,8 @@ fn every_field_of_the_configuration_is_in_the_key_of_its_step() {
         ("temperature", |it| rollout(it).1.temperature = 0.5, &["rollout@1"], &["evaluate:base"]),
         ("top_p", |it| rollout(it).1.top_p = 0.5, &["rollout@1"], &["evaluate:base"]),
         ("top_k", |it| rollout(it).1.top_k = 5, &["rollout@1"], &["evaluate:base"]),
+        ("min_p", |it| rollout(it).1.min_p = 0.1, &["rollout@1"], &["evaluate:base"]),
+        ("penalty", |it| rollout(it).1.repetition_penalty = 1.1, &["rollout@1"], &["evaluate:base"]),
         ("max_tokens", |it| rollout(it).1.max_tokens = 5, &["rollout@1"], &["evaluate:base"]),
         ("audit", |it| audit(it).push('_'), &["audit@1"], &["train@1"]),
     ];

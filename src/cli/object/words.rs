@@ -27,8 +27,8 @@ pub fn path(path: &Path) -> String {
 }
 
 pub fn sampling(sampling: &Sampling) -> String {
-    let Sampling { temperature, top_p, top_k, max_tokens: _ } = sampling;
-    if *temperature == 0.0 {
+    let Sampling { temperature, top_p, top_k, min_p, repetition_penalty, max_tokens: _ } = sampling;
+    if *temperature == 0.0 && *repetition_penalty == 1.0 {
         return "greedy".to_owned();
     }
     let mut parts = vec![format!("temperature = {temperature:?}")];
@@ -37,6 +37,12 @@ pub fn sampling(sampling: &Sampling) -> String {
     }
     if *top_k > 0 {
         parts.push(format!("top_k = {top_k}"));
+    }
+    if *min_p > 0.0 {
+        parts.push(format!("min_p = {min_p}"));
+    }
+    if *repetition_penalty != 1.0 {
+        parts.push(format!("repetition_penalty = {repetition_penalty}"));
     }
     format!("sample {{ {} }}", parts.join(", "))
 }

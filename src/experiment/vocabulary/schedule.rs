@@ -32,6 +32,16 @@ const TOP_P: Field =
     field("top_p", Takes::Real { low: 1e-6, high: 1.0 }, "Draw among the likeliest tokens that hold this share.");
 const TOP_K: Field =
     field("top_k", Takes::Whole { low: 1, high: 1_000_000 }, "Draw among so many of the likeliest tokens.");
+const MIN_P: Field = field(
+    "min_p",
+    Takes::Real { low: 0.0, high: 1.0 },
+    "Draw among the tokens that have at least this share of the likeliest one's probability.",
+);
+const REPETITION_PENALTY: Field = field(
+    "repetition_penalty",
+    Takes::Real { low: 0.1, high: 10.0 },
+    "Above 1, tokens that stood in prompt or reply already are less likely.",
+);
 const MAX_TOKENS: Field = field("max_tokens", Takes::Quantity(Unit::Tokens), "How long one turn may be.");
 const DECODED: Field = field("decode", Takes::Words(DECODE), "How tokens are chosen.");
 
@@ -51,7 +61,13 @@ pub(super) const DECODE: &[Word] = &[
 pub const SAMPLE: Owner = Owner {
     words: "`sample`",
     doc: "How tokens are drawn.",
-    fields: &[TEMPERATURE.required(), TOP_P.or("1"), TOP_K.or("all of them")],
+    fields: &[
+        TEMPERATURE.required(),
+        TOP_P.or("1"),
+        TOP_K.or("all of them"),
+        MIN_P.or("0"),
+        REPETITION_PENALTY.or("1"),
+    ],
 };
 
 pub const ROLLOUT: Owner = Owner {
@@ -63,6 +79,8 @@ pub const ROLLOUT: Owner = Owner {
         TEMPERATURE.or("1").per_iteration(),
         TOP_P.or("1").per_iteration(),
         TOP_K.or("all of them").per_iteration(),
+        MIN_P.or("0").per_iteration(),
+        REPETITION_PENALTY.or("1").per_iteration(),
         MAX_TOKENS.or("128 tokens"),
         DECODED,
         field(

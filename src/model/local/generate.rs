@@ -222,7 +222,8 @@ impl Generator {
             .zip(logits.par_chunks_exact(vocab))
             .map(|((sequence, _), logits)| {
                 let position = (sequence.tokens.len() - sequence.prompt()) as u64;
-                draw(logits, &sequence.request.sampling, sequence.request.seed.uniform(position))
+                let GenRequest { prompt: _, seed, sampling } = sequence.request;
+                draw(logits, &sequence.tokens, sampling, seed.uniform(position))
             })
             .collect();
         for ((sequence, _), Draw { token, logprob }) in due.into_iter().zip(draws) {

@@ -28,21 +28,38 @@ fn order(logits: &[f32]) -> impl Fn(&u32, &u32) -> Ordering {
     |a, b| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b))
 }
 
-/// Temperature, then the `top_k` most probable, then the smallest set of those whose mass reaches `top_p`
-/// (Holtzman et al. 2020), as transformers orders them. `uniform` in [0, 1).
-pub fn draw(logits: &[f32], sampling: &Sampling, uniform: f64) -> Draw {
-    let mut probabilities = logits.to_vec();
+/// The penalty on what was seen (Keskar et al. 2019), temperature, then the `top_k` most probable, then the smallest set of
+/// those whose mass reaches `top_p` (Holtzman et al. 2020), then those not below `min_p` of the most probable (Nguyen et al.
+/// 2024), as transformers orders them. `seen` are prompt and reply so far, `uniform` is in [0, 1).
+pub fn draw(raw: &[f32], seen: &[TokenId], sampling: &Sampling, uniform: f64) -> Draw {
+    let mut probabilities = raw.to_vec();
     let (greatest, mass) = rows::softmax(isa(), &mut probabilities, 1.0);
+    let penalised = penalised(raw, seen, sampling.repetition_penalty as f32);
+    let logits = penalised.as_deref().unwrap_or(raw);
     let token = if sampling.temperature <= 0.0 {
         (1..logits.len()).fold(0, |best, id| if logits[id] > logits[best] { id } else { best }) as TokenId
     } else {
-        if sampling.temperature != 1.0 {
+        if sampling.temperature != 1.0 || penalised.is_some() {
             probabilities.copy_from_slice(logits);
             rows::softmax(isa(), &mut probabilities, (1.0 / sampling.temperature.max(COLDEST)) as f32);
         }
         choose(logits, &probabilities, sampling, uniform)
     };
-    Draw { token, logprob: f64::from(logits[token as usize]) - f64::from(greatest) - ln64(f64::from(mass)) }
+    Draw { token, logprob: f64::from(raw[token as usize]) - f64::from(greatest) - ln64(f64::from(mass)) }
+}
+
+/// The logits with those of seen tokens divided by the penalty where positive, multiplied where negative; `None` where that
+/// changes nothing.
+fn penalised(logits: &[f32], seen: &[TokenId], penalty: f32) -> Option<Vec<f32>> {
+    if penalty == 1.0 {
+        return None;
+    }
+    let mut penalised = logits.to_vec();
+    for token in seen {
+        let logit = logits[*token as usize];
+        penalised[*token as usize] = if logit < 0.0 { logit * penalty } else { logit / penalty };
+    }
+    Some(penalised)
 }
 
 fn choose(logits: &[f32], probabilities: &[f32], sampling: &Sampling, uniform: f64) -> TokenId {
@@ -67,6 +84,10 @@ fn choose(logits: &[f32], probabilities: &[f32], sampling: &Sampling, uniform: f
         });
         kept.truncate(enough.map_or(kept.len(), |at| at + 1));
     }
+    if sampling.min_p > 0.0 {
+        let least = sampling.min_p * kept.iter().map(weigh).fold(0.0, f64::max);
+        kept.retain(|id| weigh(id) >= least);
+    }
     let goal = uniform * kept.iter().map(weigh).sum::<f64>();
     let mut mass = 0.0;
     let found = kept.iter().copied().find(|id| {
@@ -85,14 +106,14 @@ mod tests {
     use super::*;
 
     fn sampling(temperature: f64, top_k: u32, top_p: f64) -> Sampling {
-        Sampling { temperature, top_k, top_p, max_tokens: 1 }
+        Sampling { temperature, top_k, top_p, ..Sampling::drawn(1) }
     }
 
     /// How often each token comes over evenly spread uniforms.
     fn shares(logits: &[f32], sampling: &Sampling) -> Vec<f64> {
         let mut counts = vec![0.0; logits.len()];
         for step in 0..10_000 {
-            counts[draw(logits, sampling, f64::from(step) / 1e4).token as usize] += 1e-4;
+            counts[draw(logits, &[], sampling, f64::from(step) / 1e4).token as usize] += 1e-4;
         }
         counts
     }
@@ -111,14 +132,47 @@ mod tests {
         close(&shares(&logits, &sampling(1.0, 0, 0.65)), &[0.0, 0.0, 4.0 / 7.0, 3.0 / 7.0]);
         close(&shares(&logits, &sampling(1.0, 0, 0.75)), &[0.0, 2.0 / 9.0, 4.0 / 9.0, 3.0 / 9.0]);
         close(&shares(&logits, &sampling(1.0, 1, 0.5)), &[0.0, 0.0, 1.0, 0.0]);
-        let one = draw(&logits, &sampling(1.0, 0, 1.0), 0.0);
+        let one = draw(&logits, &[], &sampling(1.0, 0, 1.0), 0.0);
         assert!((one.logprob - 0.1f64.ln()).abs() < 1e-6);
     }
 
     #[test]
+    fn what_is_far_less_likely_than_the_best_is_cut() {
+        let logits = [0.1f32, 0.2, 0.4, 0.3].map(f32::ln);
+        let min_p = |min_p| Sampling { min_p, ..sampling(1.0, 0, 1.0) };
+        close(&shares(&logits, &min_p(0.3)), &[0.0, 2.0 / 9.0, 4.0 / 9.0, 3.0 / 9.0]);
+        close(&shares(&logits, &min_p(0.7)), &[0.0, 0.0, 4.0 / 7.0, 3.0 / 7.0]);
+        close(&shares(&logits, &min_p(1.0)), &[0.0, 0.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn what_was_seen_is_less_likely() {
+        let logits = [2.0, 1.5, -1.0, -1.5];
+        let penalty = |temperature| Sampling { repetition_penalty: 2.0, ..sampling(temperature, 0, 1.0) };
+        let of = |logits: [f64; 4]| {
+            let mass: f64 = logits.iter().map(|x| x.exp()).sum();
+            logits.map(|x| x.exp() / mass)
+        };
+        let shares = |seen: &[TokenId]| {
+            let mut counts = [0.0; 4];
+            for step in 0..10_000 {
+                counts[draw(&logits, seen, &penalty(1.0), f64::from(step) / 1e4).token as usize] += 1e-4;
+            }
+            counts
+        };
+        close(&shares(&[]), &of([2.0, 1.5, -1.0, -1.5]));
+        // Seen twice is seen.
+        close(&shares(&[0, 2, 0]), &of([1.0, 1.5, -2.0, -1.5]));
+        let greedy = draw(&logits, &[0], &penalty(0.0), 0.0);
+        assert_eq!(greedy.token, 1);
+        // What the model itself gives it.
+        assert!((greedy.logprob - of([2.0, 1.5, -1.0, -1.5])[1].ln()).abs() < 1e-6);
+    }
+
+    #[test]
     fn greedy_ties_go_to_the_smallest_id() {
-        assert_eq!(draw(&[0.0, 3.0, 3.0, -1.0], &sampling(0.0, 0, 1.0), 0.9).token, 1);
-        assert_eq!(draw(&[0.0, 500.0, -500.0], &sampling(1.0, 0, 1.0), 0.999).token, 1);
+        assert_eq!(draw(&[0.0, 3.0, 3.0, -1.0], &[], &sampling(0.0, 0, 1.0), 0.9).token, 1);
+        assert_eq!(draw(&[0.0, 500.0, -500.0], &[], &sampling(1.0, 0, 1.0), 0.999).token, 1);
         // Equal logits at the edge of top-k: the smaller ids stay.
         close(&shares(&[1.0, 1.0, 1.0], &sampling(1.0, 2, 1.0)), &[0.5, 0.5, 0.0]);
     }

@@ -57,7 +57,7 @@ type Finished = BTreeMap<usize, (Trajectory, TruthRecord)>;
 
 fn run(model: &dyn LanguageModel, items: &[RolloutItem], max_tokens: u32) -> (Finished, Vec<Result<(), ModelError>>) {
     let (env, prompt) = (desk(), prompt());
-    let sampling = Sampling { temperature: 1.0, ..Sampling::greedy(max_tokens) };
+    let sampling = Sampling::drawn(max_tokens);
     let rollout = Rollout { model, env: &env, prompt: &prompt, tool_format: ToolFormat::Lines, max_steps: 4, sampling };
     let mut finished = Finished::new();
     let results = rollout.run(items, &|| None, &mut |done| {
@@ -180,7 +180,7 @@ fn a_model_that_has_no_reply_fails_its_episode_and_no_other() {
 fn a_stop_pauses_what_is_under_way_and_keeps_what_is_done() {
     let (env, prompt, model) = (desk(), prompt(), scripted(SAYINGS, 4000));
     let items = items(&env, 4);
-    let sampling = Sampling { temperature: 1.0, ..Sampling::greedy(200) };
+    let sampling = Sampling::drawn(200);
     let rollout =
         Rollout { model: &model, env: &env, prompt: &prompt, tool_format: ToolFormat::Lines, max_steps: 4, sampling };
     let asked = AtomicU32::new(0);
@@ -202,7 +202,7 @@ fn time_that_is_up_ends_what_is_under_way_and_says_what_it_took() {
     let (env, prompt, model) = (desk(), prompt(), scripted(SAYINGS, 4000));
     let items = items(&env, 4);
     let (whole, _) = run(&model, &items, 200);
-    let sampling = Sampling { temperature: 1.0, ..Sampling::greedy(200) };
+    let sampling = Sampling::drawn(200);
     let rollout =
         Rollout { model: &model, env: &env, prompt: &prompt, tool_format: ToolFormat::Lines, max_steps: 4, sampling };
     // Two looks a turn: before the first, after its replies, before the second, after its replies.

@@ -103,7 +103,7 @@ fn replies_depend_on_neither_company_threads_nor_what_is_kept() {
 fn more_requests_than_places_all_get_the_reply_they_get_alone() {
     let tokenizer = tokenizer();
     let model = LocalModel::open(&fresh(tokenizer.path()), None).unwrap();
-    let sampling = Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, max_tokens: 5 };
+    let sampling = Sampling::drawn(5);
     let request = |index: usize| GenRequest {
         prompt: (0..1 + index % 50).map(|i| (i * (index / 50 + 1)) as u32 % 200 + 5).collect(),
         seed: Seed(index as u64),
@@ -124,7 +124,7 @@ fn a_turn_that_goes_on_is_computed_as_if_from_nothing() {
     let model = LocalModel::open(&spec, None).unwrap();
     let history = &dialogues()[0][..2];
     let mut prompt = model.encode_chat(history).unwrap();
-    let sampling = Sampling { temperature: 1.0, top_p: 1.0, top_k: 0, max_tokens: 6 };
+    let sampling = Sampling::drawn(6);
     let request = |prompt: &[u32]| GenRequest { prompt: prompt.to_vec(), seed: Seed(4), sampling: sampling.clone() };
     let reply = replies(&model, &[request(&prompt)]).remove(0);
     prompt.extend(&reply.tokens);

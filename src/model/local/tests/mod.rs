@@ -86,7 +86,7 @@ fn dialogues() -> Vec<Vec<Message>> {
 }
 
 fn requests(model: &dyn LanguageModel, temperature: f64) -> Vec<GenRequest> {
-    let sampling = Sampling { temperature, top_p: 0.95, top_k: 40, max_tokens: 12 };
+    let sampling = Sampling { temperature, top_p: 0.95, top_k: 40, ..Sampling::drawn(12) };
     let ask =
         |(index, dialogue): (usize, Vec<Message>)| {
             // Three samples of each task, and its second turn.
