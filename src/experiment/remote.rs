@@ -14,6 +14,7 @@ const OPENAI: &str = "https://api.openai.com/v1";
 const IN_FLIGHT: u32 = 8;
 /// Milliseconds.
 const TIMEOUT: u64 = 120_000;
+const CONNECT: u64 = 10_000;
 const RETRIES: u32 = 4;
 
 impl Checker<'_> {
@@ -34,7 +35,8 @@ impl Checker<'_> {
         let key = self.secret(&fields);
         let price = fields.block("price").map(|block| self.price(block));
         let limits = fields.block("limits").map(|block| self.limits(block));
-        let usual = Limits { rate: None, in_flight: IN_FLIGHT, timeout: TIMEOUT, retries: RETRIES };
+        let (timeout, connect, first_byte) = (TIMEOUT, CONNECT, TIMEOUT);
+        let usual = Limits { rate: None, in_flight: IN_FLIGHT, timeout, connect, first_byte, retries: RETRIES };
         Some(Remote {
             name: name?,
             base_url: base_url?,
@@ -74,12 +76,15 @@ impl Checker<'_> {
         let rate = self.rate_of(&fields, "rate");
         let in_flight = self.small_of(&fields, "in_flight").unwrap_or(Some(IN_FLIGHT));
         let timeout = self.amount_of(&fields, "timeout").unwrap_or(Some(TIMEOUT));
+        let connect = self.amount_of(&fields, "connect").unwrap_or(Some(CONNECT));
+        let first_byte = self.amount_of(&fields, "first_byte").unwrap_or(timeout);
         let retries = self.small_of(&fields, "retries").unwrap_or(Some(RETRIES));
         let rate = match rate {
             None => None,
             Some(rate) => Some(rate?),
         };
-        Some(Limits { rate, in_flight: in_flight?, timeout: timeout?, retries: retries? })
+        let (timeout, connect, first_byte) = (timeout?, connect?, first_byte?);
+        Some(Limits { rate, in_flight: in_flight?, timeout, connect, first_byte, retries: retries? })
     }
 }
 
