@@ -52,7 +52,7 @@ pub fn work<T: Clone + Send>(
             }
         }
         let mut waiting = wanted.iter().copied().peekable();
-        let mut flying = 0;
+        let (mut flying, mut made) = (0, Vec::new());
         loop {
             let mut ended = Ok(());
             while flying < threads && waiting.peek().is_some() && !round.pauses() {
@@ -68,12 +68,13 @@ pub fn work<T: Clone + Send>(
                 give.send(waiting.next().expect("just seen")).expect("the threads listen");
                 flying += 1;
             }
+            // While the next ones are asked already.
+            round.file(std::mem::take(&mut made));
             if flying == 0 {
                 drop(give);
                 return ended;
             }
             let first = hear.recv().expect("a thread has an item");
-            let mut made = Vec::new();
             for (at, said) in std::iter::once(first).chain(hear.try_iter()) {
                 flying -= 1;
                 let (done, result) = said.unwrap_or_else(|panic| {
@@ -86,7 +87,7 @@ pub fn work<T: Clone + Send>(
                     Err(error) => round.stop(Some(error)),
                 }
             }
-            round.made(made);
+            round.settle(&made);
         }
     })?;
     round.check()

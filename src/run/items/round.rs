@@ -95,7 +95,9 @@ impl<'r, 'w, 'e, 'i, T: Clone + Send> Round<'r, 'w, 'e, 'i, T> {
             }
             let watch = self.watch();
             let results = work(&wanted, &watch.begin(), &mut |made| {
-                self.made(made.into_iter().map(|(place, made)| (wanted[place], made)).collect());
+                let made: Vec<(usize, Made)> = made.into_iter().map(|(place, made)| (wanted[place], made)).collect();
+                self.settle(&made);
+                self.file(made);
             })?;
             for (&at, result) in wanted.iter().zip(results) {
                 result.unwrap_or_else(|lost| self.lost(at, lost));
@@ -150,14 +152,18 @@ impl<'r, 'w, 'e, 'i, T: Clone + Send> Round<'r, 'w, 'e, 'i, T> {
         }
     }
 
+    /// Counts what was taken for items.
+    pub fn settle(&self, made: &[(usize, Made)]) {
+        made.iter().for_each(|(_, made)| self.take(made.took));
+    }
+
     /// Files what was made of items.
-    pub fn made(&mut self, made: Vec<(usize, Made)>) {
-        if self.worker.emitter.broken() {
+    pub fn file(&mut self, made: Vec<(usize, Made)>) {
+        if made.is_empty() || self.worker.emitter.broken() {
             return;
         }
         let (op, label, items, read) = (self.worker.op, self.worker.label, self.lot.items, self.lot.read);
         let took: Vec<(usize, Tokens)> = made.iter().map(|(at, made)| (*at, made.took)).collect();
-        took.iter().for_each(|(_, took)| self.take(*took));
         let loaded = made.into_par_iter().map(|(at, made)| made.loaded(op, label, &items[at]));
         let filed = file(self.worker.store, loaded.collect(), read).unwrap_or_else(|error| {
             self.stop(Some(error));

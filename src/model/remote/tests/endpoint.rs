@@ -2,6 +2,7 @@
 
 use crate::model::{Limits, Message, Price, Remote, Role};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -46,9 +47,16 @@ pub enum Then {
 
 pub type Answer = dyn Fn(&Asked, &mut TcpStream) -> Then + Send + Sync;
 
+/// All that was asked, and how often each body was.
+#[derive(Default)]
+struct Heard {
+    asked: Vec<Asked>,
+    times: BTreeMap<String, usize>,
+}
+
 pub struct Endpoint {
     address: SocketAddr,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    heard: Arc<Mutex<Heard>>,
     most: Arc<AtomicUsize>,
     ends: Arc<AtomicBool>,
 }
@@ -57,8 +65,8 @@ impl Endpoint {
     pub fn new(answer: impl Fn(&Asked, &mut TcpStream) -> Then + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let (asked, ends, most) = (Arc::<Mutex<Vec<Asked>>>::default(), Arc::<AtomicBool>::default(), Arc::default());
-        let endpoint = Self { address, asked: asked.clone(), most: Arc::clone(&most), ends: ends.clone() };
+        let (heard, ends, most) = (Arc::<Mutex<Heard>>::default(), Arc::<AtomicBool>::default(), Arc::default());
+        let endpoint = Self { address, heard: heard.clone(), most: Arc::clone(&most), ends: ends.clone() };
         let (answer, flying): (Arc<Answer>, Arc<AtomicUsize>) = (Arc::new(answer), Arc::default());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -66,8 +74,8 @@ impl Endpoint {
                     break;
                 }
                 let Ok(stream) = stream else { continue };
-                let (answer, asked, flying, most) = (answer.clone(), asked.clone(), flying.clone(), most.clone());
-                std::thread::spawn(move || serve(stream, &*answer, &asked, &flying, &most));
+                let (answer, heard, flying, most) = (answer.clone(), heard.clone(), flying.clone(), most.clone());
+                std::thread::spawn(move || serve(stream, &*answer, &heard, &flying, &most));
             }
         });
         endpoint
@@ -87,7 +95,7 @@ impl Endpoint {
     }
 
     pub fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().expect("no panic holds this lock").clone()
+        self.heard.lock().expect("no panic holds this lock").asked.clone()
     }
 
     /// The most that were under way at once.
@@ -114,16 +122,18 @@ pub fn remote(url: &str) -> Remote {
     }
 }
 
-fn serve(mut stream: TcpStream, answer: &Answer, asked: &Mutex<Vec<Asked>>, flying: &AtomicUsize, most: &AtomicUsize) {
+fn serve(mut stream: TcpStream, answer: &Answer, heard: &Mutex<Heard>, flying: &AtomicUsize, most: &AtomicUsize) {
     stream.set_nodelay(true).expect("a socket");
     let mut reader = BufReader::new(stream.try_clone().expect("a socket"));
     while let Some((line, headers, body)) = request(&mut reader) {
         most.fetch_max(flying.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         let one = {
-            let mut asked = asked.lock().expect("no panic holds this lock");
-            let again = asked.iter().filter(|before| before.body == body).count();
-            let one = Asked { line, headers, body, number: asked.len(), again };
-            asked.push(one.clone());
+            let mut heard = heard.lock().expect("no panic holds this lock");
+            let times = heard.times.entry(body.to_string()).or_default();
+            let again = *times;
+            *times += 1;
+            let one = Asked { line, headers, body, number: heard.asked.len(), again };
+            heard.asked.push(one.clone());
             one
         };
         let then = answer(&one, &mut stream);
