@@ -83,7 +83,7 @@ fn main() {
         if !format!("decode {name}").contains(&part) {
             continue;
         }
-        let model = model::open(&spec, None).expect("opened");
+        let model = model::open(&spec, None, &model::Wire::default()).expect("opened");
         let token = |seed: u64, i: u64| (Seed(seed).bits(i) % 1600) as u32;
         let request = |n: u64| GenRequest {
             prompt: (0..250).map(|i| if i < shared { token(0, i) } else { token(n + 1, i) }).collect(),

@@ -1,8 +1,9 @@
-//! Turns the command line and the environment into the place where results live, and the clock.
+//! Turns the command line and the environment into the place where results live, the clock, and secrets.
 
 use crate::base::file;
 use crate::cli::exit::Failure;
 use crate::cli::terminal::variable;
+use crate::model::{Secret, Wire};
 use crate::run::{self, Project};
 use crate::store::Store;
 use crate::syntax::similar::{did_you_mean, similar};
@@ -99,4 +100,30 @@ fn nearest() -> PathBuf {
 pub fn now() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// More is no secret.
+const MOST_SECRET: u64 = 1 << 16;
+
+/// The secret that an environment variable holds, or the file that `NAME_FILE` names, as containers are given theirs.
+fn secret(name: &str) -> Result<Secret, String> {
+    let beside = format!("{name}_FILE");
+    let (text, from) = match (variable(name), variable(&beside)) {
+        (Some(text), _) => (text, format!("`{name}`")),
+        (None, Some(path)) => {
+            let text = file::read_text(Path::new(&path), MOST_SECRET);
+            (text.map_err(|problem| format!("{path} (`{beside}`): {}", file::reason(&problem)))?, path)
+        }
+        (None, None) => {
+            return Err(format!(
+                "set the environment variable `{name}` to it, or `{beside}` to the path of a file with it"
+            ));
+        }
+    };
+    Secret::new(&text).ok_or_else(|| format!("{from} holds a text that is no key: one word of visible ASCII is"))
+}
+
+/// What models behind endpoints are asked with.
+pub fn wire() -> Wire {
+    Wire::new(now, secret)
 }

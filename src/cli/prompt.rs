@@ -8,7 +8,7 @@ use crate::cli::report::fold;
 use crate::cli::terminal::Terminal;
 use crate::env::{Env, Task, schema};
 use crate::experiment::{Critic, Experiment, ModelId, PromptId, Statement};
-use crate::model::{LanguageModel, Message};
+use crate::model::{LanguageModel, Message, Wire};
 use crate::node::template::{Filter, Piece, Scope, Template, render, token_counter};
 use crate::node::{judge, labels, trajectory::Trajectory};
 use crate::report::Report;
@@ -164,5 +164,6 @@ fn reader(experiment: &Experiment, prompt: PromptId) -> Result<ModelId, Failure>
 
 fn open(experiment: &Experiment, model: ModelId) -> Result<Arc<dyn LanguageModel>, Failure> {
     let model = &experiment.models[model.0];
-    crate::model::open(&model.it, None).map_err(|problem| usage(format!("model `{}`: {problem}", model.name)))
+    crate::model::open(&model.it, None, &Wire::default())
+        .map_err(|problem| usage(format!("model `{}`: {problem}", model.name)))
 }

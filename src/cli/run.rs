@@ -95,7 +95,7 @@ impl Worker {
         let control = Arc::new(Control::default());
         let screen = Screen::new(terminal);
         pause_on_interrupt(&control, &screen);
-        Ok(Self { options: RunOptions { jobs, ..RunOptions::default() }, control, screen })
+        Ok(Self { options: RunOptions { jobs, wire: place::wire(), ..RunOptions::default() }, control, screen })
     }
 
     pub fn control(&self) -> &Control {

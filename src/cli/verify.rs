@@ -12,7 +12,7 @@ use crate::cli::terminal::Terminal;
 use crate::experiment::{self, Dataset, Experiment, Given, Origin, Unreadable, World};
 use crate::report::text::{Cell, Table, counted, plain};
 use crate::run::verify::{self, Asked, Expand, Finding, Lacking, Level, Verified};
-use crate::run::{self, Project, RunEnd};
+use crate::run::{self, Project, RunEnd, RunLabel};
 use crate::syntax::Source;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -61,7 +61,14 @@ pub fn verify(args: &VerifyArgs, place: &Place, terminal: &Terminal) -> Result<E
 fn anew(file: &Path, args: &VerifyArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     let loaded = load::load_to_run(file, &Sets::default(), terminal)?;
     let experiment = loaded.experiment(&Which::default())?;
-    let locked = lock::held(file, experiment, &load::plan(experiment)?, terminal)?;
+    let planned = load::plan(experiment)?;
+    let locked = lock::held(file, experiment, &planned, terminal)?;
+    if run::label(experiment, &planned.plan) == RunLabel::Recorded {
+        let message =
+            format!("{} asks a model behind an endpoint, which may say something else each time", file.display());
+        return Err(Failure::new(Exit::Usage, message)
+            .help("`agx verify RUN` proves a run from what was recorded, and asks nobody"));
+    }
     if locked.results.is_empty() {
         let message = format!("{} holds no results to compare with", run::lock::path(file).display());
         return Err(
@@ -113,10 +120,16 @@ fn data(verified: &Verified) -> Value {
     })
 }
 
-/// Missing items of which nothing was proven.
+/// Items of which nothing was proven.
 fn not_proven(lacking: &Lacking) -> Vec<String> {
     let (missing, too_long) = lacking.not_proven();
     let mut words = Vec::new();
+    if lacking.recorded > 0 {
+        let items = counted(usize::try_from(lacking.recorded).unwrap_or(usize::MAX), "item");
+        words.push(format!(
+            "what a model behind an endpoint said of {items}: it stands in the record, and nobody was asked again"
+        ));
+    }
     if missing > 0 {
         words.push(counted(missing, "missing item"));
     }

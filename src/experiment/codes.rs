@@ -394,6 +394,12 @@ const ALL: &[Explanation] = &[
         "Behind a name without a date may stand another model tomorrow, and the run cannot be repeated. Providers give dated \
          names: `gpt-4o-2024-08-06`.",
     ),
+    code(
+        "W0206",
+        "a key in the clear",
+        "Over `http://` a model's key is sent as it is, and anybody between here and there can read it. On this machine itself \
+         nobody is between.",
+    ),
     code("W0401", "a condition that always holds", "The field is never absent."),
     code(
         "W0402",
@@ -462,6 +468,12 @@ const ALL: &[Explanation] = &[
         "a budget that may not suffice",
         "If every episode takes all its steps, and every prompt and answer is as long as it may be, the plan takes more \
          than the budget allows. The run would pause there.",
+    ),
+    code(
+        "E0703",
+        "a budget of money without a price",
+        "Nobody knows what such a model costs, so a budget of money would pause the run before it is asked the first time. \
+         Declare its `price`; one on a machine of your own may cost nothing: `0 USD per Mtok`.",
     ),
     code(
         "E0702",

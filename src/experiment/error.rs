@@ -40,6 +40,8 @@ pub enum CheckError {
     SecretOutside { span: Span },
     OtherKind { span: Span, name: &'static str, outside: bool },
     Undated { span: Span, name: String },
+    SecretInAddress { span: Span },
+    KeyInTheClear { span: Span },
     BadLine { span: Span, path: String, line: u64, why: String },
     PanelToo { span: Span, name: &'static str },
     PanelMember { span: Span, why: &'static str },
@@ -311,6 +313,14 @@ impl From<CheckError> for Diagnostic {
                 let message = format!("`{name}` names no fixed version of a model");
                 Diagnostic::warning("W0205", message, span, "may be another model tomorrow")
                     .help("name a dated version, such as `gpt-4o-2024-08-06`")
+            }
+            CheckError::SecretInAddress { span } => {
+                Diagnostic::error("E0219", "an address holds no user or password", span, "would stand in every report")
+                    .help("write the host alone, and `key = secret(\"NAME\")` for what opens it")
+            }
+            CheckError::KeyInTheClear { span } => {
+                Diagnostic::warning("W0206", "the key is sent unencrypted", span, "whoever is on the way can read it")
+                    .help("write the address with `https://`")
             }
             CheckError::Circular { span, name, declared } => Diagnostic::error(
                 "E0218",

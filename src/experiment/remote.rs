@@ -9,11 +9,13 @@ use super::fields::{Fields, HTTP, WEB};
 use super::vocabulary;
 use crate::model::{Limits, Price, Remote};
 use crate::syntax::ast::{Block, ExprKind};
+use std::net::Ipv4Addr;
 
 const OPENAI: &str = "https://api.openai.com/v1";
 const IN_FLIGHT: u32 = 8;
 /// Milliseconds.
 const TIMEOUT: u64 = 120_000;
+const CONNECT: u64 = 10_000;
 const RETRIES: u32 = 4;
 
 impl Checker<'_> {
@@ -27,14 +29,24 @@ impl Checker<'_> {
         }
         let empty = Block { span: apply.path.span, entries: Vec::new(), broken: false };
         let fields = self.fields(apply.block.as_ref().unwrap_or(&empty), &vocabulary::REMOTE);
+        let key = self.secret(&fields);
         let base_url = match fields.value("base_url") {
             None => Some(OPENAI.to_owned()),
-            Some(value) => self.address(value, "`base_url`", HTTP, (WEB, OPENAI)),
+            Some(value) => self.address(value, "`base_url`", HTTP, (WEB, OPENAI)).filter(|url| {
+                let (scheme, host) = url.split_once("://").unwrap_or_default();
+                let host = host.split(['/', '?', '#']).next().unwrap_or_default();
+                if host.contains('@') {
+                    self.error(CheckError::SecretInAddress { span: value.span });
+                } else if scheme == "http" && key.is_some() && !is_here(host) {
+                    self.error(CheckError::KeyInTheClear { span: value.span });
+                }
+                !host.contains('@')
+            }),
         };
-        let key = self.secret(&fields);
         let price = fields.block("price").map(|block| self.price(block));
         let limits = fields.block("limits").map(|block| self.limits(block));
-        let usual = Limits { rate: None, in_flight: IN_FLIGHT, timeout: TIMEOUT, retries: RETRIES };
+        let (timeout, connect, first_byte) = (TIMEOUT, CONNECT, TIMEOUT);
+        let usual = Limits { rate: None, in_flight: IN_FLIGHT, timeout, connect, first_byte, retries: RETRIES };
         Some(Remote {
             name: name?,
             base_url: base_url?,
@@ -74,13 +86,23 @@ impl Checker<'_> {
         let rate = self.rate_of(&fields, "rate");
         let in_flight = self.small_of(&fields, "in_flight").unwrap_or(Some(IN_FLIGHT));
         let timeout = self.amount_of(&fields, "timeout").unwrap_or(Some(TIMEOUT));
+        let connect = self.amount_of(&fields, "connect").unwrap_or(Some(CONNECT));
+        let first_byte = self.amount_of(&fields, "first_byte").unwrap_or(timeout);
         let retries = self.small_of(&fields, "retries").unwrap_or(Some(RETRIES));
         let rate = match rate {
             None => None,
             Some(rate) => Some(rate?),
         };
-        Some(Limits { rate, in_flight: in_flight?, timeout: timeout?, retries: retries? })
+        let (timeout, connect, first_byte) = (timeout?, connect?, first_byte?);
+        Some(Limits { rate, in_flight: in_flight?, timeout, connect, first_byte, retries: retries? })
     }
+}
+
+/// Whether a host, perhaps with a port, is this machine.
+fn is_here(host: &str) -> bool {
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let name = name.map_or(host, |(name, _)| name);
+    matches!(name, "localhost" | "[::1]") || name.parse::<Ipv4Addr>().is_ok_and(|it| it.is_loopback())
 }
 
 /// Whether a model's name holds a date, as `gpt-4o-2024-08-06` or `mistral-large-2411` do.
@@ -102,7 +124,17 @@ fn is_dated(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_dated;
+    use super::{is_dated, is_here};
+
+    #[test]
+    fn this_machine_is_known() {
+        for here in ["localhost", "localhost:8000", "127.0.0.1:80", "127.1.2.3", "[::1]", "[::1]:8000"] {
+            assert!(is_here(here), "{here}");
+        }
+        for there in ["localhost.example.org", "10.0.0.1:8000", "127.0.0.1.example.org", "::1", "", "[::2]:8000"] {
+            assert!(!is_here(there), "{there}");
+        }
+    }
 
     #[test]
     fn a_date_is_seen() {

@@ -1,7 +1,7 @@
 //! Language models as the rest of agx sees them: messages and token ids in, token ids out; rows in, new weights out.
 //!
 //! [`LanguageModel`] is the one seam between orchestration and tensors. [`local`] holds real transformers (candle),
-//! [`scripted`] answers from a file, for tests and dry runs.
+//! [`remote`] asks an endpoint, [`scripted`] answers from a file, for tests and dry runs.
 //!
 //! # Invariants
 //! Token in, token out: the ids a model sampled are the ids that are trained on; nothing re-tokenises its text.
@@ -9,13 +9,17 @@
 
 #[cfg(feature = "local")]
 pub mod local;
+pub mod remote;
 pub mod scripted;
 pub mod spec;
+mod spelled;
+pub mod wire;
 
 pub use spec::{
     Decay, Device, DpoLoss, Dtype, Fresh, Limits, LoraConfig, LossOn, Method, ModelSpec, Price, Rate, Remote, Scale,
     Source, ToolFormat, TrainConfig,
 };
+pub use wire::{Secret, Wire};
 
 use crate::base::{Canonical, Digest, Hasher, Seed, file};
 use serde::{Deserialize, Serialize};
@@ -148,8 +152,17 @@ pub struct GenReply {
     pub tokens: Vec<TokenId>,
     pub text: String,
     pub stop: StopReason,
-    /// Sum of the log-probabilities (nats, at temperature 1) of the sampled tokens.
+    /// Sum of the log-probabilities (nats, at temperature 1) of the sampled tokens; 0 where the model does not say.
     pub logprob: f64,
+    /// What it took, where that is not the ids sent and drawn: an endpoint counts by its own tokens.
+    pub used: Option<Tokens>,
+}
+
+impl GenReply {
+    /// What it took to answer a prompt of so many ids.
+    pub fn took(&self, prompt: usize) -> Tokens {
+        self.used.unwrap_or(Tokens { prompt: prompt as u64, completion: self.tokens.len() as u64 })
+    }
 }
 
 /// Tokens sent to a model and drawn from it.
@@ -169,7 +182,8 @@ impl std::ops::Add for Tokens {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        Self { prompt: self.prompt + other.prompt, completion: self.completion + other.completion }
+        let add = u64::saturating_add;
+        Self { prompt: add(self.prompt, other.prompt), completion: add(self.completion, other.completion) }
     }
 }
 
@@ -194,6 +208,11 @@ pub trait LanguageModel: Send + Sync {
     /// A whole conversation as a training row: the ids, and for each whether the assistant wrote it (the end-of-turn
     /// token included). For dialogues that were not sampled here, so have no ids of their own.
     fn encode_row(&self, messages: &[Message]) -> Result<TrainRow, ModelError>;
+
+    /// How many requests are asked at once, each by itself; `None` where they are answered together.
+    fn in_flight(&self) -> Option<usize> {
+        None
+    }
 
     /// Replies in the order of the requests.
     fn generate(&self, requests: &[GenRequest]) -> Vec<Result<GenReply, ModelError>>;
@@ -246,11 +265,12 @@ pub struct Trained {
     pub last_loss: f64,
 }
 
-/// Opens one version of a model: what the spec declares, and over it, once trained, the weights of `version`.
+/// Opens one version of a model: what the spec declares, and over it, once trained, the weights of `version`. What is behind
+/// an endpoint is asked by way of `wire`, and not before its first request.
 ///
 /// # Errors
 /// A missing, short or foreign file, an unsupported config field, a version that does not fit.
-pub fn open(spec: &ModelSpec, version: Option<&[u8]>) -> Result<Arc<dyn LanguageModel>, ModelError> {
+pub fn open(spec: &ModelSpec, version: Option<&[u8]>, wire: &Wire) -> Result<Arc<dyn LanguageModel>, ModelError> {
     match &spec.source {
         Source::Scripted(path) => Ok(Arc::new(scripted::Scripted::open(path, spec, version)?)),
         #[cfg(feature = "local")]
@@ -260,7 +280,8 @@ pub fn open(spec: &ModelSpec, version: Option<&[u8]>) -> Result<Arc<dyn Language
             let _ = version;
             Err(ModelError::NotBuilt)
         }
-        Source::Hub { .. } | Source::Gguf(_) | Source::Remote(_) => Err(ModelError::Later),
+        Source::Remote(remote) => Ok(Arc::new(remote::RemoteModel::open(remote, spec.context, wire))),
+        Source::Hub { .. } | Source::Gguf(_) => Err(ModelError::Later),
     }
 }
 
@@ -321,7 +342,8 @@ pub fn train(
         Source::Path(_) | Source::Fresh(_) => local::train(spec, start, rows, config, seed, monitor),
         #[cfg(not(feature = "local"))]
         Source::Path(_) | Source::Fresh(_) => Err(ModelError::NotBuilt),
-        Source::Hub { .. } | Source::Gguf(_) | Source::Remote(_) => Err(ModelError::Later),
+        Source::Remote(_) => Err(ModelError::NoWeights),
+        Source::Hub { .. } | Source::Gguf(_) => Err(ModelError::Later),
     }
 }
 
@@ -339,7 +361,7 @@ pub fn export(
     match &spec.source {
         #[cfg(feature = "local")]
         Source::Path(_) | Source::Fresh(_) => local::export(spec, version, directory, half),
-        Source::Scripted(_) => Err(ModelError::NoWeights),
+        Source::Scripted(_) | Source::Remote(_) => Err(ModelError::NoWeights),
         _ => {
             let _ = (version, directory, half);
             Err(ModelError::NotBuilt)
@@ -356,7 +378,7 @@ pub fn export_adapter(spec: &ModelSpec, version: &[u8], directory: &std::path::P
     match &spec.source {
         #[cfg(feature = "local")]
         Source::Path(_) | Source::Fresh(_) => local::export_adapter(spec, version, directory),
-        Source::Scripted(_) => Err(ModelError::NoWeights),
+        Source::Scripted(_) | Source::Remote(_) => Err(ModelError::NoWeights),
         _ => {
             let _ = (version, directory);
             Err(ModelError::NotBuilt)
@@ -376,7 +398,7 @@ pub enum ModelError {
     Template(String),
     #[error("all of its weights were trained: it is no adapter")]
     NoAdapter,
-    #[error("it answers from a script: it has no weights")]
+    #[error("it answers from a script or behind an endpoint: it has no weights here")]
     NoWeights,
     #[error("training: {0}")]
     Training(String),
@@ -390,4 +412,27 @@ pub enum ModelError {
     Later,
     #[error("tensor engine: {0}")]
     Engine(String),
+    /// With what may have been charged for all the same.
+    #[error("{problem}")]
+    Remote { problem: remote::RemoteError, took: Tokens },
+}
+
+impl ModelError {
+    /// What was taken although no reply came of it, of `asked` that was sent.
+    pub fn took(&self, asked: Tokens) -> Tokens {
+        match self {
+            ModelError::Remote { took, .. } => *took,
+            _ => asked,
+        }
+    }
+
+    /// Whether the same may go well another time.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, ModelError::Remote { problem, .. } if problem.is_transient())
+    }
+
+    /// Whether every other request would end in the same way now.
+    pub fn is_general(&self) -> bool {
+        matches!(self, ModelError::Remote { problem, .. } if problem.is_general())
+    }
 }

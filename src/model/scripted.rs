@@ -16,20 +16,15 @@
 //! dry run something changes from iteration to iteration.
 //!
 //! # Invariants
-//! Ids and text are each other's exact picture: an id is a role mark, the end of a turn, or up to three bytes of text. No
-//! vocabulary is stored. Replies depend on prompt, sampling and seed only.
+//! Ids spell the text ([`spelled`]). Replies depend on prompt, sampling and seed only.
 
+use super::spelled::{END, decode, encode, mark};
 use super::*;
 use serde::Deserialize;
 use std::path::Path;
 
 /// A script is written by people, or made of the tasks of a test.
 const MOST_BYTES: u64 = 1 << 28;
-/// The end of a turn.
-const END: TokenId = 0;
-const ROLES: [(Role, TokenId); 4] = [(Role::System, 1), (Role::User, 2), (Role::Assistant, 3), (Role::Tool, 4)];
-/// Bytes of text in one id; the count of them stands above them, so no text looks like a mark.
-const BYTES: usize = 3;
 
 #[derive(Debug)]
 pub struct Scripted {
@@ -111,7 +106,7 @@ impl Scripted {
         };
         tokens.truncate(limit);
         let logprob = -0.5 * tokens.len() as f64;
-        Ok(GenReply { text: decode(&tokens), tokens, stop, logprob })
+        Ok(GenReply { text: decode(&tokens), tokens, stop, logprob, used: None })
     }
 }
 
@@ -121,29 +116,15 @@ impl LanguageModel for Scripted {
     }
 
     fn encode_chat(&self, messages: &[Message]) -> Result<Vec<TokenId>, ModelError> {
-        let mut ids = Vec::new();
-        messages.iter().for_each(|message| turn(message, &mut ids));
-        ids.push(mark(Role::Assistant));
-        Ok(ids)
+        Ok(spelled::chat(messages))
     }
 
     fn continue_chat(&self, _: &[Message], reply: &GenReply, next: &[Message]) -> Result<Vec<TokenId>, ModelError> {
-        let mut ids = Vec::new();
-        if reply.tokens.last() != Some(&END) {
-            ids.push(END);
-        }
-        ids.extend(self.encode_chat(next)?);
-        Ok(ids)
+        Ok(spelled::continued(&reply.tokens, next))
     }
 
     fn encode_row(&self, messages: &[Message]) -> Result<TrainRow, ModelError> {
-        let mut row = TrainRow { tokens: Vec::new(), learn: Vec::new() };
-        for message in messages {
-            turn(message, &mut row.tokens);
-            row.learn.push(false);
-            row.learn.resize(row.tokens.len(), message.role == Role::Assistant);
-        }
-        Ok(row)
+        Ok(spelled::row(messages))
     }
 
     fn generate(&self, requests: &[GenRequest]) -> Vec<Result<GenReply, ModelError>> {
@@ -195,36 +176,6 @@ fn wrong(path: &Path, problem: &str) -> ModelError {
 
 fn parse_version(bytes: &[u8]) -> Result<Version, ModelError> {
     serde_json::from_slice(bytes).map_err(|_| ModelError::Training("the start is not a version of a script".to_owned()))
-}
-
-fn mark(role: Role) -> TokenId {
-    ROLES.iter().find(|(known, _)| *known == role).map_or(END, |(_, id)| *id)
-}
-
-fn turn(message: &Message, ids: &mut Vec<TokenId>) {
-    ids.push(mark(message.role));
-    ids.extend(encode(&message.content));
-    ids.push(END);
-}
-
-/// Each word, with the space after it, begins an id of its own, so that like words have like ids.
-fn encode(text: &str) -> Vec<TokenId> {
-    let words = text.split_inclusive(|c: char| c.is_whitespace());
-    let id = |bytes: &[u8]| {
-        let packed = bytes.iter().fold(0, |packed, byte| packed << 8 | TokenId::from(*byte));
-        (bytes.len() as TokenId) << 24 | packed
-    };
-    words.flat_map(|word| word.as_bytes().chunks(BYTES)).map(id).collect()
-}
-
-/// The text of ids; marks have none. A character that the last id cuts in two is replaced.
-fn decode(ids: &[TokenId]) -> String {
-    let mut bytes = Vec::with_capacity(ids.len() * BYTES);
-    for id in ids {
-        let count = (id >> 24) as usize;
-        bytes.extend_from_slice(&id.to_be_bytes()[4 - count.min(BYTES)..]);
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The last message of the user or a tool.

@@ -59,8 +59,10 @@ pub struct Limits {
     pub rate: Option<Rate>,
     /// Requests at once.
     pub in_flight: u32,
-    /// Milliseconds a request may take.
+    /// Milliseconds a request may take; of these until it is connected, and until the first byte of an answer.
     pub timeout: u64,
+    pub connect: u64,
+    pub first_byte: u64,
     /// How often a request that failed is sent again.
     pub retries: u32,
 }

@@ -40,14 +40,14 @@ pub fn messages(
     render(prompt, &scope.answer_format(answer::format(schema)), count_tokens)
 }
 
-/// Asks for a group of verdicts. `on_done` is called with the replies in order, each as (index, prompt tokens, reply); not
+/// Asks for a group of verdicts. `on_done` is called with the replies in order, each with its index and what it took; not
 /// where `halt` says that they came too late.
 pub fn run_group(
     model: &dyn LanguageModel,
     sampling: &Sampling,
     items: &[JudgeItem],
     halt: &dyn Fn() -> Option<Halt>,
-    on_done: &mut dyn FnMut(Vec<(usize, usize, JudgeReply)>),
+    on_done: &mut dyn FnMut(Vec<(usize, Tokens, JudgeReply)>),
 ) -> Vec<Result<(), Lost>> {
     let encode = |JudgeItem { messages, seed }: &JudgeItem| {
         let prompt = model.encode_chat(messages)?;
@@ -72,13 +72,14 @@ pub fn run_group(
     let late = halt() == Some(Halt::Timeout);
     let mut done = Vec::with_capacity(requests.len());
     for ((index, request), reply) in asked.into_iter().zip(&requests).zip(replies) {
-        let took = |completion: usize| Tokens { prompt: request.prompt.len() as u64, completion: completion as u64 };
+        let sent = Tokens { prompt: request.prompt.len() as u64, completion: 0 };
+        let took = reply.as_ref().map_or_else(|error| error.took(sent), |reply| reply.took(request.prompt.len()));
         results[index] = match reply {
-            _ if late => Err(Why::from(Halt::Timeout).after(took(reply.map_or(0, |reply| reply.tokens.len())))),
-            Err(error) => Err(Why::from(error).after(took(0))),
+            _ if late => Err(Why::from(Halt::Timeout).after(took)),
+            Err(error) => Err(Why::from(error).after(took)),
             Ok(reply) => {
                 let tokens = u32::try_from(reply.tokens.len()).unwrap_or(u32::MAX);
-                done.push((index, request.prompt.len(), JudgeReply { text: reply.text, stop: reply.stop, tokens }));
+                done.push((index, took, JudgeReply { text: reply.text, stop: reply.stop, tokens }));
                 Ok(())
             }
         };

@@ -34,6 +34,14 @@ pub struct RolloutItem<'t> {
     pub seed: Seed,
 }
 
+/// A finished episode, by its place among those asked for.
+pub struct Played {
+    pub index: usize,
+    pub trajectory: Trajectory,
+    pub truth: TruthRecord,
+    pub took: Tokens,
+}
+
 /// What an observation that is an error begins with; the environments' convention.
 const ERROR: &str = "error:";
 
@@ -43,6 +51,8 @@ struct Live {
     seed: Seed,
     episode: Box<dyn Episode>,
     trajectory: Trajectory,
+    /// Tokens sent and drawn, as the model counts them.
+    took: Tokens,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,7 +69,7 @@ impl Rollout<'_> {
         &self,
         items: &[RolloutItem<'_>],
         halt: &dyn Fn() -> Option<Halt>,
-        on_done: &mut dyn FnMut(Vec<(usize, Trajectory, TruthRecord)>),
+        on_done: &mut dyn FnMut(Vec<Played>),
     ) -> Vec<Result<(), Lost>> {
         let mut results: Vec<Result<(), Lost>> = items.iter().map(|_| Ok(())).collect();
         let started: Vec<Result<Live, ModelError>> =
@@ -76,8 +86,8 @@ impl Rollout<'_> {
                 break;
             }
             if let Some(halt) = halt() {
-                for Live { index, trajectory, .. } in &live {
-                    results[*index] = Err(Why::from(halt).after(trajectory.tokens()));
+                for Live { index, took, .. } in &live {
+                    results[*index] = Err(Why::from(halt).after(*took));
                 }
                 break;
             }
@@ -99,13 +109,13 @@ impl Rollout<'_> {
                 match goes {
                     Ok(Goes::On) => live.push(episode),
                     Ok(Goes::Over) => {
-                        let Live { index, episode, trajectory, .. } = episode;
+                        let Live { index, episode, trajectory, took, .. } = episode;
                         let truth = TruthRecord {
                             task: trajectory.task.clone(),
                             sample: trajectory.sample,
                             truth: episode.truth(),
                         };
-                        done.push((index, trajectory, truth));
+                        done.push(Played { index, trajectory, truth, took });
                     }
                     Err(lost) => results[episode.index] = Err(lost),
                 }
@@ -140,7 +150,7 @@ impl Rollout<'_> {
             error: false,
             logprob: 0.0,
         };
-        Ok(Live { index, seed: *seed, episode: self.env.start(task), trajectory })
+        Ok(Live { index, seed: *seed, episode: self.env.start(task), trajectory, took: Tokens::default() })
     }
 
     fn request(&self, episode: &Live, turn: u32) -> GenRequest {
@@ -152,8 +162,9 @@ impl Rollout<'_> {
     }
 
     fn take(&self, live: &mut Live, reply: Result<GenReply, ModelError>) -> Result<Goes, Lost> {
-        let reply = reply.map_err(|error| Why::from(error).after(asked(live)))?;
-        self.step(live, &reply).map_err(|error| Why::from(error).after(live.trajectory.tokens()))
+        let reply = reply.map_err(|error| failed(live, error))?;
+        live.took = live.took + reply.took(live.trajectory.row.tokens.len());
+        self.step(live, &reply).map_err(|error| Why::from(error).after(live.took))
     }
 
     /// Takes a reply: does what it says, and puts what the environment answers before the agent.
@@ -216,16 +227,19 @@ impl Rollout<'_> {
     }
 }
 
-/// What an episode took once it was asked for another turn.
-fn asked(live: &Live) -> Tokens {
-    let sent = live.trajectory.row.tokens.len() as u64;
-    live.trajectory.tokens() + Tokens { prompt: sent, completion: 0 }
+/// What was asked of one that failed was taken as well.
+fn failed(live: &Live, error: ModelError) -> Lost {
+    let sent = Tokens { prompt: live.trajectory.row.tokens.len() as u64, completion: 0 };
+    let took = live.took + error.took(sent);
+    Why::from(error).after(took)
 }
 
 /// A reply that came too late is paid for all the same.
 fn overdue(live: &Live, reply: Result<GenReply, ModelError>) -> Lost {
-    let drawn = reply.map_or(0, |reply| reply.tokens.len() as u64);
-    Why::from(Halt::Timeout).after(asked(live) + Tokens { prompt: 0, completion: drawn })
+    match reply {
+        Ok(reply) => Why::from(Halt::Timeout).after(live.took + reply.took(live.trajectory.row.tokens.len())),
+        Err(error) => Lost { why: Why::from(Halt::Timeout), ..failed(live, error) },
+    }
 }
 
 #[cfg(test)]

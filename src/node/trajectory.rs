@@ -2,7 +2,7 @@
 //! record of its own.
 
 use crate::env::Truth;
-use crate::model::{Message, Tokens, TrainRow};
+use crate::model::{Message, TrainRow};
 use serde::{Deserialize, Serialize};
 
 /// One finished episode as agent and critic may know it.
@@ -28,16 +28,6 @@ pub struct Trajectory {
     /// Some observation was an error or some turn could not be read.
     pub error: bool,
     pub logprob: f64,
-}
-
-impl Trajectory {
-    /// Tokens sent, all of the conversation again at each turn, and tokens drawn.
-    pub fn tokens(&self) -> Tokens {
-        let learn = &self.row.learn;
-        let turns = learn.windows(2).enumerate().filter(|(_, pair)| *pair == [false, true]);
-        let sent = turns.map(|(at, _)| at as u64 + 1).sum();
-        Tokens { prompt: sent, completion: learn.iter().filter(|drawn| **drawn).count() as u64 }
-    }
 }
 
 /// What only metrics and audits may read.

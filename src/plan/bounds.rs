@@ -17,14 +17,15 @@
 //! taken nothing.
 //!
 //! What is asked of a remote model costs its declared price for a million tokens; at the lowest, the price of what was sent
-//! before.
+//! before. Where its endpoint may be asked again, whatever broke off after it was sent may be charged for twice.
 //!
 //! # Invariants
 //! A step that a gate or a selection may leave out has the lower bound 0. Pure: nothing here reads a file or a tokenizer.
 
 use crate::base::Digest;
 use crate::experiment::{CriticId, Dataset, DatasetId, Experiment, ModelId, Sole};
-use crate::model::Source;
+use crate::model::remote::CHARGED;
+use crate::model::{Remote, Source};
 use crate::node::spec::CriticKind;
 use crate::node::tolerance::Tolerance;
 use crate::plan::{Episodes, Identities, Plan, RowsFrom, Step, StepId, TrainFrom, Work, build};
@@ -163,8 +164,9 @@ fn episodes(experiment: &Experiment, asked: &Episodes, items: Amount) -> Bounds 
     let steps = u64::from(experiment.envs[asked.env.0].it.max_steps);
     let context = u64::from(experiment.models[asked.version.model.0].it.context);
     let words = words(experiment, asked.prompt.0);
-    let prompt_tokens = items.times(words.min(context), steps * context);
-    let completion_tokens = items.times(0, steps * context.min(u64::from(asked.sampling.max_tokens)));
+    let turns = steps * charges(experiment, asked.version.model);
+    let prompt_tokens = items.times(words.min(context), turns * context);
+    let completion_tokens = items.times(0, turns * context.min(u64::from(asked.sampling.max_tokens)));
     let spend = spend(experiment, asked.version.model, prompt_tokens, completion_tokens);
     Bounds { items, prompt_tokens, completion_tokens, training_tokens: Amount::default(), spend }
 }
@@ -173,10 +175,19 @@ fn episodes(experiment: &Experiment, asked: &Episodes, items: Amount) -> Bounds 
 fn questions(experiment: &Experiment, critic: CriticId, items: Amount) -> Bounds {
     let Sole { model, prompt, sampling, .. } = experiment.sole(critic);
     let context = u64::from(experiment.models[model.0].it.context);
-    let prompt_tokens = items.times(words(experiment, prompt.0).min(context), context);
-    let completion_tokens = items.times(0, context.min(u64::from(sampling.max_tokens)));
+    let charges = charges(experiment, *model);
+    let prompt_tokens = items.times(words(experiment, prompt.0).min(context), charges * context);
+    let completion_tokens = items.times(0, charges * context.min(u64::from(sampling.max_tokens)));
     let spend = spend(experiment, *model, prompt_tokens, completion_tokens);
     Bounds { items, prompt_tokens, completion_tokens, training_tokens: Amount::default(), spend }
+}
+
+/// How often one request may be charged for.
+fn charges(experiment: &Experiment, model: ModelId) -> u64 {
+    match &experiment.models[model.0].it.source {
+        Source::Remote(Remote { limits, .. }) => 1 + u64::from(limits.retries.min(CHARGED)),
+        _ => 1,
+    }
 }
 
 /// At the lowest, all of the prompt was sent before. A remote model without a price costs nobody knows what.

@@ -1,8 +1,9 @@
 //! Holds a budget against the bounds of its plan: what cannot suffice is told before anything is spent.
 
 use crate::base::{Diagnostic, Span};
-use crate::experiment::{Checked, Experiment};
-use crate::plan::{Amount, foresee, total};
+use crate::experiment::{Checked, Experiment, ModelId};
+use crate::model::{Remote, Source};
+use crate::plan::{Amount, Step, foresee, total};
 
 /// Adds what the budgets of a checked file come to. As in a check, an error leaves no experiment.
 pub fn afford(mut checked: Checked) -> Checked {
@@ -25,7 +26,14 @@ pub fn afford(mut checked: Checked) -> Checked {
 
 fn budget(experiment: &Experiment) -> Option<Diagnostic> {
     let budget = experiment.budget.as_ref()?;
-    let (_, steps) = foresee(experiment)?;
+    let (plan, steps) = foresee(experiment)?;
+    if let Some(spend) = &budget.spend
+        && let Some(model) = plan.steps.iter().find_map(|step| unpriced(experiment, step))
+    {
+        let message = format!("`{}` has no price, so no budget of money can be held", experiment.models[model.0].name);
+        let unheld = Diagnostic::error("E0703", message, spend.span, "would pause before it is asked");
+        return Some(unheld.help("give the model's `remote` a `price { input = …, output = … }`"));
+    }
     let total = total(&steps);
     let tokens = |amount: u64| format!("{amount} tokens");
     let asked = total.prompt_tokens + total.completion_tokens;
@@ -34,6 +42,13 @@ fn budget(experiment: &Experiment) -> Option<Diagnostic> {
     let spend = budget.spend.as_ref().and_then(|most| suffices(most.value.0, most.span, total.spend, &dollars));
     // The worse one: the other shows itself once this one is mended.
     tokens.into_iter().chain(spend).min_by_key(|it| it.severity)
+}
+
+/// The model behind an endpoint that a step asks and that nobody gave a price.
+fn unpriced(experiment: &Experiment, step: &Step) -> Option<ModelId> {
+    let priced =
+        |model: &ModelId| !matches!(&experiment.models[model.0].it.source, Source::Remote(Remote { price: None, .. }));
+    step.work.answers(experiment).filter(|model| !priced(model))
 }
 
 fn suffices(most: u64, span: Span, plan: Amount, words: &dyn Fn(u64) -> String) -> Option<Diagnostic> {

@@ -3,7 +3,7 @@
 //! A reference is a list of candidates, because a gate may end a loop before the planned one runs; [`Work::reads`] says
 //! which of them count once it is known who was skipped.
 
-use crate::experiment::{CriticId, DatasetId, EnvId, Mixed, ModelId, PromptId, RuleId, TrainerId, Until};
+use crate::experiment::{CriticId, DatasetId, EnvId, Experiment, Mixed, ModelId, PromptId, RuleId, TrainerId, Until};
 use crate::model::Sampling;
 use crate::node::spec::Joined;
 use crate::node::tolerance::Tolerance;
@@ -154,6 +154,19 @@ impl Work {
             Work::Rollout(episodes) | Work::Evaluate(episodes) => episodes.tolerance,
             Work::Judge { tolerance, .. } => *tolerance,
             _ => Tolerance::default(),
+        }
+    }
+
+    /// The model that its items are asked of; of a panel, the first critic's.
+    pub fn answers(&self, experiment: &Experiment) -> Option<ModelId> {
+        match self {
+            Work::Rollout(episodes) | Work::Evaluate(episodes) => Some(episodes.version.model),
+            Work::Judge { by, .. } | Work::Calibrate { by, .. } => {
+                by.first().map(|judge| experiment.sole(judge.critic).model)
+            }
+            Work::Select { .. } | Work::Audit { .. } | Work::Train { .. } | Work::Gate { .. } | Work::Pick { .. } => {
+                None
+            }
         }
     }
 

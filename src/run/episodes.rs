@@ -2,20 +2,18 @@
 
 use crate::base::{Canonical, Seed};
 use crate::env::{OpenTask, Task};
-use crate::model::LanguageModel;
 use crate::node::evaluate::{Behaviour, behaviour_metrics, truth_metrics};
 use crate::node::key::{EvaluateKey, RolloutKey, item_seed};
-use crate::node::rollout::{Rollout, RolloutItem};
+use crate::node::rollout::{self, Rollout, RolloutItem};
 use crate::node::trajectory::{Trajectory, TruthRecord};
 use crate::plan::{Episodes, Op, StepId};
-use crate::run::items::{Also, Class, Item, Made, Worked};
+use crate::run::items::{Also, Class, Item, Made, Ready, WorkItems, Worked};
 use crate::run::manifest::{Manifest, ManifestItem, RowEntry, RowSet};
 use crate::run::resources::{Resources, Tasks, Version};
 use crate::run::steps::{Bench, Finished};
 use crate::run::{ItemOutcome, StepError};
 use rayon::prelude::*;
 use std::ops::Deref;
-use std::sync::Arc;
 
 /// The role of an episode's ground truth among its blobs.
 const TRUTH: &str = "truth";
@@ -123,7 +121,6 @@ fn play(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result<Wo
     let EpisodeItems { items, asked, tasks } = prepare(resources, episodes, &version, step.op, step.iteration)?;
     let env = resources.env(episodes.env)?;
     let spec = &resources.experiment.models[version.model.0].it;
-    let mut model: Option<Arc<dyn LanguageModel>> = None;
     let (mut seen, mut solved) = (0u32, 0.0);
     let first_metric = crate::env::schema(&resources.experiment.envs[episodes.env.0].it.kind).success();
     let mut note = |played: &Played| {
@@ -135,21 +132,17 @@ fn play(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result<Wo
         solved += played.truth.as_ref().and_then(|it| it.truth.get(first_metric)).copied().unwrap_or(0.0);
         format!("{first_metric} {:.2}", solved / f64::from(seen))
     };
-    bench.worker(id).work(
-        &items,
-        &|output, also| read(step.op, output, also),
-        &mut note,
-        &mut |wanted, halt, on_done| {
-            let open = match &model {
-                Some(open) => open.clone(),
-                None => model.insert(resources.model(&version)?).clone(),
-            };
+    bench.worker(id).work(&items, &|output, also| read(step.op, output, also), &mut note, &|| {
+        let model = resources.model(&version)?;
+        let in_flight = model.in_flight();
+        let (experiment, env, tasks, asked) = (resources.experiment, &env, &tasks, &asked);
+        let work: Box<WorkItems<'_>> = Box::new(move |wanted, halt, on_done| {
             let rollout = Rollout {
-                model: &*open,
-                env: &env,
-                prompt: &resources.experiment.prompts[episodes.prompt.0].it,
+                model: &*model,
+                env,
+                prompt: &experiment.prompts[episodes.prompt.0].it,
                 tool_format: spec.tool_format,
-                max_steps: resources.experiment.envs[episodes.env.0].it.max_steps,
+                max_steps: experiment.envs[episodes.env.0].it.max_steps,
                 sampling: episodes.sampling.clone(),
             };
             let held: Vec<OpenTask> = wanted.iter().map(|&at| tasks.all.get(asked[at].task)).collect();
@@ -159,8 +152,9 @@ fn play(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result<Wo
             };
             let group: Vec<RolloutItem<'_>> = wanted.iter().zip(held.iter().map(Deref::deref)).map(item).collect();
             Ok(rollout.run(&group, halt, &mut |done| on_done(done.into_par_iter().map(made_of).collect())))
-        },
-    )
+        });
+        Ok(Ready { work, in_flight })
+    })
 }
 
 /// What a step keeps of an episode.
@@ -173,8 +167,7 @@ struct Played {
     truth: Option<TruthRecord>,
 }
 
-fn made_of((place, trajectory, truth): (usize, Trajectory, TruthRecord)) -> (usize, Made) {
-    let took = trajectory.tokens();
+fn made_of(rollout::Played { index: place, trajectory, truth, took }: rollout::Played) -> (usize, Made) {
     let output = serde_json::to_vec(&trajectory).expect("a trajectory is plain data");
     let truth = serde_json::to_vec(&truth).expect("truth is plain data");
     (place, Made { output, also: Also::from([(TRUTH.to_owned(), truth)]), took })

@@ -21,16 +21,18 @@ pub enum StepError {
     /// As [`StepError::Paused`]: why nothing more may be asked for.
     #[error("{0}")]
     Budget(String),
-    /// With how many may fail, and how many of those that did took too long.
+    /// With how many may fail, and how many of those that did may go well another time.
     #[error("{failed} of {total} items failed{}; {item}: {reason}", permitted(*.allowed), failed = .counts.failed,
         total = .counts.done + .counts.cached + .counts.failed)]
-    Items { counts: ItemCounts, allowed: u64, timeouts: u64, item: String, reason: String },
+    Items { counts: ItemCounts, allowed: u64, passing: u64, item: String, reason: String },
     #[error("{NOT_RECORDED}")]
     NotRecorded,
     #[error("`{stage}` does not hold: {kept} rows are left")]
     Require { stage: String, kept: usize },
     #[error("model `{name}`: {problem}")]
     Model { name: String, problem: ModelError },
+    #[error("no thread can be started: {0}")]
+    Threads(String),
     #[error(transparent)]
     NotBuilt(#[from] NotBuilt),
     #[error("environment `{name}`: {problem}")]
@@ -122,11 +124,15 @@ impl StepError {
     /// was slow. All else lies in the experiment and what it names, and fails the same way every time.
     pub fn is_transient(&self) -> bool {
         match self {
-            StepError::Paused | StepError::Budget(_) | StepError::Store(_) | StepError::Blob { .. } => true,
-            StepError::Items { timeouts, .. } => *timeouts > 0,
+            StepError::Paused
+            | StepError::Budget(_)
+            | StepError::Store(_)
+            | StepError::Blob { .. }
+            | StepError::Threads(_) => true,
+            StepError::Items { passing, .. } => *passing > 0,
+            StepError::Model { problem, .. } => problem.is_transient(),
             StepError::NotRecorded
             | StepError::Require { .. }
-            | StepError::Model { .. }
             | StepError::NotBuilt(_)
             | StepError::Environment { .. }
             | StepError::Dataset { .. }

@@ -5,6 +5,7 @@
 //! in flight.
 
 use crate::base::Digest;
+use crate::experiment::Experiment;
 use crate::plan::{Op, Step, StepId};
 use crate::run::budget::Purse;
 use crate::run::emit::Emitter;
@@ -15,8 +16,8 @@ use crate::run::said::Said;
 use crate::run::state::{Readiness, Standing, State};
 use crate::run::steps::{self, Bench, Finished};
 use crate::run::{
-    Control, FailedStep, ItemCounts, NodeStatus, PauseReason, RunEnd, RunError, RunEvent, RunLabel, RunOptions,
-    RunOutcome, StepError,
+    Control, FailedStep, ItemCounts, NodeStatus, PauseReason, RunEnd, RunError, RunEvent, RunOptions, RunOutcome,
+    StepError,
 };
 use crate::store::{Loaded, Record, Store, StoreError};
 use rayon::prelude::*;
@@ -132,7 +133,7 @@ impl Executor<'_, '_> {
             settled: &self.settled,
         };
         let made = steps::work(&mut bench, id)
-            .and_then(|finished| Ok((record(self.resources.store, key, step.op, &finished.manifest)?, finished)));
+            .and_then(|finished| Ok((record(self.resources, key, step, &finished.manifest)?, finished)));
         Ok(made.map(|(blob, Finished { manifest, counts })| {
             self.finished(step, NodeStatus::Done, counts, Some((blob, &manifest)), None);
             self.state.set(id, Standing::Done(manifest));
@@ -206,20 +207,19 @@ fn recorded(store: &Store, key: &Digest) -> Result<Option<(Digest, Manifest)>, R
 
 /// Keeps what a step made, and says in which blob. Only what is whole is recorded under its key, or another run would take it
 /// for that.
-fn record(store: &Store, key: Digest, op: Op, manifest: &Manifest) -> Result<Digest, StepError> {
+fn record(resources: &Resources<'_>, key: Digest, step: &Step, manifest: &Manifest) -> Result<Digest, StepError> {
+    let Resources { store, experiment, .. } = resources;
     let blob = store.put(&manifest.to_bytes())?;
     if !manifest.missing.is_empty() {
         return Ok(blob);
     }
-    store.record(&due(key, op, blob, manifest))?;
+    store.record(&due(key, experiment, step, blob, manifest))?;
     Ok(blob)
 }
 
 /// What a whole step leaves under its key.
-pub(super) fn due(key: Digest, op: Op, blob: Digest, manifest: &Manifest) -> Record {
-    let label =
-        if matches!(op, Op::Select | Op::Audit | Op::Gate | Op::Pick) { RunLabel::Pure } else { RunLabel::Seeded };
-    let mut record = Record::new(key, op.as_str(), blob, label);
+pub(super) fn due(key: Digest, experiment: &Experiment, step: &Step, blob: Digest, manifest: &Manifest) -> Record {
+    let mut record = Record::new(key, step.op.as_str(), blob, super::label_of(experiment, step));
     record.items = manifest.items.iter().map(|item| item.key).collect();
     record
 }

@@ -1,16 +1,19 @@
-//! Works a step's items: those in the store are taken from it, the others are worked in groups and recorded one by one,
-//! as each finishes.
+//! Works a step's items: those in the store are taken from it, the others are worked in groups ([`round`]), or each by itself
+//! where a model asks many at once ([`apart`]), and recorded one by one, as each finishes.
 //!
 //! # Invariants
-//! A group is a range of item indices, whatever is cached. An item is recorded before it is announced. Of what
-//! failed or took too long nothing is recorded, but a reply that cannot be read: it counts as failed where the file says so.
+//! An item is recorded before it is announced. Of what failed or took too long nothing is recorded, but a reply that cannot
+//! be read: it counts as failed where the file says so.
 //!
 //! # Determinism
 //! Results stand in the order of the items; the order of finishing is in the journal only.
 
+mod apart;
+mod round;
+
 use crate::base::Digest;
 use crate::model::Tokens;
-use crate::node::lost::{Halt, Lost, Why};
+use crate::node::lost::{Halt, Lost};
 use crate::node::tolerance::Tolerance;
 use crate::plan::Op;
 use crate::plan::bounds::Asked;
@@ -23,11 +26,8 @@ use crate::run::{Control, ItemCounts, ItemOutcome, RunEvent, RunLabel, StepError
 use crate::store::{Divergence, Loaded, Record, Store, StoreError};
 use litemap::LiteMap;
 use rayon::prelude::*;
-use std::cell::{Cell, RefCell};
+use round::Round;
 use std::collections::BTreeMap;
-
-/// Items asked together.
-pub const GROUP: usize = 64;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
@@ -64,16 +64,29 @@ pub struct Worked<T> {
     pub counts: ItemCounts,
 }
 
-/// Works the items that are asked for: calls back with those that finish, says of each whether it did.
-pub type WorkGroup<'f> = &'f mut dyn FnMut(
-    &[usize],
-    &dyn Fn() -> Option<Halt>,
-    &mut dyn FnMut(Vec<(usize, Made)>),
-) -> Result<Vec<Result<(), Lost>>, StepError>;
+/// Works the items that are asked for: calls back with those that finish, by their places, says of each whether it did.
+pub type WorkItems<'f> = dyn Fn(
+        &[usize],
+        &dyn Fn() -> Option<Halt>,
+        &mut dyn FnMut(Vec<(usize, Made)>),
+    ) -> Result<Vec<Result<(), Lost>>, StepError>
+    + Sync
+    + 'f;
+
+/// How items are worked, made once it is known that some are.
+pub struct Ready<'f> {
+    pub work: Box<WorkItems<'f>>,
+    /// So many at once, each by itself; `None` for groups.
+    pub in_flight: Option<usize>,
+}
 
 pub struct Worker<'a, 'e> {
     pub node: &'a str,
     pub op: Op,
+    /// The name of the model that answers.
+    pub model: &'a str,
+    /// How far what it says can be trusted.
+    pub label: RunLabel,
     pub store: &'a Store,
     pub control: &'a Control,
     pub emitter: &'a mut Emitter<'e>,
@@ -104,6 +117,8 @@ struct Lot<'i, T> {
     twins: Vec<Vec<usize>>,
     finished: Vec<Option<Finished<T>>>,
     read: Read<'i, T>,
+    /// Of those that failed, how many may go well another time.
+    passing: u64,
 }
 
 impl Worker<'_, '_> {
@@ -111,16 +126,16 @@ impl Worker<'_, '_> {
     ///
     /// # Errors
     /// More failed items than may be missing, a pause, a store that cannot be written.
-    pub fn work<T: Clone + Send>(
+    pub fn work<'r, T: Clone + Send>(
         mut self,
         items: &[Item],
         read: Read<'_, T>,
         note: &mut dyn FnMut(&T) -> String,
-        group: WorkGroup<'_>,
+        ready: &dyn Fn() -> Result<Ready<'r>, StepError>,
     ) -> Result<Worked<T>, StepError> {
         let mut lot = Lot::stored(self.store, items, read, self.settled)?;
         if let Some(replay) = self.replay {
-            lot.recall(replay);
+            lot.recall(replay, self.label);
         }
         let cached = lot.count(|it| Lack::of(&it.outcome).is_none());
         self.emitter.tell_damage(self.store);
@@ -132,127 +147,16 @@ impl Worker<'_, '_> {
         }
         let open = |at: &usize| lot.finished[*at].is_none() && !lot.twins[*at].is_empty();
         let mut wanted: Vec<usize> = (0..items.len()).filter(open).collect();
-        let mut attempt = 0;
-        while !wanted.is_empty() {
-            attempt += 1;
-            wanted = self.round(&mut lot, &wanted, attempt, note, group)?;
+        if !wanted.is_empty() {
+            let Ready { work, in_flight } = ready()?;
+            for attempt in 1.. {
+                wanted = Round::new(&mut self, &mut lot, note, attempt).work(&wanted, &*work, in_flight)?;
+                if wanted.is_empty() {
+                    break;
+                }
+            }
         }
         lot.collect(cached, self.tolerance)
-    }
-
-    /// Works items once. What failed is to be worked again, as long as this was not the last attempt: what took too long would
-    /// take it again.
-    fn round<T: Clone + Send>(
-        &mut self,
-        lot: &mut Lot<'_, T>,
-        wanted: &[usize],
-        attempt: u32,
-        note: &mut dyn FnMut(&T) -> String,
-        group: WorkGroup<'_>,
-    ) -> Result<Vec<usize>, StepError> {
-        let Self { node, op, store, control, emitter, replay, purse, asked, tolerance, settled } = self;
-        let (clock, total) = (emitter.clock(), lot.items.len() as u64);
-        let broken: Cell<bool> = Cell::new(false);
-        let trouble: RefCell<Option<StepError>> = RefCell::new(None);
-        let (mut again, mut paused) = (Vec::new(), false);
-        let mut done = lot.count(|_| true);
-        let mut queue: Vec<Vec<usize>> =
-            wanted.chunk_by(|a, b| a / GROUP == b / GROUP).map(<[usize]>::to_vec).collect();
-        queue.reverse();
-        while let Some(mut wanted) = queue.pop() {
-            if control.paused() {
-                paused = true;
-                break;
-            }
-            if let Some(asked) = &asked {
-                // What does not fit with the others may fit once they took less than they might have.
-                let admitted = purse.admit(asked, wanted.len()).map_err(StepError::Budget)?;
-                if admitted < wanted.len() {
-                    queue.push(wanted.split_off(admitted));
-                }
-            }
-            let deadline = tolerance.timeout.map(|timeout| clock().saturating_add(timeout.0));
-            // A pause lets the group in flight finish; only trouble stops in the middle of it.
-            let halt = || match deadline {
-                _ if broken.get() => Some(Halt::Pause),
-                Some(deadline) if clock() > deadline => Some(Halt::Timeout),
-                _ => None,
-            };
-            let mut on_done = |made: Vec<(usize, Made)>| {
-                if broken.get() {
-                    return;
-                }
-                let (items, read) = (lot.items, lot.read);
-                let took: Vec<(usize, Tokens)> = made.iter().map(|(place, made)| (wanted[*place], made.took)).collect();
-                if let Some(asked) = &asked {
-                    took.iter().for_each(|(_, took)| purse.take(asked, *took));
-                }
-                let loaded = made.into_par_iter().map(|(place, made)| made.loaded(*op, &items[wanted[place]]));
-                let filed = file(store, loaded.collect(), read).unwrap_or_else(|error| {
-                    broken.set(true);
-                    trouble.replace(Some(error));
-                    Vec::new()
-                });
-                for ((at, took), (finished, diverged)) in took.into_iter().zip(filed) {
-                    let name = &lot.items[at].name;
-                    match (&replay, diverged) {
-                        (Some(replay), diverged) => replay.note(node, name, diverged),
-                        (None, Some(both)) => {
-                            emitter.emit(&RunEvent::DamageFound { what: diverged_words(name, &both) })
-                        }
-                        (None, None) => {}
-                    }
-                    let missing = settled.and_then(|settled| settled.get(&lot.items[at].key));
-                    let finished = match (&replay, missing) {
-                        (Some(replay), Some(missing)) if Lack::of(&finished.outcome).is_none() => {
-                            replay.note_made(node, name);
-                            Finished { outcome: missing.clone(), also: LiteMap::new(), kept: None }
-                        }
-                        _ => finished,
-                    };
-                    // Of what was made, its record says what it took.
-                    let took = Lack::of(&finished.outcome).map_or(Tokens::default(), |_| took);
-                    tell(emitter, node, lot, at, &finished.outcome, took);
-                    done += lot.twins[at].len() as u64;
-                    let words = finished.kept.as_ref().map(&mut *note).unwrap_or_default();
-                    emitter.progress(node, done, total, words);
-                    broken.set(broken.get() || emitter.broken());
-                    lot.finished[at] = Some(finished);
-                }
-            };
-            let results = group(&wanted, &halt, &mut on_done)?;
-            for (&at, result) in wanted.iter().zip(results) {
-                let Err(Lost { why, took }) = result else { continue };
-                if let Some(asked) = &asked {
-                    purse.take(asked, took);
-                }
-                let outcome = match why {
-                    Why::Halt(Halt::Pause) => {
-                        paused = true;
-                        continue;
-                    }
-                    Why::Failed(problem) if attempt <= tolerance.retries => {
-                        let (node, Item { name: item, key }) = ((*node).to_owned(), lot.items[at].clone());
-                        let reason = problem.to_string();
-                        emitter.emit(&RunEvent::ItemRetried { node, item, key, attempt, reason, took });
-                        again.push(at);
-                        continue;
-                    }
-                    Why::Failed(problem) => ItemOutcome::Failed { reason: problem.to_string() },
-                    Why::Halt(Halt::Timeout) => ItemOutcome::Timeout,
-                };
-                tell(emitter, node, lot, at, &outcome, took);
-                done += lot.twins[at].len() as u64;
-                lot.finished[at] = Some(Finished { outcome, also: LiteMap::new(), kept: None });
-            }
-            if let Some(error) = trouble.take() {
-                return Err(error);
-            }
-            if broken.get() {
-                return Err(StepError::Paused); // The emitter holds the reason.
-            }
-        }
-        if paused { Err(StepError::Paused) } else { Ok(again) }
     }
 }
 
@@ -290,11 +194,11 @@ impl<'i, T: Clone + Send> Lot<'i, T> {
             store.load(&item.key)?.map(|loaded| finish(loaded, read)).transpose()
         };
         let finished = items.par_iter().zip(&twins).map(load).collect::<Result<_, _>>()?;
-        Ok(Self { items, twins, finished, read })
+        Ok(Self { items, twins, finished, read, passing: 0 })
     }
 
     /// Of what the store has, models make again what they are to; what it does not have fails.
-    fn recall(&mut self, replay: &Replay) {
+    fn recall(&mut self, replay: &Replay, label: RunLabel) {
         for ((item, twins), finished) in self.items.iter().zip(&self.twins).zip(&mut self.finished) {
             match finished {
                 None if !twins.is_empty() => {
@@ -303,6 +207,8 @@ impl<'i, T: Clone + Send> Lot<'i, T> {
                 }
                 // Nobody knows what would have come of it.
                 Some(Finished { outcome: ItemOutcome::Timeout, .. }) => {}
+                // What an endpoint said is the truth: it may say something else now.
+                _ if label == RunLabel::Recorded => {}
                 // A local model that failed fails again.
                 _ if replay.again(&item.key) => *finished = None,
                 _ => {}
@@ -317,7 +223,7 @@ impl<'i, T: Clone + Send> Lot<'i, T> {
     }
 
     fn collect(self, cached: u64, tolerance: Tolerance) -> Result<Worked<T>, StepError> {
-        let Self { items, twins, finished, read: _ } = self;
+        let Self { items, twins, finished, read: _, passing } = self;
         let mut made: Vec<Option<(ManifestItem, T)>> = vec![None; items.len()];
         let mut lacking: BTreeMap<usize, ItemOutcome> = BTreeMap::new();
         for (finished, twins) in
@@ -341,9 +247,8 @@ impl<'i, T: Clone + Send> Lot<'i, T> {
         if let Some((at, outcome)) = lacking.first_key_value()
             && failed > allowed
         {
-            let timeouts = lacking.values().filter(|outcome| **outcome == ItemOutcome::Timeout).count() as u64;
             let (item, reason) = (items[*at].name.clone(), reason(outcome, tolerance));
-            return Err(StepError::Items { counts, allowed, timeouts, item, reason });
+            return Err(StepError::Items { counts, allowed, passing, item, reason });
         }
         let missing = lacking.into_iter().filter_map(|(at, outcome)| {
             let Item { name: item, key } = items[at].clone();
@@ -363,9 +268,9 @@ fn reason(outcome: &ItemOutcome, tolerance: Tolerance) -> String {
 
 impl Made {
     /// With its record, as it is stored.
-    pub(super) fn loaded(self, op: Op, item: &Item) -> Loaded {
+    pub(super) fn loaded(self, op: Op, label: RunLabel, item: &Item) -> Loaded {
         let Self { output, also, took } = self;
-        let mut record = Record::new(item.key, op.as_str(), Digest::of_bytes(&output), RunLabel::Seeded);
+        let mut record = Record::new(item.key, op.as_str(), Digest::of_bytes(&output), label);
         for (role, bytes) in &also {
             record = record.also(role, Digest::of_bytes(bytes));
         }

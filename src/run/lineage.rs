@@ -227,7 +227,7 @@ pub fn origin(
         agx: env!("CARGO_PKG_VERSION").to_owned(),
         run: past.run.clone(),
         experiment: past.experiment.name.clone(),
-        label: label(&past.plan),
+        label: label(&past.experiment, &past.plan),
         plan: past.plan.digest,
         source: directory::frozen(&project.run_dir(&past.run))?,
         version: version(&past.experiment, named),

@@ -47,7 +47,8 @@ pub use survey::{NodeSurvey, SurveyItems, SurveyStatus, survey};
 
 use crate::base::{Digest, Hasher, file};
 use crate::experiment::{Dataset, Experiment};
-use crate::plan::{Identities, Op, Plan};
+use crate::model::{Source, Wire};
+use crate::plan::{Identities, Op, Plan, Step};
 use crate::store::Store;
 use budget::Purse;
 use emit::Emitter;
@@ -156,7 +157,7 @@ impl Project {
 /// How the edge talks to a run that is under way.
 #[derive(Debug, Default)]
 pub struct Control {
-    pause: AtomicBool,
+    pause: Arc<AtomicBool>,
 }
 
 impl Control {
@@ -180,6 +181,8 @@ pub struct RunOptions {
     pub no_budget: bool,
     /// Work a run a second time.
     pub replay: Option<Arc<Replay>>,
+    /// What models behind endpoints are asked with.
+    pub wire: Wire,
 }
 
 /// What is run: the file as text, for the frozen copy, and as checked.
@@ -279,7 +282,7 @@ pub fn start(
         experiment: experiment.name.clone(),
         title: title(experiment),
         plan: plan.digest,
-        label: label(&plan),
+        label: label(experiment, &plan),
         nodes: infos(&plan),
         frozen: directory.frozen()?,
     });
@@ -341,7 +344,7 @@ pub fn resume(
             experiment: experiment.name.clone(),
             title: title(&experiment),
             plan: plan.digest,
-            label: label(&plan),
+            label: label(&experiment, &plan),
             nodes: infos(&plan),
             frozen: directory.frozen()?,
         }),
@@ -365,7 +368,8 @@ fn go(
     settled: Settled,
 ) -> Result<RunOutcome, RunError> {
     let work = || {
-        let resources = Resources::new(experiment, identities, &project.store);
+        let wire = options.wire.pausing(&control.pause);
+        let resources = Resources::new(experiment, identities, &project.store, wire);
         let (state, scratch) = (State::new(plan), directory.scratch());
         let run = &directory.run;
         let (resources, scratch) = (&resources, scratch.as_path());
@@ -385,10 +389,19 @@ pub fn title(experiment: &Experiment) -> String {
     experiment.doc.lines().next().unwrap_or_default().trim().to_owned()
 }
 
-/// How far the results can be trusted: models here are all local, so the same bytes anywhere.
-pub fn label(plan: &Plan) -> RunLabel {
-    let asks = |op: Op| matches!(op, Op::Rollout | Op::Judge | Op::Calibrate | Op::Train | Op::Evaluate);
-    if plan.steps.iter().any(|step| asks(step.op)) { RunLabel::Seeded } else { RunLabel::Pure }
+/// How far the results can be trusted: as far as those of the weakest step.
+pub fn label(experiment: &Experiment, plan: &Plan) -> RunLabel {
+    plan.steps.iter().map(|step| label_of(experiment, step)).min().unwrap_or(RunLabel::Pure)
+}
+
+/// The same of one step, given what it reads.
+fn label_of(experiment: &Experiment, step: &Step) -> RunLabel {
+    match step.work.answers(experiment).map(|model| &experiment.models[model.0].it.source) {
+        Some(Source::Remote(_)) => RunLabel::Recorded,
+        Some(_) => RunLabel::Seeded,
+        None if step.op == Op::Train => RunLabel::Seeded,
+        None => RunLabel::Pure,
+    }
 }
 
 /// The plan as the first event tells it.

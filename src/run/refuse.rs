@@ -47,6 +47,9 @@ impl Refusal<'_> {
             }
             Work::Train { start, on, mixed, trainer, reference: _, version: _ } => {
                 self.model(start.model)?;
+                if matches!(self.experiment.models[start.model.0].it.source, Source::Remote(_)) {
+                    return later("the training of a remote model");
+                }
                 match on {
                     TrainFrom::Rows(_) => {}
                     TrainFrom::Dataset(dataset) => self.dataset(*dataset)?,
@@ -105,10 +108,9 @@ impl Refusal<'_> {
         let ModelSpec { source, context: _, dtype: _, device: _, lora: _, tool_format } =
             &self.experiment.models[model.0].it;
         match source {
-            Source::Path(_) | Source::Fresh(_) | Source::Scripted(_) => {}
+            Source::Path(_) | Source::Fresh(_) | Source::Scripted(_) | Source::Remote(_) => {}
             Source::Hub { .. } => return later("a model of the hub"),
             Source::Gguf(_) => return later("a GGUF model"),
-            Source::Remote(_) => return later("a remote model"),
         }
         match tool_format {
             ToolFormat::Lines | ToolFormat::Json => Ok(()),

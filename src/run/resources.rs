@@ -6,7 +6,7 @@
 use crate::base::{Digest, Hasher, file};
 use crate::env::{Env, Example, NotBuilt, OpenTask, PackedTasks, Unopened};
 use crate::experiment::{Dataset, DatasetId, EnvId, Experiment, ModelId, Named};
-use crate::model::{LanguageModel, ModelError};
+use crate::model::{LanguageModel, ModelError, Wire};
 use crate::plan::Identities;
 use crate::run::StepError;
 use crate::run::manifest::RowSet;
@@ -21,6 +21,7 @@ pub struct Resources<'a> {
     pub experiment: &'a Experiment,
     pub identities: &'a Identities,
     pub store: &'a Store,
+    wire: Wire,
     envs: RefCell<BTreeMap<EnvId, Arc<Env>>>,
     tasks: RefCell<BTreeMap<(EnvId, String), Arc<PackedTasks>>>,
     models: RefCell<BTreeMap<ModelId, OpenModel>>,
@@ -56,11 +57,12 @@ pub struct Version {
 }
 
 impl<'a> Resources<'a> {
-    pub fn new(experiment: &'a Experiment, identities: &'a Identities, store: &'a Store) -> Self {
+    pub fn new(experiment: &'a Experiment, identities: &'a Identities, store: &'a Store, wire: Wire) -> Self {
         Self {
             experiment,
             identities,
             store,
+            wire,
             envs: RefCell::default(),
             tasks: RefCell::default(),
             models: RefCell::default(),
@@ -97,8 +99,8 @@ impl<'a> Resources<'a> {
         }
         let weights = version.weights.map(|digest| self.store.get(&digest)).transpose()?;
         let spec = &self.experiment.models[version.model.0].it;
-        let model =
-            crate::model::open(spec, weights.as_deref()).map_err(|problem| self.blame(version.model, problem))?;
+        let model = crate::model::open(spec, weights.as_deref(), &self.wire);
+        let model = model.map_err(|problem| self.blame(version.model, problem))?;
         #[cfg(test)]
         let model = crate::run::tests::faults::around(model);
         self.models.borrow_mut().insert(version.model, (version.weights, model.clone()));
@@ -107,10 +109,7 @@ impl<'a> Resources<'a> {
 
     /// A model's error with its name in the file.
     pub fn blame(&self, model: ModelId, problem: ModelError) -> StepError {
-        match problem {
-            ModelError::Paused => StepError::Paused,
-            problem => StepError::Model { name: self.experiment.models[model.0].name.clone(), problem },
-        }
+        blame(&self.experiment.models[model.0].name, problem)
     }
 
     /// Everything that decides what a version says.
@@ -148,6 +147,14 @@ impl<'a> Resources<'a> {
 
     pub fn row_set(&self, digest: Option<Digest>) -> Result<RowSet, StepError> {
         digest.map_or_else(|| Ok(RowSet::default()), |digest| self.json(&digest))
+    }
+}
+
+/// A model's error with its name.
+pub fn blame(name: &str, problem: ModelError) -> StepError {
+    match problem {
+        ModelError::Paused => StepError::Paused,
+        problem => StepError::Model { name: name.to_owned(), problem },
     }
 }
 

@@ -43,7 +43,8 @@ pub struct Finished {
 
 impl<'e> Bench<'_, 'e> {
     pub fn worker(&mut self, id: StepId) -> Worker<'_, 'e> {
-        let step = self.state.plan.step(id);
+        let (step, experiment) = (self.state.plan.step(id), self.resources.experiment);
+        let model = step.work.answers(experiment);
         let mut tolerance = step.work.tolerance();
         if self.replay.is_some() {
             // What was made in time is made again, however long it takes here.
@@ -52,6 +53,8 @@ impl<'e> Bench<'_, 'e> {
         Worker {
             node: &step.id,
             op: step.op,
+            model: model.map_or("", |model| &experiment.models[model.0].name),
+            label: super::label_of(experiment, step),
             store: self.resources.store,
             control: self.control,
             emitter: self.emitter,

@@ -5,6 +5,7 @@
 
 use crate::base::Digest;
 use crate::experiment::Experiment;
+use crate::model::Wire;
 use crate::plan::{Identities, Op, Plan, StepId, Work};
 use crate::run::items::Item;
 use crate::run::manifest::Manifest;
@@ -54,7 +55,7 @@ pub fn survey(
     identities: &Identities,
     plan: &Plan,
 ) -> Result<Vec<NodeSurvey>, RunError> {
-    let resources = Resources::new(experiment, identities, &project.store);
+    let resources = Resources::new(experiment, identities, &project.store, Wire::default());
     // Most keys are the planned ones: what is there of these is read at once.
     let found = plan.steps.par_iter().map(|step| Ok(listed(&project.store, &step.key)?.map(|made| (step.key, made))));
     let found = found.collect::<Result<Vec<_>, RunError>>()?;

@@ -12,9 +12,9 @@ use crate::node::template::{Scope, token_counter};
 use crate::node::trajectory::Trajectory;
 use crate::node::{answer, labels};
 use crate::plan::{Judge, RowsFrom, StepId, Work};
-use crate::run::items::{Also, Class, Item, Made, Worked};
+use crate::run::items::{Also, Class, Item, Made, Ready, WorkItems, Worked};
 use crate::run::manifest::{Manifest, ManifestItem, RowSet};
-use crate::run::resources::{Resources, Tasks, Version, read_json};
+use crate::run::resources::{Resources, Tasks, Version, blame, read_json};
 use crate::run::state::State;
 use crate::run::steps::{Bench, Finished};
 use crate::run::{ItemOutcome, StepError};
@@ -29,7 +29,7 @@ pub struct Questions<'a> {
     model: Arc<dyn LanguageModel>,
 }
 
-type Render<'a> = dyn Fn(&[usize]) -> Result<Vec<JudgeItem>, StepError> + 'a;
+type Render<'a> = dyn Fn(&[usize]) -> Result<Vec<JudgeItem>, StepError> + Sync + 'a;
 
 /// So many questions are rendered at once to be keyed.
 const RENDERED: usize = 1024;
@@ -103,9 +103,9 @@ fn questions<'a>(
     let model_digest = resources.version_digest(version);
     let template = &resources.experiment.prompts[prompt.0].it;
     let greedy = sampling.temperature <= 0.0;
-    let asked = model.clone();
+    let (asked, name) = (model.clone(), &resources.experiment.models[slot.0].name);
     let render = move |places: &[usize]| -> Result<Vec<(String, JudgeItem)>, StepError> {
-        let count = token_counter(&*asked).map_err(|problem| resources.blame(*slot, problem))?;
+        let count = token_counter(&*asked).map_err(|problem| blame(name, problem))?;
         let render = |&at: &usize| {
             let (name, scope, seed) = topic(at)?;
             // A greedy critic draws nothing: the same question is asked once.
@@ -151,15 +151,17 @@ fn ask(
         };
         Ok((class, judged))
     };
-    bench.worker(id).work(items, &read, &mut |_| String::new(), &mut |wanted, halt, on_done| {
-        Ok(judge::run_group(&**model, sampling, &render(wanted)?, halt, &mut |replies| {
-            on_done(replies.into_iter().map(made_of).collect());
-        }))
+    bench.worker(id).work(items, &read, &mut |_| String::new(), &|| {
+        let work: Box<WorkItems<'_>> = Box::new(move |wanted, halt, on_done| {
+            Ok(judge::run_group(&**model, sampling, &render(wanted)?, halt, &mut |replies| {
+                on_done(replies.into_iter().map(made_of).collect());
+            }))
+        });
+        Ok(Ready { work, in_flight: model.in_flight() })
     })
 }
 
-fn made_of((place, prompt, reply): (usize, usize, JudgeReply)) -> (usize, Made) {
-    let took = Tokens { prompt: prompt as u64, completion: u64::from(reply.tokens) };
+fn made_of((place, took, reply): (usize, Tokens, JudgeReply)) -> (usize, Made) {
     let output = serde_json::to_vec(&reply).expect("a reply is plain data");
     (place, Made { output, also: Also::new(), took })
 }

@@ -18,11 +18,25 @@ fn check(text: &str, given: &[Given]) -> Checked {
     experiment::check(Source { name: "a.agx".to_owned(), text: text.to_owned() }, given, world)
 }
 
-/// What a sound text means.
+/// What a sound text means, wherever it stands.
 pub fn meaning(text: &str) -> String {
     let Checked { experiments, diagnostics, .. } = check(text, &[]);
     assert!(!diagnostics.iter().any(Diagnostic::is_error), "{diagnostics:#?}\n{text}");
-    serde_json::to_string(&experiments).unwrap()
+    let mut meant = serde_json::to_value(&experiments).unwrap();
+    forget_places(&mut meant);
+    meant.to_string()
+}
+
+/// A budget knows its place in the file, which formatting changes.
+fn forget_places(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            fields.remove("span");
+            fields.values_mut().for_each(forget_places);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(forget_places),
+        _ => {}
+    }
 }
 
 /// What is said about a text; that it can be said, and that what can be read can be formatted.

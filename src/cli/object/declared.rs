@@ -143,6 +143,8 @@ pub fn model(subject: &Subject, name: &str) -> Facts {
             facts.fact("key", remote.key.as_ref().map_or_else(|| "none".to_owned(), |key| format!("secret({key:?})")));
             facts.fact("in_flight", remote.limits.in_flight.to_string());
             facts.fact("timeout", format!("{} s", remote.limits.timeout as f64 / 1000.0));
+            facts.fact("connect", format!("{} s", remote.limits.connect as f64 / 1000.0));
+            facts.fact("first_byte", format!("{} s", remote.limits.first_byte as f64 / 1000.0));
             facts.fact("retries", remote.limits.retries.to_string());
         }
         Source::Path(_) | Source::Fresh(_) | Source::Hub { .. } | Source::Gguf(_) => {

@@ -11,7 +11,7 @@ pub const MODEL: Owner = Owner {
     doc: "A slot with versions: `policy@0` is what is declared here, each `train policy` adds one.",
     fields: &[
         field("weights", Takes::Words(WEIGHTS), "Where the weights come from.").one_of(),
-        field("remote", Takes::Words(REMOTES), "A model behind an endpoint; it cannot be trained.").one_of().later(),
+        field("remote", Takes::Words(REMOTES), "A model behind an endpoint; it cannot be trained.").one_of(),
         field("scripted", Takes::Text, "A file of replies instead of a model: for tests and dry runs.").one_of(),
         field("context", Takes::Quantity(Unit::Tokens), "Tokens that prompt and reply may hold together.").required(),
         field("dtype", Takes::Words(DTYPES), "The precision it computes in.").or("f32"),
@@ -105,6 +105,8 @@ pub const LIMITS: Owner = Owner {
         field("rate", Takes::Quantity(Unit::Rate), "Requests in a time."),
         field("in_flight", size(10_000), "Requests at once.").or("8"),
         field("timeout", Takes::Quantity(Unit::Time), "How long one may take.").or("2 min"),
+        field("connect", Takes::Quantity(Unit::Time), "Of that, how long until it is connected.").or("10 s"),
+        field("first_byte", Takes::Quantity(Unit::Time), "Of that, how long until an answer begins."),
         field("retries", Takes::Whole { low: 0, high: 100 }, "How often one that failed is sent again.").or("4"),
     ],
 };

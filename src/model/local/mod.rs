@@ -85,7 +85,7 @@ impl LanguageModel for LocalModel {
     fn generate(&self, requests: &[GenRequest]) -> Vec<Result<GenReply, ModelError>> {
         let reply = |sampled: Result<Sampled, ModelError>| {
             let Sampled { tokens, stop, logprob } = sampled?;
-            Ok(GenReply { text: self.tokenizer.decode(&tokens)?, tokens, stop, logprob })
+            Ok(GenReply { text: self.tokenizer.decode(&tokens)?, tokens, stop, logprob, used: None })
         };
         self.generator.generate(requests).into_iter().map(reply).collect()
     }

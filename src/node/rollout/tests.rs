@@ -61,7 +61,7 @@ fn run(model: &dyn LanguageModel, items: &[RolloutItem], max_tokens: u32) -> (Fi
     let rollout = Rollout { model, env: &env, prompt: &prompt, tool_format: ToolFormat::Lines, max_steps: 4, sampling };
     let mut finished = Finished::new();
     let results = rollout.run(items, &|| None, &mut |done| {
-        for (index, trajectory, truth) in done {
+        for Played { index, trajectory, truth, took: _ } in done {
             assert!(finished.insert(index, (trajectory, truth)).is_none(), "finished twice");
         }
     });
@@ -187,7 +187,7 @@ fn a_stop_pauses_what_is_under_way_and_keeps_what_is_done() {
     let mut done = Finished::new();
     let halt = || (asked.fetch_add(1, Ordering::Relaxed) == 2).then_some(Halt::Pause);
     let results = rollout.run(&items, &halt, &mut |ended| {
-        done.extend(ended.into_iter().map(|(index, trajectory, truth)| (index, (trajectory, truth))));
+        done.extend(ended.into_iter().map(|Played { index, trajectory, truth, took: _ }| (index, (trajectory, truth))));
     });
     let paused =
         results.iter().filter(|result| matches!(result, Err(Lost { why: Why::Halt(Halt::Pause), .. }))).count();
@@ -211,7 +211,9 @@ fn time_that_is_up_ends_what_is_under_way_and_says_what_it_took() {
         let mut done = Finished::new();
         let halt = || (looked.fetch_add(1, Ordering::Relaxed) >= look).then_some(Halt::Timeout);
         let results = rollout.run(&items, &halt, &mut |ended| {
-            done.extend(ended.into_iter().map(|(index, trajectory, truth)| (index, (trajectory, truth))));
+            done.extend(
+                ended.into_iter().map(|Played { index, trajectory, truth, took: _ }| (index, (trajectory, truth))),
+            );
         });
         let late = results.iter().zip(0..).filter_map(|(result, index)| Some((index, result.as_ref().err()?)));
         let late: Vec<(usize, &Lost)> = late.collect();

@@ -8,6 +8,7 @@
 
 mod again;
 mod budgets;
+mod endpoints;
 mod failures;
 pub mod faults;
 mod survival;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 /// What the first event claims against what follows from the frozen experiment: one first event, with its words.
 pub fn begun(told: &Told, experiment: &Experiment, plan: &Plan) -> Vec<String> {
     let value = |Begun { experiment, title, label }: &Begun| json!({ "experiment": experiment, "title": title, "label": label });
-    let now = Begun { experiment: experiment.name.clone(), title: title(experiment), label: label(plan) };
+    let now = Begun { experiment: experiment.name.clone(), title: title(experiment), label: label(experiment, plan) };
     let differs = |begun: &Begun| differ::values(&value(begun), &value(&now));
     let mut found: Vec<String> = told.begun.iter().filter_map(differs).collect();
     if told.begun.len() > 1 {

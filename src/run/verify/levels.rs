@@ -4,6 +4,7 @@ use super::told::{Failed, Told, ToldNode};
 use super::{Asked, Expand, Finding, Level, Outcome, claims, differ};
 use crate::base::Digest;
 use crate::experiment::Experiment;
+use crate::model::Wire;
 use crate::plan::{Identities, Plan, StepId};
 use crate::run::manifest::{Manifest, RowSet};
 use crate::run::missing::Lack;
@@ -11,8 +12,8 @@ use crate::run::replay::{Differs, Replay};
 use crate::run::resources::Resources;
 use crate::run::state::{Readiness, Standing, State};
 use crate::run::{
-    Clock, Control, ItemOutcome, NodeStatus, Project, RunError, RunEvent, RunOptions, Sink, Subject, directory,
-    execute, identify, infos, start, steps, survey, worked,
+    Clock, Control, ItemOutcome, NodeStatus, Project, RunError, RunEvent, RunLabel, RunOptions, Sink, Subject,
+    directory, execute, identify, infos, label_of, start, steps, survey, worked,
 };
 use crate::store::{Damage, Record, Store, StoreError};
 use rayon::prelude::*;
@@ -177,7 +178,7 @@ pub fn keyed(
             told.unsaid().map(|node| finding(level, node, "the run is finished, and does not say what came of it"));
         findings.extend(unsaid);
         findings.extend(claims::begun(told, experiment, &plan).into_iter().map(|what| of_run(level, what)));
-        let resources = Resources::new(experiment, &identities, &project.store);
+        let resources = Resources::new(experiment, &identities, &project.store, Wire::default());
         let mut state = State::new(&plan);
         for (id, step) in plan.ordered() {
             nodes += 1;
@@ -259,6 +260,16 @@ pub fn against(project: &Project, run: &str, told: &Told, other: &str) -> Result
     Ok(Outcome { level, looked_at: format!("{nodes} nodes beside those of {other}"), findings })
 }
 
+/// The nodes that a model behind an endpoint answered.
+///
+/// # Errors
+/// As [`identify`].
+pub fn recorded(experiment: &Experiment) -> Result<BTreeSet<String>, RunError> {
+    let (_, plan) = planned(experiment)?;
+    let steps = plan.steps.iter().filter(|step| label_of(experiment, step) == RunLabel::Recorded);
+    Ok(steps.map(|step| step.id.clone()).collect())
+}
+
 fn planned(experiment: &Experiment) -> Result<(Identities, Plan), RunError> {
     let identities = identify(experiment)?;
     let plan = crate::plan::build(experiment, &identities)?;
@@ -286,7 +297,7 @@ fn key_of(
         if record.output != *output {
             return Err("its record names another result than the journal".to_owned());
         }
-        let due = execute::due(*key, step.op, *output, &manifest);
+        let due = execute::due(*key, resources.experiment, step, *output, &manifest);
         let value = |Record { key: _, output: _, cost: _, op, also, items, label }: &Record| serde_json::json!({ "op": op, "also": also, "items": items, "label": label });
         if let Some(what) = differ::values(&value(&record), &value(&due)) {
             return Err(format!("its record is not what such a node leaves: {what}"));
@@ -388,7 +399,13 @@ impl Second<'_> {
         let store = Store::over(place.path(), Project::at(project.store.root())?.store)?;
         let scratch = Project { store };
         let replay = Arc::new(Replay::new(share).without(told.settled(&project.store)));
-        let options = RunOptions { jobs: asked.jobs, keep_going: true, no_budget: true, replay: Some(replay.clone()) };
+        let options = RunOptions {
+            jobs: asked.jobs,
+            keep_going: true,
+            no_budget: true,
+            replay: Some(replay.clone()),
+            ..RunOptions::default()
+        };
         let overrides = BTreeMap::new();
         let subject = Subject { file_name: "replay.agx", source: "", imports: &[], overrides: &overrides, experiment };
         let mut now = Told::default();

@@ -130,13 +130,20 @@ pub struct Lacking {
     /// Of those that failed, so many were asked again and failed again; `None` where nothing was made again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_again: Option<usize>,
+    /// Where models answered again: of so many items it stands in the record alone what an endpoint said.
+    #[serde(skip_serializing_if = "is_none")]
+    pub recorded: u64,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Lacking {
     /// Those of which nothing was proven: how many, and beside them how many that took too long, where what failed was asked
     /// again.
     pub fn not_proven(&self) -> (usize, usize) {
-        let Self { failed, timeout, failed_again } = *self;
+        let Self { failed, timeout, failed_again, recorded: _ } = *self;
         failed_again.map_or((failed + timeout, 0), |again| (failed - again, timeout))
     }
 }
@@ -200,6 +207,7 @@ pub fn verify(
     }
     let remade = verified.levels.last().is_some_and(|it| it.level == Level::Remade && it.findings.is_empty());
     let again = (remade && asked.against.is_none()).then_some(asked.share);
-    verified.lacking = told.lacking(&project.store, again);
+    let recorded = frozen.as_ref().map(levels::recorded).transpose()?.unwrap_or_default();
+    verified.lacking = told.lacking(&project.store, again, &recorded);
     Ok(verified)
 }

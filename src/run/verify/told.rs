@@ -110,16 +110,25 @@ impl Told {
         self.missing(store).into_iter().map(settled).collect()
     }
 
-    /// How many items are missing, where the share `again` of those that failed was found to fail again.
-    pub fn lacking(&self, store: &Store, again: Option<f64>) -> Lacking {
-        let missing: Vec<MissingItem> = self.missing(store).into_values().flatten().collect();
-        let count = |like: &dyn Fn(&&MissingItem) -> bool| missing.iter().filter(like).count();
-        let failed = |it: &&MissingItem| it.kind == Lack::Failed;
-        let again = again.map(Replay::new);
+    /// How many items are missing, where the share `again` of those that failed was found to fail again; of the `recorded` nodes
+    /// nobody was asked again.
+    pub fn lacking(&self, store: &Store, again: Option<f64>, recorded: &BTreeSet<String>) -> Lacking {
+        let missing = self.missing(store);
+        let missing: Vec<(&String, &MissingItem)> =
+            missing.iter().flat_map(|(node, items)| items.iter().map(move |item| (node, item))).collect();
+        let count =
+            |like: &dyn Fn(&String, &MissingItem) -> bool| missing.iter().filter(|(node, it)| like(node, it)).count();
+        let failed = |it: &MissingItem| it.kind == Lack::Failed;
+        let fails_again =
+            |replay: Replay| count(&|node, it| failed(it) && replay.again(&it.key) && !recorded.contains(node));
+        let made = |node: &String| self.counts.get(node).map_or(0, |counts| counts.done + counts.cached);
         Lacking {
-            failed: count(&failed),
-            timeout: count(&|it| !failed(it)),
-            failed_again: again.map(|replay| count(&|it| failed(it) && replay.again(&it.key))),
+            failed: count(&|_, it| failed(it)),
+            timeout: count(&|_, it| !failed(it)),
+            failed_again: again.map(|share| fails_again(Replay::new(share))),
+            recorded: again.map_or(0, |_| {
+                self.done().filter(|(node, _)| recorded.contains(*node)).map(|(node, _)| made(node)).sum()
+            }),
         }
     }
 

@@ -3,6 +3,7 @@
 mod archive;
 mod cache;
 mod compare;
+mod endpoint;
 mod export;
 mod failing;
 mod faults;

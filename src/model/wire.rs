@@ -1,0 +1,88 @@
+//! What a model behind an endpoint is asked with: handed down from the edge of the program as values.
+//!
+//! # Invariants
+//! A secret is never shown: it has no `Display`, no `Serialize`, and its `Debug` does not hold it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Where secrets and the time come from, and whether the run is to pause.
+#[derive(Clone, Debug)]
+pub struct Wire {
+    /// Milliseconds since any moment.
+    pub clock: fn() -> u64,
+    /// The secret of a name, or in words why there is none.
+    pub secret: fn(&str) -> Result<Secret, String>,
+    paused: Arc<AtomicBool>,
+}
+
+impl Wire {
+    pub fn new(clock: fn() -> u64, secret: fn(&str) -> Result<Secret, String>) -> Self {
+        Self { clock, secret, paused: Arc::default() }
+    }
+
+    /// With a flag that somebody else raises: whoever waits to ask again then gives up.
+    #[must_use]
+    pub fn pausing(&self, paused: &Arc<AtomicBool>) -> Self {
+        Self { paused: paused.clone(), ..self.clone() }
+    }
+
+    pub fn paused(&self) -> bool {
+        self.paused.load(Ordering::SeqCst)
+    }
+}
+
+/// No secret, and no time passes.
+impl Default for Wire {
+    fn default() -> Self {
+        Self::new(|| 0, |_| Err("no secrets are given here".to_owned()))
+    }
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Nothing where the text cannot be one: empty but for blanks, or with characters that no header takes.
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// For the one header that it is sent in.
+    pub(super) fn bearer(&self) -> String {
+        format!("Bearer {}", self.0)
+    }
+
+    pub(super) fn is_in(&self, text: &str) -> bool {
+        text.contains(&self.0)
+    }
+
+    /// Somebody else's text without it.
+    pub(super) fn blot(&self, text: &str) -> String {
+        text.replace(&self.0, "***")
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Secret;
+
+    #[test]
+    fn a_secret_is_a_header_and_nothing_else() {
+        let secret = Secret::new(" sk-1234\n").unwrap();
+        assert_eq!((secret.bearer().as_str(), format!("{secret:?}").as_str()), ("Bearer sk-1234", "***"));
+        assert_eq!((secret.blot("no sk-1234 here").as_str(), secret.is_in("sk-123")), ("no *** here", false));
+        for wrong in ["", "  \n", "two words", "a\r\nHost: b", "schlüssel"] {
+            assert_eq!(Secret::new(wrong), None, "{wrong}");
+        }
+    }
+}
