@@ -3,7 +3,10 @@
 use crate::base::file;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::score::library;
-use crate::env::api_bank::session::{Answer, Session};
+use crate::env::api_bank::{
+    self,
+    session::{Answer, Session},
+};
 use clap::{Args, Subcommand, ValueEnum};
 use std::io::{BufRead, Read, Write};
 use std::path::PathBuf;
@@ -26,12 +29,12 @@ pub struct ApiBankArgs {
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     /// How arguments are taken.
-    #[arg(long, value_enum, default_value_t = Taken::Official)]
-    pub mode: Taken,
+    #[arg(long, value_enum, default_value_t = Mode::Official)]
+    pub mode: Mode,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Taken {
+pub enum Mode {
     /// As the original takes them.
     Official,
     /// Lists written as text are read as lists.
@@ -40,7 +43,11 @@ pub enum Taken {
 
 pub fn env(command: &EnvCommand) -> Result<Exit, Failure> {
     let EnvCommand::ApiBank(args) = command;
-    let mut session = Session::new(library(&args.data)?, args.mode == Taken::Repaired);
+    let mode = match args.mode {
+        Mode::Official => api_bank::Mode::Official,
+        Mode::Repaired => api_bank::Mode::Repaired,
+    };
+    let mut session = Session::new(library(&args.data)?, mode);
     let failure = |problem: std::io::Error| Failure::new(Exit::Usage, file::reason(&problem));
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
     loop {

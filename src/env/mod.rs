@@ -41,12 +41,8 @@ pub struct EnvSpec {
 #[serde(rename_all = "snake_case")]
 pub enum EnvKind {
     Desk,
-    /// API-Bank over its published files, levels `from` to `to`.
-    ApiBank {
-        data: PathBuf,
-        from: u32,
-        to: u32,
-    },
+    /// API-Bank over its published files.
+    ApiBank(api_bank::Declared),
     Outside(Box<Outside>),
 }
 
@@ -161,11 +157,11 @@ impl Env {
     pub fn open(spec: &EnvSpec) -> Result<Self, Unopened> {
         match &spec.kind {
             EnvKind::Desk => Ok(Env::Desk(desk::Desk::new(spec))),
-            EnvKind::ApiBank { data, from, to } => {
+            EnvKind::ApiBank(declared) => {
                 let unreadable =
-                    |problem| Unopened::Unreadable(format!("{}: {}", data.display(), file::reason(&problem)));
+                    |problem| Unopened::Unreadable(format!("{}: {}", declared.data.display(), file::reason(&problem)));
                 let digest = identity(&spec.kind).map_err(unreadable)?;
-                api_bank::ApiBank::open(spec, data, (*from, *to), digest).map(Env::ApiBank)
+                api_bank::ApiBank::open(spec, declared, digest).map(Env::ApiBank)
             }
             EnvKind::Outside(outside) => Err(NotBuilt(format!("an environment by `{}`", outside.reach.word())).into()),
         }
@@ -240,7 +236,7 @@ impl Env {
 pub fn schema(kind: &EnvKind) -> &Schema {
     match kind {
         EnvKind::Desk => desk::schema(),
-        EnvKind::ApiBank { .. } => outside::api_bank(),
+        EnvKind::ApiBank(declared) => declared.schema(),
         EnvKind::Outside(outside) => &outside.schema,
     }
 }
@@ -249,7 +245,7 @@ pub fn schema(kind: &EnvKind) -> &Schema {
 pub fn tools(kind: &EnvKind) -> Vec<ToolInfo> {
     match kind {
         EnvKind::Desk => desk::tool_infos(),
-        EnvKind::ApiBank { .. } | EnvKind::Outside(_) => Vec::new(),
+        EnvKind::ApiBank(_) | EnvKind::Outside(_) => Vec::new(),
     }
 }
 
@@ -266,7 +262,7 @@ pub fn identity(kind: &EnvKind) -> std::io::Result<Digest> {
             let splits = vec![split("train", false), split("dev", false), split("test", true)];
             Ok(desk::Desk::new(&EnvSpec { kind: EnvKind::Desk, splits, max_steps: 0 }).digest())
         }
-        EnvKind::ApiBank { data, from, to } => outside::directory_digest("agx-api-bank/1", data, (*from, *to)),
+        EnvKind::ApiBank(declared) => declared.identity(),
         EnvKind::Outside(outside) => outside.identity(),
     }
 }
@@ -278,7 +274,7 @@ pub fn identity(kind: &EnvKind) -> std::io::Result<Digest> {
 pub fn files(kind: &EnvKind) -> std::io::Result<Vec<PathBuf>> {
     match kind {
         EnvKind::Desk => Ok(Vec::new()),
-        EnvKind::ApiBank { data, .. } => outside::directory_files(data),
+        EnvKind::ApiBank(declared) => declared.files(),
         EnvKind::Outside(outside) => Ok(outside.tasks.clone().into_iter().collect()),
     }
 }

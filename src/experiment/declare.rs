@@ -8,6 +8,7 @@ use super::model::{Dataset, EnvId};
 use super::scope::Kind;
 use super::{Checker, DatasetInfo, EnvInfo, vocabulary};
 use crate::base::Span;
+use crate::env::api_bank::{Declared, Mode};
 use crate::env::{EnvKind, EnvSpec, Split};
 use crate::model::{Device, Dtype, Fresh, ModelSpec, Source, ToolFormat};
 use crate::syntax::ast::{Apply, Argument, Block, EntryKind, Expr, ExprKind, Path};
@@ -46,7 +47,7 @@ impl Checker<'_> {
             ("desk" | "api-bank", _) => {
                 let wanted = match name.as_str() {
                     "desk" => "builtin(\"desk\")",
-                    _ => "builtin(\"api-bank\") { data = path(\"…\") }",
+                    _ => "builtin(\"api-bank\") { data = path(\"…\"), mode = repaired }",
                 };
                 self.error(CheckError::Arguments { span: apply.path.span, wanted: wanted.to_owned(), name });
                 None
@@ -65,8 +66,11 @@ impl Checker<'_> {
     fn api_bank(&mut self, block: &Block) -> Option<EnvKind> {
         let fields = self.fields(block, &vocabulary::API_BANK);
         let data = self.choice_of(&fields, "data").flatten().and_then(|(apply, _)| self.file_argument(apply));
-        let (from, to) = self.small_range_of(&fields, "level").unwrap_or(Some((1, 2)))?;
-        Some(EnvKind::ApiBank { data: data?, from, to })
+        let level = self.small_range_of(&fields, "level").unwrap_or(Some((1, 2)));
+        let modes = [("official", Mode::Official), ("repaired", Mode::Repaired)];
+        let mode = self.word_of(&fields, "mode", &modes).flatten();
+        let (from, to) = level?;
+        Some(EnvKind::ApiBank(Declared { data: data?, from, to, mode: mode? }))
     }
 
     fn splits(&mut self, block: &Block) -> Vec<Split> {

@@ -66,7 +66,7 @@ impl Refusal<'_> {
             episodes;
         self.model(version.model)?;
         match &self.experiment.envs[env.0].it.kind {
-            EnvKind::Desk | EnvKind::ApiBank { .. } => {}
+            EnvKind::Desk | EnvKind::ApiBank(_) => {}
             EnvKind::Outside(outside) => return later(format!("an environment by `{}`", outside.reach.word())),
         }
         match (stream, best_by.is_empty()) {

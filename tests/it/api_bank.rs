@@ -2,7 +2,7 @@
 
 #![allow(clippy::print_stderr, reason = "a test that tries less says so")]
 
-use agx::env::api_bank::score::{Mode, Reply, Status, score};
+use agx::env::api_bank::score::{Reply, Rule, Status, score};
 use agx::env::api_bank::value::{Dict, Key, Value};
 use agx::env::api_bank::{Level, Library, Network, World};
 use proptest::prelude::*;
@@ -165,7 +165,7 @@ fn a_million_characters_are_borne_by_every_tool() {
 fn a_million_characters_are_borne_by_every_rule() {
     let (_directory, library) = small();
     for text in long_texts() {
-        for mode in [Mode::Official, Mode::Repaired, Mode::Toolrl] {
+        for mode in [Rule::Official, Rule::Repaired, Rule::Toolrl] {
             let reply = |level, id, pred: &str| Reply {
                 level,
                 file: Some("Alarm-1.jsonl".to_owned()),

@@ -10,7 +10,7 @@ use super::score::calls::made;
 use super::tools::Raised;
 use super::tools::check::Pair;
 use super::value::{Text, Value};
-use super::{Level, Library, Network, World};
+use super::{Level, Library, Mode, Network, World};
 use crate::env::Truth;
 use std::sync::Arc;
 
@@ -117,19 +117,18 @@ pub struct ApiBankEpisode {
     /// Of each recorded call whether it was met.
     met: Vec<bool>,
     answer: Option<String>,
-    /// Whether lists written as text are read as lists.
-    lists: bool,
+    mode: Mode,
 }
 
 impl ApiBankEpisode {
-    pub fn new(library: &Arc<Library>, level: Level, lists: bool) -> Self {
+    pub fn new(library: &Arc<Library>, level: Level, mode: Mode) -> Self {
         let world = World::new(library, level, Network::Recorded);
-        Self { library: library.clone(), world, goal: None, met: Vec::new(), answer: None, lists }
+        Self { library: library.clone(), world, goal: None, met: Vec::new(), answer: None, mode }
     }
 
-    pub fn of(library: &Arc<Library>, goal: Goal, lists: bool) -> Self {
+    pub fn of(library: &Arc<Library>, goal: Goal, mode: Mode) -> Self {
         let met = vec![false; goal.calls(library).len()];
-        Self { goal: Some(goal), met, ..Self::new(library, goal.suite(), lists) }
+        Self { goal: Some(goal), met, ..Self::new(library, goal.suite(), mode) }
     }
 
     pub fn is_done(&self) -> bool {
@@ -141,7 +140,10 @@ impl ApiBankEpisode {
     /// # Errors
     /// What the original raises instead of answering.
     pub fn call(&mut self, name: &str, given: Vec<(Text, Value)>) -> Result<Value, Raised> {
-        let result = if self.lists { made(&mut self.world, name, given)? } else { self.world.call(name, given)? };
+        let result = match self.mode {
+            Mode::Official => self.world.call(name, given)?,
+            Mode::Repaired => made(&mut self.world, name, given)?,
+        };
         let suite = self.world.suite();
         if let (Some(goal), Some(spec)) = (self.goal, suite.specs.get(name)) {
             let calls = goal.calls(&self.library);

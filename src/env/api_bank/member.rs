@@ -1,20 +1,20 @@
 //! API-Bank as an environment of experiments: its dialogues and requirements as tasks.
 //!
 //! # Invariants
-//! Splits share no task. Lists that an agent writes as text are read as lists.
+//! Splits share no task.
 
 use super::episode::{ApiBankEpisode, Goal};
-use super::{Level, Library};
+use super::{Declared, Level, Library, Mode};
 use crate::base::{Digest, Seed};
 use crate::env::{Action, EnvSpec, Episode, Hidden, Observation, Split, Task, Truth, Unopened};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
-use std::path::Path;
 use std::sync::Arc;
 
 #[derive(Debug)]
 pub struct ApiBank {
     library: Arc<Library>,
+    mode: Mode,
     splits: Vec<(Split, Vec<Goal>)>,
     digest: Digest,
 }
@@ -29,9 +29,10 @@ impl ApiBank {
     ///
     /// # Errors
     /// A copy that cannot be read, or that has fewer tasks than the splits take.
-    pub fn open(spec: &EnvSpec, data: &Path, levels: (u32, u32), digest: Digest) -> Result<Self, Unopened> {
+    pub fn open(spec: &EnvSpec, declared: &Declared, digest: Digest) -> Result<Self, Unopened> {
+        let Declared { data, from, to, mode } = declared;
         let library = Library::open(data).map_err(|problem| Unopened::Unreadable(problem.to_string()))?;
-        let mut goals = Goal::all(&library, levels.0..=levels.1);
+        let mut goals = Goal::all(&library, *from..=*to);
         Seed(0xba2c).derive("splits").rng().shuffle(&mut goals);
         let wanted = spec.splits.iter().map(|split| split.size as usize).sum();
         if wanted > goals.len() {
@@ -40,7 +41,7 @@ impl ApiBank {
         let mut goals = goals.into_iter();
         let splits = spec.splits.iter();
         let splits = splits.map(|split| (split.clone(), goals.by_ref().take(split.size as usize).collect())).collect();
-        Ok(Self { library, splits, digest })
+        Ok(Self { library, mode: *mode, splits, digest })
     }
 
     pub fn digest(&self) -> Digest {
@@ -78,8 +79,8 @@ impl ApiBank {
         let gold: Option<Gold> = task.hidden.read();
         let goal = gold.and_then(|it| Goal::read(&self.library, &it.gold));
         Box::new(match goal {
-            Some(goal) => ApiBankEpisode::of(&self.library, goal, true),
-            None => ApiBankEpisode::new(&self.library, Level::General, true),
+            Some(goal) => ApiBankEpisode::of(&self.library, goal, self.mode),
+            None => ApiBankEpisode::new(&self.library, Level::General, self.mode),
         })
     }
 }

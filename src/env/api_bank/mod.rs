@@ -4,10 +4,10 @@
 //! as the original does. [`value`] and [`text`] are what the tools need of the original's language.
 //!
 //! # Invariants
-//! A specification, a database or a recorded answer is read from the copy that a user brings. Of the data nothing is in here but two
-//! hotel rooms of level 3, which no recorded call found.
+//! Specifications, databases and recorded answers are read from the copy that a user brings: nothing of the data is in here.
 //! A world is a function of the data and the calls made in it. No reply and no arguments make anything panic or hang.
 
+pub mod declared;
 pub mod dialogues;
 pub mod episode;
 pub mod library;
@@ -25,6 +25,7 @@ pub mod world;
 #[cfg(test)]
 mod tests;
 
+pub use declared::{Declared, Mode};
 pub use library::{Library, Unreadable};
 pub use member::ApiBank;
 pub use world::{Level, Network, World};

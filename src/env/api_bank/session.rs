@@ -5,7 +5,7 @@
 
 use super::episode::{ApiBankEpisode, Goal};
 use super::value::{Dict, Key, Text, Value};
-use super::{Level, Library};
+use super::{Level, Library, Mode};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ fn nothing() -> Value {
 
 pub struct Session {
     library: Arc<Library>,
-    lists: bool,
+    mode: Mode,
     episodes: BTreeMap<String, ApiBankEpisode>,
 }
 
@@ -74,9 +74,8 @@ pub enum Answer {
 type Fields = Vec<(&'static str, Value)>;
 
 impl Session {
-    /// With `lists`, lists written as text are read as lists.
-    pub fn new(library: Arc<Library>, lists: bool) -> Self {
-        Self { library, lists, episodes: BTreeMap::new() }
+    pub fn new(library: Arc<Library>, mode: Mode) -> Self {
+        Self { library, mode, episodes: BTreeMap::new() }
     }
 
     pub fn answer(&mut self, line: &str) -> Answer {
@@ -153,7 +152,7 @@ impl Session {
                 let tools = goal.tools(&self.library).into_iter().map(Value::str).collect();
                 fields.push(("observation", Value::str(goal.request(&self.library))));
                 fields.push(("tools", Value::list(tools)));
-                ApiBankEpisode::of(&self.library, goal, self.lists)
+                ApiBankEpisode::of(&self.library, goal, self.mode)
             }
             None => {
                 let level = match level {
@@ -161,7 +160,7 @@ impl Session {
                     Some(3) => Level::Three,
                     Some(other) => return Err(format!("there is no level {other}")),
                 };
-                ApiBankEpisode::new(&self.library, level, self.lists)
+                ApiBankEpisode::new(&self.library, level, self.mode)
             }
         };
         self.episodes.insert(episode, opened);

@@ -2,10 +2,10 @@
 
 use super::parse::{api_call, parameters};
 use super::rouge::rouge_l;
-use super::score::{Mode, Reply, score};
+use super::score::{Reply, Rule, score};
 use super::tools::Raised;
 use super::value::{Key, Text, Value};
-use super::{Level, Library, Network, World};
+use super::{Declared, Level, Library, Mode, Network, World};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -103,6 +103,32 @@ fn specifications_are_written_as_the_original_writes_them() {
         for spec in specs {
             let found = &library.suite(level).specs[str(spec, "name")];
             assert_eq!(found.value.json(), str(spec, "get_api_description"));
+        }
+    }
+}
+
+/// A copy as it is published has no file of specifications: prompts and searches have them.
+#[cfg(unix)]
+#[test]
+fn specifications_are_in_a_copy_as_it_is_published() {
+    let Some((data, library)) = library() else { return };
+    let published = tempfile::tempdir().unwrap();
+    for name in ["init_database", "lv1-lv2-samples", "test-data"] {
+        std::os::unix::fs::symlink(data.canonicalize().unwrap().join(name), published.path().join(name)).unwrap();
+    }
+    let found = Library::open(published.path()).unwrap();
+    for (level, lacking) in
+        [(Level::General, ["AddScene", "CheckToken", "ModifyScene"].as_slice()), (Level::Three, &[])]
+    {
+        let (wanted, found) = (&library.suite(level).specs, &found.suite(level).specs);
+        let missing: Vec<&str> =
+            wanted.keys().filter(|name| !found.contains_key(*name)).map(std::convert::AsRef::as_ref).collect();
+        assert_eq!(missing, lacking, "what no dialogue calls");
+        for (name, spec) in found {
+            // Their descriptions are not everywhere the same in the data.
+            if !["ToolSearcher", "Translate"].contains(&name.as_ref()) {
+                assert_eq!(spec.value.json(), wanted[name].value.json());
+            }
         }
     }
 }
@@ -220,7 +246,7 @@ fn verdicts_are_the_originals() {
         .iter()
         .map(|row| Reply { level: str(row, "level").parse().unwrap(), ..reply(row, str(row, "pred")) })
         .collect();
-    let scored = score(&library, Mode::Official, &replies).unwrap();
+    let scored = score(&library, Rule::Official, &replies).unwrap();
     let pairs = rows.iter().zip(&scored.statuses);
     let wrong: Vec<String> = pairs
         .filter(|(row, status)| status.words() != str(row, "status"))
@@ -258,23 +284,23 @@ fn the_recorded_calls_score_what_the_original_gives_them() {
             .map(|it| [it.calls, it.tool_searcher, it.online].map(|it| (it.correct, it.rows)))
             .collect::<Vec<_>>()
     };
-    let official = score(&library, Mode::Official, &replies).unwrap();
+    let official = score(&library, Rule::Official, &replies).unwrap();
     for (level, rows) in [(0, 375), (1, 103)] {
         assert_eq!(official.levels[level].responses, rows);
         assert!((official.levels[level].rouge_l.unwrap() - 1.0).abs() < 1e-6);
     }
     // In each: all, of them the tool searcher's, of them those that ask online.
     assert_eq!(
-        counts(Mode::Official),
+        counts(Rule::Official),
         [[(338, 399), (0, 0), (0, 9)], [(95, 135), (15, 45), (0, 0)], [(235, 245), (114, 114), (0, 0)]]
     );
     assert_eq!(
-        counts(Mode::Repaired),
+        counts(Rule::Repaired),
         [[(365, 389), (0, 0), (0, 9)], [(87, 119), (15, 45), (0, 0)], [(245, 245), (114, 114), (0, 0)]]
     );
     // ToolRL's answers lack the children of five hotel bookings.
     assert_eq!(
-        counts(Mode::Toolrl).iter().map(|[all, ..]| *all).collect::<Vec<_>>(),
+        counts(Rule::Toolrl).iter().map(|[all, ..]| *all).collect::<Vec<_>>(),
         [(394, 399), (67, 67), (131, 131)]
     );
 }
@@ -283,8 +309,9 @@ fn the_recorded_calls_score_what_the_original_gives_them() {
 fn the_recorded_calls_solve_the_tasks() {
     use crate::env::{Action, Call, Env, EnvKind, EnvSpec, Split, Unopened};
     let Some(data) = copy() else { return };
+    let mode = Mode::Repaired;
     let spec = |sizes: [u32; 2], level| EnvSpec {
-        kind: EnvKind::ApiBank { data: data.clone(), from: level, to: level },
+        kind: EnvKind::ApiBank(Declared { data: data.clone(), from: level, to: level, mode }),
         splits: vec![
             Split { name: "train".to_owned(), size: sizes[0], held_out: false },
             Split { name: "test".to_owned(), size: sizes[1], held_out: true },

@@ -51,12 +51,18 @@ const TASKS: &[Word] =
 
 pub const API_BANK: Owner = Owner {
     words: "the environment `api-bank`",
-    doc: "API-Bank (Li et al. 2023): where its published files lie, and which of its levels are used.",
+    doc: "API-Bank (Li et al. 2023): where its published files lie, which of its levels are used, and how calls are taken.",
     fields: &[
         field("data", Takes::Words(PATH), "The directory with the published files.").required(),
         field("level", Takes::Whole { low: 1, high: 3 }, "Which levels: one, or a range such as `1..2`.").or("1..2"),
+        field("mode", Takes::Words(MODES), "How an agent's calls are read and made.").required(),
     ],
 };
+
+const MODES: &[Word] = &[
+    word("official", "As the original does: a list that is written as text stays text, and its tools refuse it."),
+    word("repaired", "Lists that are written as text are read as lists."),
+];
 
 const PATH: &[Word] = &[word("path", "A path, relative to the file.").written("path(\"data/api-bank\")")];
 

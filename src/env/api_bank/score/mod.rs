@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Mode {
+pub enum Rule {
     /// To the last quirk: each call in a world of its own, lists never read.
     #[default]
     Official,
@@ -265,7 +265,7 @@ fn finite<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S:
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Scored {
-    pub mode: Mode,
+    pub mode: Rule,
     /// Those that have a reply.
     pub levels: Vec<LevelScore>,
     /// What became of each reply, in their order.
@@ -279,15 +279,15 @@ pub fn is_online(tool: &str) -> bool {
 
 /// # Errors
 /// The place of a reply that answers to nothing.
-pub fn score(library: &Arc<Library>, mode: Mode, replies: &[Reply]) -> Result<Scored, (usize, Astray)> {
+pub fn score(library: &Arc<Library>, mode: Rule, replies: &[Reply]) -> Result<Scored, (usize, Astray)> {
     let mut asked = Vec::with_capacity(replies.len());
     for (place, reply) in replies.iter().enumerate() {
         asked.push(self::asked(library, reply).map_err(|astray| (place, astray))?);
     }
     let statuses = match mode {
-        Mode::Official => official::statuses(library, replies, &asked),
-        Mode::Repaired => repaired::statuses(library, replies, &asked),
-        Mode::Toolrl => toolrl::statuses(library, replies, &asked),
+        Rule::Official => official::statuses(library, replies, &asked),
+        Rule::Repaired => repaired::statuses(library, replies, &asked),
+        Rule::Toolrl => toolrl::statuses(library, replies, &asked),
     };
     let levels = (1..=3).filter(|level| replies.iter().any(|reply| reply.level == *level));
     let levels = levels.map(|level| level_score(library, mode, level, replies, &asked, &statuses)).collect();
@@ -295,9 +295,9 @@ pub fn score(library: &Arc<Library>, mode: Mode, replies: &[Reply]) -> Result<Sc
 }
 
 /// What counts as one row: a row of a file, or its turn under the repaired rule and where ToolRL numbers no tool searcher.
-fn row(mode: Mode, reply: &Reply, asked: Asked) -> (String, usize) {
+fn row(mode: Rule, reply: &Reply, asked: Asked) -> (String, usize) {
     match asked {
-        Asked::Turn { dialogue, turn } if mode == Mode::Repaired || (mode == Mode::Toolrl && reply.level == 2) => {
+        Asked::Turn { dialogue, turn } if mode == Rule::Repaired || (mode == Rule::Toolrl && reply.level == 2) => {
             (dialogue.file.clone(), turn)
         }
         Asked::Turn { dialogue, .. } => (dialogue.file.clone(), reply.id.unwrap_or_default()),
@@ -307,8 +307,8 @@ fn row(mode: Mode, reply: &Reply, asked: Asked) -> (String, usize) {
 }
 
 /// Every call of a level that a mode asks for: what counts it, and the tool's name.
-fn wanted(library: &Library, mode: Mode, level: u32) -> BTreeMap<(String, usize), String> {
-    if mode == Mode::Toolrl {
+fn wanted(library: &Library, mode: Rule, level: u32) -> BTreeMap<(String, usize), String> {
+    if mode == Rule::Toolrl {
         return toolrl::wanted(library, level);
     }
     let mut wanted = BTreeMap::new();
@@ -318,7 +318,7 @@ fn wanted(library: &Library, mode: Mode, level: u32) -> BTreeMap<(String, usize)
     for dialogue in &library.dialogues[level as usize - 1] {
         for (id, turn) in dialogue.asked().into_iter().enumerate() {
             if let Some(call) = dialogue.turns[turn].call() {
-                let place = if mode == Mode::Repaired { turn } else { id };
+                let place = if mode == Rule::Repaired { turn } else { id };
                 wanted.insert((dialogue.file.clone(), place), call.name.to_string());
             }
         }
@@ -328,7 +328,7 @@ fn wanted(library: &Library, mode: Mode, level: u32) -> BTreeMap<(String, usize)
 
 fn level_score(
     library: &Library,
-    mode: Mode,
+    mode: Rule,
     level: u32,
     replies: &[Reply],
     asked: &[Asked],
@@ -382,7 +382,7 @@ fn level_score(
         count(asked.call(library).map_or("", |call| &call.name), Some(status));
     }
     wanted.values().for_each(|name| count(name, None));
-    if level == 3 && mode != Mode::Toolrl {
+    if level == 3 && mode != Rule::Toolrl {
         let rows = library.samples.len();
         score.samples = (!last.is_empty()).then(|| Count { rows, correct: rows - wrong.len() });
     }
