@@ -20,7 +20,8 @@ pub use packed::{OpenTask, PackedTasks};
 pub use schema::{Field, FieldType, Schema, ToolInfo, Visibility};
 
 use crate::base::{Canonical, Digest, Hasher, file};
-use crate::model::Message;
+use crate::model::{Message, ToolFormat};
+use api_bank::Mode;
 use litemap::LiteMap;
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
@@ -214,6 +215,16 @@ impl Env {
     /// As [`Env::count`].
     pub fn tasks(&self, split: &str) -> Vec<Task> {
         (0..self.count(split)).into_par_iter().map(|index| self.task(split, index)).collect()
+    }
+
+    /// What a reply says, in the way its model writes calls.
+    pub fn action(&self, reply: &str, format: ToolFormat) -> Action {
+        match (self, format) {
+            (Env::ApiBank(bank), ToolFormat::ApiBank) if bank.mode() == Mode::Official => {
+                call::api_bank::parse_as_original(reply)
+            }
+            _ => call::parse(reply, format),
+        }
     }
 
     pub fn start(&self, task: &Task) -> Box<dyn Episode> {

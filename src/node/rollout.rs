@@ -7,7 +7,7 @@
 //! is up is for the caller to say.
 
 use crate::base::Seed;
-use crate::env::{Action, Env, Episode, Task, call};
+use crate::env::{Action, Env, Episode, Task};
 use crate::model::{
     GenReply, GenRequest, LanguageModel, Message, ModelError, Role, Sampling, StopReason, Tokens, ToolFormat, TrainRow,
 };
@@ -171,7 +171,7 @@ impl Rollout<'_> {
             trajectory.truncated = true;
             return Ok(Goes::Over);
         }
-        let action = call::parse(&reply.text, self.tool_format);
+        let action = self.env.action(&reply.text, self.tool_format);
         let mut observation = episode.step(&action);
         match action {
             Action::Answer(_) => {

@@ -24,7 +24,8 @@ pub struct Declared {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// As the original does: a list that is written as text stays text, and its tools refuse it.
+    /// As the original does: a list that is written as text stays text, and its tools refuse it; in API-Bank's notation a
+    /// value ends at the first quote within.
     Official,
     /// Lists that are written as text are read as lists.
     Repaired,

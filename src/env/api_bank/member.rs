@@ -44,6 +44,10 @@ impl ApiBank {
         Ok(Self { library, mode: *mode, splits, digest })
     }
 
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
     pub fn digest(&self) -> Digest {
         self.digest
     }
