@@ -20,7 +20,7 @@ pub use packed::{OpenTask, PackedTasks};
 pub use schema::{Field, FieldType, Schema, ToolInfo, Visibility};
 
 use crate::base::{Canonical, Digest, Hasher, file};
-use crate::model::{Message, ToolFormat};
+use crate::model::{Message, Role, ToolFormat};
 use api_bank::Mode;
 use litemap::LiteMap;
 use rayon::prelude::*;
@@ -113,7 +113,23 @@ impl Canonical for Task {
 pub struct Observation {
     /// What the agent reads next; empty when `done`.
     pub text: String,
+    /// Whose words it are: a tool's, or the user's, who goes on after an answer.
+    pub by: Role,
     pub done: bool,
+}
+
+impl Observation {
+    pub fn told(text: impl Into<String>) -> Self {
+        Self { text: text.into(), by: Role::Tool, done: false }
+    }
+
+    pub fn asked(text: impl Into<String>) -> Self {
+        Self { text: text.into(), by: Role::User, done: false }
+    }
+
+    pub fn done() -> Self {
+        Self { text: String::new(), by: Role::Tool, done: true }
+    }
 }
 
 /// Named figures of one episode, in name order: `success` is 0 or 1. At least one: of none the JSON would be a list.

@@ -31,7 +31,7 @@ const DIALOGUE: &str = r#"{"role": "User", "text": "Is my alarm set? I am ann, c
 const SAMPLES: &str = r#"[{"requirement": "Who works at Acme?", "response": "Bo does.", "apis": [{"api_name": "OrganizationMembers", "input": {"organization": "Acme"}, "output": {"api_name": "OrganizationMembers", "input": {"organization": "Acme"}, "output": {"members": ["Bo"]}, "exception": null}}]}]"#;
 
 /// A copy with one dialogue, one sample and a few tools.
-fn small_copy(directory: &Path) {
+pub fn small_copy(directory: &Path) {
     let write = |name: &str, text: &str| {
         let path = directory.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

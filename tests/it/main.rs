@@ -7,6 +7,7 @@
 )]
 
 mod api_bank;
+mod api_bank_runs;
 mod book;
 mod cli;
 mod diagnostics;

@@ -94,7 +94,12 @@ impl Declared {
             Schema {
                 name: "api-bank".to_owned(),
                 task: vec![
-                    field("request", FieldType::Text, Visibility::ALL, "What the user says, a line a turn."),
+                    field(
+                        "request",
+                        FieldType::Text,
+                        Visibility::ALL,
+                        "What the user says first, a line a turn; of level 3 all that is wanted.",
+                    ),
                     field("tools", texts, Visibility::ALL, "The APIs that are given, each a specification."),
                     field(
                         "level",

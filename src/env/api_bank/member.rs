@@ -64,7 +64,7 @@ impl ApiBank {
     pub fn task(&self, split: &str, index: u32) -> Task {
         let goal = self.goals(split)[index as usize];
         let fields = [
-            ("request", json!(goal.request(&self.library))),
+            ("request", json!(goal.exchanges(&self.library)[0].said)),
             ("tools", json!(goal.tools(&self.library))),
             ("level", json!(goal.level)),
         ];
@@ -91,21 +91,16 @@ impl ApiBank {
 
 impl Episode for ApiBankEpisode {
     fn step(&mut self, action: &Action) -> Observation {
-        let text = match action {
-            _ if self.is_done() => String::new(),
+        match action {
+            _ if self.is_done() => Observation::done(),
             Action::Call(call) => {
                 let given = call.arguments.iter();
                 let given = given.map(|(name, value)| (name.as_str().into(), super::value::Value::str(value.as_str())));
-                let answer = self.call(&call.name, given.collect());
-                Self::observation(&answer)
+                Observation::told(Self::observation(&self.call(&call.name, given.collect())))
             }
-            Action::Unreadable(reason) => format!("error: {reason}"),
-            Action::Answer(text) => {
-                self.answer(text);
-                String::new()
-            }
-        };
-        Observation { text, done: self.is_done() }
+            Action::Unreadable(reason) => Observation::told(format!("error: {reason}")),
+            Action::Answer(text) => self.answer(text).map_or_else(Observation::done, Observation::asked),
+        }
     }
 
     fn truth(&self) -> Truth {

@@ -36,7 +36,7 @@ enum Asked {
         #[serde(default = "nothing")]
         arguments: Value,
     },
-    /// A call, as an agent sees its answer, or a text, which ends the episode.
+    /// A call, as an agent sees its answer, or a text to the user, who goes on or ends the episode.
     Step {
         #[serde(default)]
         episode: String,
@@ -114,12 +114,11 @@ impl Session {
                 if open.is_done() {
                     return Err(format!("episode `{episode}` has ended"));
                 }
-                let observation = match (call, text) {
-                    (Some(call), None) => ApiBankEpisode::observation(&open.call(&call.name, given(&call.arguments)?)),
-                    (None, Some(text)) => {
-                        open.answer(&text);
-                        String::new()
+                let (role, observation) = match (call, text) {
+                    (Some(call), None) => {
+                        ("tool", ApiBankEpisode::observation(&open.call(&call.name, given(&call.arguments)?)))
                     }
+                    (None, Some(text)) => ("user", open.answer(&text).unwrap_or_default()),
                     _ => return Err("a step is a `call` or a `text`".to_owned()),
                 };
                 let rows =
@@ -128,6 +127,7 @@ impl Session {
                 Ok(vec![
                     ("episode", Value::str(episode)),
                     ("observation", Value::str(observation)),
+                    ("role", Value::str(role)),
                     ("done", Value::Bool(open.is_done())),
                     ("truncated", Value::Bool(false)),
                     ("metrics", Value::Dict(Arc::new(metrics))),
@@ -150,7 +150,7 @@ impl Session {
             Some(id) => {
                 let goal = Goal::read(&self.library, &id).ok_or_else(|| format!("there is no task `{id}`"))?;
                 let tools = goal.tools(&self.library).into_iter().map(Value::str).collect();
-                fields.push(("observation", Value::str(goal.request(&self.library))));
+                fields.push(("observation", Value::str(goal.exchanges(&self.library).remove(0).said)));
                 fields.push(("tools", Value::list(tools)));
                 ApiBankEpisode::of(&self.library, goal, self.mode)
             }
