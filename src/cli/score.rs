@@ -4,7 +4,7 @@ use crate::base::file;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::terminal::Terminal;
 use crate::env::api_bank::Library;
-use crate::env::api_bank::score::{Count, LevelScore, Reply, Rule, Scored, Status, score as score_replies};
+use crate::env::api_bank::score::{Count, LevelScore, PUBLISHED, Reply, Rule, Scored, Status, score as score_replies};
 use crate::report::text::{Cell, Table, counted};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
@@ -120,14 +120,6 @@ fn write_items(path: &Path, replies: &[Reply], statuses: &[Status]) -> Result<()
     out.flush().map_err(failure)
 }
 
-/// What is published for the three levels, in percent.
-const BASELINES: [(&str, [f64; 3]); 4] = [
-    ("GPT-4", [63.66, 37.04, 70.00]),
-    ("GPT-3.5", [59.40, 38.52, 22.00]),
-    ("Lynx-7B", [49.87, 30.37, 20.00]),
-    ("Alpaca-7B", [24.06, 5.19, 0.00]),
-];
-
 fn percent(count: Count) -> String {
     count.accuracy().map_or_else(|| "–".to_owned(), |share| format!("{:.2} %", share * 100.0))
 }
@@ -156,7 +148,7 @@ fn words(scored: &Scored) -> String {
     }
     if scored.mode == Rule::Official {
         let mut table = Table::with_head(["published", "level 1", "level 2", "level 3"].map(Cell::left));
-        for (name, levels) in BASELINES {
+        for (name, levels) in PUBLISHED {
             let figures = levels.map(|figure| Cell::right(format!("{figure:.2} %")));
             table.push(std::iter::once(Cell::left(name)).chain(figures));
         }

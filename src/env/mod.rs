@@ -8,6 +8,7 @@
 //! Ground truth leaves an episode by [`Episode::truth`] only.
 
 pub mod api_bank;
+pub mod benchmark;
 pub mod call;
 pub mod desk;
 pub mod outside;
@@ -21,7 +22,7 @@ pub use schema::{Field, FieldType, Schema, ToolInfo, Visibility};
 
 use crate::base::{Canonical, Digest, Hasher, file};
 use crate::model::{Message, Role, ToolFormat};
-use api_bank::Mode;
+use benchmark::{Figure, Published};
 use litemap::LiteMap;
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
@@ -235,11 +236,23 @@ impl Env {
 
     /// What a reply says, in the way its model writes calls.
     pub fn action(&self, reply: &str, format: ToolFormat) -> Action {
-        match (self, format) {
-            (Env::ApiBank(bank), ToolFormat::ApiBank) if bank.mode() == Mode::Official => {
-                call::api_bank::parse_as_original(reply)
-            }
-            _ => call::parse(reply, format),
+        match self {
+            Env::Desk(_) => call::parse(reply, format),
+            Env::ApiBank(bank) => bank.action(reply, format),
+        }
+    }
+
+    /// Whether [`Env::benchmark`] has figures.
+    pub fn is_benchmark(&self) -> bool {
+        matches!(self, Env::ApiBank(bank) if bank.is_benchmark())
+    }
+
+    /// Figures over all tasks of an evaluation, by their ids with the last reply of each, where the environment is a benchmark
+    /// that counts several of them together; and what others published.
+    pub fn benchmark(&self, said: &[(String, String)]) -> Option<(Vec<Figure>, Published)> {
+        match self {
+            Env::Desk(_) => None,
+            Env::ApiBank(bank) => bank.benchmark(said),
         }
     }
 

@@ -120,8 +120,8 @@ fn env(EnvSpec { kind, splits, max_steps }: &EnvSpec) -> Value {
     let mut fields = json!({ "splits": splits, "max_steps": max_steps });
     fields["use"] = match kind {
         EnvKind::Desk => json!("desk"),
-        EnvKind::ApiBank(Declared { data, from, to, mode }) => {
-            json!({ "api-bank": { "data": path(data), "level": format!("{from}..{to}"), "mode": mode } })
+        EnvKind::ApiBank(Declared { data, from, to, mode, tasks }) => {
+            json!({ "api-bank": { "data": path(data), "level": format!("{from}..{to}"), "mode": mode, "tasks": tasks } })
         }
         EnvKind::Outside(outside) => {
             let Outside { reach, tasks, schema } = &**outside;

@@ -38,9 +38,11 @@ pub fn env(subject: &Subject, name: &str) -> Facts {
         "use",
         match &spec.kind {
             EnvKind::Desk => "builtin(\"desk\")".to_owned(),
-            EnvKind::ApiBank(Declared { data, from, to, mode }) => {
-                let (data, mode) = (words::path(data), mode.as_str());
-                format!("builtin(\"api-bank\") {{ data = {data}, level = {from}..{to}, mode = {mode} }}")
+            EnvKind::ApiBank(Declared { data, from, to, mode, tasks }) => {
+                let (data, mode, tasks) = (words::path(data), mode.as_str(), tasks.as_str());
+                format!(
+                    "builtin(\"api-bank\") {{ data = {data}, level = {from}..{to}, tasks = {tasks}, mode = {mode} }}"
+                )
             }
             EnvKind::Outside(outside) => reach(&outside.reach),
         },

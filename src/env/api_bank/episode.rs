@@ -108,11 +108,16 @@ impl Goal {
         let suite = library.suite(self.suite());
         let mut names: Vec<&str> = match self.level {
             1 => self.calls(library).into_iter().map(|call| call.name.as_ref()).collect(),
-            _ => vec!["ToolSearcher"],
+            _ => return Self::searcher(library),
         };
         names.sort_unstable();
         names.dedup();
         names.into_iter().filter_map(|name| suite.specs.get(name)).map(|spec| spec.value.json()).collect()
+    }
+
+    /// The tool that finds others.
+    pub fn searcher(library: &Library) -> Vec<String> {
+        library.suite(Level::Three).specs.get("ToolSearcher").map(|spec| spec.value.json()).into_iter().collect()
     }
 
     pub fn suite(self) -> Level {

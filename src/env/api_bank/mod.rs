@@ -10,22 +10,25 @@
 pub mod declared;
 pub mod dialogues;
 pub mod episode;
+pub mod figures;
 pub mod library;
 pub mod literal;
 pub mod member;
 pub mod parse;
 pub mod rouge;
+pub mod rows;
 pub mod score;
 pub mod session;
 pub mod text;
 pub mod tools;
+pub mod training;
 pub mod value;
 pub mod world;
 
 #[cfg(test)]
 mod tests;
 
-pub use declared::{Declared, Mode};
+pub use declared::{Declared, Mode, Tasks};
 pub use library::{Library, Unreadable};
 pub use member::ApiBank;
 pub use world::{Level, Network, World};

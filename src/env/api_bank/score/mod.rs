@@ -9,6 +9,7 @@ pub mod official;
 pub mod repaired;
 pub mod toolrl;
 
+use super::Mode;
 use super::dialogues::{Dialogue, Recorded, Turn};
 use super::library::Library;
 use super::rouge::rouge_l;
@@ -68,7 +69,39 @@ pub enum Status {
     NotCounted,
 }
 
+impl From<Mode> for Rule {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Official => Rule::Official,
+            Mode::Repaired => Rule::Repaired,
+        }
+    }
+}
+
+/// Which rows count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// All of a level: what no reply answers is wrong.
+    Level,
+    /// Those that a reply answers, and of level 3 the samples all of whose calls are answered.
+    Replies,
+}
+
+/// What is published for the three levels, in percent (Li et al. 2023).
+pub const PUBLISHED: [(&str, [f64; 3]); 4] = [
+    ("GPT-4", [63.66, 37.04, 70.00]),
+    ("GPT-3.5", [59.40, 38.52, 22.00]),
+    ("Lynx-7B", [49.87, 30.37, 20.00]),
+    ("Alpaca-7B", [24.06, 5.19, 0.00]),
+];
+
+/// Where it is published.
+pub const SOURCE: &str = "M. Li et al., API-Bank: A Comprehensive Benchmark for Tool-Augmented LLMs, EMNLP 2023";
+
 impl Status {
+    pub const UNCLASSIFIED: &'static str = "UNCLASSIFIED";
+    pub const RAISED: &'static str = "RAISED";
+
     /// Their order in a report.
     pub const CLASSES: [&'static str; 9] = [
         "NO_API_CALL",
@@ -95,8 +128,8 @@ impl Status {
             Status::KeyError => "KEY_ERROR",
             Status::FailedParseApiCall => "FAILED_PARSE_API_CALL",
             Status::MissInputArgument => "MISS_INPUT_ARGUMENT",
-            Status::Unclassified => "UNCLASSIFIED",
-            Status::Raised(_) => "RAISED",
+            Status::Unclassified => Self::UNCLASSIFIED,
+            Status::Raised(_) => Self::RAISED,
             Status::Response(_) => "RESPONSE",
             Status::NotCounted => "NOT_COUNTED",
         }
@@ -280,6 +313,19 @@ pub fn is_online(tool: &str) -> bool {
 /// # Errors
 /// The place of a reply that answers to nothing.
 pub fn score(library: &Arc<Library>, mode: Rule, replies: &[Reply]) -> Result<Scored, (usize, Astray)> {
+    score_counted(library, mode, Counted::Level, replies)
+}
+
+/// As [`score`], of some rows.
+///
+/// # Errors
+/// As [`score`].
+pub fn score_counted(
+    library: &Arc<Library>,
+    mode: Rule,
+    counted: Counted,
+    replies: &[Reply],
+) -> Result<Scored, (usize, Astray)> {
     let mut asked = Vec::with_capacity(replies.len());
     for (place, reply) in replies.iter().enumerate() {
         asked.push(self::asked(library, reply).map_err(|astray| (place, astray))?);
@@ -290,7 +336,7 @@ pub fn score(library: &Arc<Library>, mode: Rule, replies: &[Reply]) -> Result<Sc
         Rule::Toolrl => toolrl::statuses(library, replies, &asked),
     };
     let levels = (1..=3).filter(|level| replies.iter().any(|reply| reply.level == *level));
-    let levels = levels.map(|level| level_score(library, mode, level, replies, &asked, &statuses)).collect();
+    let levels = levels.map(|level| level_score(library, (mode, counted), level, replies, &asked, &statuses)).collect();
     Ok(Scored { mode, levels, statuses })
 }
 
@@ -328,7 +374,7 @@ fn wanted(library: &Library, mode: Rule, level: u32) -> BTreeMap<(String, usize)
 
 fn level_score(
     library: &Library,
-    mode: Rule,
+    (mode, counted): (Rule, Counted),
     level: u32,
     replies: &[Reply],
     asked: &[Asked],
@@ -381,10 +427,16 @@ fn level_score(
         wanted.remove(row);
         count(asked.call(library).map_or("", |call| &call.name), Some(status));
     }
-    wanted.values().for_each(|name| count(name, None));
-    if level == 3 && mode != Rule::Toolrl {
-        let rows = library.samples.len();
-        score.samples = (!last.is_empty()).then(|| Count { rows, correct: rows - wrong.len() });
+    if counted == Counted::Level {
+        wanted.values().for_each(|name| count(name, None));
+    }
+    if level == 3 && mode != Rule::Toolrl && !last.is_empty() {
+        let answered = |sample: &usize| last.keys().filter(|(it, _)| *it == sample.to_string()).count();
+        let is_whole = |sample: &usize| answered(sample) == library.samples[*sample].calls.len();
+        let samples = (0..library.samples.len()).filter(|it| counted == Counted::Level || is_whole(it));
+        let mut whole = Count::default();
+        samples.for_each(|sample| whole.add(!wrong.contains(&sample)));
+        score.samples = Some(whole);
     }
     score.responses = rouge.len();
     score.rouge_l = (!rouge.is_empty()).then(|| rouge.iter().sum::<f64>() / rouge.len() as f64);
