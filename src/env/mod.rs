@@ -14,6 +14,7 @@ pub mod desk;
 pub mod outside;
 pub mod packed;
 pub mod schema;
+pub mod session;
 
 pub use call::{Action, Call};
 pub use outside::{Outside, Reach};

@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //! No recorded dialogue of the evaluation is among the training rows: [`meeting`] holds what their users ask for, by digests, against
-//! each other, when a file is checked and again when a run begins.
+//! each other, when a file is checked and again when the environment is opened.
 
 use super::library::{self, Unreadable};
 use super::parse::{api_call, written};

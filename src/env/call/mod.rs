@@ -8,7 +8,7 @@
 
 pub mod api_bank;
 mod hermes;
-mod json;
+pub mod json;
 mod lines;
 mod llama3;
 mod mistral;

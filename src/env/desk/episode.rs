@@ -26,11 +26,15 @@ impl DeskEpisode {
         let office = Office::new(goal.world.clone(), goal.granted.clone());
         Self { goal, office, answer: None }
     }
+
+    pub fn is_done(&self) -> bool {
+        self.answer.is_some()
+    }
 }
 
 impl Episode for DeskEpisode {
     fn step(&mut self, action: &Action) -> Observation {
-        if self.answer.is_some() {
+        if self.is_done() {
             return Observation::done();
         }
         match action {
