@@ -4,7 +4,7 @@
 #![allow(clippy::print_stdout, reason = "a bench that does not run says so")]
 
 use agx::env::api_bank::library;
-use agx::env::api_bank::score::{Mode, Reply, score};
+use agx::env::api_bank::score::{Reply, Rule, score};
 use agx::env::api_bank::value::{Text, Value};
 use agx::env::api_bank::{Level, Library, Network, World};
 use std::path::PathBuf;
@@ -85,8 +85,8 @@ fn replies() -> Vec<Reply> {
     replies
 }
 
-#[divan::bench(args = [Mode::Official, Mode::Repaired, Mode::Toolrl])]
-fn evaluation(bencher: divan::Bencher, mode: Mode) {
+#[divan::bench(args = [Rule::Official, Rule::Repaired, Rule::Toolrl])]
+fn evaluation(bencher: divan::Bencher, mode: Rule) {
     let replies = replies();
     bencher
         .counter(divan::counter::ItemsCount::new(replies.len()))

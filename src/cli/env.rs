@@ -3,7 +3,9 @@
 use crate::base::file;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::score::library;
-use crate::env::api_bank::session::{Answer, Session};
+use crate::env::api_bank::{self, session::ApiBankHost};
+use crate::env::desk::session::DeskHost;
+use crate::env::session::{Answer, Host, Session};
 use clap::{Args, Subcommand, ValueEnum};
 use std::io::{BufRead, Read, Write};
 use std::path::PathBuf;
@@ -13,6 +15,11 @@ const LONGEST: u64 = 1 << 26;
 
 #[derive(Debug, Subcommand)]
 pub enum EnvCommand {
+    /// The desk: a generated office, with held-out combinations.
+    #[command(
+        after_help = "Examples:\n  agx env desk\n  agx env desk --tasks 1000\n\nA line asks, a line answers:\n  {\"op\": \"reset\", \"episode\": \"e1\", \"task\": \"train-0007\"}\n  {\"op\": \"step\", \"episode\": \"e1\", \"call\": {\"name\": \"find_contact\", \"arguments\": {\"name\": \"Ada Brook\"}}}\n  {\"op\": \"step\", \"episode\": \"e1\", \"text\": \"Done.\"}\n  {\"op\": \"close\"}"
+    )]
+    Desk(DeskArgs),
     /// API-Bank (Li et al. 2023), levels 1 to 3, over a copy of its data.
     #[command(
         after_help = "Examples:\n  agx env api-bank --data api-bank\n  agx env api-bank --data api-bank --mode repaired\n\nA line asks, a line answers:\n  {\"op\": \"reset\", \"episode\": \"e1\", \"task\": \"level-3/7\"}\n  {\"op\": \"call\", \"episode\": \"e1\", \"name\": \"QueryMeeting\", \"arguments\": {\"user_name\": \"John\"}}\n  {\"op\": \"step\", \"episode\": \"e1\", \"text\": \"There are two meetings.\"}\n  {\"op\": \"close\"}"
@@ -21,17 +28,24 @@ pub enum EnvCommand {
 }
 
 #[derive(Debug, Args)]
+pub struct DeskArgs {
+    /// Tasks of each split: `train`, `dev` and `test`.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub tasks: u32,
+}
+
+#[derive(Debug, Args)]
 pub struct ApiBankArgs {
     /// A copy of API-Bank: `init_database`, `lv1-lv2-samples`, `test-data`.
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     /// How arguments are taken.
-    #[arg(long, value_enum, default_value_t = Taken::Official)]
-    pub mode: Taken,
+    #[arg(long, value_enum, default_value_t = Mode::Official)]
+    pub mode: Mode,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Taken {
+pub enum Mode {
     /// As the original takes them.
     Official,
     /// Lists written as text are read as lists.
@@ -39,8 +53,21 @@ pub enum Taken {
 }
 
 pub fn env(command: &EnvCommand) -> Result<Exit, Failure> {
-    let EnvCommand::ApiBank(args) = command;
-    let mut session = Session::new(library(&args.data)?, args.mode == Taken::Repaired);
+    match command {
+        EnvCommand::Desk(DeskArgs { tasks }) => talk(DeskHost::new(*tasks)),
+        EnvCommand::ApiBank(ApiBankArgs { data, mode }) => {
+            let mode = match mode {
+                Mode::Official => api_bank::Mode::Official,
+                Mode::Repaired => api_bank::Mode::Repaired,
+            };
+            talk(ApiBankHost { library: library(data)?, mode })
+        }
+    }
+}
+
+/// Answers lines until they end.
+fn talk(host: impl Host) -> Result<Exit, Failure> {
+    let mut session = Session::new(host);
     let failure = |problem: std::io::Error| Failure::new(Exit::Usage, file::reason(&problem));
     let (mut input, mut output) = (std::io::stdin().lock(), std::io::stdout().lock());
     loop {

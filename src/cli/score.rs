@@ -4,7 +4,7 @@ use crate::base::file;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::terminal::Terminal;
 use crate::env::api_bank::Library;
-use crate::env::api_bank::score::{Count, LevelScore, Mode, Reply, Scored, Status, score as score_replies};
+use crate::env::api_bank::score::{Count, LevelScore, PUBLISHED, Reply, Rule, Scored, Status, score as score_replies};
 use crate::report::text::{Cell, Table, counted};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
@@ -34,8 +34,8 @@ pub struct ApiBankArgs {
     #[arg(long, value_name = "FILE")]
     pub predictions: PathBuf,
     /// By which rule.
-    #[arg(long, value_enum, default_value_t = Rule::Official)]
-    pub mode: Rule,
+    #[arg(long, value_enum, default_value_t = Mode::Official)]
+    pub mode: Mode,
     /// Write each reply back with its `status`.
     #[arg(long, value_name = "FILE")]
     pub items: Option<PathBuf>,
@@ -45,7 +45,7 @@ pub struct ApiBankArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Rule {
+pub enum Mode {
     /// As the original's evaluators, to the last quirk: numbers compare with published ones.
     Official,
     /// Lists are read, a dialogue's earlier calls are made first, each turn counts once.
@@ -59,11 +59,11 @@ pub fn score(command: &ScoreCommand, terminal: &Terminal) -> Result<Exit, Failur
     let library = library(&args.data)?;
     let (replies, lines) = replies(&args.predictions)?;
     let mode = match args.mode {
-        Rule::Official => Mode::Official,
-        Rule::Repaired => Mode::Repaired,
-        Rule::Toolrl => Mode::Toolrl,
+        Mode::Official => Rule::Official,
+        Mode::Repaired => Rule::Repaired,
+        Mode::Toolrl => Rule::Toolrl,
     };
-    if mode == Mode::Toolrl && library.toolrl.iter().all(Vec::is_empty) {
+    if mode == Rule::Toolrl && library.toolrl.iter().all(Vec::is_empty) {
         return Err(Failure::new(Exit::Usage, format!("{} has no answers of ToolRL's", args.data.display()))
             .help("they are its files `toolrl/level-1-api_processed.json` to `-3-`"));
     }
@@ -120,14 +120,6 @@ fn write_items(path: &Path, replies: &[Reply], statuses: &[Status]) -> Result<()
     out.flush().map_err(failure)
 }
 
-/// What is published for the three levels, in percent.
-const BASELINES: [(&str, [f64; 3]); 4] = [
-    ("GPT-4", [63.66, 37.04, 70.00]),
-    ("GPT-3.5", [59.40, 38.52, 22.00]),
-    ("Lynx-7B", [49.87, 30.37, 20.00]),
-    ("Alpaca-7B", [24.06, 5.19, 0.00]),
-];
-
 fn percent(count: Count) -> String {
     count.accuracy().map_or_else(|| "–".to_owned(), |share| format!("{:.2} %", share * 100.0))
 }
@@ -154,9 +146,9 @@ fn words(scored: &Scored) -> String {
     for level in &scored.levels {
         out.push_str(&errors(level));
     }
-    if scored.mode == Mode::Official {
+    if scored.mode == Rule::Official {
         let mut table = Table::with_head(["published", "level 1", "level 2", "level 3"].map(Cell::left));
-        for (name, levels) in BASELINES {
+        for (name, levels) in PUBLISHED {
             let figures = levels.map(|figure| Cell::right(format!("{figure:.2} %")));
             table.push(std::iter::once(Cell::left(name)).chain(figures));
         }

@@ -8,11 +8,13 @@
 //! Ground truth leaves an episode by [`Episode::truth`] only.
 
 pub mod api_bank;
+pub mod benchmark;
 pub mod call;
 pub mod desk;
 pub mod outside;
 pub mod packed;
 pub mod schema;
+pub mod session;
 
 pub use call::{Action, Call};
 pub use outside::{Outside, Reach};
@@ -20,7 +22,8 @@ pub use packed::{OpenTask, PackedTasks};
 pub use schema::{Field, FieldType, Schema, ToolInfo, Visibility};
 
 use crate::base::{Canonical, Digest, Hasher, file};
-use crate::model::Message;
+use crate::model::{Message, Role, ToolFormat};
+use benchmark::{Figure, Published};
 use litemap::LiteMap;
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
@@ -41,12 +44,8 @@ pub struct EnvSpec {
 #[serde(rename_all = "snake_case")]
 pub enum EnvKind {
     Desk,
-    /// API-Bank over its published files, levels `from` to `to`.
-    ApiBank {
-        data: PathBuf,
-        from: u32,
-        to: u32,
-    },
+    /// API-Bank over its published files.
+    ApiBank(api_bank::Declared),
     Outside(Box<Outside>),
 }
 
@@ -116,7 +115,23 @@ impl Canonical for Task {
 pub struct Observation {
     /// What the agent reads next; empty when `done`.
     pub text: String,
+    /// Whose words it are: a tool's, or the user's, who goes on after an answer.
+    pub by: Role,
     pub done: bool,
+}
+
+impl Observation {
+    pub fn told(text: impl Into<String>) -> Self {
+        Self { text: text.into(), by: Role::Tool, done: false }
+    }
+
+    pub fn asked(text: impl Into<String>) -> Self {
+        Self { text: text.into(), by: Role::User, done: false }
+    }
+
+    pub fn done() -> Self {
+        Self { text: String::new(), by: Role::Tool, done: true }
+    }
 }
 
 /// Named figures of one episode, in name order: `success` is 0 or 1. At least one: of none the JSON would be a list.
@@ -161,11 +176,11 @@ impl Env {
     pub fn open(spec: &EnvSpec) -> Result<Self, Unopened> {
         match &spec.kind {
             EnvKind::Desk => Ok(Env::Desk(desk::Desk::new(spec))),
-            EnvKind::ApiBank { data, from, to } => {
+            EnvKind::ApiBank(declared) => {
                 let unreadable =
-                    |problem| Unopened::Unreadable(format!("{}: {}", data.display(), file::reason(&problem)));
+                    |problem| Unopened::Unreadable(format!("{}: {}", declared.data.display(), file::reason(&problem)));
                 let digest = identity(&spec.kind).map_err(unreadable)?;
-                api_bank::ApiBank::open(spec, data, (*from, *to), digest).map(Env::ApiBank)
+                api_bank::ApiBank::open(spec, declared, digest).map(Env::ApiBank)
             }
             EnvKind::Outside(outside) => Err(NotBuilt(format!("an environment by `{}`", outside.reach.word())).into()),
         }
@@ -220,6 +235,28 @@ impl Env {
         (0..self.count(split)).into_par_iter().map(|index| self.task(split, index)).collect()
     }
 
+    /// What a reply says, in the way its model writes calls.
+    pub fn action(&self, reply: &str, format: ToolFormat) -> Action {
+        match self {
+            Env::Desk(_) => call::parse(reply, format),
+            Env::ApiBank(bank) => bank.action(reply, format),
+        }
+    }
+
+    /// Whether [`Env::benchmark`] has figures.
+    pub fn is_benchmark(&self) -> bool {
+        matches!(self, Env::ApiBank(bank) if bank.is_benchmark())
+    }
+
+    /// Figures over all tasks of an evaluation, by their ids with the last reply of each, where the environment is a benchmark
+    /// that counts several of them together; and what others published.
+    pub fn benchmark(&self, said: &[(String, String)]) -> Option<(Vec<Figure>, Published)> {
+        match self {
+            Env::Desk(_) => None,
+            Env::ApiBank(bank) => bank.benchmark(said),
+        }
+    }
+
     pub fn start(&self, task: &Task) -> Box<dyn Episode> {
         match self {
             Env::Desk(desk) => desk.start(task),
@@ -240,7 +277,7 @@ impl Env {
 pub fn schema(kind: &EnvKind) -> &Schema {
     match kind {
         EnvKind::Desk => desk::schema(),
-        EnvKind::ApiBank { .. } => outside::api_bank(),
+        EnvKind::ApiBank(declared) => declared.schema(),
         EnvKind::Outside(outside) => &outside.schema,
     }
 }
@@ -249,7 +286,7 @@ pub fn schema(kind: &EnvKind) -> &Schema {
 pub fn tools(kind: &EnvKind) -> Vec<ToolInfo> {
     match kind {
         EnvKind::Desk => desk::tool_infos(),
-        EnvKind::ApiBank { .. } | EnvKind::Outside(_) => Vec::new(),
+        EnvKind::ApiBank(_) | EnvKind::Outside(_) => Vec::new(),
     }
 }
 
@@ -266,7 +303,7 @@ pub fn identity(kind: &EnvKind) -> std::io::Result<Digest> {
             let splits = vec![split("train", false), split("dev", false), split("test", true)];
             Ok(desk::Desk::new(&EnvSpec { kind: EnvKind::Desk, splits, max_steps: 0 }).digest())
         }
-        EnvKind::ApiBank { data, from, to } => outside::directory_digest("agx-api-bank/1", data, (*from, *to)),
+        EnvKind::ApiBank(declared) => declared.identity(),
         EnvKind::Outside(outside) => outside.identity(),
     }
 }
@@ -278,7 +315,7 @@ pub fn identity(kind: &EnvKind) -> std::io::Result<Digest> {
 pub fn files(kind: &EnvKind) -> std::io::Result<Vec<PathBuf>> {
     match kind {
         EnvKind::Desk => Ok(Vec::new()),
-        EnvKind::ApiBank { data, .. } => outside::directory_files(data),
+        EnvKind::ApiBank(declared) => declared.files(),
         EnvKind::Outside(outside) => Ok(outside.tasks.clone().into_iter().collect()),
     }
 }

@@ -3,11 +3,10 @@
 //! # Invariants
 //! Where an environment is reached (its address, its command) is in no identity: its schema and its tasks are.
 
-use super::schema::{Field, FieldType, Schema, Visibility};
+use super::schema::Schema;
 use crate::base::{Digest, Hasher, file};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::path::PathBuf;
 
 /// A file of tasks is held in memory.
 const MOST_TASKS: u64 = 1 << 30;
@@ -65,58 +64,4 @@ impl Outside {
         }
         Ok(hasher.finish())
     }
-}
-
-/// The files of a directory and of those in it, by their paths.
-pub(super) fn directory_files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let (mut files, mut left) = (Vec::new(), vec![directory.to_owned()]);
-    while let Some(next) = left.pop() {
-        for entry in std::fs::read_dir(next)? {
-            let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
-            // A link may lead back.
-            if kind.is_dir() {
-                left.push(path);
-            } else if path.is_file() {
-                files.push(path);
-            }
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
-/// Of a directory's files, by their names and bytes.
-pub(super) fn directory_digest(domain: &str, directory: &Path, levels: (u32, u32)) -> std::io::Result<Digest> {
-    let mut hasher = Hasher::new(domain);
-    hasher.put(&levels);
-    for path in directory_files(directory)? {
-        hasher
-            .str(&path.strip_prefix(directory).unwrap_or(&path).to_string_lossy())
-            .bytes(&file::read(&path, MOST_TASKS)?);
-    }
-    Ok(hasher.finish())
-}
-
-/// What prompts and rules see of API-Bank.
-pub(super) fn api_bank() -> &'static Schema {
-    static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
-        let field = |name: &str, ty, visible, doc: &str| {
-            let (name, doc) = (name.to_owned(), doc.to_owned());
-            Field { name, ty, optional: false, max_tokens: None, visible, doc }
-        };
-        let texts = FieldType::List(Box::new(FieldType::Text));
-        Schema {
-            name: "api-bank".to_owned(),
-            task: vec![
-                field("request", FieldType::Text, Visibility::ALL, "What the user says, a line a turn."),
-                field("tools", texts, Visibility::ALL, "The APIs that are given, each a specification."),
-                field("level", FieldType::Int, Visibility::ALL, "1: the APIs are known; 2, 3: they are searched for."),
-                field("gold", FieldType::Opaque, Visibility::NONE, "The recorded calls and their results."),
-            ],
-            metrics: ["success", "progress", "rouge"].map(str::to_owned).into(),
-            offers: Vec::new(),
-            doc: "API-Bank: dialogues in which the right API is to be called (Li et al. 2023).".to_owned(),
-        }
-    });
-    &SCHEMA
 }

@@ -375,6 +375,12 @@ const ALL: &[Explanation] = &[
          rounds and read nothing.",
     ),
     code(
+        "E0534",
+        "training rows that are evaluated",
+        "What the users of a benchmark's training rows ask for is held against what those of its evaluation ask for, by \
+         digests: a row that is in both makes its figures too good.",
+    ),
+    code(
         "W0009",
         "checked and planned, not run",
         "The language has it, and `agx check` and `agx plan` know what it means; this version of the program does not run it. \

@@ -8,6 +8,7 @@ use super::model::{Dataset, EnvId};
 use super::scope::Kind;
 use super::{Checker, DatasetInfo, EnvInfo, vocabulary};
 use crate::base::Span;
+use crate::env::api_bank::{Declared, Mode, Tasks, training};
 use crate::env::{EnvKind, EnvSpec, Split};
 use crate::model::{Device, Dtype, Fresh, ModelSpec, Source, ToolFormat};
 use crate::syntax::ast::{Apply, Argument, Block, EntryKind, Expr, ExprKind, Path};
@@ -46,7 +47,7 @@ impl Checker<'_> {
             ("desk" | "api-bank", _) => {
                 let wanted = match name.as_str() {
                     "desk" => "builtin(\"desk\")",
-                    _ => "builtin(\"api-bank\") { data = path(\"…\") }",
+                    _ => "builtin(\"api-bank\") { data = path(\"…\"), mode = repaired }",
                 };
                 self.error(CheckError::Arguments { span: apply.path.span, wanted: wanted.to_owned(), name });
                 None
@@ -65,8 +66,27 @@ impl Checker<'_> {
     fn api_bank(&mut self, block: &Block) -> Option<EnvKind> {
         let fields = self.fields(block, &vocabulary::API_BANK);
         let data = self.choice_of(&fields, "data").flatten().and_then(|(apply, _)| self.file_argument(apply));
-        let (from, to) = self.small_range_of(&fields, "level").unwrap_or(Some((1, 2)))?;
-        Some(EnvKind::ApiBank { data: data?, from, to })
+        let kinds = [("dialogues", Tasks::Dialogues), ("turns", Tasks::Turns), ("training", Tasks::Training)];
+        let tasks = self.word_of(&fields, "tasks", &kinds).unwrap_or(Some(Tasks::Dialogues));
+        let training = tasks == Some(Tasks::Training);
+        let otherwise = if training { (3, 3) } else { (1, 2) };
+        let level = self.small_range_of(&fields, "level").unwrap_or(Some(otherwise));
+        if let (true, Some((from, to)), Some(span)) = (training, level, fields.span("level"))
+            && (from, to) != (3, 3)
+        {
+            let (of, value) = ("the level of training rows".to_owned(), f64::from(from));
+            self.error(CheckError::Range { span, of, value, low: 3.0, high: 3.0, declared: None });
+            return None;
+        }
+        let modes = [("official", Mode::Official), ("repaired", Mode::Repaired)];
+        let mode = self.word_of(&fields, "mode", &modes).flatten();
+        let ((from, to), data) = (level?, data?);
+        if training && let Some(met) = training::meeting(&data, &|path| (self.world.read)(path).ok()) {
+            let span = fields.span("tasks").unwrap_or(block.span);
+            self.error(CheckError::TrainsEvaluation { span, what: met.to_string() });
+            return None;
+        }
+        Some(EnvKind::ApiBank(Declared { data, from, to, mode: mode?, tasks: tasks? }))
     }
 
     fn splits(&mut self, block: &Block) -> Vec<Split> {

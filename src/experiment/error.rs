@@ -103,6 +103,7 @@ pub enum CheckError {
     TrainsHeldOut { span: Span, split: String },
     HeldOutDecides { span: Span, path: String, use_: &'static str, declared: Span },
     EvaluatesTraining { span: Span, split: String },
+    TrainsEvaluation { span: Span, what: String },
     JudgesItself { span: Span, name: String },
     NoVersion { span: Span, help: String },
     TooEarly { span: Span, name: String, declared: Span },
@@ -400,6 +401,9 @@ pub(super) fn due(value: f64, low: f64, high: f64) -> String {
 pub(super) fn bounds(low: f64, high: f64) -> String {
     if high >= f64::from(u32::MAX) {
         return format!("at least {}", number_text(low));
+    }
+    if low == high {
+        return number_text(low);
     }
     format!("{} to {}", number_text(low), number_text(high))
 }

@@ -411,6 +411,10 @@ fn schedule(error: CheckError) -> Diagnostic {
         )
         .label(declared, "measured here")
         .help("decide by a development split; keep the held-out one for the end"),
+        CheckError::TrainsEvaluation { span, what } => {
+            Diagnostic::error("E0534", format!("training rows are evaluated: {what}"), span, "trains on these")
+                .help("take the row out of the training rows: what is trained on measures nothing")
+        }
         CheckError::NoVersion { span, help } => {
             Diagnostic::error("E0512", "there is no such version", span, "unknown version").help(help)
         }

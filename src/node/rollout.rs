@@ -7,7 +7,7 @@
 //! is up is for the caller to say.
 
 use crate::base::Seed;
-use crate::env::{Action, Env, Episode, Task, call};
+use crate::env::{Action, Env, Episode, Task};
 use crate::model::{
     GenReply, GenRequest, LanguageModel, Message, ModelError, Role, Sampling, StopReason, Tokens, ToolFormat, TrainRow,
 };
@@ -182,13 +182,10 @@ impl Rollout<'_> {
             trajectory.truncated = true;
             return Ok(Goes::Over);
         }
-        let action = call::parse(&reply.text, self.tool_format);
+        let action = self.env.action(&reply.text, self.tool_format);
         let mut observation = episode.step(&action);
         match action {
-            Action::Answer(_) => {
-                trajectory.ended = true;
-                return Ok(Goes::Over);
-            }
+            Action::Answer(_) => {}
             Action::Call(call) => {
                 trajectory.calls += 1;
                 if !trajectory.actions.is_empty() {
@@ -202,13 +199,13 @@ impl Rollout<'_> {
                 }
             }
         }
-        trajectory.error |= observation.text.starts_with(ERROR);
+        trajectory.error |= observation.by == Role::Tool && observation.text.starts_with(ERROR);
         if observation.done {
             trajectory.ended = true;
             return Ok(Goes::Over);
         }
         // The critic reads the last observation even where the agent cannot any more.
-        let told = Message::new(Role::Tool, observation.text);
+        let told = Message::new(observation.by, observation.text);
         let (before, _) = messages.split_at(history);
         let next = if trajectory.steps < self.max_steps {
             Some(self.model.continue_chat(before, reply, std::slice::from_ref(&told))?)

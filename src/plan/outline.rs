@@ -5,6 +5,7 @@
 //! Everything that a file can say is in it: each type is taken apart, so a new field does not compile until it has a name
 //! here. Declarations are called by their names, never by their places.
 
+use crate::env::api_bank::Declared;
 use crate::env::{EnvKind, EnvSpec, Outside, Reach, Schema, Split};
 use crate::experiment::{
     Budget, Critic, CriticId, Dataset, EnvId, Experiment, Mixed, ModelRef, Named, Panel, PromptId, ReportItem, RuleId,
@@ -119,8 +120,8 @@ fn env(EnvSpec { kind, splits, max_steps }: &EnvSpec) -> Value {
     let mut fields = json!({ "splits": splits, "max_steps": max_steps });
     fields["use"] = match kind {
         EnvKind::Desk => json!("desk"),
-        EnvKind::ApiBank { data, from, to } => {
-            json!({ "api-bank": { "data": path(data), "level": format!("{from}..{to}") } })
+        EnvKind::ApiBank(Declared { data, from, to, mode, tasks }) => {
+            json!({ "api-bank": { "data": path(data), "level": format!("{from}..{to}"), "mode": mode, "tasks": tasks } })
         }
         EnvKind::Outside(outside) => {
             let Outside { reach, tasks, schema } = &**outside;

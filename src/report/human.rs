@@ -6,6 +6,7 @@
 use crate::experiment::{MetricRef, ReportItem};
 use crate::report::figures::{self, Curve, Truth};
 use crate::report::live::closing_note;
+use crate::report::published::{self, Beside};
 use crate::report::text::{Cell, Table, count, figure, painted, plain, value};
 use crate::report::{NodeReport, Report, RunState, label_word, status_word};
 use crate::run::NodeStatus;
@@ -142,6 +143,7 @@ pub fn tables(report: &Report, items: &[ReportItem]) -> Vec<(String, Table)> {
         }
     }
     tables.push(("Outside the loop".to_owned(), outside(report, items)));
+    tables.extend(published::beside(report).into_iter().map(beside));
     tables.push(("Selection".to_owned(), selection(report)));
     tables.push(("Critic against labelled verdicts".to_owned(), truth(report, "calibrate")));
     tables.push(("Critic and selection against the truth".to_owned(), truth(report, "audit")));
@@ -173,6 +175,14 @@ fn outside(report: &Report, items: &[ReportItem]) -> Table {
         table.push([Cell::left(name), Cell::right(figure(metric)), Cell::right(count(metric.n))]);
     }
     table
+}
+
+fn beside(Beside { source, columns, rows }: Beside) -> (String, Table) {
+    let mut table = Table::with_head(std::iter::once(Cell::left("")).chain(columns.iter().map(Cell::right)));
+    for (whose, figures) in rows {
+        table.push(std::iter::once(Cell::left(whose)).chain(figures.iter().map(Cell::right)));
+    }
+    (format!("Beside published figures: {}", plain(&source)), table)
 }
 
 fn selection(report: &Report) -> Table {

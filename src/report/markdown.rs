@@ -22,7 +22,7 @@ pub fn markdown(report: &Report, items: &[ReportItem]) -> String {
         write!(out, "\n**Winner:** {}\n", escape_markdown(winner)).expect("writing to a string");
     }
     for (title, table) in human::tables(report, items) {
-        write!(out, "\n## {title}\n\n{}", table.markdown()).expect("writing to a string");
+        write!(out, "\n## {}\n\n{}", escape_markdown(&title), table.markdown()).expect("writing to a string");
     }
     if let Some(missing) = human::missing_words(report) {
         write!(out, "\n{}\n", escape_markdown(&missing)).expect("writing to a string");

@@ -1,7 +1,7 @@
 //! Turns what a run said into what a person reads.
 //!
 //! [`Report::fold`] makes one [`Report`] of the events; [`human`], [`markdown`], [`html`] and [`Report::json`] show it.
-//! [`figures`] finds curves, funnels and confusions in it; [`live`] is the fold of the live view,
+//! [`figures`] finds curves, funnels and confusions in it, [`published`] sets a benchmark beside what others published; [`live`] is the fold of the live view,
 //! [`sweep`] sets the runs of a matrix beside each other, [`diff`] two runs or files; [`change`] says in words how two values differ.
 //!
 //! # Invariants
@@ -12,6 +12,7 @@
 //! and report cannot disagree.
 
 pub mod figures;
+pub mod published;
 pub mod text;
 pub mod human;
 pub mod markdown;

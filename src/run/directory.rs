@@ -285,7 +285,7 @@ pub(super) fn files(experiment: &mut Experiment) -> Vec<&mut PathBuf> {
     let models = model_files(&mut experiment.models);
     let envs = experiment.envs.iter_mut().filter_map(|env| match &mut env.it.kind {
         EnvKind::Desk => None,
-        EnvKind::ApiBank { data, .. } => Some(data),
+        EnvKind::ApiBank(declared) => Some(&mut declared.data),
         EnvKind::Outside(outside) => outside.tasks.as_mut(),
     });
     let datasets = experiment.datasets.iter_mut().filter_map(|dataset| match &mut dataset.it {

@@ -1,9 +1,12 @@
 //! Rollout and evaluation: a model let loose on tasks.
 
 use crate::base::{Canonical, Seed};
-use crate::env::{OpenTask, Task};
+use crate::env::benchmark::{Figure, Of};
+use crate::env::{Action, Env, OpenTask, Task};
+use crate::model::ToolFormat;
 use crate::node::evaluate::{Behaviour, behaviour_metrics, truth_metrics};
 use crate::node::key::{EvaluateKey, RolloutKey, item_seed};
+use crate::node::metric::Metric;
 use crate::node::rollout::{self, Rollout, RolloutItem};
 use crate::node::trajectory::{Trajectory, TruthRecord};
 use crate::plan::{Episodes, Op, StepId};
@@ -105,12 +108,24 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result
         let set = RowSet { rows: rows.collect::<Result<_, _>>()?, dropped: Vec::new() };
         manifest.output = Some(bench.put_json(&set)?);
     } else {
+        let said: Vec<(String, String)> = played.iter().filter_map(Played::said_first).collect();
         let truths: Vec<TruthRecord> = played.into_iter().filter_map(|played| played.truth).collect();
         manifest.metrics = truth_metrics(&truths);
+        if let Some((figures, published)) = bench.resources.env(episodes.env)?.benchmark(&said) {
+            manifest.metrics.extend(figures.iter().filter_map(of_figure));
+            manifest.detail = serde_json::json!({ "published": published });
+        }
     }
     manifest.metrics.extend(behaviour_metrics(&behaviour));
     manifest.items = items;
     Ok(Finished { manifest, counts })
+}
+
+fn of_figure(Figure { name, of }: &Figure) -> Option<Metric> {
+    match of {
+        Of::Share(hits, n) => Metric::share(name, *hits, *n),
+        Of::Values(values) => Metric::mean(name, values),
+    }
 }
 
 /// Works the episodes; what is asked for is let go before anything is made of them.
@@ -128,33 +143,40 @@ fn play(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result<Wo
         if step.op == Op::Rollout {
             return String::new();
         }
-        seen += 1;
-        solved += played.truth.as_ref().and_then(|it| it.truth.get(first_metric)).copied().unwrap_or(0.0);
-        format!("{first_metric} {:.2}", solved / f64::from(seen))
+        if let Some(figure) = played.truth.as_ref().and_then(|it| it.truth.get(first_metric)) {
+            seen += 1;
+            solved += figure;
+        }
+        format!("{first_metric} {:.2}", solved / f64::from(seen.max(1)))
     };
-    bench.worker(id).work(&items, &|output, also| read(step.op, output, also), &mut note, &|| {
-        let model = resources.model(&version)?;
-        let in_flight = model.in_flight();
-        let (experiment, env, tasks, asked) = (resources.experiment, &env, &tasks, &asked);
-        let work: Box<WorkItems<'_>> = Box::new(move |wanted, halt, on_done| {
-            let rollout = Rollout {
-                model: &*model,
-                env,
-                prompt: &experiment.prompts[episodes.prompt.0].it,
-                tool_format: spec.tool_format,
-                max_steps: experiment.envs[episodes.env.0].it.max_steps,
-                sampling: episodes.sampling.clone(),
-            };
-            let held: Vec<OpenTask> = wanted.iter().map(|&at| tasks.all.get(asked[at].task)).collect();
-            let item = |(&at, task)| {
-                let Asked { task: _, sample, seed } = asked[at];
-                RolloutItem { task, sample, seed }
-            };
-            let group: Vec<RolloutItem<'_>> = wanted.iter().zip(held.iter().map(Deref::deref)).map(item).collect();
-            Ok(rollout.run(&group, halt, &mut |done| on_done(done.into_par_iter().map(made_of).collect())))
-        });
-        Ok(Ready { work, in_flight })
-    })
+    bench.worker(id).work(
+        &items,
+        &|output, also| read(&env, spec.tool_format, step.op, output, also),
+        &mut note,
+        &|| {
+            let model = resources.model(&version)?;
+            let in_flight = model.in_flight();
+            let (experiment, env, tasks, asked) = (resources.experiment, &env, &tasks, &asked);
+            let work: Box<WorkItems<'_>> = Box::new(move |wanted, halt, on_done| {
+                let rollout = Rollout {
+                    model: &*model,
+                    env,
+                    prompt: &experiment.prompts[episodes.prompt.0].it,
+                    tool_format: spec.tool_format,
+                    max_steps: experiment.envs[episodes.env.0].it.max_steps,
+                    sampling: episodes.sampling.clone(),
+                };
+                let held: Vec<OpenTask> = wanted.iter().map(|&at| tasks.all.get(asked[at].task)).collect();
+                let item = |(&at, task)| {
+                    let Asked { task: _, sample, seed } = asked[at];
+                    RolloutItem { task, sample, seed }
+                };
+                let group: Vec<RolloutItem<'_>> = wanted.iter().zip(held.iter().map(Deref::deref)).map(item).collect();
+                Ok(rollout.run(&group, halt, &mut |done| on_done(done.into_par_iter().map(made_of).collect())))
+            });
+            Ok(Ready { work, in_flight })
+        },
+    )
 }
 
 /// What a step keeps of an episode.
@@ -165,6 +187,15 @@ struct Played {
     behaviour: Behaviour,
     /// Of an evaluation.
     truth: Option<TruthRecord>,
+    /// Of an evaluation of a benchmark, the last reply as its evaluators read it.
+    said: Option<String>,
+}
+
+impl Played {
+    /// Of several samples of a task the first counts.
+    fn said_first(&self) -> Option<(String, String)> {
+        self.said.clone().filter(|_| self.sample == 0).map(|said| (self.task.clone(), said))
+    }
 }
 
 fn made_of(rollout::Played { index: place, trajectory, truth, took }: rollout::Played) -> (usize, Made) {
@@ -173,14 +204,20 @@ fn made_of(rollout::Played { index: place, trajectory, truth, took }: rollout::P
     (place, Made { output, also: Also::from([(TRUTH.to_owned(), truth)]), took })
 }
 
-fn read(op: Op, output: &[u8], also: &Also) -> Result<(Class, Played), String> {
+fn read(env: &Env, format: ToolFormat, op: Op, output: &[u8], also: &Also) -> Result<(Class, Played), String> {
     let trajectory: Trajectory = serde_json::from_slice(output).map_err(|problem| problem.to_string())?;
     let truth = also.get(TRUTH).ok_or("its record names no ground truth")?;
     let truth = serde_json::from_slice(truth).map_err(|problem| format!("its ground truth: {problem}"))?;
     let behaviour = Behaviour::from(&trajectory);
+    // A reply that was cut is none, as in the episode.
+    let last = || trajectory.messages.last().filter(|_| !trajectory.truncated).map_or("", |last| &last.content);
+    let said = (op == Op::Evaluate && env.is_benchmark()).then(last).and_then(|last| match env.action(last, format) {
+        Action::Answer(text) => Some(text),
+        Action::Call(_) | Action::Unreadable(_) => None,
+    });
     let Trajectory { task, sample, .. } = trajectory;
     let truth = (op == Op::Evaluate).then_some(truth);
-    Ok((Class::Done, Played { task, sample, behaviour, truth }))
+    Ok((Class::Done, Played { task, sample, behaviour, truth, said }))
 }
 
 fn row(item: &ManifestItem, played: Played, iteration: u32) -> Result<RowEntry, StepError> {

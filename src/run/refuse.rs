@@ -5,7 +5,7 @@
 
 use crate::env::{EnvKind, NotBuilt};
 use crate::experiment::{CriticId, Dataset, DatasetId, Experiment, ModelId, Sole};
-use crate::model::{Decay, Method, ModelSpec, Source, ToolFormat};
+use crate::model::{Decay, Method, ModelSpec, Source};
 use crate::node::spec::{CriticKind, TrainerSpec};
 use crate::plan::{Episodes, Judge, Op, Plan, RowsFrom, TrainFrom, Work};
 
@@ -69,7 +69,7 @@ impl Refusal<'_> {
             episodes;
         self.model(version.model)?;
         match &self.experiment.envs[env.0].it.kind {
-            EnvKind::Desk | EnvKind::ApiBank { .. } => {}
+            EnvKind::Desk | EnvKind::ApiBank(_) => {}
             EnvKind::Outside(outside) => return later(format!("an environment by `{}`", outside.reach.word())),
         }
         match (stream, best_by.is_empty()) {
@@ -105,16 +105,12 @@ impl Refusal<'_> {
     }
 
     fn model(&self, model: ModelId) -> Result<(), NotBuilt> {
-        let ModelSpec { source, context: _, dtype: _, device: _, lora: _, tool_format } =
+        let ModelSpec { source, context: _, dtype: _, device: _, lora: _, tool_format: _ } =
             &self.experiment.models[model.0].it;
         match source {
-            Source::Path(_) | Source::Fresh(_) | Source::Scripted(_) | Source::Remote(_) => {}
-            Source::Hub { .. } => return later("a model of the hub"),
-            Source::Gguf(_) => return later("a GGUF model"),
-        }
-        match tool_format {
-            ToolFormat::Lines | ToolFormat::Json => Ok(()),
-            other => later(format!("the tool format `{}`", other.as_str())),
+            Source::Path(_) | Source::Fresh(_) | Source::Scripted(_) | Source::Remote(_) => Ok(()),
+            Source::Hub { .. } => later("a model of the hub"),
+            Source::Gguf(_) => later("a GGUF model"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::print_stderr, reason = "a test that tries less says so")]
 
-use agx::env::api_bank::score::{Mode, Reply, Status, score};
+use agx::env::api_bank::score::{Reply, Rule, Status, score};
 use agx::env::api_bank::value::{Dict, Key, Value};
 use agx::env::api_bank::{Level, Library, Network, World};
 use proptest::prelude::*;
@@ -31,7 +31,7 @@ const DIALOGUE: &str = r#"{"role": "User", "text": "Is my alarm set? I am ann, c
 const SAMPLES: &str = r#"[{"requirement": "Who works at Acme?", "response": "Bo does.", "apis": [{"api_name": "OrganizationMembers", "input": {"organization": "Acme"}, "output": {"api_name": "OrganizationMembers", "input": {"organization": "Acme"}, "output": {"members": ["Bo"]}, "exception": null}}]}]"#;
 
 /// A copy with one dialogue, one sample and a few tools.
-fn small_copy(directory: &Path) {
+pub fn small_copy(directory: &Path) {
     let write = |name: &str, text: &str| {
         let path = directory.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -165,7 +165,7 @@ fn a_million_characters_are_borne_by_every_tool() {
 fn a_million_characters_are_borne_by_every_rule() {
     let (_directory, library) = small();
     for text in long_texts() {
-        for mode in [Mode::Official, Mode::Repaired, Mode::Toolrl] {
+        for mode in [Rule::Official, Rule::Repaired, Rule::Toolrl] {
             let reply = |level, id, pred: &str| Reply {
                 level,
                 file: Some("Alarm-1.jsonl".to_owned()),

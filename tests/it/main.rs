@@ -7,9 +7,11 @@
 )]
 
 mod api_bank;
+mod api_bank_runs;
 mod book;
 mod cli;
 mod diagnostics;
+mod env_desk;
 mod fmt;
 mod generate;
 mod hostile;

@@ -233,7 +233,16 @@ fn hostile_words_do_nothing_anywhere() {
     for text in [run, experiment, title, &mut first.id, &mut first.name] {
         *text = HOSTILE.to_owned();
     }
+    let published = json!({ "source": HOSTILE, "figures": [[HOSTILE, { "success": 0.5, HOSTILE: 1.0 }]] });
+    for event in &mut events {
+        if let RunEvent::NodeFinished { node, detail, .. } = event
+            && node == "evaluate:base"
+        {
+            *detail = json!({ "published": published });
+        }
+    }
     let report = Report::fold(&events).unwrap();
+    assert!(human::report(&report, &items()).contains("Beside published figures"));
     let mut hostile = reading(HOSTILE);
     hostile.verdict = Some(HOSTILE.to_owned());
     hostile.dropped_by = Some(HOSTILE.to_owned());

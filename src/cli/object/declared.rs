@@ -3,6 +3,7 @@
 use super::facts::Facts;
 use super::{Subject, words};
 use crate::base::Span;
+use crate::env::api_bank::Declared;
 use crate::env::{EnvKind, Field, FieldType, Reach, Schema, schema, tools};
 use crate::experiment::{Critic, Dataset, Named, Statement};
 use crate::model::Source;
@@ -37,8 +38,11 @@ pub fn env(subject: &Subject, name: &str) -> Facts {
         "use",
         match &spec.kind {
             EnvKind::Desk => "builtin(\"desk\")".to_owned(),
-            EnvKind::ApiBank { data, from, to } => {
-                format!("builtin(\"api-bank\") {{ data = {}, level = {from}..{to} }}", words::path(data))
+            EnvKind::ApiBank(Declared { data, from, to, mode, tasks }) => {
+                let (data, mode, tasks) = (words::path(data), mode.as_str(), tasks.as_str());
+                format!(
+                    "builtin(\"api-bank\") {{ data = {data}, level = {from}..{to}, tasks = {tasks}, mode = {mode} }}"
+                )
             }
             EnvKind::Outside(outside) => reach(&outside.reach),
         },

@@ -1,6 +1,7 @@
-//! One run through a dialogue or a requirement: the agent calls tools until it answers.
+//! One run through a dialogue or a requirement: the agent calls tools until it answers, and the user goes on as recorded.
 //!
 //! # Invariants
+//! What the user says later is known to nobody before the agent has answered. Whatever it answers, the user says the same.
 //! A recorded call is met by a call whose answer its tool's own check accepts, each by one of its own. Success needs all of them
 //! met and an answer. Searches for tools are not asked for.
 
@@ -10,7 +11,7 @@ use super::score::calls::made;
 use super::tools::Raised;
 use super::tools::check::Pair;
 use super::value::{Text, Value};
-use super::{Level, Library, Network, World};
+use super::{Level, Library, Mode, Network, World};
 use crate::env::Truth;
 use std::sync::Arc;
 
@@ -58,15 +59,39 @@ impl Goal {
         all.filter(|goal| !goal.calls(library).is_empty()).collect()
     }
 
-    /// What the user says, a line a turn; of level 3 the requirement.
-    pub fn request(self, library: &Library) -> String {
+    /// At least one; of level 3 the requirement and its answer.
+    pub fn exchanges(self, library: &Library) -> Vec<Exchange<'_>> {
         if self.level == 3 {
-            return super::text::strip(&library.samples[self.place].requirement).to_owned();
+            let sample = &library.samples[self.place];
+            let said = super::text::strip(&sample.requirement).to_owned();
+            return vec![Exchange { said, answer: Some(&sample.response) }];
         }
-        let turns = library.dialogues[self.level as usize - 1][self.place].turns.iter();
-        let said: Vec<&str> =
-            turns.filter_map(|turn| if let Turn::User(text) = turn { Some(text.as_ref()) } else { None }).collect();
-        said.join("\n")
+        let mut exchanges = vec![Exchange::default()];
+        // Whether the assistant did anything since the user spoke.
+        let mut goes_on = false;
+        for turn in &library.dialogues[self.level as usize - 1][self.place].turns {
+            match turn {
+                Turn::User(text) if goes_on => {
+                    exchanges.push(Exchange { said: text.to_string(), answer: None });
+                    goes_on = false;
+                }
+                Turn::User(text) => {
+                    let said = &mut exchanges.last_mut().expect("there is one from the beginning").said;
+                    *said = [said.as_str(), text]
+                        .iter()
+                        .filter(|it| !it.is_empty())
+                        .copied()
+                        .collect::<Vec<_>>()
+                        .join("\n");
+                }
+                Turn::Ai(text) => {
+                    goes_on = true;
+                    exchanges.last_mut().expect("there is one from the beginning").answer = Some(text);
+                }
+                Turn::Api(_) => goes_on = true,
+            }
+        }
+        exchanges
     }
 
     /// The recorded calls but for searches.
@@ -78,29 +103,21 @@ impl Goal {
         all.into_iter().filter(|call| call.name.as_ref() != "ToolSearcher").collect()
     }
 
-    /// The last that the recorded assistant said.
-    fn answer(self, library: &Library) -> &str {
-        match self.level {
-            3 => &library.samples[self.place].response,
-            level => {
-                let mut turns = library.dialogues[level as usize - 1][self.place].turns.iter().rev();
-                turns
-                    .find_map(|turn| if let Turn::Ai(text) = turn { Some(text.as_ref()) } else { None })
-                    .unwrap_or_default()
-            }
-        }
-    }
-
     /// The tools that are given: of level 1 those that are needed, otherwise the one that finds others.
     pub fn tools(self, library: &Library) -> Vec<String> {
         let suite = library.suite(self.suite());
         let mut names: Vec<&str> = match self.level {
             1 => self.calls(library).into_iter().map(|call| call.name.as_ref()).collect(),
-            _ => vec!["ToolSearcher"],
+            _ => return Self::searcher(library),
         };
         names.sort_unstable();
         names.dedup();
         names.into_iter().filter_map(|name| suite.specs.get(name)).map(|spec| spec.value.json()).collect()
+    }
+
+    /// The tool that finds others.
+    pub fn searcher(library: &Library) -> Vec<String> {
+        library.suite(Level::Three).specs.get("ToolSearcher").map(|spec| spec.value.json()).into_iter().collect()
     }
 
     pub fn suite(self) -> Level {
@@ -108,7 +125,15 @@ impl Goal {
     }
 }
 
-/// An episode of a goal, or of none: then only its calls count.
+/// What the user says before the assistant does anything, and the last that the recorded assistant said to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exchange<'a> {
+    /// A line a turn.
+    pub said: String,
+    answer: Option<&'a str>,
+}
+
+/// An episode of a goal, or of none: then only its calls count, and the first answer ends it.
 #[derive(Clone, Debug)]
 pub struct ApiBankEpisode {
     library: Arc<Library>,
@@ -116,24 +141,26 @@ pub struct ApiBankEpisode {
     goal: Option<Goal>,
     /// Of each recorded call whether it was met.
     met: Vec<bool>,
-    answer: Option<String>,
-    /// Whether lists written as text are read as lists.
-    lists: bool,
+    /// One for each exchange that is over.
+    answers: Vec<String>,
+    exchanges: usize,
+    mode: Mode,
 }
 
 impl ApiBankEpisode {
-    pub fn new(library: &Arc<Library>, level: Level, lists: bool) -> Self {
+    pub fn new(library: &Arc<Library>, level: Level, mode: Mode) -> Self {
         let world = World::new(library, level, Network::Recorded);
-        Self { library: library.clone(), world, goal: None, met: Vec::new(), answer: None, lists }
+        Self { library: library.clone(), world, goal: None, met: Vec::new(), answers: Vec::new(), exchanges: 1, mode }
     }
 
-    pub fn of(library: &Arc<Library>, goal: Goal, lists: bool) -> Self {
+    pub fn of(library: &Arc<Library>, goal: Goal, mode: Mode) -> Self {
         let met = vec![false; goal.calls(library).len()];
-        Self { goal: Some(goal), met, ..Self::new(library, goal.suite(), lists) }
+        let exchanges = goal.exchanges(library).len();
+        Self { goal: Some(goal), met, exchanges, ..Self::new(library, goal.suite(), mode) }
     }
 
     pub fn is_done(&self) -> bool {
-        self.answer.is_some()
+        self.answers.len() == self.exchanges
     }
 
     /// A call's whole answer.
@@ -141,7 +168,10 @@ impl ApiBankEpisode {
     /// # Errors
     /// What the original raises instead of answering.
     pub fn call(&mut self, name: &str, given: Vec<(Text, Value)>) -> Result<Value, Raised> {
-        let result = if self.lists { made(&mut self.world, name, given)? } else { self.world.call(name, given)? };
+        let result = match self.mode {
+            Mode::Official => self.world.call(name, given)?,
+            Mode::Repaired => made(&mut self.world, name, given)?,
+        };
         let suite = self.world.suite();
         if let (Some(goal), Some(spec)) = (self.goal, suite.specs.get(name)) {
             let calls = goal.calls(&self.library);
@@ -168,19 +198,26 @@ impl ApiBankEpisode {
         }
     }
 
-    /// Ends the episode.
-    pub fn answer(&mut self, text: &str) {
-        self.answer = Some(text.chars().take(LONGEST_ANSWER).collect());
+    /// Ends an exchange, and gives what the user says next; `None` when that was the last.
+    pub fn answer(&mut self, text: &str) -> Option<String> {
+        if !self.is_done() {
+            self.answers.push(text.chars().take(LONGEST_ANSWER).collect());
+        }
+        let mut exchanges = self.goal?.exchanges(&self.library).into_iter();
+        exchanges.nth(self.answers.len()).map(|next| next.said)
     }
 
     pub fn figures(&self) -> Truth {
         let met = self.met.iter().filter(|met| **met).count();
         let progress = met as f64 / self.met.len().max(1) as f64;
         let all = self.goal.is_some() && met == self.met.len() && self.is_done();
-        let rouge = match (self.goal, &self.answer) {
-            (Some(goal), Some(answer)) => rouge_l(goal.answer(&self.library), answer).map_or(0.0, |rouge| rouge.f),
-            _ => 0.0,
-        };
+        let exchanges = self.goal.map(|goal| goal.exchanges(&self.library)).unwrap_or_default();
+        let answered = exchanges.iter().enumerate().filter_map(|(place, exchange)| {
+            let given = self.answers.get(place).map_or("", String::as_str);
+            Some(rouge_l(exchange.answer?, given).map_or(0.0, |rouge| rouge.f))
+        });
+        let answered: Vec<f64> = answered.collect();
+        let rouge = answered.iter().sum::<f64>() / answered.len().max(1) as f64;
         let figures = [("success", f64::from(u8::from(all))), ("progress", progress), ("rouge", rouge)];
         figures.into_iter().map(|(name, figure)| (name.to_owned(), figure)).collect()
     }

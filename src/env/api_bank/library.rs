@@ -180,8 +180,11 @@ fn suites(data: &Path, dialogues: &[Vec<Dialogue>; 2], samples: &[Sample]) -> Re
             let output = call.result.get("output").filter(|_| call.name.as_ref() == "ToolSearcher").cloned();
             output.into_iter().flat_map(|output| output.as_list().map_or_else(|| vec![output.clone()], <[_]>::to_vec))
         };
-        let three = samples.iter().flat_map(|sample| &sample.calls).flat_map(found).collect();
-        [dialogues::prompted(data)?, three]
+        let mut three: Vec<Value> = samples.iter().flat_map(|sample| &sample.calls).flat_map(found).collect();
+        let general = dialogues::prompted(data)?;
+        // No search finds the search itself; it is the same at every level.
+        three.extend(general.iter().filter(|spec| spec.get("name") == Some(&Value::str("ToolSearcher"))).cloned());
+        [general, three]
     };
     let mut first = suite(tools::general(), &general);
     for call in dialogues[1].iter().flat_map(|dialogue| dialogue.turns.iter().filter_map(|turn| turn.call())) {

@@ -2,10 +2,10 @@
 
 use super::parse::{api_call, parameters};
 use super::rouge::rouge_l;
-use super::score::{Mode, Reply, score};
+use super::score::{Reply, Rule, score};
 use super::tools::Raised;
 use super::value::{Key, Text, Value};
-use super::{Level, Library, Network, World};
+use super::{Declared, Level, Library, Mode, Network, Tasks, World};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -103,6 +103,32 @@ fn specifications_are_written_as_the_original_writes_them() {
         for spec in specs {
             let found = &library.suite(level).specs[str(spec, "name")];
             assert_eq!(found.value.json(), str(spec, "get_api_description"));
+        }
+    }
+}
+
+/// A copy as it is published has no file of specifications: prompts and searches have them.
+#[cfg(unix)]
+#[test]
+fn specifications_are_in_a_copy_as_it_is_published() {
+    let Some((data, library)) = library() else { return };
+    let published = tempfile::tempdir().unwrap();
+    for name in ["init_database", "lv1-lv2-samples", "test-data"] {
+        std::os::unix::fs::symlink(data.canonicalize().unwrap().join(name), published.path().join(name)).unwrap();
+    }
+    let found = Library::open(published.path()).unwrap();
+    for (level, lacking) in
+        [(Level::General, ["AddScene", "CheckToken", "ModifyScene"].as_slice()), (Level::Three, &[])]
+    {
+        let (wanted, found) = (&library.suite(level).specs, &found.suite(level).specs);
+        let missing: Vec<&str> =
+            wanted.keys().filter(|name| !found.contains_key(*name)).map(std::convert::AsRef::as_ref).collect();
+        assert_eq!(missing, lacking, "what no dialogue calls");
+        for (name, spec) in found {
+            // Their descriptions are not everywhere the same in the data.
+            if !["ToolSearcher", "Translate"].contains(&name.as_ref()) {
+                assert_eq!(spec.value.json(), wanted[name].value.json());
+            }
         }
     }
 }
@@ -220,7 +246,7 @@ fn verdicts_are_the_originals() {
         .iter()
         .map(|row| Reply { level: str(row, "level").parse().unwrap(), ..reply(row, str(row, "pred")) })
         .collect();
-    let scored = score(&library, Mode::Official, &replies).unwrap();
+    let scored = score(&library, Rule::Official, &replies).unwrap();
     let pairs = rows.iter().zip(&scored.statuses);
     let wrong: Vec<String> = pairs
         .filter(|(row, status)| status.words() != str(row, "status"))
@@ -258,33 +284,35 @@ fn the_recorded_calls_score_what_the_original_gives_them() {
             .map(|it| [it.calls, it.tool_searcher, it.online].map(|it| (it.correct, it.rows)))
             .collect::<Vec<_>>()
     };
-    let official = score(&library, Mode::Official, &replies).unwrap();
+    let official = score(&library, Rule::Official, &replies).unwrap();
     for (level, rows) in [(0, 375), (1, 103)] {
         assert_eq!(official.levels[level].responses, rows);
         assert!((official.levels[level].rouge_l.unwrap() - 1.0).abs() < 1e-6);
     }
     // In each: all, of them the tool searcher's, of them those that ask online.
     assert_eq!(
-        counts(Mode::Official),
+        counts(Rule::Official),
         [[(338, 399), (0, 0), (0, 9)], [(95, 135), (15, 45), (0, 0)], [(235, 245), (114, 114), (0, 0)]]
     );
     assert_eq!(
-        counts(Mode::Repaired),
+        counts(Rule::Repaired),
         [[(365, 389), (0, 0), (0, 9)], [(87, 119), (15, 45), (0, 0)], [(245, 245), (114, 114), (0, 0)]]
     );
     // ToolRL's answers lack the children of five hotel bookings.
     assert_eq!(
-        counts(Mode::Toolrl).iter().map(|[all, ..]| *all).collect::<Vec<_>>(),
+        counts(Rule::Toolrl).iter().map(|[all, ..]| *all).collect::<Vec<_>>(),
         [(394, 399), (67, 67), (131, 131)]
     );
 }
 
 #[test]
 fn the_recorded_calls_solve_the_tasks() {
-    use crate::env::{Action, Call, Env, EnvKind, EnvSpec, Split, Unopened};
+    use crate::env::{Action, Call, Env, EnvKind, EnvSpec, Observation, Split, Unopened};
+    use crate::model::Role;
     let Some(data) = copy() else { return };
+    let mode = Mode::Repaired;
     let spec = |sizes: [u32; 2], level| EnvSpec {
-        kind: EnvKind::ApiBank { data: data.clone(), from: level, to: level },
+        kind: EnvKind::ApiBank(Declared { data: data.clone(), from: level, to: level, mode, tasks: Tasks::Dialogues }),
         splits: vec![
             Split { name: "train".to_owned(), size: sizes[0], held_out: false },
             Split { name: "test".to_owned(), size: sizes[1], held_out: true },
@@ -292,7 +320,7 @@ fn the_recorded_calls_solve_the_tasks() {
         max_steps: 20,
     };
     let library = Library::open(&data).unwrap();
-    let mut solved = Vec::new();
+    let (mut solved, mut told) = (Vec::new(), 0);
     for (level, sizes) in [(1, [100, 112]), (2, [30, 19]), (3, [25, 25])] {
         let env = Env::open(&spec(sizes, level)).unwrap();
         let tasks: Vec<_> = ["train", "test"].into_iter().flat_map(|split| env.tasks(split)).collect();
@@ -309,16 +337,116 @@ fn the_recorded_calls_solve_the_tasks() {
                 let rows = call.arguments.rows().iter();
                 let arguments = rows.map(|(key, value)| (key.text().unwrap().to_owned(), value.display())).collect();
                 let action = Action::Call(Call { name: call.name.to_string(), arguments });
-                assert!(!episode.step(&action).done);
+                assert_eq!(episode.step(&action).by, Role::Tool);
             }
-            assert_eq!(episode.truth().get("success"), Some(&0.0), "not before it has answered");
-            assert!(episode.step(&Action::Answer("Done.".to_owned())).done);
+            let seen = serde_json::to_string(&task.fields).unwrap();
+            for exchange in &goal.exchanges(&library)[1..] {
+                assert_eq!(episode.truth().get("success"), Some(&0.0), "not before it has answered");
+                let next = episode.step(&Action::Answer("Done.".to_owned()));
+                assert_eq!(next, Observation::asked(exchange.said.clone()));
+                assert!(!exchange.said.is_empty());
+                told += usize::from(seen.contains(&exchange.said));
+            }
+            assert_eq!(episode.step(&Action::Answer("Done.".to_owned())), Observation::done());
             all += usize::from(episode.truth().get("success") == Some(&1.0));
         }
         solved.push((all, tasks.len()));
         let too_many = Env::open(&spec([sizes[0], sizes[1] + 300], level)).unwrap_err();
         assert!(matches!(too_many, Unopened::TooFew { .. }), "{too_many}");
     }
+    // Users who say the same again, or `7am`: none of it is known from the task otherwise.
+    assert!(told < 8, "{told}");
     // What is not solved are dialogues with a recorded call that no call is accepted for.
     assert_eq!(solved, [(197, 212), (47, 49), (50, 50)]);
+}
+
+#[test]
+fn rows_are_those_that_the_benchmark_asks() {
+    use crate::env::benchmark::{Figure, Of};
+    use crate::env::{Action, Env, EnvKind, EnvSpec, Split};
+    use crate::model::ToolFormat;
+    let Some((data, library)) = library() else { return };
+    let declared = Declared { data: data.clone(), from: 1, to: 3, mode: Mode::Official, tasks: Tasks::Turns };
+    let splits = vec![Split { name: "test".to_owned(), size: 1307, held_out: true }];
+    let env = Env::open(&EnvSpec { kind: EnvKind::ApiBank(declared.clone()), splits, max_steps: 1 }).unwrap();
+    let rows = super::rows::read(&data, &library, 1..=3).unwrap();
+    assert_eq!(rows.len(), 1307);
+    let gold: std::collections::BTreeMap<String, String> =
+        rows.iter().zip(gold_of_rows(&data)).map(|(row, pred)| (row.id(), pred)).collect();
+    let (mut said, mut solved) = (Vec::new(), 0);
+    for task in env.tasks("test") {
+        let pred = &gold[&task.id];
+        let action = env.action(pred, ToolFormat::ApiBank);
+        assert_eq!(action, Action::Answer(pred.clone()));
+        // One in ten is asked of an episode; the figures are of all.
+        if said.len() % 10 == 0 {
+            let mut episode = env.start(&task);
+            assert!(episode.step(&action).done);
+            solved += usize::from(episode.truth().values().any(|figure| *figure > 0.99));
+        }
+        said.push((task.id, pred.clone()));
+    }
+    assert!((90..130).contains(&solved), "{solved}");
+    let (figures, published) = env.benchmark(&said).unwrap();
+    let share = |name: &str| match figures.iter().find(|figure| figure.name == name) {
+        Some(Figure { of: Of::Share(hits, of), .. }) => (*hits, *of),
+        other => panic!("{name}: {other:?}"),
+    };
+    let shares =
+        ["level1.official", "level2.official", "level3.official", "level1.repaired", "level2.repaired"].map(share);
+    assert_eq!(shares, [(338, 399), (95, 135), (235, 245), (365, 389), (87, 119)]);
+    let shares = ["level3.repaired", "level1.toolrl", "level2.toolrl", "level3.toolrl"].map(share);
+    assert_eq!(shares, [(245, 245), (394, 399), (67, 67), (131, 131)]);
+    assert_eq!(share("level3.samples.repaired"), (50, 50));
+    assert!(published.figures.iter().all(|(_, figures)| figures.len() == 3));
+    // A file can name every figure.
+    let known = &declared.schema().metrics;
+    assert!(figures.iter().all(|figure| known.contains(&figure.name)));
+}
+
+/// What the data expects of each row, in their order.
+fn gold_of_rows(data: &std::path::Path) -> Vec<String> {
+    let files = [
+        ("level-1-api", "expected_output"),
+        ("level-1-response", "expected_output"),
+        ("level-2-api", "expected_output"),
+        ("level-2-response", "expected_output"),
+        ("level-3-batch-inf", "output"),
+        ("level-3-batch-inf-response", "output"),
+    ];
+    let read = |(name, field): &(&str, &str)| {
+        let rows = super::library::read(&data.join(format!("test-data/{name}.json"))).unwrap();
+        rows.as_list().unwrap().iter().map(|row| str(row, field).to_owned()).collect::<Vec<_>>()
+    };
+    files.iter().flat_map(read).collect()
+}
+
+#[test]
+fn training_dialogues_can_be_played_again_and_are_none_that_is_evaluated() {
+    use super::training::{self, RecordingEpisode};
+    use crate::env::{Action, Episode};
+    let Some(data) = copy() else { return };
+    let bytes = |path: &std::path::Path| std::fs::read(path).ok();
+    assert_eq!(training::meeting(&data, &bytes), None);
+    let recordings = training::read(&data).unwrap();
+    // Of 338 one writes its calls without brackets.
+    assert_eq!(recordings.len(), 337);
+    for recording in recordings {
+        let recording = Arc::new(recording);
+        let mut episode = RecordingEpisode::new(recording.clone());
+        for (call, result) in recording.calls() {
+            assert_eq!(episode.step(&Action::Call(call.clone())).text, *result, "{call:?}");
+        }
+        assert!(episode.step(&Action::Answer(recording.answer().to_owned())).done);
+        assert_eq!(episode.truth().get("success"), Some(&1.0), "{recording:?}");
+    }
+    // The same words in another layout, by one row of a level 3 that is otherwise as it was.
+    let planted = |path: &std::path::Path| {
+        let text = String::from_utf8(std::fs::read(path).ok()?).unwrap();
+        let row = r#"[{"input": "x\nUser:  query MEETING of John and send email reminder to john@example.com.TIME: 2031-01-01\n"},"#;
+        let plants = path.ends_with("training-data/lv3-train.json");
+        Some(if plants { text.replacen('[', row, 1) } else { text }.into_bytes())
+    };
+    let met = training::meeting(&data, &planted).unwrap();
+    assert!(met.evaluation.starts_with("test-data/level-3.json"), "{met}");
 }

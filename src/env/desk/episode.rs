@@ -26,19 +26,23 @@ impl DeskEpisode {
         let office = Office::new(goal.world.clone(), goal.granted.clone());
         Self { goal, office, answer: None }
     }
+
+    pub fn is_done(&self) -> bool {
+        self.answer.is_some()
+    }
 }
 
 impl Episode for DeskEpisode {
     fn step(&mut self, action: &Action) -> Observation {
-        if self.answer.is_some() {
-            return Observation { text: String::new(), done: true };
+        if self.is_done() {
+            return Observation::done();
         }
         match action {
-            Action::Call(call) => Observation { text: self.office.call(call), done: false },
-            Action::Unreadable(_) => Observation { text: UNREADABLE.to_owned(), done: false },
+            Action::Call(call) => Observation::told(self.office.call(call)),
+            Action::Unreadable(_) => Observation::told(UNREADABLE),
             Action::Answer(text) => {
                 self.answer = Some(text.chars().take(LONGEST_ANSWER).collect());
-                Observation { text: String::new(), done: true }
+                Observation::done()
             }
         }
     }

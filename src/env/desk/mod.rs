@@ -16,6 +16,7 @@ pub mod lexicon;
 pub mod mistakes;
 pub mod moves;
 pub mod request;
+pub mod session;
 pub mod small_talk;
 pub mod task;
 pub mod tools;

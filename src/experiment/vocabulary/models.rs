@@ -47,11 +47,11 @@ const DEVICES: &[Word] = &[
 const TOOL_FORMATS: &[Word] = &[
     word("lines", "`call NAME` and one `argument: value` a line: short, without quotes, for small models."),
     word("json", "One JSON object: `{\"name\": …, \"arguments\": {…}}`."),
-    word("hermes", "Hermes and Qwen: `<tool_call>{…}</tool_call>`.").later(),
-    word("llama3", "Llama 3: `{\"name\": …, \"parameters\": {…}}` after `<|python_tag|>`.").later(),
-    word("mistral", "Mistral: `[TOOL_CALLS] […]`.").later(),
-    word("api_bank", "API-Bank: `[ApiName(key='value')]`.").later(),
-    word("react", "ReAct: `Action: …` and `Action Input: …`.").later(),
+    word("hermes", "Hermes and Qwen: `<tool_call>{…}</tool_call>`."),
+    word("llama3", "Llama 3: `{\"name\": …, \"parameters\": {…}}` after `<|python_tag|>`."),
+    word("mistral", "Mistral: `[TOOL_CALLS] […]`."),
+    word("api_bank", "API-Bank: `[ApiName(key='value')]`."),
+    word("react", "ReAct: `Action: …` and `Action Input: …`."),
 ];
 
 pub const FRESH: Owner = Owner {

@@ -51,12 +51,30 @@ const TASKS: &[Word] =
 
 pub const API_BANK: Owner = Owner {
     words: "the environment `api-bank`",
-    doc: "API-Bank (Li et al. 2023): where its published files lie, and which of its levels are used.",
+    doc: "API-Bank (Li et al. 2023): where its published files lie, which of its levels are used, and how calls are taken.",
     fields: &[
         field("data", Takes::Words(PATH), "The directory with the published files.").required(),
-        field("level", Takes::Whole { low: 1, high: 3 }, "Which levels: one, or a range such as `1..2`.").or("1..2"),
+        field(
+            "level",
+            Takes::Whole { low: 1, high: 3 },
+            "Which levels: one, or a range such as `1..2`; training rows are of 3.",
+        )
+        .or("1..2"),
+        field("tasks", Takes::Words(API_BANK_TASKS), "What a task is.").or("dialogues"),
+        field("mode", Takes::Words(MODES), "How an agent's calls are read and made.").required(),
     ],
 };
+
+const API_BANK_TASKS: &[Word] = &[
+    word("dialogues", "A dialogue: the user says what was recorded, turn by turn."),
+    word("turns", "One turn of a recorded dialogue, as the benchmark asks it: published figures are of these."),
+    word("training", "A dialogue of level 3's training rows: calls are answered as they were recorded."),
+];
+
+const MODES: &[Word] = &[
+    word("official", "As the original does: a list that is written as text stays text, and its tools refuse it."),
+    word("repaired", "Lists that are written as text are read as lists."),
+];
 
 const PATH: &[Word] = &[word("path", "A path, relative to the file.").written("path(\"data/api-bank\")")];
 

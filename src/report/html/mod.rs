@@ -12,6 +12,7 @@ use crate::experiment::ReportItem;
 use crate::model::{Message, Role};
 use crate::report::figures::{self, Confusion, Curve, Funnel, Truth};
 use crate::report::human::{self, iteration_word};
+use crate::report::published::{self, Beside};
 use crate::report::text::{clip, count, figure, number, plain, plain_lines, value};
 use crate::report::{Report, label_word, status_word};
 use crate::run::{Metric, RunLabel};
@@ -63,6 +64,7 @@ pub fn page(report: &Report, items: &[ReportItem], readings: &[Reading], version
                     (headline(report, items))
                     @for curves in &plots { (plot(report, curves)) }
                     (tables(report, &wanted))
+                    (beside(report))
                     (selection(report))
                     (truth(report))
                     (reading(readings))
@@ -184,6 +186,31 @@ fn tables(report: &Report, wanted: &[ReportItem]) -> Markup {
                         }
                     } }
                 }
+            }
+        }
+    }
+}
+
+fn beside(report: &Report) -> Markup {
+    html! {
+        @for Beside { source, columns, rows } in published::beside(report) {
+            section {
+                h2 { "Beside published figures" }
+                p.note { (plain(&source)) }
+                div.scroll { table {
+                    thead { tr {
+                        th {}
+                        @for column in &columns { th.number { (plain(column)) } }
+                    } }
+                    tbody {
+                        @for (whose, figures) in &rows {
+                            tr {
+                                th scope="row" { (plain(whose)) }
+                                @for figure in figures { td.number { (plain(figure)) } }
+                            }
+                        }
+                    }
+                } }
             }
         }
     }

@@ -9,6 +9,7 @@ pub mod official;
 pub mod repaired;
 pub mod toolrl;
 
+use super::Mode;
 use super::dialogues::{Dialogue, Recorded, Turn};
 use super::library::Library;
 use super::rouge::rouge_l;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Mode {
+pub enum Rule {
     /// To the last quirk: each call in a world of its own, lists never read.
     #[default]
     Official,
@@ -68,7 +69,39 @@ pub enum Status {
     NotCounted,
 }
 
+impl From<Mode> for Rule {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Official => Rule::Official,
+            Mode::Repaired => Rule::Repaired,
+        }
+    }
+}
+
+/// Which rows count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// All of a level: what no reply answers is wrong.
+    Level,
+    /// Those that a reply answers, and of level 3 the samples all of whose calls are answered.
+    Replies,
+}
+
+/// What is published for the three levels, in percent (Li et al. 2023).
+pub const PUBLISHED: [(&str, [f64; 3]); 4] = [
+    ("GPT-4", [63.66, 37.04, 70.00]),
+    ("GPT-3.5", [59.40, 38.52, 22.00]),
+    ("Lynx-7B", [49.87, 30.37, 20.00]),
+    ("Alpaca-7B", [24.06, 5.19, 0.00]),
+];
+
+/// Where it is published.
+pub const SOURCE: &str = "M. Li et al., API-Bank: A Comprehensive Benchmark for Tool-Augmented LLMs, EMNLP 2023";
+
 impl Status {
+    pub const UNCLASSIFIED: &'static str = "UNCLASSIFIED";
+    pub const RAISED: &'static str = "RAISED";
+
     /// Their order in a report.
     pub const CLASSES: [&'static str; 9] = [
         "NO_API_CALL",
@@ -95,8 +128,8 @@ impl Status {
             Status::KeyError => "KEY_ERROR",
             Status::FailedParseApiCall => "FAILED_PARSE_API_CALL",
             Status::MissInputArgument => "MISS_INPUT_ARGUMENT",
-            Status::Unclassified => "UNCLASSIFIED",
-            Status::Raised(_) => "RAISED",
+            Status::Unclassified => Self::UNCLASSIFIED,
+            Status::Raised(_) => Self::RAISED,
             Status::Response(_) => "RESPONSE",
             Status::NotCounted => "NOT_COUNTED",
         }
@@ -265,7 +298,7 @@ fn finite<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S:
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Scored {
-    pub mode: Mode,
+    pub mode: Rule,
     /// Those that have a reply.
     pub levels: Vec<LevelScore>,
     /// What became of each reply, in their order.
@@ -279,25 +312,38 @@ pub fn is_online(tool: &str) -> bool {
 
 /// # Errors
 /// The place of a reply that answers to nothing.
-pub fn score(library: &Arc<Library>, mode: Mode, replies: &[Reply]) -> Result<Scored, (usize, Astray)> {
+pub fn score(library: &Arc<Library>, mode: Rule, replies: &[Reply]) -> Result<Scored, (usize, Astray)> {
+    score_counted(library, mode, Counted::Level, replies)
+}
+
+/// As [`score`], of some rows.
+///
+/// # Errors
+/// As [`score`].
+pub fn score_counted(
+    library: &Arc<Library>,
+    mode: Rule,
+    counted: Counted,
+    replies: &[Reply],
+) -> Result<Scored, (usize, Astray)> {
     let mut asked = Vec::with_capacity(replies.len());
     for (place, reply) in replies.iter().enumerate() {
         asked.push(self::asked(library, reply).map_err(|astray| (place, astray))?);
     }
     let statuses = match mode {
-        Mode::Official => official::statuses(library, replies, &asked),
-        Mode::Repaired => repaired::statuses(library, replies, &asked),
-        Mode::Toolrl => toolrl::statuses(library, replies, &asked),
+        Rule::Official => official::statuses(library, replies, &asked),
+        Rule::Repaired => repaired::statuses(library, replies, &asked),
+        Rule::Toolrl => toolrl::statuses(library, replies, &asked),
     };
     let levels = (1..=3).filter(|level| replies.iter().any(|reply| reply.level == *level));
-    let levels = levels.map(|level| level_score(library, mode, level, replies, &asked, &statuses)).collect();
+    let levels = levels.map(|level| level_score(library, (mode, counted), level, replies, &asked, &statuses)).collect();
     Ok(Scored { mode, levels, statuses })
 }
 
 /// What counts as one row: a row of a file, or its turn under the repaired rule and where ToolRL numbers no tool searcher.
-fn row(mode: Mode, reply: &Reply, asked: Asked) -> (String, usize) {
+fn row(mode: Rule, reply: &Reply, asked: Asked) -> (String, usize) {
     match asked {
-        Asked::Turn { dialogue, turn } if mode == Mode::Repaired || (mode == Mode::Toolrl && reply.level == 2) => {
+        Asked::Turn { dialogue, turn } if mode == Rule::Repaired || (mode == Rule::Toolrl && reply.level == 2) => {
             (dialogue.file.clone(), turn)
         }
         Asked::Turn { dialogue, .. } => (dialogue.file.clone(), reply.id.unwrap_or_default()),
@@ -307,8 +353,8 @@ fn row(mode: Mode, reply: &Reply, asked: Asked) -> (String, usize) {
 }
 
 /// Every call of a level that a mode asks for: what counts it, and the tool's name.
-fn wanted(library: &Library, mode: Mode, level: u32) -> BTreeMap<(String, usize), String> {
-    if mode == Mode::Toolrl {
+fn wanted(library: &Library, mode: Rule, level: u32) -> BTreeMap<(String, usize), String> {
+    if mode == Rule::Toolrl {
         return toolrl::wanted(library, level);
     }
     let mut wanted = BTreeMap::new();
@@ -318,7 +364,7 @@ fn wanted(library: &Library, mode: Mode, level: u32) -> BTreeMap<(String, usize)
     for dialogue in &library.dialogues[level as usize - 1] {
         for (id, turn) in dialogue.asked().into_iter().enumerate() {
             if let Some(call) = dialogue.turns[turn].call() {
-                let place = if mode == Mode::Repaired { turn } else { id };
+                let place = if mode == Rule::Repaired { turn } else { id };
                 wanted.insert((dialogue.file.clone(), place), call.name.to_string());
             }
         }
@@ -328,7 +374,7 @@ fn wanted(library: &Library, mode: Mode, level: u32) -> BTreeMap<(String, usize)
 
 fn level_score(
     library: &Library,
-    mode: Mode,
+    (mode, counted): (Rule, Counted),
     level: u32,
     replies: &[Reply],
     asked: &[Asked],
@@ -381,10 +427,16 @@ fn level_score(
         wanted.remove(row);
         count(asked.call(library).map_or("", |call| &call.name), Some(status));
     }
-    wanted.values().for_each(|name| count(name, None));
-    if level == 3 && mode != Mode::Toolrl {
-        let rows = library.samples.len();
-        score.samples = (!last.is_empty()).then(|| Count { rows, correct: rows - wrong.len() });
+    if counted == Counted::Level {
+        wanted.values().for_each(|name| count(name, None));
+    }
+    if level == 3 && mode != Rule::Toolrl && !last.is_empty() {
+        let answered = |sample: &usize| last.keys().filter(|(it, _)| *it == sample.to_string()).count();
+        let is_whole = |sample: &usize| answered(sample) == library.samples[*sample].calls.len();
+        let samples = (0..library.samples.len()).filter(|it| counted == Counted::Level || is_whole(it));
+        let mut whole = Count::default();
+        samples.for_each(|sample| whole.add(!wrong.contains(&sample)));
+        score.samples = Some(whole);
     }
     score.responses = rouge.len();
     score.rouge_l = (!rouge.is_empty()).then(|| rouge.iter().sum::<f64>() / rouge.len() as f64);

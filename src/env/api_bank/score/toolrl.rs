@@ -1,7 +1,7 @@
 //! ToolRL's rule: any call of the reply has the recorded name and arguments.
 
 use super::calls::{Meant, meant};
-use super::{Asked, Mode, Reply, Status, response, row};
+use super::{Asked, Reply, Rule, Status, response, row};
 use crate::env::api_bank::Library;
 use crate::env::api_bank::dialogues::Turn;
 use crate::env::api_bank::value::{Dict, Value};
@@ -49,7 +49,7 @@ pub fn statuses(library: &Library, replies: &[Reply], asked: &[Asked]) -> Vec<St
         if asked.call(library).is_none() {
             return Status::Response(response(library, *asked, &reply.pred));
         }
-        match answers[reply.level as usize - 1].get(&row(Mode::Toolrl, reply, *asked)) {
+        match answers[reply.level as usize - 1].get(&row(Rule::Toolrl, reply, *asked)) {
             Some(answer) => matched(answer, &meant(&reply.pred)),
             None => Status::NotCounted,
         }

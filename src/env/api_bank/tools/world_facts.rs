@@ -1,7 +1,7 @@
 //! Level 3: who works where, likes what, earns how much; coordinates, weather and clothes.
 //!
 //! The original keeps these tables in its classes. Here they are what its recorded calls answered: between them they asked for
-//! every row.
+//! every row but some hotel rooms, which follow from the others.
 
 use super::check::{self, Pair, Verdict};
 use super::health::items;
@@ -46,10 +46,6 @@ pub struct Facts {
     pub rooms: Vec<Value>,
 }
 
-/// The last two rooms no recorded call found: (destination, night, morning).
-const UNFOUND_ROOMS: [[&str; 3]; 2] =
-    [["San Francisco", "2022-01-04", "2022-01-05"], ["San Francisco", "2022-01-05", "2022-01-06"]];
-
 impl Facts {
     pub fn new(samples: &[Sample]) -> Self {
         let mut facts = Self::default();
@@ -69,17 +65,28 @@ impl Facts {
                 _ => facts.asked.entry(call.name.clone()).or_default().push((call.arguments.clone(), output.clone())),
             }
         }
-        if !facts.rooms.is_empty() {
-            let names = ["destination", "check_in_date", "check_out_date"];
-            let room = |row: &[&str; 3]| Value::dict([0, 1, 2].map(|place| (names[place], Value::str(row[place]))));
-            extend(&mut facts.rooms, &UNFOUND_ROOMS.iter().map(room).collect::<Vec<_>>());
-        }
+        let others = unfound_rooms(&facts.rooms, samples);
+        extend(&mut facts.rooms, &others);
         facts
     }
 
     fn find(&self, tool: &str, fits: impl Fn(&Dict) -> bool) -> Option<&Value> {
         self.asked.get(tool)?.iter().find(|(arguments, _)| fits(arguments)).map(|(_, output)| output)
     }
+}
+
+/// Rooms that no recorded call found. The original has one wherever there is any, for each night that any call asked about.
+fn unfound_rooms(rooms: &[Value], samples: &[Sample]) -> Vec<Value> {
+    let calls = samples.iter().flat_map(|sample| &sample.calls);
+    let nights = calls.filter(|call| call.name.as_ref() == "HotelAvailability").map(|call| &call.arguments);
+    let night = |of: &Dict| Some([of.get("check_in_date")?.clone(), of.get("check_out_date")?.clone()]);
+    let nights: Vec<[Value; 2]> = nights.filter_map(night).collect();
+    let places: Vec<&Value> = rooms.iter().filter_map(|room| room.get("destination")).collect();
+    let room = |place: &Value, [from, to]: &[Value; 2]| {
+        let fields = [("destination", place), ("check_in_date", from), ("check_out_date", to)];
+        Value::dict(fields.map(|(name, value)| (name, value.clone())))
+    };
+    places.iter().flat_map(|place| nights.iter().map(|night| room(place, night))).collect()
 }
 
 fn extend(all: &mut Vec<Value>, rows: &[Value]) {

@@ -1,0 +1,19 @@
+//! `<tool_call>{"name": …, "arguments": {…}}</tool_call>`, as Hermes and Qwen write it; a text may stand before it.
+
+use super::{Action, Call, Read, answer, json};
+
+const OPEN: &str = "<tool_call>";
+const CLOSE: &str = "</tool_call>";
+
+pub fn parse(text: &str) -> Read {
+    let Some((_, rest)) = text.split_once(OPEN) else { return answer(text) };
+    let (inside, after) = rest.split_once(CLOSE).ok_or_else(|| format!("`{OPEN}` without `{CLOSE}`"))?;
+    if after.contains(OPEN) {
+        return Err("more than one call in a turn".to_owned());
+    }
+    json::call(inside.trim()).map(Action::Call)
+}
+
+pub fn render(call: &Call) -> String {
+    format!("{OPEN}\n{}\n{CLOSE}", json::render(call))
+}

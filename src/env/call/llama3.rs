@@ -1,0 +1,19 @@
+//! `<|python_tag|>{"name": …, "parameters": {…}}`, as Llama 3 writes it. The mark is a token of its own and may be lost with the
+//! others when the reply becomes text.
+
+use super::{Action, Call, Read, answer, json};
+use serde_json::json;
+
+const MARK: &str = "<|python_tag|>";
+
+pub fn parse(text: &str) -> Read {
+    match text.strip_prefix(MARK).map(str::trim) {
+        Some(call) => json::call(call).map(Action::Call),
+        None if text.starts_with('{') => json::call(text).map(Action::Call),
+        None => answer(text),
+    }
+}
+
+pub fn render(call: &Call) -> String {
+    format!("{MARK}{}", json!({ "name": call.name, "parameters": call.arguments }))
+}
