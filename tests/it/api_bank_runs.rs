@@ -6,7 +6,7 @@ use agx::env::api_bank::{Declared, Mode, Tasks};
 use agx::env::{Env, EnvKind, EnvSpec, Split};
 use agx::model::scripted::Scripted;
 use agx::model::{Device, Dtype, ModelSpec, Role, Sampling, Source, ToolFormat};
-use agx::node::rollout::{Rollout, RolloutItem};
+use agx::node::rollout::{Played, Rollout, RolloutItem};
 use agx::node::template::{Filter, Piece, Template, TemplateMessage};
 use serde_json::json;
 use std::path::Path;
@@ -76,7 +76,7 @@ fn the_user_goes_on_once_the_agent_has_answered() {
     let item = RolloutItem { task: &task, sample: 0, seed: Seed(1) };
     let results = rollout.run(&[item], &|| None, &mut |done| finished.extend(done));
     assert!(results.iter().all(Result::is_ok));
-    let [(_, trajectory, truth)] = finished.as_slice() else { panic!("one episode") };
+    let [Played { trajectory, truth, .. }] = finished.as_slice() else { panic!("one episode") };
     let turns: Vec<String> =
         trajectory.messages.iter().skip(1).map(|turn| format!("{}: {}", turn.role.as_str(), turn.content)).collect();
     insta::assert_snapshot!(turns.join("\n"), @r"

@@ -298,7 +298,10 @@ fn key_of(
             return Err("its record names another result than the journal".to_owned());
         }
         let due = execute::due(*key, resources.experiment, step, *output, &manifest);
-        let value = |Record { key: _, output: _, cost: _, op, also, items, label }: &Record| serde_json::json!({ "op": op, "also": also, "items": items, "label": label });
+        let value = |record: &Record| {
+            let Record { key: _, output: _, cost: _, op, also, items, label } = record;
+            serde_json::json!({ "op": op, "also": also, "items": items, "label": label })
+        };
         if let Some(what) = differ::values(&value(&record), &value(&due)) {
             return Err(format!("its record is not what such a node leaves: {what}"));
         }
