@@ -71,6 +71,8 @@ fn spread(isa: Isa, a: View<'_>, b: Panels<'_>, out: &Shared<'_>, carry: bool) {
 thread_local! {
     /// Packed rows of the left side, kept between calls.
     static PACKED: RefCell<Vec<Lane>> = const { RefCell::new(Vec::new()) };
+    /// A few panels of the right side as floats, where they are stored in fewer bits.
+    static WIDE: RefCell<Vec<Lane>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The part of `a · b` in the columns of `panels`, on this thread. Element (i, j) goes to
@@ -99,7 +101,7 @@ pub unsafe fn matmul_block(
             let rest = b.depth - done;
             let depth = if rest <= DEPTH + DEPTH / 2 { rest } else { DEPTH };
             let block = a.cols(done..done + depth);
-            let right = Panels { lanes: &b.lanes[done * b.step..], depth, ..b };
+            let right = Panels { lanes: b.lanes.from(done * b.step), depth, ..b };
             let single = block.only_row();
             if single.is_none() && block.by_row {
                 if packed.len() < tiles.len() * depth {
@@ -111,20 +113,28 @@ pub unsafe fn matmul_block(
             }
             let group = most_panels(isa, tiles[0].len(), 8);
             for first in panels.clone().step_by(group) {
-                let group = first..panels.end.min(first + group);
-                for (index, rows) in tiles.iter().enumerate() {
-                    let left = match single {
-                        Some(row) => Left { data: row, step: 1 },
-                        // A tile's rows lie side by side: nothing to pack.
-                        None if !block.by_row => Left { data: &block.data[rows.start..], step: block.stride },
-                        None => {
-                            Left { data: Lane::plain(&packed[index * depth..][..depth]).as_flattened(), step: LANES }
-                        }
-                    };
-                    let start = target.start + rows.start * target.stride;
-                    let target = Target { start, ..target };
-                    // SAFETY: the caller's promise; tiles are disjoint.
-                    unsafe { tiles_across(isa, rows.len(), left, right, group.clone(), target, carry || done > 0) }
+                let strip = right.strip(first, group.min(panels.end - first));
+                let target = Target { start: target.start + first * LANES, ..target };
+                let across = |strip: Panels<'_>| {
+                    for (index, rows) in tiles.iter().enumerate() {
+                        let left = match single {
+                            Some(row) => Left { data: row, step: 1 },
+                            // A tile's rows lie side by side: nothing to pack.
+                            None if !block.by_row => Left { data: &block.data[rows.start..], step: block.stride },
+                            None => {
+                                let lanes = &packed[index * depth..][..depth];
+                                Left { data: Lane::plain(lanes).as_flattened(), step: LANES }
+                            }
+                        };
+                        let start = target.start + rows.start * target.stride;
+                        let target = Target { start, ..target };
+                        // SAFETY: the caller's promise; tiles are disjoint.
+                        unsafe { tiles_across(isa, rows.len(), left, strip, target, carry || done > 0) }
+                    }
+                };
+                match single {
+                    None if strip.is_narrow() => WIDE.with_borrow_mut(|wide| across(strip.widened(isa, wide))),
+                    _ => across(strip),
                 }
             }
             done += depth;
@@ -132,27 +142,17 @@ pub unsafe fn matmul_block(
     });
 }
 
-/// One tile of rows against a group of panels.
+/// One tile of rows against a few panels.
 ///
 /// # Safety
 /// As [`matmul_block`].
-unsafe fn tiles_across(
-    isa: Isa,
-    rows: usize,
-    left: Left<'_>,
-    b: Panels<'_>,
-    group: Range<usize>,
-    target: Target<'_>,
-    carry: bool,
-) {
-    let mut first = group.start;
-    while first < group.end {
-        let panels = most_panels(isa, rows, group.end - first);
-        let width = (b.width - first * LANES).min(panels * LANES);
-        let right = Panels { lanes: &b.lanes[first * b.panel..], width, ..b };
+unsafe fn tiles_across(isa: Isa, rows: usize, left: Left<'_>, b: Panels<'_>, target: Target<'_>, carry: bool) {
+    let mut first = 0;
+    while first < b.count() {
+        let panels = most_panels(isa, rows, b.count() - first);
         let target = Target { start: target.start + first * LANES, ..target };
         // SAFETY: the caller's promise.
-        unsafe { tile(isa, rows, panels, left, right, target, carry) };
+        unsafe { tile(isa, rows, panels, left, b.strip(first, panels), target, carry) };
         first += panels;
     }
 }

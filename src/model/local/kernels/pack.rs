@@ -1,10 +1,14 @@
 //! Turns matrices into panels of sixteen columns, the order a product reads them in.
 //!
+//! A product of few rows waits for its right side to come from memory, so a matrix that is kept is stored in sixteen bits a
+//! value where each of its values fits: those of a checkpoint in bfloat16 or half precision do.
+//!
 //! # Invariants
-//! Packing moves values and never changes one. What pads a panel is zero and is never stored to a result.
+//! Packing moves values and never changes one, however they are stored. What pads a panel is zero and is never stored to a result.
 
 use super::parallel::filled;
-use super::simd::{Isa, LANES, for_every_isa};
+use super::simd::{Isa, LANES, Portable, Simd, for_every_isa};
+use half::{bf16, f16};
 use std::ops::Range;
 
 /// Sixteen neighbours, aligned to a cache line.
@@ -98,10 +102,45 @@ for_every_isa! {
     }
 }
 
+/// Lanes in one of the ways to store them.
+#[derive(Clone, Copy)]
+pub enum Lanes<'a> {
+    F32(&'a [[f32; LANES]]),
+    Bf16(&'a [[bf16; LANES]]),
+    F16(&'a [[f16; LANES]]),
+}
+
+impl<'a> Lanes<'a> {
+    pub fn len(self) -> usize {
+        match self {
+            Lanes::F32(lanes) => lanes.len(),
+            Lanes::Bf16(lanes) => lanes.len(),
+            Lanes::F16(lanes) => lanes.len(),
+        }
+    }
+
+    pub fn from(self, at: usize) -> Self {
+        match self {
+            Lanes::F32(lanes) => Lanes::F32(&lanes[at..]),
+            Lanes::Bf16(lanes) => Lanes::Bf16(&lanes[at..]),
+            Lanes::F16(lanes) => Lanes::F16(&lanes[at..]),
+        }
+    }
+}
+
+for_every_isa! {
+    /// `out[k] = lanes[k · step]`.
+    fn widen<; E: Element>(s; lanes: &[[E; LANES]], step: usize, out: &mut [Lane]) {
+        for (k, lane) in out.iter_mut().enumerate() {
+            s.store(E::load(s, &lanes[k * step]), &mut lane.0);
+        }
+    }
+}
+
 /// The right side of a product, `[depth, width]`: element (k, 16·p + j) is lane j of `lanes[p · panel + k · step]`.
 #[derive(Clone, Copy)]
 pub struct Panels<'a> {
-    pub(super) lanes: &'a [[f32; LANES]],
+    pub(super) lanes: Lanes<'a>,
     pub(super) depth: usize,
     pub(super) width: usize,
     pub(super) panel: usize,
@@ -110,6 +149,10 @@ pub struct Panels<'a> {
 
 impl<'a> Panels<'a> {
     pub fn new(lanes: &'a [[f32; LANES]], depth: usize, width: usize, panel: usize, step: usize) -> Self {
+        Self::stored(Lanes::F32(lanes), depth, width, panel, step)
+    }
+
+    fn stored(lanes: Lanes<'a>, depth: usize, width: usize, panel: usize, step: usize) -> Self {
         let panels = width.div_ceil(LANES);
         let needed = if panels == 0 || depth == 0 { 0 } else { (panels - 1) * panel + (depth - 1) * step + 1 };
         assert!(needed <= lanes.len(), "panels outside their lanes");
@@ -130,6 +173,34 @@ impl<'a> Panels<'a> {
         self.width.div_ceil(LANES)
     }
 
+    /// `count` panels, or as many as there are, from `first` on.
+    pub fn strip(self, first: usize, count: usize) -> Self {
+        let width = (self.width - first * LANES).min(count * LANES);
+        Self { lanes: self.lanes.from(first * self.panel), width, ..self }
+    }
+
+    /// Whether they are stored in fewer bits than they are computed with.
+    pub fn is_narrow(&self) -> bool {
+        !matches!(self.lanes, Lanes::F32(_))
+    }
+
+    /// The same as floats, in `room`.
+    pub fn widened(self, isa: Isa, room: &mut Vec<Lane>) -> Panels<'_> {
+        let Self { lanes, depth, width, panel, step } = self;
+        let count = self.count();
+        if room.len() < count * depth {
+            room.resize(count * depth, Lane::ZERO);
+        }
+        for (p, out) in room.chunks_exact_mut(depth).take(count).enumerate() {
+            match lanes.from(p * panel) {
+                Lanes::F32(lanes) => widen(isa, lanes, step, out),
+                Lanes::Bf16(lanes) => widen(isa, lanes, step, out),
+                Lanes::F16(lanes) => widen(isa, lanes, step, out),
+            }
+        }
+        Panels::new(Lane::plain(room), depth, width, depth, 1)
+    }
+
     /// The first `depth` terms of every chain.
     pub fn top(self, depth: usize) -> Self {
         assert!(depth <= self.depth, "deeper than the panels");
@@ -146,9 +217,16 @@ impl<'a> Panels<'a> {
 /// Panels that own their memory, each contiguous.
 #[derive(Clone)]
 pub struct Packed {
-    lanes: Vec<Lane>,
+    lanes: Stored,
     depth: usize,
     width: usize,
+}
+
+#[derive(Clone)]
+enum Stored {
+    F32(Vec<Lane>),
+    Bf16(Vec<[bf16; LANES]>),
+    F16(Vec<[f16; LANES]>),
 }
 
 impl Packed {
@@ -158,19 +236,53 @@ impl Packed {
         let [lanes] = filled(width.div_ceil(LANES) * depth, depth, depth * width, |p, [panel]| {
             pack_panel(isa, view.cols(p * LANES..width.min((p + 1) * LANES)), panel);
         });
-        Self { lanes, depth, width }
+        Self { lanes: Stored::F32(lanes), depth, width }
+    }
+
+    /// The same in as few bits a value as hold all of them exactly: for one that is kept.
+    pub fn narrow(isa: Isa, view: View<'_>) -> Self {
+        let packed = Self::new(isa, view);
+        let Stored::F32(lanes) = &packed.lanes else { return packed };
+        let values = || Lane::plain(lanes).as_flattened().iter().copied();
+        let stored = if values().all(|x| x.to_bits() & 0xffff == 0) {
+            Stored::Bf16(lanes.iter().map(|lane| lane.0.map(|x| bf16::from_bits((x.to_bits() >> 16) as u16))).collect())
+        } else if values().all(|x| x.is_finite() && f16::from_f32(x).to_f32().to_bits() == x.to_bits()) {
+            Stored::F16(lanes.iter().map(|lane| lane.0.map(f16::from_f32)).collect())
+        } else {
+            return packed;
+        };
+        Self { lanes: stored, ..packed }
     }
 
     pub fn panels(&self) -> Panels<'_> {
-        Panels::new(Lane::plain(&self.lanes), self.depth, self.width, self.depth, 1)
+        let lanes = match &self.lanes {
+            Stored::F32(lanes) => Lanes::F32(Lane::plain(lanes)),
+            Stored::Bf16(lanes) => Lanes::Bf16(lanes),
+            Stored::F16(lanes) => Lanes::F16(lanes),
+        };
+        Panels::stored(lanes, self.depth, self.width, self.depth, 1)
+    }
+
+    /// What the values take.
+    pub fn bytes(&self) -> usize {
+        match &self.lanes {
+            Stored::F32(lanes) => size_of_val(&lanes[..]),
+            Stored::Bf16(lanes) => size_of_val(&lanes[..]),
+            Stored::F16(lanes) => size_of_val(&lanes[..]),
+        }
     }
 
     /// The matrix `[depth, width]` back, row by row.
     pub fn unpacked(&self) -> Vec<f32> {
+        let lane = |at: usize| match &self.lanes {
+            Stored::F32(lanes) => lanes[at].0,
+            Stored::Bf16(lanes) => Portable.widen_bf16(&lanes[at]),
+            Stored::F16(lanes) => Portable.widen_f16(&lanes[at]),
+        };
         let mut out = vec![0.0; self.depth * self.width];
         for k in 0..self.depth {
             for (p, columns) in out[k * self.width..][..self.width].chunks_mut(LANES).enumerate() {
-                columns.copy_from_slice(&self.lanes[p * self.depth + k].0[..columns.len()]);
+                columns.copy_from_slice(&lane(p * self.depth + k)[..columns.len()]);
             }
         }
         out

@@ -7,6 +7,7 @@
 //! Every operation gives the same bits in every implementation: IEEE 754 single operations, one rounding each. Nothing
 //! here reads the environment.
 
+use half::{bf16, f16};
 use std::sync::OnceLock;
 
 pub const LANES: usize = 16;
@@ -21,6 +22,10 @@ pub trait Simd: Copy {
     fn splat(self, x: f32) -> Self::V;
     fn load(self, x: &[f32; LANES]) -> Self::V;
     fn store(self, v: Self::V, out: &mut [f32; LANES]);
+    /// The same numbers: every bfloat16 is a float.
+    fn widen_bf16(self, x: &[bf16; LANES]) -> Self::V;
+    /// The same numbers, all of them finite: every half is a float.
+    fn widen_f16(self, x: &[f16; LANES]) -> Self::V;
     /// `a · b + c`, rounded once.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
@@ -123,6 +128,19 @@ impl Simd for Portable {
     #[inline(always)]
     fn store(self, v: Self::V, out: &mut [f32; LANES]) {
         *out = v;
+    }
+    #[inline(always)]
+    fn widen_bf16(self, x: &[bf16; LANES]) -> Self::V {
+        x.map(|x| f32::from_bits(u32::from(x.to_bits()) << 16))
+    }
+    #[inline(always)]
+    fn widen_f16(self, x: &[f16; LANES]) -> Self::V {
+        // The exponent's bias is 15 there and 127 here: a power of two makes up for it, exactly, below the normal numbers too.
+        const BIAS: f32 = f32::from_bits((127 + 127 - 15) << 23);
+        x.map(|x| {
+            let (sign, rest) = (u32::from(x.to_bits() >> 15) << 31, u32::from(x.to_bits() & 0x7fff) << 13);
+            f32::from_bits((f32::from_bits(rest) * BIAS).to_bits() | sign)
+        })
     }
     #[inline(always)]
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
@@ -234,41 +252,67 @@ pub fn set_isa(isa: Isa) -> bool {
     CHOSEN.set(isa).is_ok()
 }
 
+/// How a number is stored; all are computed with as floats.
+pub trait Element: Copy + Default + Send + Sync {
+    fn load<S: Simd>(simd: S, lanes: &[Self; LANES]) -> S::V;
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, lanes: &[f32; LANES]) -> S::V {
+        simd.load(lanes)
+    }
+}
+
+impl Element for bf16 {
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, lanes: &[bf16; LANES]) -> S::V {
+        simd.widen_bf16(lanes)
+    }
+}
+
+impl Element for f16 {
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, lanes: &[f16; LANES]) -> S::V {
+        simd.widen_f16(lanes)
+    }
+}
+
 /// Defines a function over [`Simd`] once and compiles it for every instruction set. The function takes an [`Isa`] first.
 macro_rules! for_every_isa {
     ($(
         $(#[$meta:meta])*
-        $vis:vis fn $name:ident $(<$(const $constant:ident: usize),*>)? ($simd:ident; $($arg:ident: $ty:ty),* $(,)?) $(-> $out:ty)? $body:block
+        $vis:vis fn $name:ident $(<$(const $constant:ident: usize),* $(; $element:ident: Element)?>)? ($simd:ident; $($arg:ident: $ty:ty),* $(,)?) $(-> $out:ty)? $body:block
     )*) => { $(
         $(#[$meta])*
         #[allow(clippy::too_many_arguments)]
-        $vis fn $name $(<$(const $constant: usize),*>)? (isa: $crate::model::local::kernels::simd::Isa, $($arg: $ty),*) $(-> $out)? {
+        $vis fn $name $(<$(const $constant: usize,)* $($element: $crate::model::local::kernels::simd::Element)?>)? (isa: $crate::model::local::kernels::simd::Isa, $($arg: $ty),*) $(-> $out)? {
             use $crate::model::local::kernels::simd::{Kind, Portable, Simd};
             #[cfg(target_arch = "x86_64")]
             use $crate::model::local::kernels::simd::{Avx2, Avx512};
             #[inline(always)]
             #[allow(clippy::too_many_arguments)]
-            fn body<S: Simd, $($(const $constant: usize),*)?>($simd: S, $($arg: $ty),*) $(-> $out)? $body
+            fn body<S: Simd, $($(const $constant: usize,)* $($element: $crate::model::local::kernels::simd::Element)?)?>($simd: S, $($arg: $ty),*) $(-> $out)? $body
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f")]
             #[allow(clippy::too_many_arguments)]
-            fn avx512 $(<$(const $constant: usize),*>)? (simd: Avx512, $($arg: $ty),*) $(-> $out)? {
-                body::<Avx512, $($($constant),*)?>(simd, $($arg),*)
+            fn avx512 $(<$(const $constant: usize,)* $($element: $crate::model::local::kernels::simd::Element)?>)? (simd: Avx512, $($arg: $ty),*) $(-> $out)? {
+                body::<Avx512, $($($constant,)* $($element)?)?>(simd, $($arg),*)
             }
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma")]
+            #[target_feature(enable = "avx2,fma,f16c")]
             #[allow(clippy::too_many_arguments)]
-            fn avx2 $(<$(const $constant: usize),*>)? (simd: Avx2, $($arg: $ty),*) $(-> $out)? {
-                body::<Avx2, $($($constant),*)?>(simd, $($arg),*)
+            fn avx2 $(<$(const $constant: usize,)* $($element: $crate::model::local::kernels::simd::Element)?>)? (simd: Avx2, $($arg: $ty),*) $(-> $out)? {
+                body::<Avx2, $($($constant,)* $($element)?)?>(simd, $($arg),*)
             }
             match isa.0 {
-                Kind::Portable(simd) => body::<Portable, $($($constant),*)?>(simd, $($arg),*),
+                Kind::Portable(simd) => body::<Portable, $($($constant,)* $($element)?)?>(simd, $($arg),*),
                 // SAFETY: the token exists only where the processor has AVX-512F.
                 #[cfg(target_arch = "x86_64")]
-                Kind::Avx512(simd) => unsafe { avx512 $(::<$($constant),*>)? (simd, $($arg),*) },
-                // SAFETY: the token exists only where the processor has AVX2 and FMA.
+                Kind::Avx512(simd) => unsafe { avx512 $(::<$($constant,)* $($element)?>)? (simd, $($arg),*) },
+                // SAFETY: the token exists only where the processor has AVX2, FMA and F16C.
                 #[cfg(target_arch = "x86_64")]
-                Kind::Avx2(simd) => unsafe { avx2 $(::<$($constant),*>)? (simd, $($arg),*) },
+                Kind::Avx2(simd) => unsafe { avx2 $(::<$($constant,)* $($element)?>)? (simd, $($arg),*) },
             }
         }
     )* };

@@ -4,6 +4,7 @@
 //! A token is made by `detect` alone. No intrinsic here that rounds twice or approximates.
 
 use super::{LANES, Simd};
+use half::{bf16, f16};
 use std::arch::x86_64::*;
 
 /// Proof that the processor has AVX-512F.
@@ -16,13 +17,15 @@ impl Avx512 {
     }
 }
 
-/// Proof that the processor has AVX2 and FMA.
+/// Proof that the processor has AVX2, FMA and F16C.
 #[derive(Clone, Copy, Debug)]
 pub struct Avx2(());
 
 impl Avx2 {
     pub fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+        let all =
+            is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+        all.then_some(Self(()))
     }
 }
 
@@ -45,6 +48,17 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn store(self, v: __m512, out: &mut [f32; LANES]) {
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), v) }
+    }
+    #[inline(always)]
+    fn widen_bf16(self, x: &[bf16; LANES]) -> __m512 {
+        unsafe {
+            let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(x.as_ptr().cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
+        }
+    }
+    #[inline(always)]
+    fn widen_f16(self, x: &[f16; LANES]) -> __m512 {
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(x.as_ptr().cast())) }
     }
     #[inline(always)]
     fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
@@ -158,6 +172,23 @@ impl Simd for Avx2 {
         unsafe {
             _mm256_storeu_ps(out.as_mut_ptr(), v[0]);
             _mm256_storeu_ps(out[8..].as_mut_ptr(), v[1]);
+        }
+    }
+    #[inline(always)]
+    fn widen_bf16(self, x: &[bf16; LANES]) -> Self::V {
+        unsafe {
+            let low = _mm256_cvtepu16_epi32(_mm_loadu_si128(x.as_ptr().cast()));
+            let high = _mm256_cvtepu16_epi32(_mm_loadu_si128(x[8..].as_ptr().cast()));
+            [_mm256_castsi256_ps(_mm256_slli_epi32::<16>(low)), _mm256_castsi256_ps(_mm256_slli_epi32::<16>(high))]
+        }
+    }
+    #[inline(always)]
+    fn widen_f16(self, x: &[f16; LANES]) -> Self::V {
+        unsafe {
+            [
+                _mm256_cvtph_ps(_mm_loadu_si128(x.as_ptr().cast())),
+                _mm256_cvtph_ps(_mm_loadu_si128(x[8..].as_ptr().cast())),
+            ]
         }
     }
     #[inline(always)]

@@ -7,6 +7,7 @@ use super::attention::{Heads, KvCache, backward, cached, forward};
 use super::simd::{LANES, for_every_isa};
 use super::*;
 use crate::base::Seed;
+use half::{bf16, f16};
 use std::ops::Range;
 
 /// Numbers in −1 .. 1, the same at every run.
@@ -118,6 +119,37 @@ fn packing_and_unpacking_is_the_identity() {
             assert_eq!(Packed::new(isa, View::new(&down, width, depth).transposed()).unpacked(), b);
         }
     }
+}
+
+/// However few bits a value takes, it is the same value, and every product of it the same bits.
+#[test]
+fn a_matrix_in_half_the_memory_is_the_same_matrix() {
+    let rounded = |to: fn(f32) -> f32, odd: [f32; 4]| move |at: usize, x: f32| odd.get(at).copied().unwrap_or(to(x));
+    let tiny = f32::from_bits(1 << 16);
+    let bf16s = rounded(|x| bf16::from_f32(x).to_f32(), [tiny, f32::from_bits(0x7f7f_0000), -0.0, f32::INFINITY]);
+    let f16s = rounded(|x| f16::from_f32(x).to_f32(), [f16::from_bits(1).to_f32(), 65504.0, 1.0009765625, -0.0]);
+    let neither = rounded(|x| x, [1.0 + f32::EPSILON, 65536.5, 0.0, 0.0]);
+    let kinds: [(&dyn Fn(usize, f32) -> f32, usize); 3] = [(&bf16s, 2), (&f16s, 2), (&neither, 4)];
+    for (kind, bytes) in kinds {
+        for (rows, depth, width) in SHAPES {
+            let a = numbers(7, rows * depth);
+            let b: Vec<f32> = numbers(8, depth * width)
+                .into_iter()
+                .enumerate()
+                .map(|(at, x)| kind(at + usize::from(depth == 1) * 9, x))
+                .collect();
+            let view = View::new(&b, depth, width);
+            let left = View::new(&a, rows, depth);
+            let narrow = Packed::narrow(Isa::best(), view);
+            assert_eq!(bits(&narrow.unpacked()), bits(&b));
+            assert!(narrow.bytes() <= bytes * depth * width.next_multiple_of(LANES), "{bytes} bytes a value");
+            let wanted = matmul(Isa::portable(), left, Packed::new(Isa::portable(), view).panels());
+            let got = everywhere(|isa| matmul(isa, left, Packed::narrow(isa, view).panels()));
+            assert_eq!(bits(&got), bits(&wanted), "{rows} × {depth} × {width}");
+        }
+    }
+    let not_a_number = [f32::from_bits(0x7fc0_0001), 1.0];
+    assert_eq!(bits(&Packed::narrow(Isa::best(), View::new(&not_a_number, 1, 2)).unpacked()), bits(&not_a_number));
 }
 
 #[test]

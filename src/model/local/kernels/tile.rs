@@ -3,7 +3,7 @@
 //! # Invariants
 //! Each element is one chain of fused multiply-adds in the order of k. Nothing outside the tile is written.
 
-use super::pack::Panels;
+use super::pack::{Lanes, Panels};
 use super::parallel::Shared;
 use super::simd::{Isa, Kind, LANES, for_every_isa};
 
@@ -58,26 +58,34 @@ pub fn most_panels(isa: Isa, rows: usize, left: usize) -> usize {
 /// No other thread touches the tile's elements meanwhile.
 pub unsafe fn tile(isa: Isa, rows: usize, panels: usize, left: Left, b: Panels, target: Target, carry: bool) {
     macro_rules! dispatch {
-        ($($rows:literal => $($panels:literal)+),* $(,)?) => {
+        ($lanes:expr; $($rows:literal => $($panels:literal)+),* $(,)?) => {
             match (rows, panels) {
-                $($(($rows, $panels) => run::<$rows, $panels>(isa, left, b, target, carry),)+)*
+                $($(($rows, $panels) => run::<$rows, $panels, _>(isa, left, b, $lanes, target, carry),)+)*
                 _ => unreachable!("no tile of {rows} rows and {panels} panels"),
             }
         };
     }
-    dispatch!(
+    let lanes = match b.lanes {
+        Lanes::F32(lanes) => lanes,
+        // Of several rows, the panels are widened first: they are read more than once.
+        Lanes::Bf16(lanes) => return dispatch!(lanes; 1 => 1 2 4 8),
+        Lanes::F16(lanes) => return dispatch!(lanes; 1 => 1 2 4 8),
+    };
+    dispatch!(lanes;
         1 => 1 2 4 8, 2 => 1 2 4, 3 => 1 2 4, 4 => 1 2 4, 5 => 1 2 4, 6 => 1 2 4, 7 => 1 2, 8 => 1 2, 9 => 1 2,
         10 => 1 2, 11 => 1 2, 12 => 1 2, 13 => 1 2, 14 => 1 2,
     );
 }
 
 for_every_isa! {
-    fn run<const ROWS: usize, const PANELS: usize>(s; left: Left<'_>, b: Panels<'_>, target: Target<'_>, carry: bool) {
+    fn run<const ROWS: usize, const PANELS: usize; E: Element>(s;
+        left: Left<'_>, b: Panels<'_>, lanes: &[[E; LANES]], target: Target<'_>, carry: bool
+    ) {
         // `most_rows` and `most_panels` never ask for more; saying so spares the compiler those tiles.
         if ROWS * PANELS > S::SUMS {
             unreachable!("a tile of {ROWS} rows and {PANELS} panels");
         }
-        let Panels { lanes, depth, width, panel, step } = b;
+        let Panels { lanes: _, depth, width, panel, step } = b;
         assert!(depth > 0 && width > (PANELS - 1) * LANES && width <= PANELS * LANES);
         assert!((depth - 1) * left.step + ROWS <= left.data.len());
         assert!((PANELS - 1) * panel + (depth - 1) * step < lanes.len());
@@ -97,7 +105,7 @@ for_every_isa! {
         for k in 0..depth {
             // SAFETY: the assertions above, for every k below `depth`.
             let columns: [S::V; PANELS] =
-                std::array::from_fn(|j| s.load(unsafe { lanes.get_unchecked(j * panel + k * step) }));
+                std::array::from_fn(|j| E::load(s, unsafe { lanes.get_unchecked(j * panel + k * step) }));
             for (i, row) in sums.iter_mut().enumerate() {
                 // SAFETY: as above.
                 let x = s.splat(unsafe { *left.data.get_unchecked(k * left.step + i) });

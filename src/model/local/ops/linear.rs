@@ -22,7 +22,7 @@ impl FrozenWeight {
     pub fn new(weight: &Tensor) -> Result<Arc<Self>> {
         let (out, input) = weight.dims2()?;
         let weight = weight.contiguous()?;
-        let forward = Packed::new(isa(), View::new(&floats(&weight)?, out, input).transposed());
+        let forward = Packed::narrow(isa(), View::new(&floats(&weight)?, out, input).transposed());
         Ok(Arc::new(Self { forward, backward: OnceLock::new(), out, input }))
     }
 
@@ -41,7 +41,7 @@ impl FrozenWeight {
     pub(super) fn backward(&self) -> &Packed {
         self.backward.get_or_init(|| {
             let rows = self.forward.unpacked();
-            Packed::new(isa(), View::new(&rows, self.input, self.out).transposed())
+            Packed::narrow(isa(), View::new(&rows, self.input, self.out).transposed())
         })
     }
 }
