@@ -111,7 +111,7 @@ pub enum Lanes<'a> {
 }
 
 impl<'a> Lanes<'a> {
-    pub fn len(self) -> usize {
+    pub fn count(self) -> usize {
         match self {
             Lanes::F32(lanes) => lanes.len(),
             Lanes::Bf16(lanes) => lanes.len(),
@@ -155,7 +155,7 @@ impl<'a> Panels<'a> {
     fn stored(lanes: Lanes<'a>, depth: usize, width: usize, panel: usize, step: usize) -> Self {
         let panels = width.div_ceil(LANES);
         let needed = if panels == 0 || depth == 0 { 0 } else { (panels - 1) * panel + (depth - 1) * step + 1 };
-        assert!(needed <= lanes.len(), "panels outside their lanes");
+        assert!(needed <= lanes.count(), "panels outside their lanes");
         Self { lanes, depth, width, panel, step }
     }
 

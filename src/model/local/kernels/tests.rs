@@ -127,9 +127,10 @@ fn a_matrix_in_half_the_memory_is_the_same_matrix() {
     let rounded = |to: fn(f32) -> f32, odd: [f32; 4]| move |at: usize, x: f32| odd.get(at).copied().unwrap_or(to(x));
     let tiny = f32::from_bits(1 << 16);
     let bf16s = rounded(|x| bf16::from_f32(x).to_f32(), [tiny, f32::from_bits(0x7f7f_0000), -0.0, f32::INFINITY]);
-    let f16s = rounded(|x| f16::from_f32(x).to_f32(), [f16::from_bits(1).to_f32(), 65504.0, 1.0009765625, -0.0]);
+    let f16s = rounded(|x| f16::from_f32(x).to_f32(), [f16::from_bits(1).to_f32(), 65504.0, 1.0 + 1.0 / 1024.0, -0.0]);
     let neither = rounded(|x| x, [1.0 + f32::EPSILON, 65536.5, 0.0, 0.0]);
-    let kinds: [(&dyn Fn(usize, f32) -> f32, usize); 3] = [(&bf16s, 2), (&f16s, 2), (&neither, 4)];
+    type Value<'a> = &'a dyn Fn(usize, f32) -> f32;
+    let kinds: [(Value<'_>, usize); 3] = [(&bf16s, 2), (&f16s, 2), (&neither, 4)];
     for (kind, bytes) in kinds {
         for (rows, depth, width) in SHAPES {
             let a = numbers(7, rows * depth);
