@@ -141,15 +141,15 @@ fn broken(problem: &StoreError) -> String {
 }
 
 /// Level 1: the frozen experiment planned again; every key and seed made again, every record held against them.
-/// With the frozen experiment.
+/// With the frozen experiment, and the nodes of it that a model behind an endpoint answers.
 pub fn keyed(
     project: &Project,
     run: &str,
     told: &Told,
     expand: Expand<'_>,
-) -> Result<(Outcome, Option<Experiment>), RunError> {
+) -> Result<(Outcome, Option<Experiment>, BTreeSet<String>), RunError> {
     let level = Level::Keyed;
-    let mut findings = Vec::new();
+    let (mut findings, mut recorded) = (Vec::new(), BTreeSet::new());
     let (mut nodes, mut keys) = (0, 0);
     let frozen = or_find(level, directory::experiment(project, run), &mut findings)?;
     if let Some(frozen) = &frozen
@@ -160,6 +160,8 @@ pub fn keyed(
     if let Some(experiment) = &frozen
         && let Some((identities, plan)) = or_find(level, planned(experiment), &mut findings)?
     {
+        let remote = plan.steps.iter().filter(|step| label_of(experiment, step) == RunLabel::Recorded);
+        recorded.extend(remote.map(|step| step.id.clone()));
         // What the files hold is the cause where keys differ, so it is said first.
         for claim in [claims::identities(project, run, experiment, &identities), claims::plan(project, run, &plan)] {
             let differs = or_find(level, claim, &mut findings)?.flatten();
@@ -209,7 +211,7 @@ pub fn keyed(
         // What lacks a record may have had one.
         findings.extend(damage.into_iter().map(|damage| of_run(level, broken(&damage.into()))));
     }
-    Ok((Outcome { level, looked_at: format!("{nodes} nodes, {keys} keys"), findings }, frozen))
+    Ok((Outcome { level, looked_at: format!("{nodes} nodes, {keys} keys"), findings }, frozen, recorded))
 }
 
 /// In words, how the frozen source does not give what was run; where the run's files lie is not of it.
@@ -258,16 +260,6 @@ pub fn against(project: &Project, run: &str, told: &Told, other: &str) -> Result
     then.order.retain(|node| now.nodes.contains_key(node));
     findings.extend(compare(level, &then, &now, &project.store, &project.store));
     Ok(Outcome { level, looked_at: format!("{nodes} nodes beside those of {other}"), findings })
-}
-
-/// The nodes that a model behind an endpoint answered.
-///
-/// # Errors
-/// As [`identify`].
-pub fn recorded(experiment: &Experiment) -> Result<BTreeSet<String>, RunError> {
-    let (_, plan) = planned(experiment)?;
-    let steps = plan.steps.iter().filter(|step| label_of(experiment, step) == RunLabel::Recorded);
-    Ok(steps.map(|step| step.id.clone()).collect())
 }
 
 fn planned(experiment: &Experiment) -> Result<(Identities, Plan), RunError> {

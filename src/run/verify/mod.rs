@@ -27,7 +27,7 @@ use crate::run::verify::told::Told;
 use crate::run::{Clock, Control, Project, RunError, Sink};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -173,7 +173,7 @@ pub fn verify(
 ) -> Result<Verified, RunError> {
     let (levels, lacking) = (Vec::new(), Lacking::default());
     let mut verified = Verified { run: run.to_owned(), levels, finished: false, interrupted: false, lacking };
-    let (mut told, mut frozen) = (Told::default(), None);
+    let (mut told, mut frozen, mut recorded) = (Told::default(), None, BTreeSet::new());
     for level in Level::ALL.into_iter().take_while(|level| *level <= asked.level) {
         let second = |told, experiment| Second { project, run, told, experiment, asked, control, clock };
         let outcome = match (level, &frozen, &asked.against) {
@@ -184,8 +184,8 @@ pub fn verify(
                 outcome
             }
             (Level::Keyed, ..) => {
-                let (outcome, experiment) = levels::keyed(project, run, &told, expand)?;
-                frozen = experiment;
+                let (outcome, experiment, remote) = levels::keyed(project, run, &told, expand)?;
+                (frozen, recorded) = (experiment, remote);
                 outcome
             }
             (Level::Remade, _, Some(other)) => levels::against(project, run, &told, other)?,
@@ -207,7 +207,6 @@ pub fn verify(
     }
     let remade = verified.levels.last().is_some_and(|it| it.level == Level::Remade && it.findings.is_empty());
     let again = (remade && asked.against.is_none()).then_some(asked.share);
-    let recorded = frozen.as_ref().map(levels::recorded).transpose()?.unwrap_or_default();
     verified.lacking = told.lacking(&project.store, again, &recorded);
     Ok(verified)
 }
