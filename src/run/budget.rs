@@ -12,8 +12,8 @@ use crate::plan::{Plan, Step, StepId};
 use crate::run::missing::Lack;
 use crate::run::{Clock, RunError, RunEvent, RunOptions};
 use crate::store::{Record, Store};
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The names of a record's counts.
 const PROMPT: &str = "prompt_tokens";
@@ -38,9 +38,9 @@ pub struct Purse<'a> {
     began: u64,
     /// Milliseconds of the sittings before.
     earlier: u64,
-    tokens: Cell<u64>,
+    tokens: AtomicU64,
     /// Micro-dollars.
-    spend: Cell<u64>,
+    spend: AtomicU64,
 }
 
 impl<'a> Purse<'a> {
@@ -60,7 +60,7 @@ impl<'a> Purse<'a> {
         let unbounded = options.no_budget || options.replay.is_some();
         let budget = experiment.budget.as_ref().filter(|_| !unbounded);
         let began = if budget.is_some() { clock() } else { 0 };
-        let (earlier, tokens, spend) = (elapsed(journal), Cell::new(0), Cell::new(0));
+        let (earlier, tokens, spend) = (elapsed(journal), AtomicU64::new(0), AtomicU64::new(0));
         let purse = Self { experiment, budget, clock, began, earlier, tokens, spend };
         if budget.is_some() {
             let asked = |step: &Step| Some((step.id.clone(), bounds::asked(experiment, &step.work)?));
@@ -104,20 +104,23 @@ impl<'a> Purse<'a> {
         if let Some(most) = tokens {
             let each = (asked.each.prompt_tokens + asked.each.completion_tokens).high;
             let words = |amount: u64| format!("{amount} tokens");
-            admitted = admitted.min(fit(most.value.0, self.tokens.get(), each, &words)?);
+            admitted = admitted.min(fit(most.value.0, self.tokens.load(Ordering::Relaxed), each, &words)?);
         }
         if let Some(most) = spend {
             let words = |micro: u64| format!("{:.2} USD", micro as f64 / 1e6);
-            admitted = admitted.min(fit(most.value.0, self.spend.get(), asked.each.spend.high, &words)?);
+            admitted =
+                admitted.min(fit(most.value.0, self.spend.load(Ordering::Relaxed), asked.each.spend.high, &words)?);
         }
         Ok(admitted)
     }
 
     /// Counts what an item took.
     pub fn take(&self, asked: &Asked, Tokens { prompt, completion }: Tokens) {
-        self.tokens.set(self.tokens.get().saturating_add(prompt).saturating_add(completion));
         let cost = bounds::cost(self.experiment, asked.model, prompt, completion).unwrap_or(u64::MAX);
-        self.spend.set(self.spend.get().saturating_add(cost));
+        for (taken, more) in [(&self.tokens, prompt.saturating_add(completion)), (&self.spend, cost)] {
+            let add = |taken: u64| Some(taken.saturating_add(more));
+            taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).expect("it always adds");
+        }
     }
 
     /// In words, that the time is up, once it is.

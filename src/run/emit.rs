@@ -22,21 +22,22 @@ impl<'a> Emitter<'a> {
 
     /// A journal that cannot be written ends the run at the next [`Emitter::check`]: nothing happens unrecorded.
     pub fn emit(&mut self, event: &RunEvent) {
+        self.emit_all(std::slice::from_ref(event));
+    }
+
+    /// Events that happened together are written at once.
+    pub fn emit_all(&mut self, events: &[RunEvent]) {
         if self.error.is_some() {
             return;
         }
-        match self.journal.write((self.clock)(), event) {
-            Ok(()) => (self.sink)(event),
+        match self.journal.write((self.clock)(), events) {
+            Ok(()) => events.iter().for_each(|event| (self.sink)(event)),
             Err(error) => self.error = Some(error),
         }
     }
 
     pub fn clock(&self) -> Clock<'a> {
         self.clock
-    }
-
-    pub fn progress(&mut self, node: &str, done: u64, total: u64, note: String) {
-        self.emit(&RunEvent::Progress { node: node.to_owned(), done, total, note });
     }
 
     /// Tells what the store found damaged since it was last asked: each by name, of a flood the first few.

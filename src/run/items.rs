@@ -1,5 +1,5 @@
-//! Works a step's items: those in the store are taken from it, the others are worked in groups ([`round`]), or each by itself
-//! where a model asks many at once ([`apart`]), and recorded one by one, as each finishes.
+//! Works a step's items: those in the store are taken from it, the others are worked in groups ([`together`]), or each by
+//! itself where a model is asked many at once ([`apart`]), and recorded as they finish ([`round`]).
 //!
 //! # Invariants
 //! An item is recorded before it is announced. Of what failed or took too long nothing is recorded, but a reply that cannot
@@ -10,6 +10,7 @@
 
 mod apart;
 mod round;
+mod together;
 
 use crate::base::Digest;
 use crate::model::Tokens;
@@ -130,7 +131,7 @@ impl Worker<'_, '_> {
         mut self,
         items: &[Item],
         read: Read<'_, T>,
-        note: &mut dyn FnMut(&T) -> String,
+        note: &mut (dyn FnMut(&T) -> String + Send),
         ready: &dyn Fn() -> Result<Ready<'r>, StepError>,
     ) -> Result<Worked<T>, StepError> {
         let mut lot = Lot::stored(self.store, items, read, self.settled)?;
@@ -142,7 +143,7 @@ impl Worker<'_, '_> {
         self.emitter.emit(&RunEvent::NodeStarted { node: self.node.to_owned(), items: items.len() as u64, cached });
         for (at, finished) in lot.finished.iter().enumerate() {
             if let Some(Finished { outcome, .. }) = finished.as_ref().filter(|it| Lack::of(&it.outcome).is_some()) {
-                tell(self.emitter, self.node, &lot, at, outcome, Tokens::default());
+                self.emitter.emit_all(&finished_events(self.node, &lot, at, outcome, Tokens::default()));
             }
         }
         let open = |at: &usize| lot.finished[*at].is_none() && !lot.twins[*at].is_empty();
@@ -160,13 +161,14 @@ impl Worker<'_, '_> {
     }
 }
 
-/// Tells what came of an item and its twins, of whom the first took what they took.
-fn tell<T>(emitter: &mut Emitter<'_>, node: &str, lot: &Lot<'_, T>, at: usize, outcome: &ItemOutcome, took: Tokens) {
-    for &twin in &lot.twins[at] {
+/// What came of an item and its twins, of whom the first took what they took.
+fn finished_events<T>(node: &str, lot: &Lot<'_, T>, at: usize, outcome: &ItemOutcome, took: Tokens) -> Vec<RunEvent> {
+    let event = |&twin: &usize| {
         let (node, Item { name: item, key }) = (node.to_owned(), lot.items[twin].clone());
         let took = if twin == at { took } else { Tokens::default() };
-        emitter.emit(&RunEvent::ItemFinished { node, item, key, outcome: outcome.clone(), took });
-    }
+        RunEvent::ItemFinished { node, item, key, outcome: outcome.clone(), took }
+    };
+    lot.twins[at].iter().map(event).collect()
 }
 
 impl<'i, T: Clone + Send> Lot<'i, T> {
@@ -280,9 +282,9 @@ impl Made {
 
 /// Puts items into the store. When another result was recorded for a key first, that one is it: others may have read it
 /// already.
-pub(super) fn file<T: Send>(store: &Store, made: Vec<Loaded>, read: Read<'_, T>) -> Result<Vec<Filed<T>>, StepError> {
+pub(super) fn file<T>(store: &Store, made: Vec<Loaded>, read: Read<'_, T>) -> Result<Vec<Filed<T>>, StepError> {
     let diverged = store.file(&made)?;
-    let finished = made.into_par_iter().zip(diverged).map(|(mut loaded, diverged)| {
+    let finished = made.into_iter().zip(diverged).map(|(mut loaded, diverged)| {
         if let Some(Divergence { first, second: _ }) = &diverged {
             loaded = store.load(&first.key)?.ok_or(StoreError::Missing(first.output))?;
         }

@@ -2,11 +2,12 @@
 //! BLAKE3 digest.
 //!
 //! # Invariants
-//! A line is one write, so a kill leaves whole lines and at most one torn at the end, which is cut off before the next is
+//! Lines are only appended, so a kill leaves whole lines and at most one torn at the end, which is cut off before the next is
 //! written. [`RunEvent::Progress`] is never written: it is for eyes only.
 
 use crate::base::{Digest, file};
 use crate::run::{RunError, RunEvent};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
@@ -88,30 +89,36 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Parsed, RunError> {
 
 fn parse_from(path: &Path, bytes: &[u8], seq: u64, prev: Digest) -> Result<Parsed, RunError> {
     let mut parsed = Parsed { events: Vec::new(), good: 0, seq, prev };
-    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let lines: Vec<&[u8]> = bytes[..whole].split_inclusive(|byte| *byte == b'\n').collect();
+    let read = |line: &&[u8]| {
+        let line = &line[..line.len() - 1];
+        (serde_json::from_slice(line).ok(), Digest::of_bytes(line))
+    };
+    // A journal of a million lines is read in the time that its chain takes.
+    let read: Vec<(Option<LineIn>, Digest)> = lines.par_iter().map(read).collect();
+    for (line, (event, digest)) in lines.iter().zip(read) {
         let last = parsed.good + line.len() == bytes.len();
-        let Some(line) = line.strip_suffix(b"\n") else { break };
-        let event = match read_line(line, &parsed) {
+        let event = match event.ok_or("is not an event of a run").and_then(|event| follows(event, &parsed)) {
             Ok(event) => event,
             // A power cut may leave the end of a file as it likes; in the middle it is damage.
             Err(_) if last => break,
             Err(problem) => {
-                return Err(RunError::Journal { path: path.to_owned(), line: parsed.seq as usize + 1, problem });
+                let (path, line, problem) = (path.to_owned(), parsed.seq as usize + 1, problem.to_owned());
+                return Err(RunError::Journal { path, line, problem });
             }
         };
         parsed.events.push(event);
-        parsed.good += line.len() + 1;
+        parsed.good += line.len();
         parsed.seq += 1;
-        parsed.prev = Digest::of_bytes(line);
+        parsed.prev = digest;
     }
     Ok(parsed)
 }
 
-fn read_line(line: &[u8], before: &Parsed) -> Result<(u64, RunEvent), String> {
-    let parsed = serde_json::from_slice(line).map_err(|_| "is not an event of a run".to_owned());
-    let LineIn { seq, time, prev, event } = parsed?;
+fn follows(LineIn { seq, time, prev, event }: LineIn, before: &Parsed) -> Result<(u64, RunEvent), &'static str> {
     if seq != before.seq || prev != before.prev {
-        return Err("does not follow the line before it: something was changed or lost".to_owned());
+        return Err("does not follow the line before it: something was changed or lost");
     }
     Ok((time, event))
 }
@@ -150,20 +157,22 @@ impl Writer {
         Ok((Self { path: path.to_owned(), file, seq, prev }, events))
     }
 
-    /// Appends one event.
+    /// Appends events, with one write.
     ///
     /// # Errors
     /// A write that fails: a full disk. What was written before stays; before the first event there is no run to go on with.
-    pub fn write(&mut self, time: u64, event: &RunEvent) -> Result<(), RunError> {
-        if matches!(event, RunEvent::Progress { .. }) {
-            return Ok(());
+    pub fn write(&mut self, time: u64, events: &[RunEvent]) -> Result<(), RunError> {
+        let mut lines = Vec::new();
+        let (mut seq, mut prev) = (self.seq, self.prev);
+        for event in events.iter().filter(|event| !matches!(event, RunEvent::Progress { .. })) {
+            let start = lines.len();
+            serde_json::to_writer(&mut lines, &LineOut { seq, time, prev, event }).expect("an event is plain data");
+            prev = Digest::of_bytes(&lines[start..]);
+            seq += 1;
+            lines.push(b'\n');
         }
-        let line = LineOut { seq: self.seq, time, prev: self.prev, event };
-        let mut line = serde_json::to_vec(&line).expect("an event is plain data");
-        self.prev = Digest::of_bytes(&line);
-        line.push(b'\n');
-        self.file.write_all(&line).map_err(|problem| self.stopped(problem))?;
-        self.seq += 1;
+        self.file.write_all(&lines).map_err(|problem| self.stopped(problem))?;
+        (self.seq, self.prev) = (seq, prev);
         Ok(())
     }
 
@@ -217,7 +226,7 @@ mod tests {
             RunEvent::Progress { node: "train@1".to_owned(), done: 1, total: 2, note: "loss 0.412".to_owned() };
         let events = [RunEvent::RunResumed { run: "a-1".to_owned() }, progress, item(1), item(2)];
         for (time, event) in events.iter().enumerate() {
-            writer.write(time as u64, event).expect("writes");
+            writer.write(time as u64, std::slice::from_ref(event)).expect("writes");
         }
         let expected = vec![(0, events[0].clone()), (2, events[2].clone()), (3, events[3].clone())];
         assert_eq!(read(&path).expect("reads"), expected);
@@ -230,7 +239,7 @@ mod tests {
         let mut follower = Follower::new(path.clone());
         assert_eq!(follower.more().expect("nothing yet"), []);
         let (mut writer, _) = Writer::open(&path).expect("opens");
-        (0..3).for_each(|n| writer.write(u64::from(n), &item(n)).expect("writes"));
+        (0..3).for_each(|n| writer.write(u64::from(n), &[item(n)]).expect("writes"));
         let mut whole = std::fs::read(&path).expect("reads");
         let mut told = Vec::new();
         for cut in (0..=whole.len()).step_by(97).chain([whole.len()]) {
@@ -248,7 +257,7 @@ mod tests {
     fn a_torn_end_is_cut_off() {
         let (_directory, path) = journal();
         let (mut writer, _) = Writer::open(&path).expect("opens");
-        (0..3).for_each(|n| writer.write(u64::from(n), &item(n)).expect("writes"));
+        (0..3).for_each(|n| writer.write(u64::from(n), &[item(n)]).expect("writes"));
         let whole = std::fs::read(&path).expect("reads");
         let second = whole.iter().position(|byte| *byte == b'\n').expect("a line") + 1;
         for cut in [second + 1, second + 30, whole.len() - 1] {
@@ -257,7 +266,7 @@ mod tests {
             let (mut writer, events) = Writer::open(&path).expect("opens");
             assert_eq!(events.len(), kept);
             let paused = RunEvent::RunPaused { reason: PauseReason::Interrupt };
-            writer.write(9, &paused).expect("writes");
+            writer.write(9, std::slice::from_ref(&paused)).expect("writes");
             let events = read(&path).expect("the chain holds");
             assert_eq!((events.len(), &events[kept]), (kept + 1, &(9, paused)));
         }
@@ -267,7 +276,7 @@ mod tests {
     fn a_changed_or_lost_line_is_found() {
         let (_directory, path) = journal();
         let (mut writer, _) = Writer::open(&path).expect("opens");
-        (0..4).for_each(|n| writer.write(u64::from(n), &item(n)).expect("writes"));
+        (0..4).for_each(|n| writer.write(u64::from(n), &[item(n)]).expect("writes"));
         let text = std::fs::read_to_string(&path).expect("reads");
         let lines: Vec<&str> = text.lines().collect();
         let changed = text.replace("train-1", "train-7");

@@ -271,7 +271,8 @@ impl TrainMonitor for Monitor<'_, '_> {
         if let Some(problem) = &self.unsaved {
             note.push_str(&format!(" (checkpoint not written: {problem})"));
         }
-        self.emitter.progress(self.node, step, steps, note);
+        let node = self.node.to_owned();
+        self.emitter.emit(&RunEvent::Progress { node, done: step, total: steps, note });
     }
 
     fn paused(&mut self) -> bool {

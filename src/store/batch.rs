@@ -6,7 +6,6 @@
 use super::entry::{Entry, Kind};
 use super::{Divergence, LARGE, Loaded, Store, StoreError};
 use crate::base::Digest;
-use rayon::prelude::*;
 use std::collections::BTreeSet;
 
 impl Store {
@@ -24,9 +23,9 @@ impl Store {
 
     /// All of those that can be; says which they are.
     fn file_fresh(&self, items: &[Loaded]) -> Result<Vec<bool>, StoreError> {
-        let files: Vec<Vec<u8>> = items.par_iter().map(|item| item.record.to_file()).collect();
+        let files: Vec<Vec<u8>> = items.iter().map(|item| item.record.to_file()).collect();
         let coded: Vec<Option<Coded<'_>>> =
-            items.par_iter().zip(&files).map(|(item, file)| Coded::of(item, file)).collect();
+            items.iter().zip(&files).map(|(item, file)| Coded::of(item, file)).collect();
         let appending = self.packs.appending()?;
         let is_below = |key: &Digest| self.below().is_some_and(|below| !matches!(below.lookup(key), Ok(None)));
         let (mut entries, mut filed, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());

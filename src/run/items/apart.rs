@@ -55,8 +55,8 @@ pub fn work<T: Clone + Send>(
         let (mut flying, mut made) = (0, Vec::new());
         loop {
             let mut ended = Ok(());
-            while flying < threads && waiting.peek().is_some() && !round.pauses() {
-                match round.admit(flying + 1) {
+            while flying < threads && waiting.peek().is_some() && !watch.pauses() {
+                match watch.admit(flying + 1) {
                     Ok(admitted) if admitted > flying => {}
                     Err(error) if flying == 0 => {
                         ended = Err(error);
@@ -81,14 +81,16 @@ pub fn work<T: Clone + Send>(
                     // Ends the threads, which the scope waits for.
                     resume_unwind(panic)
                 });
+                done.iter().for_each(|done| watch.take(done.took));
                 made.extend(done.into_iter().map(|done| (at, done)));
                 match result {
-                    Ok(results) => results.into_iter().filter_map(Result::err).for_each(|lost| round.lost(at, lost)),
+                    Ok(results) => results.into_iter().filter_map(Result::err).for_each(|lost| {
+                        watch.take(lost.took);
+                        round.lost(at, lost);
+                    }),
                     Err(error) => round.stop(Some(error)),
                 }
             }
-            round.settle(&made);
         }
-    })?;
-    round.check()
+    })
 }

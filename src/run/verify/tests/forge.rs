@@ -154,6 +154,6 @@ pub fn rewrite(lab: &Lab, edit: impl FnOnce(&mut Vec<(u64, RunEvent)>)) {
     std::fs::remove_file(&path).expect("removes");
     let (mut writer, _) = journal::Writer::open(&path).expect("opens");
     for (time, event) in events {
-        writer.write(time, &event).expect("writes");
+        writer.write(time, &[event]).expect("writes");
     }
 }
