@@ -93,8 +93,8 @@ pub fn fold(project: &Project, run: &str) -> Result<Report, Failure> {
 
 /// As [`fold`], for those who go on without.
 pub fn read(project: &Project, run: &str) -> Result<Report, RunError> {
-    let events = directory::events(project, run)?;
-    let report = Report::fold(events.iter().map(|(_, event)| event));
+    let mut report = None;
+    directory::each_event(project, run, |_, event| Report::hear(&mut report, &event))?;
     let mut report = report.ok_or_else(|| RunError::Journal {
         path: project.journal(run),
         line: 1,

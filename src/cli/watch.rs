@@ -32,15 +32,21 @@ pub fn watch(project: &Project, place: &Place, run: &str, terminal: &Terminal) -
     let exit = loop {
         // Asked before reading: what a process wrote before it ended is read after that.
         let held = Place::is_held(project, run);
-        for (time, event) in follower.more()? {
-            let begun = *begun.get_or_insert(time);
-            if terminal.json() {
-                let line = serde_json::to_string(&Line { time, event: &event }).expect("an event is plain data");
-                terminal.data(&format!("{line}\n"));
-            } else {
-                view.show_at(&event, time.saturating_sub(begun) as f64 / 1000.0);
+        loop {
+            let events = follower.more()?;
+            if events.is_empty() {
+                break;
             }
-            newest = Some(event);
+            for (time, event) in events {
+                let begun = *begun.get_or_insert(time);
+                if terminal.json() {
+                    let line = serde_json::to_string(&Line { time, event: &event }).expect("an event is plain data");
+                    terminal.data(&format!("{line}\n"));
+                } else {
+                    view.show_at(&event, time.saturating_sub(begun) as f64 / 1000.0);
+                }
+                newest = Some(event);
+            }
         }
         match &newest {
             Some(RunEvent::RunFinished { failed: false, .. }) => break Exit::Ok,

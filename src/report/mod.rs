@@ -142,26 +142,29 @@ impl Report {
     /// `None` when no event says which run this is.
     pub fn fold<'a>(events: impl IntoIterator<Item = &'a RunEvent>) -> Option<Self> {
         let mut report = None;
-        for event in events {
-            match (&mut report, event) {
-                (_, RunEvent::RunStarted { run, experiment, title, plan, label, nodes, frozen: _ }) => {
-                    report = Some(Self {
-                        run: run.clone(),
-                        experiment: experiment.clone(),
-                        title: title.clone(),
-                        plan: *plan,
-                        label: *label,
-                        state: RunState::Running,
-                        nodes: nodes.iter().map(NodeReport::new).collect(),
-                        winner: None,
-                        damage: Vec::new(),
-                    });
-                }
-                (Some(report), event) => report.apply(event),
-                (None, _) => {}
-            }
-        }
+        events.into_iter().for_each(|event| Self::hear(&mut report, event));
         report
+    }
+
+    /// One event of a fold; the first one of a run begins its report.
+    pub fn hear(report: &mut Option<Self>, event: &RunEvent) {
+        match (&mut *report, event) {
+            (_, RunEvent::RunStarted { run, experiment, title, plan, label, nodes, frozen: _ }) => {
+                *report = Some(Self {
+                    run: run.clone(),
+                    experiment: experiment.clone(),
+                    title: title.clone(),
+                    plan: *plan,
+                    label: *label,
+                    state: RunState::Running,
+                    nodes: nodes.iter().map(NodeReport::new).collect(),
+                    winner: None,
+                    damage: Vec::new(),
+                });
+            }
+            (Some(report), event) => report.apply(event),
+            (None, _) => {}
+        }
     }
 
     /// Moves on by one event. Events about nodes that the plan does not have are passed over.

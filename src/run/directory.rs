@@ -20,7 +20,8 @@ use crate::env::EnvKind;
 use crate::experiment::{Dataset, Experiment, Named};
 use crate::model::{ModelSpec, Source};
 use crate::plan::Identities;
-use crate::run::{Project, RunError, RunEvent, Subject, journal};
+use crate::run::journal::Follower;
+use crate::run::{Project, RunError, RunEvent, Subject};
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, Write};
@@ -441,14 +442,35 @@ fn word(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect()
 }
 
+/// Calls with each event of a run and its time: with one at least. Only a few of them are in memory at a time.
+pub fn each_event(project: &Project, run: &str, mut hear: impl FnMut(u64, RunEvent)) -> Result<(), RunError> {
+    let path = project.journal(run);
+    let blame = |error| match error {
+        RunError::File { problem, .. } => absent(project, run, &path, problem),
+        other => other,
+    };
+    let mut journal = Follower::new(path.clone());
+    let mut any = false;
+    loop {
+        let events = journal.more().map_err(blame)?;
+        if events.is_empty() {
+            break;
+        }
+        any = true;
+        events.into_iter().for_each(|(time, event)| hear(time, event));
+    }
+    match file::open(&path) {
+        _ if any => Ok(()),
+        Ok(_) => Err(RunError::NeverStarted(run.to_owned())),
+        Err(problem) => Err(absent(project, run, &path, problem)),
+    }
+}
+
 /// The events of a run, with their times: one at least.
 pub fn events(project: &Project, run: &str) -> Result<Vec<(u64, RunEvent)>, RunError> {
-    let path = project.journal(run);
-    match journal::read(&path) {
-        Ok(events) if events.is_empty() => Err(RunError::NeverStarted(run.to_owned())),
-        Err(RunError::File { problem, .. }) => Err(absent(project, run, &path, problem)),
-        other => other,
-    }
+    let mut all = Vec::new();
+    each_event(project, run, |time, event| all.push((time, event)))?;
+    Ok(all)
 }
 
 /// Digests of the files below a directory, by their paths from `root`.

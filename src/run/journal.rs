@@ -41,7 +41,10 @@ pub fn read(path: &Path) -> Result<Vec<(u64, RunEvent)>, RunError> {
     Ok(parse(path, &bytes)?.events)
 }
 
-/// A journal that may still be written, read as it grows.
+/// So many bytes are read at once: some ten thousand events.
+const BLOCK: u64 = 4 << 20;
+
+/// Reads a journal block by block, however long it is; one that may still be written is read as it grows.
 #[derive(Debug)]
 pub struct Follower {
     path: PathBuf,
@@ -56,7 +59,7 @@ impl Follower {
         Self { path, read: 0, seq: 0, prev: start() }
     }
 
-    /// The events since the last call; none while there is no file.
+    /// The next events after those of the last call; none while there are no more, or no file.
     ///
     /// # Errors
     /// As [`read`].
@@ -67,7 +70,14 @@ impl Follower {
             file => file.map_err(fail)?,
         };
         let mut bytes = Vec::new();
-        file.seek(SeekFrom::Start(self.read)).and_then(|_| file.read_to_end(&mut bytes)).map_err(fail)?;
+        file.seek(SeekFrom::Start(self.read)).map_err(fail)?;
+        // A block that holds no whole line is read on: the first one names all nodes.
+        while !bytes.contains(&b'\n') {
+            let room = BLOCK.max(bytes.len() as u64);
+            if (&mut file).take(room).read_to_end(&mut bytes).map_err(fail)? == 0 {
+                break;
+            }
+        }
         let Parsed { events, good, seq, prev } = parse_from(&self.path, &bytes, self.seq, self.prev)?;
         self.read += good as u64;
         (self.seq, self.prev) = (seq, prev);
@@ -247,6 +257,16 @@ mod tests {
             told.extend(follower.more().expect("follows"));
         }
         assert_eq!(told, read(&path).expect("reads"));
+        // However long a line is.
+        let mut follower = Follower::new(path.clone());
+        let long = RunEvent::DamageFound { what: "x".repeat(2 * BLOCK as usize) };
+        writer.write(3, &[item(3), long, item(4)]).expect("writes");
+        let by_block: Vec<_> = std::iter::repeat_with(|| follower.more().expect("follows"))
+            .take_while(|events| !events.is_empty())
+            .collect();
+        assert!(by_block.len() > 1);
+        assert_eq!(by_block.concat(), read(&path).expect("reads"));
+        let mut follower = Follower::new(path.clone());
         whole.extend_from_slice(b"no event\nnor this\n");
         std::fs::write(&path, &whole).expect("writes");
         assert!(matches!(follower.more(), Err(RunError::Journal { line: 4, .. })));
