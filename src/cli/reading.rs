@@ -7,7 +7,7 @@ use crate::node::judge::JudgeReply;
 use crate::node::spec::{AnswerValue, Verdict};
 use crate::node::trajectory::{Trajectory, TruthRecord};
 use crate::report::html::Reading;
-use crate::report::text::{clip, plain, plain_lines};
+use crate::report::text::{clip, number, plain, plain_lines};
 use crate::report::{NodeReport, Report};
 use crate::run::lineage::{self, Lineage};
 use crate::run::manifest::{Manifest, RowEntry, RowSet};
@@ -59,6 +59,7 @@ pub fn rows(project: &Project, run: &str, node: &NodeReport, manifest: &Manifest
             trajectory: *blob,
             truth: *truth,
             reply: None,
+            replies: Vec::new(),
             verdict: None,
             unparsed: None,
             dropped_by: None,
@@ -86,6 +87,7 @@ pub fn verdict_text(verdict: &Verdict) -> String {
     let field = |(name, value): (&String, &AnswerValue)| match value {
         AnswerValue::Bool(value) => format!("{name} {value}"),
         AnswerValue::Int(value) => format!("{name} {value}"),
+        AnswerValue::Number(value) => format!("{name} {}", number(*value)),
         AnswerValue::Text(text) => format!("{name} “{}”", clip(text, 60)),
     };
     verdict.iter().map(field).collect::<Vec<_>>().join(", ")

@@ -133,8 +133,9 @@ impl Checker<'_> {
         match &rows.answer {
             _ if rows.form != Form::Judged => {}
             Answers::Schema(schema) => {
+                let of = if rows.joined { &["mean", "alpha", "spread"][..] } else { &["mean"] };
                 let counted = schema.fields.iter().filter(|field| field.kind != AnswerKind::Text);
-                known.extend(counted.map(|field| format!("{}.mean", field.name)));
+                known.extend(counted.flat_map(|field| of.iter().map(move |of| format!("{}.{of}", field.name))));
             }
             Answers::Unknown => return None,
             Answers::NotJudged => {}

@@ -35,6 +35,8 @@ pub struct Rows {
     pub critic: Option<Span>,
     pub form: Form,
     pub answer: Answers,
+    /// Several verdicts on each have become one.
+    pub joined: bool,
     pub tasks: u64,
     /// At most so many of one task.
     pub samples: u64,

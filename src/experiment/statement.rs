@@ -79,6 +79,7 @@ impl Checker<'_> {
             split: split.name.clone(),
             held_out: split.held_out,
             critic: None,
+            joined: false,
             form: Form::Rolled,
             answer: Answers::NotJudged,
             tasks,
@@ -218,6 +219,7 @@ impl Checker<'_> {
                     judged.known.insert(Column::Answer(field.name.clone()), interval);
                 }
                 judged.answer = Answers::Schema(answer);
+                judged.joined = soles.len() > 1 || soles.iter().any(|sole| sole.votes.count > 1);
             }
         }
         let (name, tolerance) = (name?, tolerance?);

@@ -86,6 +86,7 @@ pub fn write(verdict: &Verdict, schema: &AnswerSchema) -> String {
         let value = match verdict.get(&field.name)? {
             AnswerValue::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
             AnswerValue::Int(number) => number.to_string(),
+            AnswerValue::Number(number) => number.to_string(),
             AnswerValue::Text(text) => text.clone(),
         };
         Some(format!("{}: {value}", field.name))
@@ -110,22 +111,22 @@ pub fn deciding(schema: &AnswerSchema) -> Option<&AnswerField> {
 /// field that could say.
 pub fn passes(verdict: &Verdict, schema: &AnswerSchema) -> Option<bool> {
     let field = deciding(schema)?;
-    match (verdict.get(&field.name)?, &field.kind) {
-        (AnswerValue::Int(value), AnswerKind::Int { min, max }) => Some(*value >= threshold(*min, *max)),
-        (AnswerValue::Bool(value), AnswerKind::Bool) => Some(*value),
-        _ => None,
+    let figure = verdict.get(&field.name)?.figure()?;
+    match field.kind {
+        AnswerKind::Int { min, max } => Some(figure >= threshold(min, max) as f64),
+        AnswerKind::Bool => Some(figure > 0.5),
+        AnswerKind::Text => None,
     }
 }
 
 /// The verdict's figure in 0..=1: an integer's place in its range, a boolean as 0 or 1.
 pub fn level(verdict: &Verdict, schema: &AnswerSchema) -> Option<f64> {
     let field = deciding(schema)?;
-    match (verdict.get(&field.name)?, &field.kind) {
-        (AnswerValue::Int(value), AnswerKind::Int { min, max }) if max > min => {
-            Some((*value as f64 - *min as f64) / (*max as f64 - *min as f64))
-        }
-        (AnswerValue::Bool(value), AnswerKind::Bool) => Some(f64::from(u8::from(*value))),
-        _ => None,
+    let figure = verdict.get(&field.name)?.figure()?;
+    match field.kind {
+        AnswerKind::Int { min, max } if max > min => Some((figure - min as f64) / (max as f64 - min as f64)),
+        AnswerKind::Bool => Some(figure),
+        AnswerKind::Int { .. } | AnswerKind::Text => None,
     }
 }
 

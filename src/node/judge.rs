@@ -113,9 +113,7 @@ pub fn metrics(verdicts: &[Option<&Verdict>], schema: &AnswerSchema) -> Vec<Metr
         let values = read.iter().filter_map(|verdict| verdict.get(&field.name));
         metrics.extend(match field.kind {
             AnswerKind::Int { .. } => {
-                let numbers =
-                    values.filter_map(|value| if let AnswerValue::Int(n) = value { Some(*n as f64) } else { None });
-                Metric::mean(&name, &numbers.collect::<Vec<f64>>())
+                Metric::mean(&name, &values.filter_map(AnswerValue::figure).collect::<Vec<f64>>())
             }
             AnswerKind::Bool => {
                 Metric::share(&name, values.filter(|value| **value == AnswerValue::Bool(true)).count(), read.len())

@@ -18,6 +18,7 @@ pub mod tolerance;
 pub mod lost;
 pub mod rollout;
 pub mod answer;
+pub mod ballot;
 pub mod judge;
 pub mod labels;
 pub mod calibrate;

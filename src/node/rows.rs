@@ -43,6 +43,7 @@ pub fn row(
         let cell = match value {
             AnswerValue::Bool(value) => CellValue::Bool(*value),
             AnswerValue::Int(value) => CellValue::Number(*value as f64),
+            AnswerValue::Number(value) => CellValue::Number(*value),
             AnswerValue::Text(text) => CellValue::Text(text.clone()),
         };
         (Column::Answer(name.clone()), cell)

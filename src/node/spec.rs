@@ -112,7 +112,21 @@ pub type Verdict = LiteMap<String, AnswerValue>;
 pub enum AnswerValue {
     Bool(bool),
     Int(i64),
+    /// What several whole numbers have become.
+    Number(f64),
     Text(String),
+}
+
+impl AnswerValue {
+    /// Its number; of a boolean 0 or 1, of a text none.
+    pub fn figure(&self) -> Option<f64> {
+        match self {
+            AnswerValue::Bool(value) => Some(f64::from(u8::from(*value))),
+            AnswerValue::Int(value) => Some(*value as f64),
+            AnswerValue::Number(value) => Some(*value),
+            AnswerValue::Text(_) => None,
+        }
+    }
 }
 
 /// A value that may differ by iteration: `{ 1 => 1e-6, _ => 5e-7 }`.

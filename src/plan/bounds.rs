@@ -28,7 +28,7 @@ use crate::model::remote::CHARGED;
 use crate::model::{Remote, Source};
 use crate::node::spec::CriticKind;
 use crate::node::tolerance::Tolerance;
-use crate::plan::{Episodes, Identities, Plan, RowsFrom, Step, StepId, TrainFrom, Work, build};
+use crate::plan::{Episodes, Identities, Judge, Plan, RowsFrom, Step, StepId, TrainFrom, Work, build};
 use crate::select::{Stage, Ties};
 use serde::Serialize;
 use std::ops::{Add, AddAssign};
@@ -132,19 +132,66 @@ pub struct Asked {
     pub each: Bounds,
 }
 
-/// Of a step whose items one model answers: an episode, or a question to a critic.
-pub fn asked(experiment: &Experiment, work: &Work) -> Option<Asked> {
-    let one = Amount { low: 1, high: Some(1) };
-    match work {
-        Work::Rollout(asked) | Work::Evaluate(asked) => {
-            Some(Asked { model: asked.version.model, each: episodes(experiment, asked, one) })
+/// What the items of a step ask: an episode, or a question to a critic; of a panel, by the member's name, which its items have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asks(Vec<(String, Asked)>);
+
+impl Asks {
+    /// Nothing of a step that asks no model.
+    pub fn of(experiment: &Experiment, work: &Work) -> Option<Self> {
+        let one = Amount { low: 1, high: Some(1) };
+        match work {
+            Work::Rollout(asked) | Work::Evaluate(asked) => {
+                let each = episodes(experiment, asked, one);
+                Some(Self(vec![(String::new(), Asked { model: asked.version.model, each })]))
+            }
+            Work::Judge { by, .. } | Work::Calibrate { by, .. } => {
+                let asked = |judge: &Judge| {
+                    let model = experiment.sole(judge.critic).model;
+                    let name = experiment.critics[judge.critic.0].name.clone();
+                    (name, Asked { model, each: questions(experiment, judge.critic, one) })
+                };
+                Some(Self(by.iter().map(asked).collect()))
+            }
+            Work::Select { .. } | Work::Audit { .. } | Work::Gate { .. } | Work::Pick { .. } | Work::Train { .. } => {
+                None
+            }
         }
-        Work::Judge { by, .. } | Work::Calibrate { by, .. } => {
-            let [only] = by.as_slice() else { return None };
-            Some(Asked { model: experiment.sole(only.critic).model, each: questions(experiment, only.critic, one) })
-        }
-        Work::Select { .. } | Work::Audit { .. } | Work::Gate { .. } | Work::Pick { .. } | Work::Train { .. } => None,
     }
+
+    /// What an item asks, by its name.
+    pub fn of_item(&self, item: &str) -> &Asked {
+        let member = spoken_to(item).and_then(|member| self.0.iter().find(|(name, _)| name == member));
+        &member.unwrap_or(&self.0[0]).1
+    }
+
+    /// The most that any item asks.
+    pub fn most(&self) -> Bounds {
+        let most =
+            |a: Amount, b: Amount| Amount { low: a.low.max(b.low), high: a.high.zip(b.high).map(|(a, b)| a.max(b)) };
+        let all = self.0.iter().map(|(_, asked)| asked.each);
+        let larger = |a: Bounds, b: Bounds| Bounds {
+            items: most(a.items, b.items),
+            prompt_tokens: most(a.prompt_tokens, b.prompt_tokens),
+            completion_tokens: most(a.completion_tokens, b.completion_tokens),
+            training_tokens: most(a.training_tokens, b.training_tokens),
+            spend: most(a.spend, b.spend),
+        };
+        all.reduce(larger).expect("a step that asks asks someone")
+    }
+}
+
+/// The name of a question: what it is about, whom of a panel it asks, and which of several votes it is.
+pub fn question(about: &str, member: Option<&str>, vote: Option<u32>) -> String {
+    let member = member.map_or_else(String::new, |name| format!("@{name}"));
+    let vote = vote.map_or_else(String::new, |vote| format!("#{vote}"));
+    format!("{about}{member}{vote}")
+}
+
+/// Whom of a panel a question asks.
+fn spoken_to(item: &str) -> Option<&str> {
+    let (_, member) = item.rsplit_once('@')?;
+    Some(member.split_once('#').map_or(member, |(member, _)| member))
 }
 
 /// Micro-dollars, at the most, of what was asked; `None` where there is no price.

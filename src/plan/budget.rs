@@ -48,7 +48,7 @@ fn budget(experiment: &Experiment) -> Option<Diagnostic> {
 fn unpriced(experiment: &Experiment, step: &Step) -> Option<ModelId> {
     let priced =
         |model: &ModelId| !matches!(&experiment.models[model.0].it.source, Source::Remote(Remote { price: None, .. }));
-    step.work.answers(experiment).filter(|model| !priced(model))
+    step.work.answer(experiment).into_iter().find(|model| !priced(model))
 }
 
 fn suffices(most: u64, span: Span, plan: Amount, words: &dyn Fn(u64) -> String) -> Option<Diagnostic> {

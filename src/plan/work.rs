@@ -158,14 +158,14 @@ impl Work {
     }
 
     /// The model that its items are asked of; of a panel, the first critic's.
-    pub fn answers(&self, experiment: &Experiment) -> Option<ModelId> {
+    pub fn answer(&self, experiment: &Experiment) -> Vec<ModelId> {
         match self {
-            Work::Rollout(episodes) | Work::Evaluate(episodes) => Some(episodes.version.model),
+            Work::Rollout(episodes) | Work::Evaluate(episodes) => vec![episodes.version.model],
             Work::Judge { by, .. } | Work::Calibrate { by, .. } => {
-                by.first().map(|judge| experiment.sole(judge.critic).model)
+                by.iter().map(|judge| experiment.sole(judge.critic).model).collect()
             }
             Work::Select { .. } | Work::Audit { .. } | Work::Train { .. } | Work::Gate { .. } | Work::Pick { .. } => {
-                None
+                Vec::new()
             }
         }
     }

@@ -7,7 +7,7 @@
 use crate::base::Digest;
 use crate::experiment::{Budget, Experiment};
 use crate::model::Tokens;
-use crate::plan::bounds::{self, Asked};
+use crate::plan::bounds::{self, Asked, Asks};
 use crate::plan::{Plan, Step, StepId};
 use crate::run::missing::Lack;
 use crate::run::{Clock, RunError, RunEvent, RunOptions};
@@ -63,16 +63,16 @@ impl<'a> Purse<'a> {
         let (earlier, tokens, spend) = (elapsed(journal), AtomicU64::new(0), AtomicU64::new(0));
         let purse = Self { experiment, budget, clock, began, earlier, tokens, spend };
         if budget.is_some() {
-            let asked = |step: &Step| Some((step.id.clone(), bounds::asked(experiment, &step.work)?));
-            let asked: BTreeMap<String, Asked> = plan.steps.iter().filter_map(asked).collect();
+            let asked = |step: &Step| Some((step.id.clone(), Asks::of(experiment, &step.work)?));
+            let asked: BTreeMap<String, Asks> = plan.steps.iter().filter_map(asked).collect();
             let mut seen: BTreeSet<Digest> = BTreeSet::new();
             for (_, event) in journal {
-                let (node, key, outcome, took) = match event {
-                    RunEvent::ItemFinished { node, key, outcome, took, item: _ } => (node, key, Some(outcome), took),
-                    RunEvent::ItemRetried { node, key, took, .. } => (node, key, None, took),
+                let (node, item, key, outcome, took) = match event {
+                    RunEvent::ItemFinished { node, item, key, outcome, took } => (node, item, key, Some(outcome), took),
+                    RunEvent::ItemRetried { node, item, key, took, .. } => (node, item, key, None, took),
                     _ => continue,
                 };
-                let Some(asked) = asked.get(node) else { continue };
+                let Some(asked) = asked.get(node).map(|asks| asks.of_item(item)) else { continue };
                 purse.take(asked, *took);
                 // Of an item that was made, its record has what it took.
                 if outcome.is_some_and(|outcome| Lack::of(outcome).is_none())
@@ -86,30 +86,30 @@ impl<'a> Purse<'a> {
         Ok(purse)
     }
 
-    /// What one item of a step may take; nothing where nothing is held back.
-    pub fn asked(&self, plan: &Plan, id: StepId) -> Option<Asked> {
-        self.budget.and_then(|_| bounds::asked(self.experiment, &plan.step(id).work))
+    /// What items of a step may take; nothing where nothing is held back.
+    pub fn asks(&self, plan: &Plan, id: StepId) -> Option<Asks> {
+        self.budget.and_then(|_| Asks::of(self.experiment, &plan.step(id).work))
     }
 
     /// How many of `wanted` items may be asked now.
     ///
     /// # Errors
     /// In words, what keeps the next one from being asked.
-    pub fn admit(&self, asked: &Asked, wanted: usize) -> Result<usize, String> {
+    pub fn admit(&self, asks: &Asks, wanted: usize) -> Result<usize, String> {
         let Some(Budget { spend, wall: _, tokens }) = self.budget else { return Ok(wanted) };
         if let Some(words) = self.overdue() {
             return Err(words);
         }
-        let mut admitted = wanted;
+        let (mut admitted, most_each) = (wanted, asks.most());
         if let Some(most) = tokens {
-            let each = (asked.each.prompt_tokens + asked.each.completion_tokens).high;
+            let each = (most_each.prompt_tokens + most_each.completion_tokens).high;
             let words = |amount: u64| format!("{amount} tokens");
             admitted = admitted.min(fit(most.value.0, self.tokens.load(Ordering::Relaxed), each, &words)?);
         }
         if let Some(most) = spend {
             let words = |micro: u64| format!("{:.2} USD", micro as f64 / 1e6);
             admitted =
-                admitted.min(fit(most.value.0, self.spend.load(Ordering::Relaxed), asked.each.spend.high, &words)?);
+                admitted.min(fit(most.value.0, self.spend.load(Ordering::Relaxed), most_each.spend.high, &words)?);
         }
         Ok(admitted)
     }

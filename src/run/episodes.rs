@@ -151,7 +151,7 @@ fn play(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result<Wo
     };
     bench.worker(id).work(
         &items,
-        &|output, also| read(&env, spec.tool_format, step.op, output, also),
+        &|_, output, also| read(&env, spec.tool_format, step.op, output, also),
         &mut note,
         &|| {
             let model = resources.model(&version)?;
@@ -233,6 +233,7 @@ fn row(item: &ManifestItem, played: Played, iteration: u32) -> Result<RowEntry, 
         trajectory,
         truth,
         reply: None,
+        replies: Vec::new(),
         verdict: None,
         unparsed: None,
         dropped_by: None,

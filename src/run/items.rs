@@ -17,7 +17,7 @@ use crate::model::Tokens;
 use crate::node::lost::{Halt, Lost};
 use crate::node::tolerance::Tolerance;
 use crate::plan::Op;
-use crate::plan::bounds::Asked;
+use crate::plan::bounds::Asks;
 use crate::run::budget::{self, Purse};
 use crate::run::emit::Emitter;
 use crate::run::manifest::ManifestItem;
@@ -54,9 +54,9 @@ pub enum Class {
     Failed(String),
 }
 
-/// Reads the bytes of an item, fresh or stored: what they are worth, and what the step keeps of them. The bytes themselves
-/// are in the store, and need not be in memory as well. What cannot be read at all is said in words.
-pub type Read<'r, T> = &'r (dyn Fn(&[u8], &Also) -> Result<(Class, T), String> + Sync);
+/// Reads the bytes of the item of a place, fresh or stored: what they are worth, and what the step keeps of them. The bytes
+/// themselves are in the store, and need not be in memory as well. What cannot be read at all is said in words.
+pub type Read<'r, T> = &'r (dyn Fn(usize, &[u8], &Also) -> Result<(Class, T), String> + Sync);
 
 pub struct Worked<T> {
     /// In the order of the items, with what was kept of each; `None` for what is missing.
@@ -84,8 +84,8 @@ pub struct Ready<'f> {
 pub struct Worker<'a, 'e> {
     pub node: &'a str,
     pub op: Op,
-    /// The name of the model that answers.
-    pub model: &'a str,
+    /// The name of the model that answers; of several, their names.
+    pub model: String,
     /// How far what it says can be trusted.
     pub label: RunLabel,
     pub store: &'a Store,
@@ -94,7 +94,7 @@ pub struct Worker<'a, 'e> {
     pub replay: Option<&'a Replay>,
     pub purse: &'a Purse<'a>,
     /// Where a budget is held: what an item may take.
-    pub asked: Option<Asked>,
+    pub asks: Option<Asks>,
     pub tolerance: Tolerance,
     /// Items that are missing whatever would come of them now.
     pub settled: Option<&'a BTreeMap<Digest, ItemOutcome>>,
@@ -185,7 +185,7 @@ impl<'i, T: Clone + Send> Lot<'i, T> {
             let first = *first_of.entry(item.key).or_insert(index);
             twins[first].push(index);
         }
-        let load = |(item, twins): (&Item, &Vec<usize>)| -> Result<Option<Finished<T>>, StepError> {
+        let load = |(at, (item, twins)): (usize, (&Item, &Vec<usize>))| -> Result<Option<Finished<T>>, StepError> {
             if twins.is_empty() {
                 return Ok(None);
             }
@@ -193,9 +193,9 @@ impl<'i, T: Clone + Send> Lot<'i, T> {
                 let outcome = outcome.clone();
                 return Ok(Some(Finished { outcome, also: LiteMap::new(), kept: None }));
             }
-            store.load(&item.key)?.map(|loaded| finish(loaded, read)).transpose()
+            store.load(&item.key)?.map(|loaded| finish(at, loaded, read)).transpose()
         };
-        let finished = items.par_iter().zip(&twins).map(load).collect::<Result<_, _>>()?;
+        let finished = items.par_iter().zip(&twins).enumerate().map(load).collect::<Result<_, _>>()?;
         Ok(Self { items, twins, finished, read, passing: 0 })
     }
 
@@ -282,13 +282,18 @@ impl Made {
 
 /// Puts items into the store. When another result was recorded for a key first, that one is it: others may have read it
 /// already.
-pub(super) fn file<T>(store: &Store, made: Vec<Loaded>, read: Read<'_, T>) -> Result<Vec<Filed<T>>, StepError> {
+pub(super) fn file<T>(
+    store: &Store,
+    at: &[usize],
+    made: Vec<Loaded>,
+    read: Read<'_, T>,
+) -> Result<Vec<Filed<T>>, StepError> {
     let diverged = store.file(&made)?;
-    let finished = made.into_iter().zip(diverged).map(|(mut loaded, diverged)| {
+    let finished = at.iter().zip(made).zip(diverged).map(|((at, mut loaded), diverged)| {
         if let Some(Divergence { first, second: _ }) = &diverged {
             loaded = store.load(&first.key)?.ok_or(StoreError::Missing(first.output))?;
         }
-        Ok((finish(loaded, read)?, diverged))
+        Ok((finish(*at, loaded, read)?, diverged))
     });
     finished.collect()
 }
@@ -299,8 +304,8 @@ pub(super) fn diverged_words(name: &str, both: &Divergence) -> String {
     format!("{name}: worked again, it gave other bytes ({second}) than were recorded ({first}); the first stay")
 }
 
-fn finish<T>(Loaded { record, output, also }: Loaded, read: Read<'_, T>) -> Result<Finished<T>, StepError> {
-    let (class, kept) = read(&output, &also).map_err(|problem| StepError::Blob { blob: record.output, problem })?;
+fn finish<T>(at: usize, Loaded { record, output, also }: Loaded, read: Read<'_, T>) -> Result<Finished<T>, StepError> {
+    let (class, kept) = read(at, &output, &also).map_err(|problem| StepError::Blob { blob: record.output, problem })?;
     let outcome = match class {
         Class::Done => ItemOutcome::Done { blob: record.output },
         Class::Unparsed => ItemOutcome::Unparsed { blob: record.output },

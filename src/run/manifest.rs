@@ -64,7 +64,10 @@ pub struct RowEntry {
     /// The critic's raw reply (`node::judge::JudgeReply`), once judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<Digest>,
-    /// What was read in the reply.
+    /// The replies beside it, where it was asked about more than once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replies: Vec<Digest>,
+    /// What was read in the reply, or what several have become.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
     /// Why nothing could be read.

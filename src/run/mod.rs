@@ -46,7 +46,7 @@ pub use past::{Past, past};
 pub use survey::{NodeSurvey, SurveyItems, SurveyStatus, survey};
 
 use crate::base::{Digest, Hasher, file};
-use crate::experiment::{Dataset, Experiment};
+use crate::experiment::{Dataset, Experiment, ModelId};
 use crate::model::{Source, Wire};
 use crate::plan::{Identities, Op, Plan, Step};
 use crate::store::Store;
@@ -396,12 +396,12 @@ pub fn label(experiment: &Experiment, plan: &Plan) -> RunLabel {
 
 /// The same of one step, given what it reads.
 fn label_of(experiment: &Experiment, step: &Step) -> RunLabel {
-    match step.work.answers(experiment).map(|model| &experiment.models[model.0].it.source) {
-        Some(Source::Remote(_)) => RunLabel::Recorded,
-        Some(_) => RunLabel::Seeded,
-        None if step.op == Op::Train => RunLabel::Seeded,
-        None => RunLabel::Pure,
-    }
+    let label = |model: ModelId| match &experiment.models[model.0].it.source {
+        Source::Remote(_) => RunLabel::Recorded,
+        _ => RunLabel::Seeded,
+    };
+    let alone = if step.op == Op::Train { RunLabel::Seeded } else { RunLabel::Pure };
+    step.work.answer(experiment).into_iter().map(label).min().unwrap_or(alone)
 }
 
 /// The plan as the first event tells it.

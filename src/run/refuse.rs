@@ -80,19 +80,16 @@ impl Refusal<'_> {
     }
 
     fn judges(&self, by: &[Judge]) -> Result<(), NotBuilt> {
-        let [only] = by else { return later("a panel of critics") };
-        self.judge(only.critic)
+        by.iter().try_for_each(|judge| self.judge(judge.critic))
     }
 
     fn judge(&self, critic: CriticId) -> Result<(), NotBuilt> {
-        let Sole { model, prompt: _, answer, on_unparsed: _, sampling: _, kind, votes } = self.experiment.sole(critic);
+        let Sole { model, prompt: _, answer, on_unparsed: _, sampling: _, kind, votes: _ } =
+            self.experiment.sole(critic);
         self.model(*model)?;
         match kind {
             CriticKind::Each => {}
             CriticKind::Pairs | CriticKind::Group => return later("a critic that compares"),
-        }
-        if votes.count > 1 {
-            return later("`votes`");
         }
         if answer.fields.iter().any(|field| field.expectation) { later("`by expectation`") } else { Ok(()) }
     }

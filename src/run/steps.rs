@@ -1,14 +1,13 @@
 //! Works one step: what it reads, what it does, what it leaves.
 
 use crate::base::{Digest, Seed};
-use crate::env::NotBuilt;
 use crate::experiment::{Experiment, MetricRef, Until};
 use crate::node::audit::{self, AuditRow};
 use crate::node::calibrate::Confusion;
 use crate::node::metric::Metric;
 use crate::node::trajectory::{Trajectory, TruthRecord};
 use crate::node::{answer, gate, labels, pick, rows as node_rows};
-use crate::plan::{History, Judge, Op, RowsFrom, StepId, Work};
+use crate::plan::{History, Op, RowsFrom, StepId, Work};
 use crate::run::budget::Purse;
 use crate::run::emit::Emitter;
 use crate::run::items::Worker;
@@ -17,6 +16,7 @@ use crate::run::missing::Settled;
 use crate::run::replay::Replay;
 use crate::run::resources::{Resources, Version, read_json};
 use crate::run::state::State;
+use crate::run::verdicts::Jury;
 use crate::run::{Control, ItemCounts, RunEvent, StepError, episodes, train, verdicts};
 use crate::select::{self, Otherwise, Row};
 use rayon::prelude::*;
@@ -44,7 +44,8 @@ pub struct Finished {
 impl<'e> Bench<'_, 'e> {
     pub fn worker(&mut self, id: StepId) -> Worker<'_, 'e> {
         let (step, experiment) = (self.state.plan.step(id), self.resources.experiment);
-        let model = step.work.answers(experiment);
+        let models = step.work.answer(experiment);
+        let models: BTreeSet<&str> = models.iter().map(|model| experiment.models[model.0].name.as_str()).collect();
         let mut tolerance = step.work.tolerance();
         if self.replay.is_some() {
             // What was made in time is made again, however long it takes here.
@@ -53,14 +54,14 @@ impl<'e> Bench<'_, 'e> {
         Worker {
             node: &step.id,
             op: step.op,
-            model: model.map_or("", |model| &experiment.models[model.0].name),
+            model: models.into_iter().collect::<Vec<_>>().join("`, `"),
             label: super::label_of(experiment, step),
             store: self.resources.store,
             control: self.control,
             emitter: self.emitter,
             replay: self.replay,
             purse: self.purse,
-            asked: self.purse.asked(self.state.plan, id),
+            asks: self.purse.asks(self.state.plan, id),
             tolerance,
             settled: self.settled.get(&step.id),
         }
@@ -100,8 +101,8 @@ pub fn work(bench: &mut Bench<'_, '_>, id: StepId) -> Result<Finished, StepError
     let plan = bench.state.plan;
     match &plan.step(id).work {
         Work::Rollout(episodes) | Work::Evaluate(episodes) => episodes::run(bench, id, episodes),
-        Work::Judge { rows, by, joined: _, tolerance: _ } => verdicts::run(bench, id, rows, sole(by)?),
-        Work::Calibrate { by, joined: _, dataset } => verdicts::calibrate(bench, id, sole(by)?, *dataset),
+        Work::Judge { rows, by, joined, tolerance: _ } => verdicts::run(bench, id, rows, Jury::of(by, *joined)),
+        Work::Calibrate { by, joined, dataset } => verdicts::calibrate(bench, id, Jury::of(by, *joined), *dataset),
         Work::Train { .. } => train::run(bench, id),
         Work::Select { rows, rule } => {
             bench.announce(id);
@@ -117,14 +118,6 @@ pub fn work(bench: &mut Bench<'_, '_>, id: StepId) -> Result<Finished, StepError
             one(decide(bench.resources.experiment, bench.state, id)
                 .expect("gates and picks are decided from what is there"))
         }
-    }
-}
-
-/// The one judge of a step: panels are refused before a run begins.
-fn sole(by: &[Judge]) -> Result<&Judge, StepError> {
-    match by {
-        [only] => Ok(only),
-        _ => Err(NotBuilt("a panel of critics".to_owned()).into()),
     }
 }
 

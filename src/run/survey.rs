@@ -11,6 +11,7 @@ use crate::run::items::Item;
 use crate::run::manifest::Manifest;
 use crate::run::resources::Resources;
 use crate::run::state::{Readiness, Standing, State};
+use crate::run::verdicts::Jury;
 use crate::run::{Project, RunError, StepError, episodes, steps, verdicts};
 use crate::store::{Loaded, Store, StoreError};
 use rayon::prelude::*;
@@ -138,16 +139,13 @@ pub fn items(resources: &Resources<'_>, state: &State<'_>, id: StepId) -> Result
                 prepared => prepared?.items,
             }
         }
-        Work::Judge { rows, by, joined: _, tolerance: _ } => {
-            // What a panel will be asked is not known to this version.
-            let [by] = by.as_slice() else { return Ok(Vec::new()) };
+        Work::Judge { rows, by, joined, tolerance: _ } => {
             let set = steps::rows(resources, state, rows)?;
-            verdicts::about_rows(resources, state, rows, &set, by)?.items
+            verdicts::about_rows(resources, state, rows, &set, Jury::of(by, *joined))?.items
         }
-        Work::Calibrate { by, joined: _, dataset } => {
-            let [by] = by.as_slice() else { return Ok(Vec::new()) };
+        Work::Calibrate { by, joined, dataset } => {
             let examples = verdicts::labelled(resources, *dataset)?;
-            verdicts::about_examples(resources, state, by, &examples)?.items
+            verdicts::about_examples(resources, state, Jury::of(by, *joined), &examples)?.items
         }
         Work::Select { .. } | Work::Audit { .. } | Work::Train { .. } | Work::Gate { .. } | Work::Pick { .. } => {
             Vec::new()

@@ -26,13 +26,10 @@ pub const CRITIC: Owner = Owner {
             Takes::Panel(Kind::Critic, JOINED),
             "Several critics instead of one model: their verdicts become one.",
         )
-        .one_of()
-        .later(),
+        .one_of(),
         field("judges_itself", Takes::Bool, "That it judges what its own model has done is meant.").or("false"),
         field("kind", Takes::Words(KINDS), "What one verdict is about.").or("each"),
-        field("votes", Takes::Votes(JOINED), "How often each row is asked, and how the verdicts become one.")
-            .or("1")
-            .later(),
+        field("votes", Takes::Votes(JOINED), "How often each row is asked, and how the verdicts become one.").or("1"),
         field("decode", Takes::Words(super::schedule::DECODE), "How it answers.").or("greedy"),
         field("max_tokens", Takes::Quantity(Unit::Tokens), "How long an answer may be.").or("64 tokens"),
     ],

@@ -4,9 +4,13 @@
 pub fn metric(name: &str) -> &'static str {
     let known = MEASURED.iter().find(|(known, _)| *known == name);
     known.map_or_else(
-        || match name.ends_with(".mean") {
-            true => "the mean over the rows that have a verdict",
-            false => "what the environment says of finished episodes, from 0 to 1",
+        || match name.rsplit_once('.') {
+            Some((_, "mean")) => "the mean over the rows that have a verdict",
+            Some((_, "alpha")) => {
+                "how far several verdicts on a row agree: Krippendorff's alpha, 1 for always, 0 for by chance"
+            }
+            Some((_, "spread")) => "how far a row's highest verdict is above its lowest, on the average",
+            _ => "what the environment says of finished episodes, from 0 to 1",
         },
         |(_, doc)| doc,
     )

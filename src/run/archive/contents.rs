@@ -41,8 +41,8 @@ impl Contents {
             if let Some(rows) = made.manifest.output.filter(|_| made.has_rows()) {
                 let bytes = project.store.get(&rows)?;
                 let rows: RowSet = serde_json::from_slice(&bytes).map_err(|_| untrue("its rows cannot be read"))?;
-                let named = |row: RowEntry| [Some(row.trajectory), Some(row.truth), row.reply];
-                contents.blobs.extend(rows.rows.into_iter().chain(rows.dropped).flat_map(named).flatten());
+                let named = |row: RowEntry| [row.trajectory, row.truth].into_iter().chain(row.reply).chain(row.replies);
+                contents.blobs.extend(rows.rows.into_iter().chain(rows.dropped).flat_map(named));
             }
         }
         for (_, event) in &worked.events {

@@ -81,11 +81,11 @@ pub fn work<T: Clone + Send>(
                     // Ends the threads, which the scope waits for.
                     resume_unwind(panic)
                 });
-                done.iter().for_each(|done| watch.take(done.took));
+                done.iter().for_each(|done| watch.take(at, done.took));
                 made.extend(done.into_iter().map(|done| (at, done)));
                 match result {
                     Ok(results) => results.into_iter().filter_map(Result::err).for_each(|lost| {
-                        watch.take(lost.took);
+                        watch.take(at, lost.took);
                         round.lost(at, lost);
                     }),
                     Err(error) => round.stop(Some(error)),

@@ -3,7 +3,7 @@
 use super::{Finished, Item, Lot, Made, WorkItems, Worker, apart, diverged_words, file, finished_events, together};
 use crate::model::Tokens;
 use crate::node::lost::{Halt, Lost, Why};
-use crate::plan::bounds::Asked;
+use crate::plan::bounds::Asks;
 use crate::run::budget::Purse;
 use crate::run::missing::Lack;
 use crate::run::resources::blame;
@@ -22,7 +22,7 @@ pub struct Round<'r, 'w, 'e, 'i, T> {
     /// What failed and is to be worked again.
     again: Vec<usize>,
     trouble: Option<StepError>,
-    watch: Arc<Watch<'w>>,
+    watch: Arc<Watch<'r>>,
 }
 
 /// What asking goes by: whether more is begun, what the budget has room for, and when work under way is to stop. A pause lets
@@ -35,7 +35,8 @@ pub struct Watch<'w> {
     timeout: Option<u64>,
     purse: &'w Purse<'w>,
     /// Where a budget is held: what an item may take.
-    asked: Option<Asked>,
+    asks: Option<Asks>,
+    items: &'w [Item],
 }
 
 impl Watch<'_> {
@@ -62,14 +63,14 @@ impl Watch<'_> {
     /// # Errors
     /// The budget has room for none.
     pub fn admit(&self, wanted: usize) -> Result<usize, StepError> {
-        let Some(asked) = &self.asked else { return Ok(wanted) };
-        self.purse.admit(asked, wanted).map_err(StepError::Budget)
+        let Some(asks) = &self.asks else { return Ok(wanted) };
+        self.purse.admit(asks, wanted).map_err(StepError::Budget)
     }
 
     /// Counts what an item took: before the next one is admitted, whenever it is filed.
-    pub fn take(&self, took: Tokens) {
-        if let Some(asked) = &self.asked {
-            self.purse.take(asked, took);
+    pub fn take(&self, at: usize, took: Tokens) {
+        if let Some(asks) = &self.asks {
+            self.purse.take(asks.of_item(&self.items[at].name), took);
         }
     }
 
@@ -105,7 +106,8 @@ impl<'r, 'w, 'e, 'i, T: Clone + Send> Round<'r, 'w, 'e, 'i, T> {
             clock: worker.emitter.clock(),
             timeout: worker.tolerance.timeout.map(|timeout| timeout.0),
             purse: worker.purse,
-            asked: worker.asked,
+            asks: worker.asks.clone(),
+            items: lot.items,
         };
         let done = lot.count(|_| true);
         Self { worker, lot, note, attempt, done, again: Vec::new(), trouble: None, watch: Arc::new(watch) }
@@ -130,7 +132,7 @@ impl<'r, 'w, 'e, 'i, T: Clone + Send> Round<'r, 'w, 'e, 'i, T> {
         if self.watch.paused() { Err(StepError::Paused) } else { Ok(self.again) }
     }
 
-    pub fn watch(&self) -> Arc<Watch<'w>> {
+    pub fn watch(&self) -> Arc<Watch<'r>> {
         self.watch.clone()
     }
 
@@ -158,7 +160,8 @@ impl<'r, 'w, 'e, 'i, T: Clone + Send> Round<'r, 'w, 'e, 'i, T> {
         let (op, label, items, read) = (self.worker.op, self.worker.label, self.lot.items, self.lot.read);
         let took: Vec<(usize, Tokens)> = made.iter().map(|(at, made)| (*at, made.took)).collect();
         let loaded = made.into_iter().map(|(at, made)| made.loaded(op, label, &items[at]));
-        let filed = file(self.worker.store, loaded.collect(), read).unwrap_or_else(|error| {
+        let ats: Vec<usize> = took.iter().map(|(at, _)| *at).collect();
+        let filed = file(self.worker.store, &ats, loaded.collect(), read).unwrap_or_else(|error| {
             self.stop(Some(error));
             Vec::new()
         });
@@ -207,7 +210,7 @@ impl<'r, 'w, 'e, 'i, T: Clone + Send> Round<'r, 'w, 'e, 'i, T> {
             }
             Why::Failed(problem) if problem.is_general() => {
                 let outcome = ItemOutcome::Failed { reason: problem.to_string() };
-                self.stop(Some(blame(self.worker.model, problem)));
+                self.stop(Some(blame(&self.worker.model, problem)));
                 (outcome, true)
             }
             Why::Failed(problem) if self.attempt <= self.worker.tolerance.retries => {

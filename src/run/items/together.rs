@@ -64,12 +64,12 @@ fn ask(watch: &Watch<'_>, wanted: &[usize], work: &WorkItems<'_>, tell: &SyncSen
             queue.push(wanted.split_off(admitted));
         }
         let results = work(&wanted, &watch.begin(), &mut |made| {
-            made.iter().for_each(|(_, made)| watch.take(made.took));
+            made.iter().for_each(|(place, made)| watch.take(wanted[*place], made.took));
             tell(Came::Made(made.into_iter().map(|(place, made)| (wanted[place], made)).collect()));
         })?;
         for (&at, result) in wanted.iter().zip(results) {
             if let Err(lost) = result {
-                watch.take(lost.took);
+                watch.take(at, lost.took);
                 tell(Came::Lost(at, lost));
             }
         }

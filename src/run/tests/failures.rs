@@ -301,8 +301,8 @@ fn what_a_failed_item_took_is_counted_in_the_budget() {
         let purse = budget::Purse::open(&lab.experiment, &plan, &lab.project.store, &clock, &journal, &options);
         let purse = purse.expect("records can be read");
         let step = plan.steps.iter().position(|step| step.id == "rollout@1").expect("it is planned");
-        let asked = purse.asked(&plan, crate::plan::StepId(step)).expect("a budget is held");
-        purse.admit(&asked, 1).err().unwrap_or_default()
+        let asks = purse.asks(&plan, crate::plan::StepId(step)).expect("a budget is held");
+        purse.admit(&asks, 1).err().unwrap_or_default()
     };
     lab.experiment.budget = budget(1);
     let with = open(&lab);

@@ -11,6 +11,7 @@ mod budgets;
 mod endpoints;
 mod failures;
 pub mod faults;
+mod juries;
 mod survival;
 
 use crate::base::Digest;

@@ -271,7 +271,7 @@ fn the_first_result_of_a_key_stays() {
     lab.project.store.record(&theirs).expect("records");
     let item = items::Item { name: "train-0000/0".to_owned(), key };
     let made = vec![made.loaded(Op::Rollout, RunLabel::Seeded, &item)];
-    let filed = items::file(&lab.project.store, made, &|_, _| Ok((items::Class::Done, ())));
+    let filed = items::file(&lab.project.store, &[0], made, &|_, _, _| Ok((items::Class::Done, ())));
     let (kept, diverged) = filed.expect("files").remove(0);
     assert_eq!(kept.outcome, ItemOutcome::Done { blob: other });
     assert!(items::diverged_words("train-0000/0", &diverged.expect("is told")).contains("train-0000/0: worked again"));
