@@ -1,5 +1,6 @@
 //! `agx run` and `agx resume`: work, watched; Ctrl-C pauses.
 
+use crate::base::Seed;
 use crate::cli::args::{ResumeArgs, RunArgs, Work};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::live::{Screen, View};
@@ -33,7 +34,7 @@ pub fn start(args: &RunArgs, place: &Place, terminal: &Terminal) -> Result<Exit,
     let subject = subject(&loaded, &imports, &overrides, experiment);
     let mut worker = Worker::new(&args.work, *terminal)?;
     if args.frozen {
-        worker.options.replay = Some(Arc::new(Replay::new(0.0)));
+        worker.options.replay = Some(Arc::new(Replay::new(0.0, Seed(0))));
     }
     let outcome =
         worker.work(|options, control, sink| run::start(&project, &subject, options, control, &place::now, sink))?;

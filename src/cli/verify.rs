@@ -1,6 +1,6 @@
 //! `agx verify`: what of a run can be proven, and what not.
 
-use crate::base::{Diagnostic, file};
+use crate::base::{Diagnostic, Seed, file};
 use crate::cli::args::{Sets, VerifyArgs, Which};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::live::View;
@@ -11,7 +11,7 @@ use crate::cli::run::{Worker, subject};
 use crate::cli::terminal::Terminal;
 use crate::experiment::{self, Dataset, Experiment, Given, Origin, Unreadable, World};
 use crate::report::text::{Cell, Table, counted, plain};
-use crate::run::verify::{self, Asked, Expand, Finding, Lacking, Level, Verified};
+use crate::run::verify::{self, Asked, Expand, Finding, Level, Verified};
 use crate::run::{self, Project, RunEnd, RunLabel};
 use crate::syntax::Source;
 use serde_json::{Value, json};
@@ -36,7 +36,13 @@ pub fn verify(args: &VerifyArgs, place: &Place, terminal: &Terminal) -> Result<E
             .help("name a run that was worked by itself: on another machine, or in another store"));
     }
     let jobs = args.jobs.map(usize::from);
-    let asked = Asked { level, share: args.sample.unwrap_or(1.0), jobs, against: args.against.clone() };
+    let asked = Asked {
+        level,
+        share: args.sample.unwrap_or(1.0),
+        draw: Seed(place::now()).derive("agx-verify"),
+        jobs,
+        against: args.against.clone(),
+    };
     let worker = Worker::watching(jobs, *terminal)?;
     let mut view = View::new(worker.screen().clone());
     let expand: Expand<'_> = &expand;
@@ -103,11 +109,11 @@ fn anew(file: &Path, args: &VerifyArgs, terminal: &Terminal) -> Result<Exit, Fai
 }
 
 fn data(verified: &Verified) -> Value {
-    let proven = |level: &Level| verified.levels.iter().any(|it| it.level == *level && it.findings.is_empty());
+    let proven = |level: &Level| verified.levels.iter().any(|it| it.level == *level && it.proven());
     let (yes, no): (Vec<Level>, Vec<Level>) = Level::ALL.into_iter().partition(proven);
     let claims =
         |levels: Vec<Level>| levels.into_iter().map(|it| json!({ "level": it, "word": it.word(), "what": it.claim() }));
-    let lacking = not_proven(&verified.lacking).into_iter().map(|what| json!({ "what": what }));
+    let lacking = unproven(verified).into_iter().map(|what| json!({ "what": what }));
     json!({
         "run": verified.run,
         "holds": verified.holds(),
@@ -120,10 +126,13 @@ fn data(verified: &Verified) -> Value {
     })
 }
 
-/// Items of which nothing was proven.
-fn not_proven(lacking: &Lacking) -> Vec<String> {
+/// What was looked at, and not proven.
+fn unproven(verified: &Verified) -> Vec<String> {
+    let lacking = &verified.lacking;
     let (missing, too_long) = lacking.not_proven();
-    let mut words = Vec::new();
+    let nothing = verified.levels.iter().any(|it| it.findings.is_empty() && !it.proves);
+    let nothing = nothing.then(|| "that the models say the same again: of nothing was it said twice".to_owned());
+    let mut words: Vec<String> = nothing.into_iter().collect();
     if lacking.recorded > 0 {
         let items = counted(usize::try_from(lacking.recorded).unwrap_or(usize::MAX), "item");
         words.push(format!(
@@ -148,7 +157,8 @@ fn words(verified: &Verified, asked: &Asked, place: &Place) -> String {
         let outcome = verified.levels.iter().find(|it| it.level == level);
         let (mark, looked) = match outcome {
             None => ("·", "not looked at"),
-            Some(it) if it.findings.is_empty() => ("✓", it.looked_at.as_str()),
+            Some(it) if it.proven() => ("✓", it.looked_at.as_str()),
+            Some(it) if it.findings.is_empty() => ("·", it.looked_at.as_str()),
             Some(it) => ("✗", it.looked_at.as_str()),
         };
         let head = format!("{mark} {} {}", level.number(), level.word());
@@ -158,7 +168,7 @@ fn words(verified: &Verified, asked: &Asked, place: &Place) -> String {
     if let Some(again @ 1..) = verified.lacking.failed_again {
         out.push_str(&format!("\nproven: {} failed again\n", counted(again, "missing item")));
     }
-    for what in not_proven(&verified.lacking) {
+    for what in unproven(verified) {
         out.push_str(&format!("\nnot proven: {what}\n"));
     }
     let findings: Vec<&Finding> = verified.findings().collect();
@@ -186,7 +196,7 @@ fn words(verified: &Verified, asked: &Asked, place: &Place) -> String {
             let command = place.command(&format!("verify {run} --level {}", last.level.number() + 1));
             Some(format!("{command} looks further"))
         }
-        Some(last) if last.findings.is_empty() && last.level < Level::Remade => {
+        Some(last) if last.findings.is_empty() && last.level < Level::Remade && verified.remakable => {
             let command = place.command(&format!("verify {run} --sample 5%"));
             Some(format!("{command} lets the models make a part of it again"))
         }

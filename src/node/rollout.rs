@@ -136,20 +136,7 @@ impl Rollout<'_> {
         if tokens.len() >= context {
             return Err(ModelError::TooLong { tokens: tokens.len(), context });
         }
-        let trajectory = Trajectory {
-            task: task.id.clone(),
-            sample: *sample,
-            prompt_len: messages.len(),
-            messages,
-            row: TrainRow { learn: vec![false; tokens.len()], tokens },
-            steps: 0,
-            calls: 0,
-            actions: String::new(),
-            ended: false,
-            truncated: false,
-            error: false,
-            logprob: 0.0,
-        };
+        let trajectory = begun(task, *sample, messages, TrainRow { learn: vec![false; tokens.len()], tokens });
         Ok(Live { index, seed: *seed, episode: self.env.start(task), trajectory, took: Tokens::default() })
     }
 
@@ -170,42 +157,16 @@ impl Rollout<'_> {
     /// Takes a reply: does what it says, and puts what the environment answers before the agent.
     fn step(&self, live: &mut Live, reply: &GenReply) -> Result<Goes, ModelError> {
         let Live { episode, trajectory, .. } = live;
-        let Trajectory { messages, row, .. } = trajectory;
-        let history = messages.len();
-        row.tokens.extend(&reply.tokens);
-        row.learn.resize(row.tokens.len(), true);
-        messages.push(Message::new(Role::Assistant, reply.text.clone()));
+        let history = trajectory.messages.len();
+        trajectory.row.tokens.extend(&reply.tokens);
+        trajectory.row.learn.resize(trajectory.row.tokens.len(), true);
         trajectory.logprob += reply.logprob;
-        trajectory.steps += 1;
-        if reply.stop != StopReason::EndOfTurn {
-            // Half a reply is not an action: `delete_event(…` may have been about to go on.
-            trajectory.truncated = true;
+        let whole = reply.stop == StopReason::EndOfTurn;
+        let Some(told) = act(self.env, self.tool_format, &mut **episode, trajectory, &reply.text, whole) else {
             return Ok(Goes::Over);
-        }
-        let action = self.env.action(&reply.text, self.tool_format);
-        let mut observation = episode.step(&action);
-        match action {
-            Action::Answer(_) => {}
-            Action::Call(call) => {
-                trajectory.calls += 1;
-                if !trajectory.actions.is_empty() {
-                    trajectory.actions.push('\n');
-                }
-                trajectory.actions.push_str(&call.canonical().replace('\n', "\\n"));
-            }
-            Action::Unreadable(why) => {
-                if !observation.text.starts_with(ERROR) {
-                    observation.text = format!("{ERROR} {why}");
-                }
-            }
-        }
-        trajectory.error |= observation.by == Role::Tool && observation.text.starts_with(ERROR);
-        if observation.done {
-            trajectory.ended = true;
-            return Ok(Goes::Over);
-        }
+        };
+        let Trajectory { messages, row, .. } = trajectory;
         // The critic reads the last observation even where the agent cannot any more.
-        let told = Message::new(observation.by, observation.text);
         let (before, _) = messages.split_at(history);
         let next = if trajectory.steps < self.max_steps {
             Some(self.model.continue_chat(before, reply, std::slice::from_ref(&told))?)
@@ -221,6 +182,94 @@ impl Rollout<'_> {
         row.tokens.extend(next);
         row.learn.resize(row.tokens.len(), false);
         Ok(Goes::On)
+    }
+}
+
+/// An agent's turn: what it said is done, and what the environment answers comes back, nothing where the episode is over.
+fn act(
+    env: &Env,
+    format: ToolFormat,
+    episode: &mut dyn Episode,
+    trajectory: &mut Trajectory,
+    said: &str,
+    whole: bool,
+) -> Option<Message> {
+    trajectory.messages.push(Message::new(Role::Assistant, said.to_owned()));
+    trajectory.steps += 1;
+    if !whole {
+        // Half a reply is not an action: `delete_event(…` may have been about to go on.
+        trajectory.truncated = true;
+        return None;
+    }
+    let action = env.action(said, format);
+    let mut observation = episode.step(&action);
+    match action {
+        Action::Answer(_) => {}
+        Action::Call(call) => {
+            trajectory.calls += 1;
+            if !trajectory.actions.is_empty() {
+                trajectory.actions.push('\n');
+            }
+            trajectory.actions.push_str(&call.canonical().replace('\n', "\\n"));
+        }
+        Action::Unreadable(why) => {
+            if !observation.text.starts_with(ERROR) {
+                observation.text = format!("{ERROR} {why}");
+            }
+        }
+    }
+    trajectory.error |= observation.by == Role::Tool && observation.text.starts_with(ERROR);
+    trajectory.ended = observation.done;
+    (!observation.done).then(|| Message::new(observation.by, observation.text))
+}
+
+/// Plays a recorded episode again by what the agent said in it, without its model: all else, to the ground truth, follows from
+/// that. Ids and their probability are taken as they are; so is that a last reply was cut off, or that no more fitted.
+pub fn replay(
+    env: &Env,
+    prompt: Vec<Message>,
+    format: ToolFormat,
+    max_steps: u32,
+    task: &Task,
+    recorded: &Trajectory,
+) -> (Trajectory, TruthRecord) {
+    let said = recorded.messages.get(recorded.prompt_len..).unwrap_or_default();
+    let cut = recorded.truncated && said.last().is_some_and(|last| last.role == Role::Assistant);
+    let said: Vec<&Message> = said.iter().filter(|message| message.role == Role::Assistant).collect();
+    let mut trajectory = begun(task, recorded.sample, prompt, recorded.row.clone());
+    trajectory.logprob = recorded.logprob;
+    let mut episode = env.start(task);
+    let mut over = false;
+    for (at, message) in said.iter().enumerate() {
+        let whole = !(cut && at + 1 == said.len());
+        let told = act(env, format, &mut *episode, &mut trajectory, &message.content, whole);
+        over = told.is_none() || trajectory.steps >= max_steps;
+        trajectory.messages.extend(told);
+        if over {
+            break;
+        }
+    }
+    // One that ends before its time was cut short, by its context or by somebody.
+    trajectory.truncated |= !over;
+    let truth = TruthRecord { task: task.id.clone(), sample: recorded.sample, truth: episode.truth() };
+    (trajectory, truth)
+}
+
+/// An episode before its first turn.
+fn begun(task: &Task, sample: u32, prompt: Vec<Message>, row: TrainRow) -> Trajectory {
+    Trajectory {
+        task: task.id.clone(),
+        sample,
+        prompt_len: prompt.len(),
+        messages: prompt,
+        row,
+        steps: 0,
+        calls: 0,
+        actions: String::new(),
+        ended: false,
+        truncated: false,
+        error: false,
+        logprob: 0.0,
     }
 }
 

@@ -71,6 +71,24 @@ impl Template {
         };
         self.messages.iter().flat_map(|message| &message.pieces).map(words).sum()
     }
+
+    /// Whether tokens are counted to render it.
+    pub fn counts_tokens(&self) -> bool {
+        fn counts(piece: &Piece) -> bool {
+            match piece {
+                Piece::Text(_) => false,
+                Piece::Value { path: _, filters } => filters.iter().any(|filter| match filter {
+                    Filter::Transcript { max_tokens } => max_tokens.is_some(),
+                    Filter::Truncate { max_tokens: _ } => true,
+                    Filter::Json | Filter::Lines | Filter::Bullets => false,
+                }),
+                Piece::For { body, .. } | Piece::IfKnown { body, .. } | Piece::IfUnknown { body, .. } => {
+                    body.iter().any(counts)
+                }
+            }
+        }
+        self.messages.iter().flat_map(|message| &message.pieces).any(counts)
+    }
 }
 
 /// What a template may name: `task`, `traj`, `answer`.

@@ -3,17 +3,19 @@
 use crate::base::{Canonical, Seed};
 use crate::env::benchmark::{Figure, Of};
 use crate::env::{Action, Env, OpenTask, Task};
-use crate::model::ToolFormat;
+use crate::model::{LanguageModel, ToolFormat};
 use crate::node::evaluate::{Behaviour, behaviour_metrics, truth_metrics};
 use crate::node::key::{EvaluateKey, RolloutKey, item_seed};
 use crate::node::metric::Metric;
 use crate::node::rollout::{self, Rollout, RolloutItem};
+use crate::node::template::{Scope, Template, render, token_counter};
 use crate::node::trajectory::{Trajectory, TruthRecord};
 use crate::plan::{Episodes, Op, StepId};
 use crate::run::items::{Also, Class, Item, Made, Ready, WorkItems, Worked};
 use crate::run::manifest::{Manifest, ManifestItem, RowEntry, RowSet};
 use crate::run::resources::{Resources, Tasks, Version};
 use crate::run::steps::{Bench, Finished};
+use crate::run::verify::differ;
 use crate::run::{ItemOutcome, StepError};
 use rayon::prelude::*;
 use std::ops::Deref;
@@ -149,34 +151,49 @@ fn play(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result<Wo
         }
         format!("{first_metric} {:.2}", solved / f64::from(seen.max(1)))
     };
-    bench.worker(id).work(
-        &items,
-        &|_, output, also| read(&env, spec.tool_format, step.op, output, also),
-        &mut note,
-        &|| {
-            let model = resources.model(&version)?;
-            let in_flight = model.in_flight();
-            let (experiment, env, tasks, asked) = (resources.experiment, &env, &tasks, &asked);
-            let work: Box<WorkItems<'_>> = Box::new(move |wanted, halt, on_done| {
-                let rollout = Rollout {
-                    model: &*model,
-                    env,
-                    prompt: &experiment.prompts[episodes.prompt.0].it,
-                    tool_format: spec.tool_format,
-                    max_steps: experiment.envs[episodes.env.0].it.max_steps,
-                    sampling: episodes.sampling.clone(),
-                };
-                let held: Vec<OpenTask> = wanted.iter().map(|&at| tasks.all.get(asked[at].task)).collect();
-                let item = |(&at, task)| {
-                    let Asked { task: _, sample, seed } = asked[at];
-                    RolloutItem { task, sample, seed }
-                };
-                let group: Vec<RolloutItem<'_>> = wanted.iter().zip(held.iter().map(Deref::deref)).map(item).collect();
-                Ok(rollout.run(&group, halt, &mut |done| on_done(done.into_par_iter().map(made_of).collect())))
-            });
-            Ok(Ready { work, in_flight })
-        },
-    )
+    let replay = bench.replay;
+    let again = Again {
+        env: &env,
+        prompt: &resources.experiment.prompts[episodes.prompt.0].it,
+        format: spec.tool_format,
+        max_steps: resources.experiment.envs[episodes.env.0].it.max_steps,
+    };
+    // A prompt that counts no tokens is rendered without its model, which may be large.
+    let counts = replay.is_some() && again.prompt.counts_tokens();
+    let counter = counts.then(|| resources.model(&version)).transpose()?;
+    let read = |at: usize, output: &[u8], also: &Also| {
+        let recorded = recorded(output, also)?;
+        if let Some(replay) = replay {
+            let task = tasks.all.get(asked[at].task);
+            if let Some(what) = again.untrue(&task, &recorded, counter.as_deref())? {
+                replay.note_untrue(&step.id, &items[at].name, what);
+            }
+        }
+        Ok(kept(&env, spec.tool_format, step.op, recorded))
+    };
+    bench.worker(id).work(&items, &read, &mut note, &|| {
+        let model = resources.model(&version)?;
+        let in_flight = model.in_flight();
+        let (experiment, env, tasks, asked) = (resources.experiment, &env, &tasks, &asked);
+        let work: Box<WorkItems<'_>> = Box::new(move |wanted, halt, on_done| {
+            let rollout = Rollout {
+                model: &*model,
+                env,
+                prompt: &experiment.prompts[episodes.prompt.0].it,
+                tool_format: spec.tool_format,
+                max_steps: experiment.envs[episodes.env.0].it.max_steps,
+                sampling: episodes.sampling.clone(),
+            };
+            let held: Vec<OpenTask> = wanted.iter().map(|&at| tasks.all.get(asked[at].task)).collect();
+            let item = |(&at, task)| {
+                let Asked { task: _, sample, seed } = asked[at];
+                RolloutItem { task, sample, seed }
+            };
+            let group: Vec<RolloutItem<'_>> = wanted.iter().zip(held.iter().map(Deref::deref)).map(item).collect();
+            Ok(rollout.run(&group, halt, &mut |done| on_done(done.into_par_iter().map(made_of).collect())))
+        });
+        Ok(Ready { work, in_flight })
+    })
 }
 
 /// What a step keeps of an episode.
@@ -204,10 +221,47 @@ fn made_of(rollout::Played { index: place, trajectory, truth, took }: rollout::P
     (place, Made { output, also: Also::from([(TRUTH.to_owned(), truth)]), took })
 }
 
-fn read(env: &Env, format: ToolFormat, op: Op, output: &[u8], also: &Also) -> Result<(Class, Played), String> {
-    let trajectory: Trajectory = serde_json::from_slice(output).map_err(|problem| problem.to_string())?;
+fn recorded(output: &[u8], also: &Also) -> Result<(Trajectory, TruthRecord), String> {
+    let trajectory = serde_json::from_slice(output).map_err(|problem| problem.to_string())?;
     let truth = also.get(TRUTH).ok_or("its record names no ground truth")?;
-    let truth = serde_json::from_slice(truth).map_err(|problem| format!("its ground truth: {problem}"))?;
+    Ok((trajectory, serde_json::from_slice(truth).map_err(|problem| format!("its ground truth: {problem}"))?))
+}
+
+/// What a recorded episode is played again with.
+struct Again<'a> {
+    env: &'a Env,
+    prompt: &'a Template,
+    format: ToolFormat,
+    max_steps: u32,
+}
+
+impl Again<'_> {
+    /// What in an episode does not follow from what the model said in it.
+    fn untrue(
+        &self,
+        task: &Task,
+        (trajectory, truth): &(Trajectory, TruthRecord),
+        counter: Option<&dyn LanguageModel>,
+    ) -> Result<Option<String>, String> {
+        let Self { env, prompt, format, max_steps } = *self;
+        let counter = counter.map(token_counter).transpose().map_err(|problem| problem.to_string())?;
+        let count = |text: &str| counter.as_ref().map_or(0, |count| count(text));
+        let prompt = render(prompt, &Scope::new().task(task), &count);
+        let (now, truth_now) = rollout::replay(env, prompt, format, max_steps, task, trajectory);
+        if now == *trajectory && truth_now == *truth {
+            return Ok(None);
+        }
+        let value = |trajectory: &Trajectory, truth: &TruthRecord| {
+            let mut told = serde_json::json!(trajectory);
+            told["row"].take();
+            told[TRUTH] = serde_json::json!(truth);
+            told
+        };
+        Ok(differ::values(&value(trajectory, truth), &value(&now, &truth_now)))
+    }
+}
+
+fn kept(env: &Env, format: ToolFormat, op: Op, (trajectory, truth): (Trajectory, TruthRecord)) -> (Class, Played) {
     let behaviour = Behaviour::from(&trajectory);
     // A reply that was cut is none, as in the episode.
     let last = || trajectory.messages.last().filter(|_| !trajectory.truncated).map_or("", |last| &last.content);
@@ -217,7 +271,7 @@ fn read(env: &Env, format: ToolFormat, op: Op, output: &[u8], also: &Also) -> Re
     });
     let Trajectory { task, sample, .. } = trajectory;
     let truth = (op == Op::Evaluate).then_some(truth);
-    Ok((Class::Done, Played { task, sample, behaviour, truth, said }))
+    (Class::Done, Played { task, sample, behaviour, truth, said })
 }
 
 fn row(item: &ManifestItem, played: Played, iteration: u32) -> Result<RowEntry, StepError> {

@@ -201,6 +201,10 @@ impl<'i, T: Clone + Send> Lot<'i, T> {
 
     /// Of what the store has, models make again what they are to; what it does not have fails.
     fn recall(&mut self, replay: &Replay, label: RunLabel) {
+        let stored = |(item, finished): (&'i Item, &Option<Finished<T>>)| {
+            finished.as_ref().filter(|it| it.outcome != ItemOutcome::Timeout).map(|_| &item.key)
+        };
+        let first = replay.first(self.items.iter().zip(&self.finished).filter_map(stored));
         for ((item, twins), finished) in self.items.iter().zip(&self.twins).zip(&mut self.finished) {
             match finished {
                 None if !twins.is_empty() => {
@@ -212,7 +216,7 @@ impl<'i, T: Clone + Send> Lot<'i, T> {
                 // What an endpoint said is the truth: it may say something else now.
                 _ if label == RunLabel::Recorded => {}
                 // A local model that failed fails again.
-                _ if replay.again(&item.key) => *finished = None,
+                _ if replay.again(&item.key) || first == Some(&item.key) => *finished = None,
                 _ => {}
             }
         }

@@ -78,6 +78,13 @@ pub struct RowEntry {
     pub dropped_by: Option<String>,
 }
 
+impl RowEntry {
+    /// Every blob it names.
+    pub fn blobs(self) -> impl Iterator<Item = Digest> {
+        [self.trajectory, self.truth].into_iter().chain(self.reply).chain(self.replies)
+    }
+}
+
 /// JSON in a buffer of its very length: one that grows takes three times the room of what is large.
 pub fn to_json(value: &impl Serialize) -> Vec<u8> {
     struct Length(usize);

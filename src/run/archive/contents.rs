@@ -41,8 +41,7 @@ impl Contents {
             if let Some(rows) = made.manifest.output.filter(|_| made.has_rows()) {
                 let bytes = project.store.get(&rows)?;
                 let rows: RowSet = serde_json::from_slice(&bytes).map_err(|_| untrue("its rows cannot be read"))?;
-                let named = |row: RowEntry| [row.trajectory, row.truth].into_iter().chain(row.reply).chain(row.replies);
-                contents.blobs.extend(rows.rows.into_iter().chain(rows.dropped).flat_map(named));
+                contents.blobs.extend(rows.rows.into_iter().chain(rows.dropped).flat_map(RowEntry::blobs));
             }
         }
         for (_, event) in &worked.events {

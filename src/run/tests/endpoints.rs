@@ -166,7 +166,7 @@ fn faults_change_nothing_and_what_is_recorded_is_not_asked_again() {
     let (outcome, again) = rough.start();
     assert_eq!((outcome.end, results(&again), endpoint.asked().len()), (RunEnd::Finished, results(&events), asked));
     drop(endpoint);
-    let frozen = RunOptions { replay: Some(Arc::new(Replay::new(0.0))), ..RunOptions::default() };
+    let frozen = RunOptions { replay: Some(Arc::new(Replay::new(0.0, Seed(0)))), ..RunOptions::default() };
     let (outcome, replayed) = rough.lab.start_with(&frozen, &Control::default(), &mut |_| {});
     assert_eq!((outcome.end, results(&replayed)), (RunEnd::Finished, results(&events)));
 }

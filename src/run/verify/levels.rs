@@ -12,8 +12,8 @@ use crate::run::replay::{Differs, Replay};
 use crate::run::resources::Resources;
 use crate::run::state::{Readiness, Standing, State};
 use crate::run::{
-    Clock, Control, ItemOutcome, NodeStatus, Project, RunError, RunEvent, RunLabel, RunOptions, Sink, Subject,
-    directory, execute, identify, infos, label_of, start, steps, survey, worked,
+    Clock, Control, ItemOutcome, NodeInfo, NodeStatus, Project, RunError, RunEvent, RunLabel, RunOptions, Sink,
+    Subject, directory, execute, identify, infos, label_of, start, steps, survey, worked,
 };
 use crate::store::{Damage, Record, Store, StoreError};
 use rayon::prelude::*;
@@ -58,7 +58,7 @@ pub fn stored(project: &Project, run: &str) -> Result<(Outcome, Told), RunError>
     let level = Level::Stored;
     let mut findings = Vec::new();
     let Some(events) = or_find(level, directory::events(project, run), &mut findings)? else {
-        return Ok((Outcome { level, looked_at: "the journal".to_owned(), findings }, Told::default()));
+        return Ok((Outcome { level, looked_at: "the journal".to_owned(), findings, proves: true }, Told::default()));
     };
     let mut frozen = 0;
     for (_, event) in &events {
@@ -91,9 +91,8 @@ pub fn stored(project: &Project, run: &str) -> Result<(Outcome, Told), RunError>
         // What a selection names are blobs of other nodes, and still its own to name rightly.
         let rows = manifest.output.and_then(|rows| store.get(&rows).ok());
         if let Some(RowSet { rows, dropped }) = rows.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
-            let named =
-                rows.into_iter().chain(dropped).flat_map(|row| [Some(row.trajectory), Some(row.truth), row.reply]);
-            let named: Vec<Digest> = named.flatten().filter(|blob| seen.insert(*blob)).collect();
+            let named = rows.into_iter().chain(dropped).flat_map(|row| row.blobs());
+            let named: Vec<Digest> = named.filter(|blob| seen.insert(*blob)).collect();
             findings.extend(unread(store, &named).map(|what| finding(level, node, what)));
         }
     }
@@ -106,7 +105,7 @@ pub fn stored(project: &Project, run: &str) -> Result<(Outcome, Told), RunError>
     }
     findings.extend(damaged(store, &keys)?);
     let looked_at = format!("{} blobs, {} events, {frozen} frozen files", seen.len(), events.len());
-    Ok((Outcome { level, looked_at, findings }, told))
+    Ok((Outcome { level, looked_at, findings, proves: true }, told))
 }
 
 /// Records that nodes name by their keys and that do not hold what was written. Whether others are there is asked on the next
@@ -211,7 +210,7 @@ pub fn keyed(
         // What lacks a record may have had one.
         findings.extend(damage.into_iter().map(|damage| of_run(level, broken(&damage.into()))));
     }
-    Ok((Outcome { level, looked_at: format!("{nodes} nodes, {keys} keys"), findings }, frozen, recorded))
+    Ok((Outcome { level, looked_at: format!("{nodes} nodes, {keys} keys"), findings, proves: true }, frozen, recorded))
 }
 
 /// In words, how the frozen source does not give what was run; where the run's files lie is not of it.
@@ -242,24 +241,36 @@ pub fn follows(
     Ok(Some(format!("the frozen source gives another experiment: {what}")))
 }
 
-/// Level 3 without making anything again: another run that was worked by itself.
+/// Level 3 without making anything again: another run that was worked by itself. What either took from the store may be the
+/// other's.
 pub fn against(project: &Project, run: &str, told: &Told, other: &str) -> Result<Outcome, RunError> {
     let level = Level::Remade;
-    let now = Told::of(directory::events(project, other)?.iter().map(|(_, event)| event));
+    let events = directory::events(project, other)?;
+    let now = Told::of(events.iter().map(|(_, event)| event));
     let mut then = told.clone();
     let mut findings = Vec::new();
     if then.plan != now.plan {
         // Two experiments: what differs between them is no finding about either.
         let what = format!("`{other}` was made from another plan: `agx diff {run} {other}` says how they differ");
         let looked_at = format!("the plan of {other}");
-        return Ok(Outcome { level, looked_at, findings: vec![of_run(level, what)] });
+        return Ok(Outcome { level, looked_at, findings: vec![of_run(level, what)], proves: true });
     }
     then.finished &= now.finished;
     let nodes = then.nodes.len();
     // What either did not come to proves nothing.
     then.order.retain(|node| now.nodes.contains_key(node));
     findings.extend(compare(level, &then, &now, &project.store, &project.store));
-    Ok(Outcome { level, looked_at: format!("{nodes} nodes beside those of {other}"), findings })
+    let itself = directory::events(project, run)? != events;
+    let worked = |told: &Told, node: &NodeInfo| {
+        told.counts.get(&node.id).is_some_and(|counts| counts.done > 0 && counts.cached == 0)
+    };
+    let asked = then.asked().filter(|node| now.nodes.contains_key(&node.id));
+    let (twice, once): (Vec<_>, Vec<_>) = asked.partition(|node| itself && worked(&then, node) && worked(&now, node));
+    let mut looked_at = format!("{nodes} nodes beside those of {other}, {} asked by both", twice.len());
+    if !once.is_empty() {
+        looked_at.push_str(&format!(", {} taken from the store", once.len()));
+    }
+    Ok(Outcome { level, looked_at, findings, proves: !twice.is_empty() })
 }
 
 fn planned(experiment: &Experiment) -> Result<(Identities, Plan), RunError> {
@@ -374,7 +385,12 @@ impl Second<'_> {
     pub fn replayed(&self) -> Result<Outcome, RunError> {
         // A moment's work: nobody needs to watch it.
         let (findings, _) = self.again(Level::Replayed, 0.0, &mut |_| {})?;
-        Ok(Outcome { level: Level::Replayed, looked_at: format!("{} nodes", self.told.nodes.len()), findings })
+        Ok(Outcome {
+            level: Level::Replayed,
+            looked_at: format!("{} nodes", self.told.nodes.len()),
+            findings,
+            proves: true,
+        })
     }
 
     /// Level 3: the models answer and train again.
@@ -383,7 +399,7 @@ impl Second<'_> {
         let (findings, worked) = self.again(level, share, sink)?;
         let part = if share < 1.0 { "some items:" } else { "all items:" };
         let looked_at = format!("{} nodes, {part} {worked} made again", self.told.nodes.len());
-        Ok(Outcome { level, looked_at, findings })
+        Ok(Outcome { level, looked_at, findings, proves: worked > 0 })
     }
 
     /// What is found, and how many items models made again.
@@ -393,7 +409,7 @@ impl Second<'_> {
         let place = tempfile::tempdir().map_err(|problem| RunError::Place { path: std::env::temp_dir(), problem })?;
         let store = Store::over(place.path(), Project::at(project.store.root())?.store)?;
         let scratch = Project { store };
-        let replay = Arc::new(Replay::new(share).without(told.settled(&project.store)));
+        let replay = Arc::new(Replay::new(share, asked.draw).without(told.settled(&project.store)));
         let options = RunOptions {
             jobs: asked.jobs,
             keep_going: true,
@@ -422,6 +438,9 @@ impl Second<'_> {
         for (node, item) in &noted.failed_no_more {
             let what = "missing as failed in the run, and made now".to_owned();
             findings.push(Finding { level, node: Some(node.clone()), item: Some(item.clone()), what });
+        }
+        for (node, item, what) in noted.untrue {
+            findings.push(Finding { level, node: Some(node), item: Some(item), what });
         }
         if !control.paused() {
             findings.extend(compare(level, told, &now, &project.store, &scratch.store));

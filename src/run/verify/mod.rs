@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | 0 stored | hashes every blob again, reads every record, walks the journal's chain, compares the frozen files | nothing stored was changed or lost |
 //! | 1 keyed | expands the frozen source again, recomputes every key and seed, and what the run says of itself | the results belong to this file and these params |
-//! | 2 replayed | works every pure step again from what the models said | given that, the training sets, the stop and every figure follow |
+//! | 2 replayed | works every pure step again, and plays every episode, from what the models said | given that, the ground truth, the training sets, the stop and every figure follow |
 //! | 3 remade | lets the models answer and train again, all or a share | the same bytes come out here |
 //!
 //! # Invariants
@@ -12,7 +12,7 @@
 //! is only begun when the one below found nothing: what it would say would rest on damaged ground.
 
 mod claims;
-mod differ;
+pub(super) mod differ;
 mod levels;
 mod told;
 
@@ -21,7 +21,9 @@ pub(in crate::run) mod tests;
 
 pub(super) use levels::follows;
 
+use crate::base::Seed;
 use crate::experiment::Experiment;
+use crate::run::replay::Replay;
 use crate::run::verify::levels::Second;
 use crate::run::verify::told::Told;
 use crate::run::{Clock, Control, Project, RunError, Sink};
@@ -76,8 +78,10 @@ impl Serialize for Level {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asked {
     pub level: Level,
-    /// Of what models made, the share that they make again on the last level: 1 is all.
+    /// Of what models made, the share that they make again on the last level, of each node something: 1 is all.
     pub share: f64,
+    /// Draws that share: nobody who made the run could know it.
+    pub draw: Seed,
     /// Threads; `None` leaves it to rayon.
     pub jobs: Option<usize>,
     /// On the last level: another run to compare with, instead of making anything again.
@@ -107,6 +111,16 @@ pub struct Outcome {
     /// `1,412 blobs, 96 events`
     pub looked_at: String,
     pub findings: Vec<Finding>,
+    /// Something was there to be proven, or disproven: a model behind an endpoint is asked nothing again.
+    #[serde(skip)]
+    pub proves: bool,
+}
+
+impl Outcome {
+    /// What its level claims is proven.
+    pub fn proven(&self) -> bool {
+        self.proves && self.findings.is_empty()
+    }
 }
 
 /// What could be said of a run.
@@ -119,6 +133,9 @@ pub struct Verified {
     pub finished: bool,
     /// An interrupt ended it.
     pub interrupted: bool,
+    /// Some of it was made by models that can make it again here.
+    #[serde(skip)]
+    pub remakable: bool,
     pub lacking: Lacking,
 }
 
@@ -172,7 +189,8 @@ pub fn verify(
     sink: Sink<'_>,
 ) -> Result<Verified, RunError> {
     let (levels, lacking) = (Vec::new(), Lacking::default());
-    let mut verified = Verified { run: run.to_owned(), levels, finished: false, interrupted: false, lacking };
+    let mut verified =
+        Verified { run: run.to_owned(), levels, finished: false, interrupted: false, remakable: false, lacking };
     let (mut told, mut frozen, mut recorded) = (Told::default(), None, BTreeSet::new());
     for level in Level::ALL.into_iter().take_while(|level| *level <= asked.level) {
         let second = |told, experiment| Second { project, run, told, experiment, asked, control, clock };
@@ -186,6 +204,7 @@ pub fn verify(
             (Level::Keyed, ..) => {
                 let (outcome, experiment, remote) = levels::keyed(project, run, &told, expand)?;
                 (frozen, recorded) = (experiment, remote);
+                verified.remakable = told.asked().any(|node| !recorded.contains(&node.id));
                 outcome
             }
             (Level::Remade, _, Some(other)) => levels::against(project, run, &told, other)?,
@@ -206,7 +225,7 @@ pub fn verify(
         }
     }
     let remade = verified.levels.last().is_some_and(|it| it.level == Level::Remade && it.findings.is_empty());
-    let again = (remade && asked.against.is_none()).then_some(asked.share);
-    verified.lacking = told.lacking(&project.store, again, &recorded);
+    let again = (remade && asked.against.is_none()).then(|| Replay::new(asked.share, asked.draw));
+    verified.lacking = told.lacking(&project.store, again.as_ref(), &recorded);
     Ok(verified)
 }

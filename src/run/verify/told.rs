@@ -110,9 +110,9 @@ impl Told {
         self.missing(store).into_iter().map(settled).collect()
     }
 
-    /// How many items are missing, where the share `again` of those that failed was found to fail again; of the `recorded` nodes
+    /// How many items are missing, where those that failed and are made `again` were found to fail again; of the `recorded` nodes
     /// nobody was asked again.
-    pub fn lacking(&self, store: &Store, again: Option<f64>, recorded: &BTreeSet<String>) -> Lacking {
+    pub fn lacking(&self, store: &Store, again: Option<&Replay>, recorded: &BTreeSet<String>) -> Lacking {
         let missing = self.missing(store);
         let missing: Vec<(&String, &MissingItem)> =
             missing.iter().flat_map(|(node, items)| items.iter().map(move |item| (node, item))).collect();
@@ -120,16 +120,22 @@ impl Told {
             |like: &dyn Fn(&String, &MissingItem) -> bool| missing.iter().filter(|(node, it)| like(node, it)).count();
         let failed = |it: &MissingItem| it.kind == Lack::Failed;
         let fails_again =
-            |replay: Replay| count(&|node, it| failed(it) && replay.again(&it.key) && !recorded.contains(node));
+            |replay: &Replay| count(&|node, it| failed(it) && replay.again(&it.key) && !recorded.contains(node));
         let made = |node: &String| self.counts.get(node).map_or(0, |counts| counts.done + counts.cached);
         Lacking {
             failed: count(&|_, it| failed(it)),
             timeout: count(&|_, it| !failed(it)),
-            failed_again: again.map(|share| fails_again(Replay::new(share))),
+            failed_again: again.map(fails_again),
             recorded: again.map_or(0, |_| {
                 self.done().filter(|(node, _)| recorded.contains(*node)).map(|(node, _)| made(node)).sum()
             }),
         }
+    }
+
+    /// The nodes that a model works.
+    pub fn asked(&self) -> impl Iterator<Item = &NodeInfo> {
+        let asks = |op: &str| matches!(op, "rollout" | "judge" | "calibrate" | "evaluate" | "train");
+        self.planned.iter().filter(move |node| asks(&node.op))
     }
 
     /// The nodes of which a finished run does not say what came of them.

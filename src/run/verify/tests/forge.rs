@@ -87,6 +87,15 @@ pub fn follow(lab: &Lab) {
     assert_eq!(lab.start().0.run, RUN);
 }
 
+/// Other words in the first rollout that has some, and everything after it made from it.
+pub fn edit_episode(lab: &Lab, from: &str, to: &str) {
+    let mut items = (0..manifest(lab, "rollout@1").items.len()).map(|at| item(lab, "rollout@1", at));
+    let (key, blob) = items.find(|(_, blob)| contains(lab, blob, from)).expect("one has these words");
+    let other = changed(lab, &blob, from, to);
+    exchange(lab, key, |record| record.output = other);
+    follow(lab);
+}
+
 pub fn edit_journal(lab: &Lab, edit: impl FnOnce(String) -> String) {
     let path = lab.project.journal(RUN);
     let text = std::fs::read_to_string(&path).expect("reads");

@@ -5,7 +5,7 @@ mod forge;
 pub use forge::{manifest, rechain, rewrite};
 
 use super::{Asked, Expand, Level, Verified, verify};
-use crate::base::Digest;
+use crate::base::{Digest, Seed};
 use crate::run::tests::{Lab, tick};
 use crate::run::{Control, ItemOutcome, NodeStatus, RunEvent, RunLabel};
 use forge::*;
@@ -14,7 +14,7 @@ use serde_json::json;
 pub const RUN: &str = "quickstart-1";
 
 pub fn look(lab: &Lab, level: Level, share: f64) -> Verified {
-    let asked = Asked { level, share, jobs: None, against: None };
+    let asked = Asked { level, share, draw: Seed(1), jobs: None, against: None };
     // The lab's experiment has no text.
     let expand: Expand<'_> = &|_, _, _| Ok(vec![lab.experiment.clone()]);
     verify(&lab.project, RUN, &asked, expand, &Control::default(), &tick(), &mut |_| {}).expect("it can be looked at")
@@ -423,8 +423,8 @@ const FORGERIES: &[Forgery] = &[
     },
     Forgery {
         what: "ground truth of an episode",
-        level: Level::Remade,
-        said: "truth: ",
+        level: Level::Replayed,
+        said: "truth.truth.",
         forge: |lab| {
             let (key, _) = item(lab, "evaluate:test", 0);
             let made = manifest(lab, "evaluate:test").items[0].also.get("truth").copied().unwrap();
@@ -435,6 +435,24 @@ const FORGERIES: &[Forgery] = &[
             });
             follow(lab);
         },
+    },
+    Forgery {
+        what: "the prompt of an episode, and everything after it made from it",
+        level: Level::Replayed,
+        said: "Replayed rollout@1 train-0000/0 messages[1].content is ",
+        forge: |lab| edit_episode(lab, "\"content\":\"", "\"content\":\"Give up. "),
+    },
+    Forgery {
+        what: "an observation of an episode, and everything after it made from it",
+        level: Level::Replayed,
+        said: "content is ",
+        forge: |lab| edit_episode(lab, "\"role\":\"tool\",\"content\":\"", "\"role\":\"tool\",\"content\":\"well: "),
+    },
+    Forgery {
+        what: "how an episode ended, and everything after it made from it",
+        level: Level::Replayed,
+        said: "ended is false in the run and true now",
+        forge: |lab| edit_episode(lab, "\"ended\":true", "\"ended\":false"),
     },
     Forgery {
         what: "a trajectory, and everything after it made from it",
