@@ -5,17 +5,18 @@ use crate::cli::args::CacheCommand;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::place::Place;
 use crate::cli::terminal::Terminal;
-use crate::report::text::{Cell, Table, bytes, count, counted};
-use crate::run::{Project, RunError, keep};
+use crate::report::text::{Cell, Table, bytes, count, counted, plain};
+use crate::run::keep::{self, Kept};
+use crate::run::{Project, RunError};
 use crate::store::{Record, StoreError};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 pub fn cache(command: &CacheCommand, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
     match command {
         CacheCommand::Ls => ls(&place.open()?, place, terminal),
-        CacheCommand::Gc { dry_run } => gc(&place.open()?, *dry_run, terminal),
+        CacheCommand::Gc { dry_run } => gc(&place.open()?, *dry_run, place, terminal),
         CacheCommand::Forget { run, node } => forget(run.as_deref(), node.as_deref(), place, terminal),
         CacheCommand::Over { below, none: _ } => over(below.as_deref(), place, terminal),
     }
@@ -25,7 +26,7 @@ fn unusable(problem: StoreError) -> Failure {
     RunError::from(problem).into()
 }
 
-fn kept(project: &Project, records: &[Record]) -> Result<BTreeSet<Digest>, Failure> {
+fn kept(project: &Project, records: &[Record]) -> Result<Kept, Failure> {
     keep::kept(project, records).map_err(|problem| match problem {
         problem @ (RunError::Journal { .. } | RunError::Blank(_)) => Failure::from(problem).help(
             "what this run made is not known, so nothing is removed: see to its journal, or remove its directory with all it made",
@@ -67,7 +68,7 @@ fn ls(project: &Project, place: &Place, terminal: &Terminal) -> Result<Exit, Fai
     let root = project.store.root();
     let below = project.store.below().map(|below| below.root());
     let kept = kept(project, &all);
-    let loose = kept.as_ref().ok().map(|kept| Loose::of(&all, &sizes, kept));
+    let loose = kept.as_ref().ok().map(|kept| Loose::of(&all, &sizes, &kept.names));
     if terminal.json() {
         let made: BTreeMap<_, _> =
             made.iter().map(|(op, (records, bytes))| (op, json!({ "records": records, "bytes": bytes }))).collect();
@@ -75,7 +76,7 @@ fn ls(project: &Project, place: &Place, terminal: &Terminal) -> Result<Exit, Fai
             loose.map(|Loose { records, blobs, bytes }| json!({ "records": records, "blobs": blobs, "bytes": bytes }));
         terminal.value(&json!({
             "store": root, "over": below, "disk_bytes": size, "blobs": sizes.len(), "operations": made,
-            "named_by_no_run": loose,
+            "named_by_no_run": loose, "kept_for_open_runs": kept.as_ref().ok().map(open_json),
         }));
         return Ok(Exit::Ok);
     }
@@ -97,23 +98,44 @@ fn ls(project: &Project, place: &Place, terminal: &Terminal) -> Result<Exit, Fai
         let (records, blobs, gc) = (counted(records, "record"), counted(blobs, "blob"), place.command("cache gc"));
         terminal.say(&format!("\nNamed by no run: {records}, {blobs} of {}; {gc} removes them", bytes(size)));
     }
+    kept.iter().for_each(|kept| tell_open(kept, place, terminal));
     Ok(Exit::Ok)
 }
 
-fn gc(project: &Project, dry_run: bool, terminal: &Terminal) -> Result<Exit, Failure> {
+fn open_json(Kept { names: _, open, perhaps }: &Kept) -> Value {
+    json!({ "runs": open, "records": perhaps })
+}
+
+/// Which runs may have made what no run names.
+fn tell_open(Kept { names: _, open, perhaps }: &Kept, place: &Place, terminal: &Terminal) {
+    if *perhaps > 0 {
+        let resume: Vec<String> = open.iter().map(|run| place.command(&format!("resume {}", plain(run)))).collect();
+        terminal.say(&format!(
+            "{} that no run names may be what a run made last that has not come to its end, and stay: {} settles it; to be rid of \
+             the run, remove its directory",
+            counted(*perhaps, "record"),
+            resume.join(" and ")
+        ));
+    }
+}
+
+fn gc(project: &Project, dry_run: bool, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
     // Held before it is asked what is named, or a run could end in between.
     let sweep = if dry_run { None } else { Some(project.store.sweep().map_err(unusable)?) };
     let (all, sizes) = contents(project)?;
     let kept = kept(project, &all)?;
-    let Loose { records, blobs, bytes: size } = Loose::of(&all, &sizes, &kept);
-    let freed = sweep.map(|sweep| sweep.keep(|name| kept.contains(name))).transpose().map_err(unusable)?;
+    let Loose { records, blobs, bytes: size } = Loose::of(&all, &sizes, &kept.names);
+    let freed = sweep.map(|sweep| sweep.keep(|name| kept.names.contains(name))).transpose().map_err(unusable)?;
     if terminal.json() {
-        terminal.value(&json!({ "records": records, "blobs": blobs, "bytes": size, "freed_disk_bytes": freed }));
+        terminal.value(&json!({
+            "records": records, "blobs": blobs, "bytes": size, "freed_disk_bytes": freed, "kept_for_open_runs": open_json(&kept),
+        }));
         return Ok(Exit::Ok);
     }
     let nothing = (records, blobs) == (0, 0);
     let (records, blobs) = (counted(records, "record"), counted(blobs, "blob"));
     terminal.say(&match freed {
+        _ if nothing && kept.perhaps > 0 => "there is nothing to remove".to_owned(),
         Some(0) | None if nothing => "a run names each record and blob: there is nothing to remove".to_owned(),
         // What was kept lies closer now, or something was there twice.
         Some(freed) if nothing => {
@@ -122,6 +144,7 @@ fn gc(project: &Project, dry_run: bool, terminal: &Terminal) -> Result<Exit, Fai
         None => format!("would remove {records} and {blobs} of {} that no run names", bytes(size)),
         Some(freed) => format!("removed {records} and {blobs} that no run names: {} of disk came free", bytes(freed)),
     });
+    tell_open(&kept, place, terminal);
     Ok(Exit::Ok)
 }
 

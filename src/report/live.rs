@@ -145,7 +145,7 @@ impl Live {
                 self.run.clone_from(run);
                 None
             }
-            RunEvent::RunFinished { .. } | RunEvent::DamageFound { .. } => None,
+            RunEvent::RunFinished { .. } | RunEvent::DamageFound { .. } | RunEvent::ItemCached { .. } => None,
         }
     }
 

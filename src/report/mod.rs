@@ -200,8 +200,8 @@ impl Report {
                 }
             }
             RunEvent::DamageFound { what } => self.damage.push(what.clone()),
-            // What came of it in the end is told as well.
-            RunEvent::Progress { .. } | RunEvent::ItemRetried { .. } => {}
+            // What came of it in the end is told as well; how many were found, when the node started.
+            RunEvent::Progress { .. } | RunEvent::ItemRetried { .. } | RunEvent::ItemCached { .. } => {}
             RunEvent::NodeFinished { node, status, items, output, metrics, detail, reason } => {
                 if let Some(node) = self.node_mut(node) {
                     node.status = *status;

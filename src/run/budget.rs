@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! An item is asked only where the most it can take still fits, so a run never takes more tokens or money than its budget.
-//! What an item took that failed is counted as well. What is cached costs nothing. A budget decides when a run pauses and nothing else.
+//! What an item took that failed is counted as well. What is cached costs nothing, but what an earlier sitting of the same run
+//! made and could not tell: it is found in the store, and named by no event. A budget decides when a run pauses and nothing else.
 
 use crate::base::Digest;
 use crate::experiment::{Budget, Experiment};
@@ -10,10 +11,12 @@ use crate::model::Tokens;
 use crate::plan::bounds::{self, Asked, Asks};
 use crate::plan::{Plan, Step, StepId};
 use crate::run::missing::Lack;
+use crate::run::open::Open;
 use crate::run::{Clock, RunError, RunEvent, RunOptions};
-use crate::store::{Record, Store};
+use crate::store::{Record, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// The names of a record's counts.
 const PROMPT: &str = "prompt_tokens";
@@ -22,6 +25,11 @@ const COMPLETION: &str = "completion_tokens";
 /// Notes in a record what its item took.
 pub fn file(Tokens { prompt, completion }: Tokens, record: Record) -> Record {
     record.cost(PROMPT, prompt).cost(COMPLETION, completion)
+}
+
+/// What an item took; nothing where it has no record.
+fn recorded(store: &Store, key: &Digest) -> Result<Tokens, StoreError> {
+    Ok(store.lookup(key)?.map_or(Tokens::default(), |record| filed(&record)))
 }
 
 fn filed(record: &Record) -> Tokens {
@@ -41,6 +49,10 @@ pub struct Purse<'a> {
     tokens: AtomicU64,
     /// Micro-dollars.
     spend: AtomicU64,
+    /// What the sittings before left open.
+    open: Open,
+    /// Items that were told, and whether as missing: what they took is counted.
+    told: Mutex<BTreeSet<(Digest, bool)>>,
 }
 
 impl<'a> Purse<'a> {
@@ -61,29 +73,72 @@ impl<'a> Purse<'a> {
         let budget = experiment.budget.as_ref().filter(|_| !unbounded);
         let began = if budget.is_some() { clock() } else { 0 };
         let (earlier, tokens, spend) = (elapsed(journal), AtomicU64::new(0), AtomicU64::new(0));
-        let purse = Self { experiment, budget, clock, began, earlier, tokens, spend };
+        let (open, told) = (Open::default(), Mutex::default());
+        let mut purse = Self { experiment, budget, clock, began, earlier, tokens, spend, open, told };
         if budget.is_some() {
             let asked = |step: &Step| Some((step.id.clone(), Asks::of(experiment, &step.work)?));
             let asked: BTreeMap<String, Asks> = plan.steps.iter().filter_map(asked).collect();
-            let mut seen: BTreeSet<Digest> = BTreeSet::new();
             for (_, event) in journal {
-                let (node, item, key, outcome, took) = match event {
-                    RunEvent::ItemFinished { node, item, key, outcome, took } => (node, item, key, Some(outcome), took),
-                    RunEvent::ItemRetried { node, item, key, took, .. } => (node, item, key, None, took),
+                purse.open.hear(event);
+                let (node, item) = match event {
+                    RunEvent::ItemFinished { node, item, .. }
+                    | RunEvent::ItemRetried { node, item, .. }
+                    | RunEvent::ItemCached { node, item, .. } => (node, item),
                     _ => continue,
                 };
-                let Some(asked) = asked.get(node).map(|asks| asks.of_item(item)) else { continue };
-                purse.take(asked, *took);
-                // Of an item that was made, its record has what it took.
-                if outcome.is_some_and(|outcome| Lack::of(outcome).is_none())
-                    && seen.insert(*key)
-                    && let Some(record) = store.lookup(key)?
-                {
-                    purse.take(asked, filed(&record));
+                if let Some(asked) = asked.get(node).map(|asks| asks.of_item(item)) {
+                    purse.hear(event, asked, store)?;
                 }
             }
         }
         Ok(purse)
+    }
+
+    /// Counts what the journal says of an item. Of one that was made, its record has what it took.
+    fn hear(&self, event: &RunEvent, asked: &Asked, store: &Store) -> Result<(), StoreError> {
+        let (key, lacks, took, made) = match event {
+            RunEvent::ItemFinished { key, outcome, took, .. } => {
+                let lacks = Lack::of(outcome).is_some();
+                (key, lacks, *took, !lacks)
+            }
+            RunEvent::ItemCached { node, key, .. } => (key, false, Tokens::default(), self.open.worked_before(node)),
+            RunEvent::ItemRetried { took, .. } => {
+                self.take(asked, *took);
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        self.take(asked, took);
+        if self.tell(key, lacks) && made {
+            self.take(asked, recorded(store, key)?);
+        }
+        Ok(())
+    }
+
+    /// Whether it was not told before.
+    fn tell(&self, key: &Digest, lacks: bool) -> bool {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).insert((*key, lacks))
+    }
+
+    /// Counts an item that a node found in the store, where the run made it in an earlier sitting and could not say so. Says
+    /// what it took then.
+    ///
+    /// # Errors
+    /// A record that cannot be read.
+    pub fn found(
+        &self,
+        node: &str,
+        asked: &Asked,
+        key: &Digest,
+        lacks: bool,
+        store: &Store,
+    ) -> Result<Tokens, StoreError> {
+        if !self.tell(key, lacks) || !self.open.worked(node) {
+            return Ok(Tokens::default());
+        }
+        let took = recorded(store, key)?;
+        self.take(asked, took);
+        Ok(took)
     }
 
     /// What items of a step may take; nothing where nothing is held back.
@@ -114,8 +169,14 @@ impl<'a> Purse<'a> {
         Ok(admitted)
     }
 
-    /// Counts what an item took.
-    pub fn take(&self, asked: &Asked, Tokens { prompt, completion }: Tokens) {
+    /// Counts what an item took that is being worked.
+    pub fn made(&self, asked: &Asked, key: &Digest, took: Tokens) {
+        self.tell(key, false);
+        self.tell(key, true);
+        self.take(asked, took);
+    }
+
+    fn take(&self, asked: &Asked, Tokens { prompt, completion }: Tokens) {
         let cost = bounds::cost(self.experiment, asked.model, prompt, completion).unwrap_or(u64::MAX);
         for (taken, more) in [(&self.tokens, prompt.saturating_add(completion)), (&self.spend, cost)] {
             let add = |taken: u64| Some(taken.saturating_add(more));

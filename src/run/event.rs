@@ -94,6 +94,13 @@ pub enum RunEvent {
         items: u64,
         cached: u64,
     },
+    /// An item was in the store when its node started: an earlier sitting made it, or another run. Told before anything of the
+    /// node is worked; a node that is taken as a whole names its items in its manifest.
+    ItemCached {
+        node: String,
+        item: String,
+        key: Digest,
+    },
     ItemFinished {
         node: String,
         item: String,

@@ -9,7 +9,8 @@ use crate::experiment::Experiment;
 use crate::plan::{Op, Step, StepId};
 use crate::run::budget::Purse;
 use crate::run::emit::Emitter;
-use crate::run::manifest::Manifest;
+use crate::run::items::{self, Item};
+use crate::run::manifest::{Manifest, ManifestItem};
 use crate::run::missing::Settled;
 use crate::run::resources::Resources;
 use crate::run::said::Said;
@@ -115,6 +116,7 @@ impl Executor<'_, '_> {
             if !self.is_told(step, blob) {
                 self.told.start(&step.id);
                 self.emitter.emit(&RunEvent::NodeStarted { node: step.id.clone(), items, cached: items });
+                self.emitter.emit_all(&self.owed(step, id, &manifest)?);
                 let counts = ItemCounts { done: 0, cached: items, failed: 0 };
                 self.finished(step, NodeStatus::Cached, counts, Some((blob, &manifest)), None);
             }
@@ -138,6 +140,19 @@ impl Executor<'_, '_> {
             self.finished(step, NodeStatus::Done, counts, Some((blob, &manifest)), None);
             self.state.set(id, Standing::Done(manifest));
         }))
+    }
+
+    /// Tells those items of a step taken as a whole that this run made and could not tell, and counts them.
+    fn owed(&self, step: &Step, id: StepId, manifest: &Manifest) -> Result<Vec<RunEvent>, RunError> {
+        let Some(asks) = self.purse.asks(self.state.plan, id) else { return Ok(Vec::new()) };
+        let mut owed = Vec::new();
+        for ManifestItem { item: name, key, .. } in &manifest.items {
+            let took = self.purse.found(&step.id, asks.of_item(name), key, false, self.resources.store)?;
+            if !took.is_none() {
+                owed.push(items::cached_event(&step.id, &Item { name: name.clone(), key: *key }));
+            }
+        }
+        Ok(owed)
     }
 
     /// Whether the journal says it already. Where a run that was finished finds what was missing, other things come of it.

@@ -30,6 +30,9 @@ use rayon::prelude::*;
 use round::Round;
 use std::collections::BTreeMap;
 
+/// Items found in the store are told so many with one write.
+const TOLD_AT_ONCE: usize = 4096;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
     /// `train-0012/3`
@@ -141,10 +144,23 @@ impl Worker<'_, '_> {
         let cached = lot.count(|it| Lack::of(&it.outcome).is_none());
         self.emitter.tell_damage(self.store);
         self.emitter.emit(&RunEvent::NodeStarted { node: self.node.to_owned(), items: items.len() as u64, cached });
-        for (at, finished) in lot.finished.iter().enumerate() {
-            if let Some(Finished { outcome, .. }) = finished.as_ref().filter(|it| Lack::of(&it.outcome).is_some()) {
-                self.emitter.emit_all(&finished_events(self.node, &lot, at, outcome, Tokens::default()));
+        let found: Vec<(usize, &ItemOutcome)> =
+            lot.finished.iter().enumerate().filter_map(|(at, it)| Some((at, &it.as_ref()?.outcome))).collect();
+        for found in found.chunks(TOLD_AT_ONCE) {
+            let mut events = Vec::with_capacity(found.len());
+            for &(at, outcome) in found {
+                let lacks = Lack::of(outcome).is_some();
+                let took = self.owed(&items[at], lacks)?;
+                events.extend(if lacks {
+                    finished_events(self.node, &lot, at, outcome, took)
+                } else {
+                    lot.twins[at].iter().map(|&twin| cached_event(self.node, &items[twin])).collect()
+                });
             }
+            self.emitter.emit_all(&events);
+        }
+        if self.emitter.broken() {
+            return Err(StepError::Paused); // The emitter holds the reason.
         }
         let open = |at: &usize| lot.finished[*at].is_none() && !lot.twins[*at].is_empty();
         let mut wanted: Vec<usize> = (0..items.len()).filter(open).collect();
@@ -159,6 +175,16 @@ impl Worker<'_, '_> {
         }
         lot.collect(cached, self.tolerance)
     }
+
+    /// What an item that was found takes from the budget: something where the run made it and could not say so.
+    fn owed(&self, item: &Item, lacks: bool) -> Result<Tokens, StoreError> {
+        let Some(asks) = &self.asks else { return Ok(Tokens::default()) };
+        self.purse.found(self.node, asks.of_item(&item.name), &item.key, lacks, self.store)
+    }
+}
+
+pub(super) fn cached_event(node: &str, Item { name, key }: &Item) -> RunEvent {
+    RunEvent::ItemCached { node: node.to_owned(), item: name.clone(), key: *key }
 }
 
 /// What came of an item and its twins, of whom the first took what they took.

@@ -15,6 +15,7 @@ pub mod journal;
 pub mod directory;
 pub mod carried;
 pub mod budget;
+mod open;
 mod emit;
 pub mod resources;
 mod state;

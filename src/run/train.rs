@@ -80,6 +80,7 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId) -> Result<Finished, StepError>
     let (record, facts, cached) = match found {
         Some((record, facts)) => {
             bench.emitter.emit(&RunEvent::NodeStarted { node: step.id.clone(), items: 1, cached: 1 });
+            bench.emitter.emit(&items::cached_event(&step.id, &items::Item { name: ITEM.to_owned(), key }));
             (record, facts, 1)
         }
         None => {

@@ -45,7 +45,7 @@ impl Contents {
             }
         }
         for (_, event) in &worked.events {
-            if let RunEvent::ItemFinished { key, .. } = event {
+            if let RunEvent::ItemFinished { key, .. } | RunEvent::ItemCached { key, .. } = event {
                 contents.take(project, key)?;
             }
         }

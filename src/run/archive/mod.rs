@@ -17,7 +17,7 @@
 //! walked, the frozen source checked anew. Nothing reaches the store before all of it was looked at, and what no node names
 //! is refused.
 
-mod contents;
+pub(super) mod contents;
 mod pack;
 mod unpack;
 

@@ -70,7 +70,8 @@ impl Watch<'_> {
     /// Counts what an item took: before the next one is admitted, whenever it is filed.
     pub fn take(&self, at: usize, took: Tokens) {
         if let Some(asks) = &self.asks {
-            self.purse.take(asks.of_item(&self.items[at].name), took);
+            let Item { name, key } = &self.items[at];
+            self.purse.made(asks.of_item(name), key, took);
         }
     }
 

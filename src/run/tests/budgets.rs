@@ -88,3 +88,66 @@ fn a_budget_of_time_counts_every_sitting() {
     assert!(!events.iter().any(|event| matches!(event, RunEvent::ItemFinished { .. })));
     assert_eq!(resume_without(&lab, &outcome.run).end, RunEnd::Finished);
 }
+
+/// By all records of the store.
+fn stored(lab: &Lab) -> u64 {
+    let records = lab.project.store.records().expect("reads");
+    records.iter().flat_map(|record| record.cost.values()).sum()
+}
+
+/// Killed between the store and the journal, and resumed: what no event names is counted all the same, once.
+#[test]
+fn what_was_made_and_not_told_is_counted_once() {
+    let free = small();
+    free.start();
+    let part = taken(&free, "quickstart-1") / 2;
+    let (_, calm) = with_budget(Some(part), None).start();
+    let is_item = |event: &RunEvent| matches!(event, RunEvent::ItemFinished { .. });
+    let last = calm.iter().rposition(is_item).expect("items");
+    for lost in [1, 2, usize::MAX] {
+        let lab = with_budget(Some(part), None);
+        let mut seen = 0;
+        let crash = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            lab.start_with(&RunOptions::default(), &Control::default(), &mut |_| {
+                seen += 1;
+                if seen > last {
+                    std::panic::resume_unwind(Box::new("killed"));
+                }
+            })
+        }));
+        assert!(crash.is_err());
+        let path = lab.project.journal("quickstart-1");
+        let journal = std::fs::read_to_string(&path).expect("reads");
+        let mut lines: Vec<&str> = journal.split_inclusive('\n').collect();
+        let mut untold = 0;
+        while untold < lost && lines.last().is_some_and(|line| line.contains("\"item_finished\"")) {
+            lines.pop();
+            untold += 1;
+        }
+        assert!(untold > 0);
+        std::fs::write(&path, lines.concat()).expect("writes");
+        for _ in 0..2 {
+            let (outcome, events) = lab.resume("quickstart-1");
+            assert_eq!(outcome.end, RunEnd::Paused);
+            let (words, all) = (outcome.spent.expect("why it paused"), stored(&lab));
+            assert!(
+                all <= part && words.contains(&format!("{all} tokens of a budget of {part} tokens")),
+                "{all}: {words}"
+            );
+            assert!(events.iter().any(|event| matches!(event, RunEvent::ItemCached { .. })), "what was found is named");
+        }
+    }
+}
+
+/// Whose run paused in good order made nothing that it did not say.
+#[test]
+fn what_another_run_made_meanwhile_costs_nothing() {
+    let free = small();
+    free.start();
+    let part = taken(&free, "quickstart-1") / 2;
+    let mut lab = with_budget(Some(part), None);
+    let (paused, _) = lab.start();
+    lab.experiment.budget = None;
+    assert_eq!(lab.start().0.end, RunEnd::Finished);
+    assert_eq!(lab.resume(&paused.run).0.end, RunEnd::Finished);
+}

@@ -50,7 +50,7 @@ impl Lab {
         self.start_with(&RunOptions::default(), &Control::default(), &mut |_| {})
     }
 
-    fn start_with(
+    pub fn start_with(
         &self,
         options: &RunOptions,
         control: &Control,
@@ -85,7 +85,7 @@ impl Lab {
         start(&self.project, &subject, &options, &control, clock, &mut |_| {}).expect("the run runs")
     }
 
-    fn resume(&self, run: &str) -> (RunOutcome, Vec<RunEvent>) {
+    pub fn resume(&self, run: &str) -> (RunOutcome, Vec<RunEvent>) {
         let mut events = Vec::new();
         let (options, control) = (RunOptions::default(), Control::default());
         let sink = &mut |event: &RunEvent| events.push(event.clone());
