@@ -181,6 +181,8 @@ impl Writer {
             seq += 1;
             lines.push(b'\n');
         }
+        #[cfg(test)]
+        crate::run::tests::faults::meet_journal().map_err(|problem| self.stopped(problem))?;
         self.file.write_all(&lines).map_err(|problem| self.stopped(problem))?;
         (self.seq, self.prev) = (seq, prev);
         Ok(())

@@ -88,7 +88,7 @@ pub fn work<T: Clone + Send>(
                         watch.take(at, lost.took);
                         round.lost(at, lost);
                     }),
-                    Err(error) => round.stop(Some(error)),
+                    Err(error) => round.stop(error),
                 }
             }
         }

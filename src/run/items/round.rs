@@ -1,6 +1,8 @@
 //! One round over items: what came of each is filed and told here, and what failed is kept to be worked again.
 
-use super::{Finished, Item, Lot, Made, WorkItems, Worker, apart, diverged_words, file, finished_events, together};
+use super::{
+    Finished, Item, Lot, Made, WorkItems, Worker, apart, diverged_words, file, finish, finished_events, together,
+};
 use crate::model::Tokens;
 use crate::node::lost::{Halt, Lost, Why};
 use crate::plan::bounds::Asks;
@@ -138,9 +140,9 @@ impl<'r, 'w, 'e, 'i, T: Clone + Send> Round<'r, 'w, 'e, 'i, T> {
     }
 
     /// Ends the round.
-    pub fn stop(&mut self, trouble: Option<StepError>) {
+    pub fn stop(&mut self, trouble: StepError) {
         self.watch.stop();
-        self.trouble = self.trouble.take().or(trouble);
+        self.trouble.get_or_insert(trouble);
     }
 
     /// # Errors
@@ -148,26 +150,32 @@ impl<'r, 'w, 'e, 'i, T: Clone + Send> Round<'r, 'w, 'e, 'i, T> {
     fn check(&mut self) -> Result<(), StepError> {
         match self.trouble.take() {
             Some(trouble) => Err(trouble),
-            None if self.watch.broken() => Err(StepError::Paused), // The emitter holds the reason.
+            None if self.watch.broken() => Err(StepError::Paused),
             None => Ok(()),
         }
     }
 
-    /// Files what was made of items.
+    /// Files what was made of items, also where it cannot be told: it was dear, and is found when the run goes on.
     pub fn file(&mut self, made: Vec<(usize, Made)>) {
-        if made.is_empty() || self.worker.emitter.broken() {
+        if made.is_empty() {
             return;
         }
         let (op, label, items, read) = (self.worker.op, self.worker.label, self.lot.items, self.lot.read);
         let took: Vec<(usize, Tokens)> = made.iter().map(|(at, made)| (*at, made.took)).collect();
         let loaded = made.into_iter().map(|(at, made)| made.loaded(op, label, &items[at]));
         let ats: Vec<usize> = took.iter().map(|(at, _)| *at).collect();
-        let filed = file(self.worker.store, &ats, loaded.collect(), read).unwrap_or_else(|error| {
-            self.stop(Some(error));
-            Vec::new()
-        });
+        let filed = match file(self.worker.store, &ats, loaded.collect(), read) {
+            Ok(filed) => filed.into_iter().map(Some).collect(),
+            Err(error) => {
+                self.stop(error);
+                // Some of them may have found room.
+                let stored = |at: usize| finish(at, self.worker.store.load(&items[at].key).ok()??, read).ok();
+                ats.into_iter().map(|at| Some((stored(at)?, None))).collect::<Vec<_>>()
+            }
+        };
         let mut events = Vec::with_capacity(2 * filed.len());
-        for ((at, took), (finished, diverged)) in took.into_iter().zip(filed) {
+        for ((at, took), filed) in took.into_iter().zip(filed) {
+            let Some((finished, diverged)) = filed else { continue };
             let Worker { node, replay, settled, .. } = &*self.worker;
             let name = &items[at].name;
             match (&replay, diverged) {
@@ -192,9 +200,14 @@ impl<'r, 'w, 'e, 'i, T: Clone + Send> Round<'r, 'w, 'e, 'i, T> {
             events.push(RunEvent::Progress { node, done, total, note });
             self.lot.finished[at] = Some(finished);
         }
-        self.worker.emitter.emit_all(&events);
+        self.tell(&events);
+    }
+
+    /// Where that is not possible, nothing more is begun. What is under way is paid for: it is filed as well.
+    fn tell(&mut self, events: &[RunEvent]) {
+        self.worker.emitter.emit_all(events);
         if self.worker.emitter.broken() {
-            self.stop(None); // The emitter holds the reason.
+            self.watch.pause(); // The emitter holds the reason.
         }
     }
 
@@ -211,7 +224,7 @@ impl<'r, 'w, 'e, 'i, T: Clone + Send> Round<'r, 'w, 'e, 'i, T> {
             }
             Why::Failed(problem) if problem.is_general() => {
                 let outcome = ItemOutcome::Failed { reason: problem.to_string() };
-                self.stop(Some(blame(&self.worker.model, problem)));
+                self.stop(blame(&self.worker.model, problem));
                 (outcome, true)
             }
             Why::Failed(problem) if self.attempt <= self.worker.tolerance.retries => {
@@ -222,7 +235,7 @@ impl<'r, 'w, 'e, 'i, T: Clone + Send> Round<'r, 'w, 'e, 'i, T> {
             Why::Failed(problem) => (ItemOutcome::Failed { reason: problem.to_string() }, problem.is_transient()),
             Why::Halt(Halt::Timeout) => (ItemOutcome::Timeout, true),
         };
-        self.worker.emitter.emit_all(&finished_events(self.worker.node, self.lot, at, &outcome, took));
+        self.tell(&finished_events(self.worker.node, self.lot, at, &outcome, took));
         self.done += self.lot.twins[at].len() as u64;
         self.lot.passing += u64::from(passes);
         self.lot.finished[at] = Some(Finished { outcome, also: LiteMap::new(), kept: None });
@@ -231,6 +244,6 @@ impl<'r, 'w, 'e, 'i, T: Clone + Send> Round<'r, 'w, 'e, 'i, T> {
     fn retried(&mut self, at: usize, reason: String, took: Tokens) {
         let (node, Item { name: item, key }) = (self.worker.node.to_owned(), self.lot.items[at].clone());
         let attempt = self.attempt;
-        self.worker.emitter.emit(&RunEvent::ItemRetried { node, item, key, attempt, reason, took });
+        self.tell(&[RunEvent::ItemRetried { node, item, key, attempt, reason, took }]);
     }
 }

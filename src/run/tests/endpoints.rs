@@ -325,3 +325,43 @@ fn ends_done_or_failed(items: u32) {
         assert!(reasons.iter().any(|reason| reason.contains(words)), "{words}: {reasons:?}");
     }
 }
+
+/// The disk of the journal is full and that of the store is not: what is paid for is filed, asked no second time, and named
+/// when the run goes on.
+#[test]
+fn what_cannot_be_told_is_filed_all_the_same() {
+    let mut behind = Behind::new();
+    let _endpoint = behind.serve(|_, _| None);
+    let charged = |behind: &Behind| {
+        let Tokens { prompt, completion } = *behind.charged.lock().expect("no panic holds this lock");
+        prompt + completion
+    };
+    let filed = |behind: &Behind| -> u64 {
+        let records = behind.lab.project.store.records().expect("reads");
+        records.iter().flat_map(|record| record.cost.values()).sum()
+    };
+    let overrides = BTreeMap::new();
+    let experiment = &behind.lab.experiment;
+    let subject = Subject { file_name: "a.agx", source: "", imports: &[], overrides: &overrides, experiment };
+    let stopped = faults::with_room(2, || {
+        start(&behind.lab.project, &subject, &options(), &Control::default(), &tick(), &mut |_| {})
+    });
+    let Err(RunError::Stopped { run, .. }) = stopped else { panic!("{stopped:?}") };
+    assert_eq!(filed(&behind), charged(&behind), "nothing that was answered is lost");
+    let named = |run: &str| {
+        let events = directory::events(&behind.lab.project, run).expect("the chain holds");
+        let named = |event: &RunEvent| match event {
+            RunEvent::ItemFinished { key, .. } | RunEvent::ItemCached { key, .. } => Some(*key),
+            _ => None,
+        };
+        events.iter().filter_map(|(_, event)| named(event)).collect::<std::collections::BTreeSet<Digest>>()
+    };
+    let paid = |record: &Record| record.cost.values().sum::<u64>() > 0;
+    let records = behind.lab.project.store.records().expect("reads");
+    let made: Vec<Digest> = records.iter().filter(|record| paid(record)).map(|record| record.key).collect();
+    assert!(made.iter().any(|key| !named(&run).contains(key)), "some could not be told");
+    let (outcome, _) = behind.resume(&run);
+    assert_eq!(outcome.end, RunEnd::Finished, "{:?}", outcome.failed);
+    assert_eq!(filed(&behind), charged(&behind), "nothing is asked twice");
+    assert!(made.iter().all(|key| named(&run).contains(key)), "what was found is named");
+}

@@ -4,13 +4,33 @@
 
 use crate::base::Seed;
 use crate::model::{GenReply, GenRequest, LanguageModel, Message, ModelError, TokenId, TrainRow};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 thread_local! {
     /// Of the test that runs on this thread: models are opened where a run was started.
     static FAULTS: RefCell<Option<Arc<Faults>>> = const { RefCell::new(None) };
+    /// How many more writes the disk of the journal has room for; `None` for all.
+    static ROOM: Cell<Option<u32>> = const { Cell::new(None) };
+}
+
+/// Of what this thread writes to a journal while something runs, so much finds room.
+pub fn with_room<T>(writes: u32, run: impl FnOnce() -> T) -> T {
+    ROOM.set(Some(writes));
+    let done = run();
+    ROOM.set(None);
+    done
+}
+
+pub fn meet_journal() -> std::io::Result<()> {
+    match ROOM.get() {
+        Some(0) => Err(std::io::ErrorKind::StorageFull.into()),
+        room => {
+            ROOM.set(room.map(|room| room - 1));
+            Ok(())
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
