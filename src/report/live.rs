@@ -119,15 +119,14 @@ impl Live {
                 }
                 self.change(node, |line| {
                     line.status = *status;
-                    let ItemCounts { done, cached, failed } = *items;
-                    line.cached = cached;
-                    line.failed = failed;
-                    // Progress may have counted something else than items, as the steps of a training.
-                    line.total = if line.is_over() && line.status != NodeStatus::Paused {
-                        done + cached + failed
-                    } else {
-                        line.total
-                    };
+                    // Progress may have counted something else than items, as the steps of a training. One that was left in the
+                    // middle of its items says nothing of them.
+                    if !matches!(status, NodeStatus::Paused | NodeStatus::Failed) || *items != ItemCounts::default() {
+                        let ItemCounts { done, cached, failed } = *items;
+                        line.cached = cached;
+                        line.failed = failed;
+                        line.total = done + cached + failed;
+                    }
                     if matches!(status, NodeStatus::Done | NodeStatus::Cached) {
                         line.done = line.total;
                     }

@@ -205,8 +205,11 @@ impl Report {
             RunEvent::NodeFinished { node, status, items, output, metrics, detail, reason } => {
                 if let Some(node) = self.node_mut(node) {
                     node.status = *status;
-                    node.items = *items;
-                    node.total = items.done + items.cached + items.failed;
+                    // One that was left in the middle of its items says what came of each, and not how many.
+                    if !matches!(status, NodeStatus::Paused | NodeStatus::Failed) || *items != ItemCounts::default() {
+                        node.items = *items;
+                        node.total = items.done + items.cached + items.failed;
+                    }
                     node.metrics.clone_from(metrics);
                     node.detail.clone_from(detail);
                     node.output = *output;

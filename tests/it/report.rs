@@ -276,6 +276,21 @@ fn a_run_that_goes_on_starts_its_unfinished_nodes_over() {
     assert_eq!(rollout.items, ItemCounts { done: 1, cached: 0, failed: 1 });
     assert_eq!(report.state, RunState::Running);
 
+    // Who pauses says no counts of its own.
+    let mut paused = events.clone();
+    paused.push(RunEvent::NodeFinished {
+        node: "rollout@1".to_owned(),
+        status: NodeStatus::Paused,
+        items: ItemCounts::default(),
+        output: None,
+        metrics: Vec::new(),
+        detail: serde_json::Value::Null,
+        reason: None,
+    });
+    let report = Report::fold(&paused).unwrap();
+    let rollout = report.node("rollout@1").unwrap();
+    assert_eq!((rollout.items, rollout.total), (ItemCounts { done: 1, cached: 0, failed: 1 }, 768));
+
     // A skip is for good, and is not told again.
     events.push(RunEvent::NodeFinished {
         node: "rollout@2".to_owned(),
