@@ -11,7 +11,7 @@ use crate::cli::terminal::{Terminal, variable};
 use crate::cli::{params, report, sweep};
 use crate::experiment::Experiment;
 use crate::report::RunState;
-use crate::run::replay::Replay;
+use crate::run::replay::{NOT_RECORDED, Replay};
 use crate::run::{self, Control, FailedStep, NodeStatus, Project, RunEnd, RunEvent, RunOptions, RunOutcome, Subject};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -142,8 +142,11 @@ fn finish(project: &Project, place: &Place, terminal: &Terminal, outcome: &RunOu
                 terminal.fail(&Failure::new(Exit::NodeFailed, format!("{step} failed: {reason}")));
             }
             let resume = place.command(&format!("resume {run}"));
-            terminal.say(&if outcome.failed.iter().any(|failed| failed.transient) {
+            let has = |what: &dyn Fn(&FailedStep) -> bool| outcome.failed.iter().any(what);
+            terminal.say(&if has(&|failed| failed.transient) {
                 format!("what was finished is kept; {resume} tries the rest again")
+            } else if has(&|failed| failed.reason.contains(NOT_RECORDED)) {
+                "what was finished is kept; `agx run` without `--frozen` asks the models for what the store does not have".to_owned()
             } else {
                 "what was finished is kept; going on as it is would fail in the same way: mend the experiment, or the file \
                  that is named, and `agx run` it again"
