@@ -528,7 +528,7 @@ pub struct ExportArgs {
     /// In which form.
     #[arg(long = "as", value_enum)]
     pub form: ExportForm,
-    /// The directory to write (made when absent), or the file.
+    /// The directory to write (made when absent), or the file; `-` writes `jsonl` to stdout.
     #[arg(long, value_name = "PATH")]
     pub to: PathBuf,
     /// Write into a directory that holds something already, or a file anew.

@@ -1,6 +1,6 @@
 //! Turns a run into one file for others to check, or to play again.
 
-use super::occupied;
+use super::{free, is_stdout};
 use crate::base::file;
 use crate::cli::args::{ExportArgs, ExportForm};
 use crate::cli::exit::{Exit, Failure};
@@ -13,9 +13,10 @@ use serde_json::json;
 pub fn export(args: &ExportArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
     let project = place.open()?;
     let to = &args.to;
-    if to.exists() && !(args.force && to.is_file()) {
-        return Err(occupied(to));
+    if is_stdout(to) {
+        return Err(Failure::new(Exit::Usage, "an archive is written to a file, not to stdout").help("`--to FILE`"));
     }
+    free(to, args.force)?;
     let run = place.run(&project, args.run.as_deref())?;
     if Place::is_held(&project, &run) {
         let message = format!("run `{run}` is under way");

@@ -1,6 +1,6 @@
 //! Turns a node's rows into JSON Lines: a conversation a line, as trainers read them, and where it comes from.
 
-use super::occupied;
+use super::{free, is_stdout};
 use crate::base::{Digest, file};
 use crate::cli::args::ExportArgs;
 use crate::cli::exit::{Exit, Failure};
@@ -41,8 +41,13 @@ struct Line<'a> {
 
 pub fn export(args: &ExportArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
     let project = place.open()?;
-    if args.to.exists() && !(args.force && args.to.is_file()) {
-        return Err(occupied(&args.to));
+    let to_stdout = is_stdout(&args.to);
+    if to_stdout && terminal.json() {
+        let message = "`--to -` and `--format json` both write to stdout: name a file for one of them";
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    if !to_stdout {
+        free(&args.to, args.force)?;
     }
     let run = place.run(&project, args.run.as_deref())?;
     let report = fold(&project, &run)?;
@@ -56,6 +61,13 @@ pub fn export(args: &ExportArgs, place: &Place, terminal: &Terminal) -> Result<E
         let help =
             if node.info.op == "select" { "`--dropped` takes what was not kept too" } else { "name another node" };
         return Err(Failure::new(Exit::Usage, format!("`{id}` holds no trajectories")).help(help));
+    }
+    if to_stdout {
+        lines(store, &run, id, &rows, &mut |line| {
+            terminal.data(&line);
+            Ok(())
+        })?;
+        return Ok(Exit::Ok);
     }
     write(&args.to, store, &run, id, &rows)?;
     if terminal.json() {
@@ -73,8 +85,13 @@ fn wanted<'a>(asked: Option<&str>, report: &'a Report, run: &str) -> Result<&'a 
     }
     let found = report.nodes.iter().rev().find(|node| node.info.op == "select" && node.output.is_some());
     found.ok_or_else(|| {
-        Failure::new(Exit::Usage, format!("no selection of run `{run}` has finished"))
-            .help("`--node rollout@1` names another node")
+        let with_rows =
+            |node: &&NodeReport| matches!(node.info.op.as_str(), "rollout" | "judge") && node.output.is_some();
+        let with_rows = report.nodes.iter().rev().find(with_rows);
+        Failure::new(Exit::Usage, format!("no selection of run `{run}` has finished")).help(match with_rows {
+            Some(node) => format!("`--node {}` names another node", node.info.id),
+            None => "no node of it has trajectories yet".to_owned(),
+        })
     })
 }
 
@@ -85,6 +102,21 @@ fn write(path: &Path, store: &Store, run: &str, node: &str, rows: &[RowEntry]) -
     };
     let mut fresh = file::temporary(path.parent().unwrap_or(path)).map_err(fail)?;
     let mut out = std::io::BufWriter::new(fresh.as_file_mut());
+    lines(store, run, node, rows, &mut |line| out.write_all(line.as_bytes()).map_err(fail))?;
+    out.flush().map_err(fail)?;
+    drop(out);
+    fresh.persist(path).map_err(|problem| fail(problem.error))?;
+    Ok(())
+}
+
+/// Each trajectory as its line.
+fn lines(
+    store: &Store,
+    run: &str,
+    node: &str,
+    rows: &[RowEntry],
+    write: &mut dyn FnMut(String) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     for row in rows {
         let Trajectory { messages, .. } = read(store, &row.trajectory)?;
         let line = Line {
@@ -99,11 +131,7 @@ fn write(path: &Path, store: &Store, run: &str, node: &str, rows: &[RowEntry]) -
             trajectory: row.trajectory,
             reply: row.reply,
         };
-        serde_json::to_writer(&mut out, &line).map_err(|problem| fail(problem.into()))?;
-        out.write_all(b"\n").map_err(fail)?;
+        write(serde_json::to_string(&line).expect("a line is plain data") + "\n")?;
     }
-    out.flush().map_err(fail)?;
-    drop(out);
-    fresh.persist(path).map_err(|problem| fail(problem.error))?;
     Ok(())
 }

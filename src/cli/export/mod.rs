@@ -33,8 +33,19 @@ pub fn export(args: &ExportArgs, place: &Place, terminal: &Terminal) -> Result<E
     }
 }
 
-/// A file that is there already is not written over.
-fn occupied(to: &Path) -> Failure {
-    Failure::new(Exit::Usage, format!("{} exists already", to.display()))
-        .help("name another file, or write it anew with `--force`")
+/// The place of a file that is to be made: one that is there is not written over unless that is asked for, and what is no
+/// file never.
+fn free(to: &Path, force: bool) -> Result<(), Failure> {
+    let refused = |what: &str| Failure::new(Exit::Usage, format!("{} {what}", to.display()));
+    match std::fs::metadata(to) {
+        Ok(found) if found.is_dir() => Err(refused("is a directory").help("name a file in it")),
+        Ok(found) if !found.is_file() => Err(refused("is not a regular file").help("name another file")),
+        Ok(_) if !force => Err(refused("exists already").help("name another file, or write it anew with `--force`")),
+        _ => Ok(()),
+    }
+}
+
+/// `-`
+fn is_stdout(to: &Path) -> bool {
+    to == Path::new("-")
 }

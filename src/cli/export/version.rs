@@ -1,5 +1,6 @@
 //! Turns a version of a model into a directory that others open, with where it comes from beside it.
 
+use super::is_stdout;
 use crate::base::file;
 use crate::cli::args::{ExportArgs, ExportForm};
 use crate::cli::exit::{Exit, Failure};
@@ -22,6 +23,9 @@ const ORIGIN: &str = "agx.json";
 
 pub fn export(args: &ExportArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
     let project = place.open()?;
+    if is_stdout(&args.to) {
+        return Err(Failure::new(Exit::Usage, "it is a directory of files, which stdout cannot be").help("`--to DIR`"));
+    }
     let holds_something = std::fs::read_dir(&args.to).is_ok_and(|mut entries| entries.next().is_some());
     if holds_something && !args.force {
         let message = format!("{} holds something already", args.to.display());

@@ -45,9 +45,13 @@ fn what_cannot_be_exported_is_said_and_nothing_is_written_over() {
     let desk = lab(24);
     assert_eq!(desk.code(&["run", "lab.agx"]), Some(0));
     desk.write("kept.jsonl", "mine");
-    let cases: [(&str, &[&str]); 6] = [
+    let fifo = std::process::Command::new("mkfifo").arg(desk.path().join("fifo.jsonl")).status().unwrap();
+    assert!(fifo.success());
+    let cases: [(&str, &[&str]); 8] = [
         ("exists", &["--to", "kept.jsonl"]),
         ("directory", &["--to", ".agx", "--force"]),
+        ("device", &["--to", "/dev/full", "--force"]),
+        ("fifo", &["--to", "fifo.jsonl"]),
         ("no_node", &["--to", "a.jsonl", "--node", "selct@1"]),
         ("no_rows", &["--to", "a.jsonl", "--node", "pick:winner"]),
         ("no_place", &["--to", "no/such/a.jsonl"]),
@@ -62,4 +66,33 @@ fn what_cannot_be_exported_is_said_and_nothing_is_written_over() {
     assert_ne!(read(&desk, "kept.jsonl"), "mine");
     insta::assert_snapshot!("export_hf_node", desk.agx(&["export", "--as", "hf", "--to", "out", "--node", "select@1"]));
     assert!(!desk.path().join("a.jsonl").exists() && !desk.path().join("out").exists());
+}
+
+#[test]
+fn trajectories_go_to_stdout_where_that_is_asked_for() {
+    let desk = lab(24);
+    assert_eq!(desk.code(&["run", "lab.agx"]), Some(0));
+    assert_eq!(desk.code(&["export", "--as", "jsonl", "--to", "kept.jsonl"]), Some(0));
+    let output = desk.command(&["export", "--as", "jsonl", "--to", "-"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), read(&desk, "kept.jsonl"));
+    assert!(!desk.path().join("-").exists());
+    let refused = ["tar", "cassette", "hf", "peft"].map(|form| desk.agx(&["export", "--as", form, "--to", "-"]));
+    quiet(|| insta::assert_snapshot!("export_stdout", refused.join("\n")));
+    let both = ["export", "--as", "jsonl", "--to", "-", "--format", "json"];
+    assert_eq!(desk.code(&both), Some(2));
+}
+
+#[test]
+fn a_run_without_a_selection_is_told_of_a_node_that_is_there() {
+    let desk = lab(24);
+    let text = read(&desk, "lab.agx");
+    let (head, _) = text.split_once("schedule {").unwrap();
+    desk.write(
+        "a.agx",
+        format!("{head}schedule {{\n    let first = rollout policy in desk.train {{ prompt = act }}\n  }}\n}}\n"),
+    );
+    desk.agx(&["run", "a.agx"]);
+    let said = desk.agx(&["export", "--as", "jsonl", "--to", "a.jsonl"]);
+    quiet(|| insta::assert_snapshot!("export_no_selection", said));
 }
