@@ -20,8 +20,10 @@ use tar::EntryType;
 const MOST_LINE: u64 = 1 << 28;
 /// Journal and records are read whole.
 const MOST_LINES: u64 = 1 << 30;
-/// What a tar ends with, and a little more than writers pad it to.
-const MOST_END: u64 = 1 << 16;
+/// What a tar ends with, and more than writers pad it to.
+const MOST_END: u64 = 1 << 24;
+/// File systems have no longer names.
+const MOST_NAME: usize = 255;
 /// With which zstd begins.
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
@@ -250,6 +252,8 @@ impl Reading<'_> {
         let head: Head =
             serde_json::from_value(value).map_err(|problem| self.foreign(format!("`{HEAD}`: {problem}")))?;
         match directory::series(&head.run) {
+            Some(_) if head.run.len() > MOST_NAME => Err(self
+                .foreign(format!("the name of its run has {} characters; {MOST_NAME} are the most", head.run.len()))),
             Some(_) => Ok(head),
             None => Err(self.foreign(format!("`{}` is no name of a run", head.run))),
         }
@@ -347,8 +351,9 @@ impl Reading<'_> {
     fn end(&self, rest: Box<dyn Read>) -> Result<(), ArchiveError> {
         let mut bytes = Vec::new();
         rest.take(MOST_END + 1).read_to_end(&mut bytes).map_err(|problem| self.torn(&problem))?;
-        match bytes.len() as u64 <= MOST_END && bytes.iter().all(|byte| *byte == 0) {
-            true => Ok(()),
+        match bytes.iter().all(|byte| *byte == 0) {
+            true if bytes.len() as u64 <= MOST_END => Ok(()),
+            true => Err(self.damaged(format!("more than {MOST_END} zeros stand after its end"))),
             false => Err(self.damaged("something stands after its end")),
         }
     }

@@ -159,6 +159,13 @@ fn worked(items: &Value) -> u64 {
 }
 
 #[test]
+fn an_archive_that_is_padded_with_zeros_is_whole() {
+    let (desk, there) = (packed(), Desk::new());
+    there.write("a.tar", [read(&desk, "lab-1.tar"), vec![0; 200_000]].concat());
+    assert_eq!(there.code(&["import", "a.tar"]), Some(0));
+}
+
+#[test]
 fn a_name_that_is_taken_becomes_the_next_of_its_series() {
     let desk = packed();
     let there = lab(8);
@@ -271,6 +278,7 @@ fn a_hostile_archive_is_refused_and_leaves_nothing() {
         ("later_form", head(&|head| head["format"] = json!("agx-archive/2"))),
         ("head_field", head(&|head| head["more"] = json!(1))),
         ("run_name", head(&|head| head["run"] = json!("../lab-1"))),
+        ("long_run_name", head(&|head| head["run"] = json!(format!("{}-1", "x".repeat(300))))),
         ("cut_in_entry", good[..good.len() / 2 + 100].to_vec()),
         ("cut_between", plain(&edited(&|entries| drop(entries.remove(journal))))),
         ("cut_zstd", zstd[..zstd.len() - 40].to_vec()),
@@ -279,6 +287,7 @@ fn a_hostile_archive_is_refused_and_leaves_nothing() {
         ("flipped_header", flipped(&good, of_blob - 500)),
         ("flipped_journal", flipped(&good, of_journal)),
         ("after_the_end", [good.as_slice(), b"more"].concat()),
+        ("after_the_padding", [good.as_slice(), &[0; 200_000], b"more"].concat()),
         ("upwards", extra(b"runs/lab-1/source/../../../x", regular)),
         ("absolute", extra(b"/etc/passwd", regular)),
         ("backslash", extra(b"runs\\lab-1", regular)),
