@@ -10,7 +10,7 @@ use crate::experiment::{self, Checked, Experiment, Given, NOT_BUILT, Unreadable,
 use crate::plan::{self, Identities, Plan};
 use crate::run;
 use crate::syntax::{Source, SourceMap};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 /// No more than this is read: far above what the parser takes.
@@ -200,7 +200,13 @@ fn read(path: &Path) -> Result<Vec<u8>, Diagnostic> {
     let fail = |problem: std::io::Error| {
         let diagnostic =
             Diagnostic::error("E0001", format!("{} cannot be read", path.display()), place, reason(&problem));
-        diagnostic.help("is the path right? it is taken from the directory you are in")
+        match problem.kind() {
+            ErrorKind::InvalidInput => diagnostic.help("name an `.agx` file"),
+            ErrorKind::NotFound | ErrorKind::NotADirectory => {
+                diagnostic.help("is the path right? it is taken from the directory you are in")
+            }
+            _ => diagnostic,
+        }
     };
     file::read(path, MOST_READ).map_err(fail)
 }

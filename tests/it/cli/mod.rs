@@ -75,7 +75,8 @@ fn a_file_that_is_none_is_one_clear_message() {
     let desk = Desk::new();
     desk.write("binary.agx", b"\x7fELF\x02\x01\x01\x00\x00").write("latin.agx", b"agx 2026\n// caf\xe9\n");
     std::fs::create_dir(desk.path().join("folder.agx")).unwrap();
-    for name in ["missing.agx", "folder.agx", "binary.agx", "latin.agx"] {
+    assert!(Command::new("mkfifo").arg(desk.path().join("pipe.agx")).status().unwrap().success());
+    for name in ["missing.agx", "folder.agx", "pipe.agx", "binary.agx", "latin.agx"] {
         insta::assert_snapshot!(format!("cli_check_{name}"), desk.agx(&["check", name]));
     }
 }
