@@ -54,6 +54,7 @@ use std::process::ExitCode;
 /// Everything between the arguments and the exit code.
 pub fn main() -> ExitCode {
     install_panic_message();
+    heed_file_limit();
     let code = std::panic::catch_unwind(|| {
         let cli = match Cli::try_parse() {
             Ok(cli) => cli,
@@ -112,6 +113,14 @@ fn dispatch(cli: &Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Score(command) => score::score(command, terminal),
         Command::Env(command) => env::env(command),
     }
+}
+
+/// A write past the limit on the size of a file (`ulimit -f`) is an error like any other, which says what could not be written:
+/// by itself the system ends the program without a word.
+fn heed_file_limit() {
+    // Where no handler can be set, all is as it was.
+    #[cfg(unix)]
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());
 }
 
 /// A bug should read as one: what broke, that nothing is lost, where to tell. `RUST_BACKTRACE=1` adds the way there.
