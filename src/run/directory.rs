@@ -148,11 +148,8 @@ pub(super) fn frozen(path: &Path) -> Result<BTreeMap<String, Digest>, RunError> 
 /// Compares a run's frozen files with what its first event notes of them.
 ///
 /// # Errors
-/// A frozen file that is not as it was noted; runs of before there were notes are taken as they are.
+/// A frozen file that is not as it was noted, or not noted.
 pub fn compare(project: &Project, run: &str, noted: &BTreeMap<String, Digest>) -> Result<(), RunError> {
-    if noted.is_empty() {
-        return Ok(());
-    }
     let path = project.run_dir(run);
     let found = frozen(&path)?;
     let names = noted.keys().chain(found.keys());
