@@ -115,9 +115,9 @@ impl Goal {
         names.into_iter().filter_map(|name| suite.specs.get(name)).map(|spec| spec.value.json()).collect()
     }
 
-    /// The tool that finds others.
+    /// The tool that finds others, as prompts of every level have it.
     pub fn searcher(library: &Library) -> Vec<String> {
-        library.suite(Level::Three).specs.get("ToolSearcher").map(|spec| spec.value.json()).into_iter().collect()
+        library.suite(Level::General).specs.get("ToolSearcher").map(|spec| spec.value.json()).into_iter().collect()
     }
 
     pub fn suite(self) -> Level {

@@ -450,3 +450,28 @@ fn training_dialogues_can_be_played_again_and_are_none_that_is_evaluated() {
     let met = training::meeting(&data, &planted).unwrap();
     assert!(met.evaluation.starts_with("test-data/level-3.json"), "{met}");
 }
+
+/// What the original answers where its own parameters, types and order decide; asked of it, and in no file of vectors.
+#[test]
+fn calls_at_the_edges_go_as_in_the_original() {
+    let Some((_, library)) = library() else { return };
+    let call = |level, name: &str, given: &[(&str, Value)]| {
+        let given = given.iter().map(|(name, value)| ((*name).into(), value.clone())).collect();
+        World::new(&library, level, Network::Down).call(name, given)
+    };
+    let twice = [("post_id", Value::str("x")), ("post_id", Value::str("4"))];
+    let found = call(Level::Three, "LikeCount", &twice).expect("the later one is a number");
+    assert_eq!(found.get("input").and_then(|input| input.get("post_id")), Some(&Value::Int(4)));
+    let told = |found: Result<Value, Raised>| {
+        let found = found.expect("it answers");
+        found.get("exception").map(Value::display).unwrap_or_default()
+    };
+    let health =
+        [("user_id", Value::Int(7)), ("start_time", Value::Int(7)), ("end_time", Value::str("2023-04-05 17:00:00"))];
+    assert_eq!(told(call(Level::General, "QueryHealthData", &health)), "'int' object has no attribute 'upper'");
+    let alarm = [("token", Value::str("o9i8u7y6t5r4e3w2q1")), ("time", Value::None)];
+    assert_eq!(told(call(Level::General, "QueryAlarm", &alarm)), "strptime() argument 1 must be str, not None");
+    let own = [("symptom", Value::str("rash")), ("self", Value::str("1"))];
+    let raised = call(Level::General, "SymptomSearch", &own).expect_err("it is the manager's");
+    assert_eq!(raised.message, "ToolManager.api_call() got multiple values for argument 'self'");
+}

@@ -129,6 +129,11 @@ impl World {
     /// # Errors
     /// What the original raises instead of answering.
     pub fn call(&mut self, name: &str, given: Vec<(Text, Value)>) -> Result<Value, Raised> {
+        // The original's own parameters come before those of the tool.
+        if let Some((own, _)) = given.iter().find(|(name, _)| matches!(&**name, "self" | "tool_name")) {
+            let message = format!("ToolManager.api_call() got multiple values for argument '{own}'");
+            return Err(Raised::new("TypeError", message));
+        }
         let library = self.library.clone();
         let Some(spec) = library.suite(self.level).specs.get(name) else {
             return Err(Raised::new("Exception", "invalid tool name."));

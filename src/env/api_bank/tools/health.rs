@@ -107,6 +107,7 @@ fn fill(row: &mut Dict, data: &[Value]) -> Result<(), Fault> {
 }
 
 fn query(call: &mut Call) -> Output {
+    call.text("user_id", "upper")?;
     let user = user(call);
     let (from, to) = (call.text("start_time", "strip")?, call.text("end_time", "strip")?);
     let user = user?;

@@ -140,6 +140,7 @@ impl Call<'_> {
     pub fn moment(&self, name: &str, format: &str) -> Result<Moment, Fault> {
         match self.arg(name) {
             Value::Str(text) => Ok(text::parse(&text, format)?),
+            Value::None => Err("strptime() argument 1 must be str, not None".into()),
             other => Err(format!("strptime() argument 1 must be str, not {}", other.kind()).into()),
         }
     }
@@ -219,12 +220,15 @@ pub fn no_key(key: &Value) -> Fault {
 /// What the original raises instead of answering.
 pub fn call(world: &mut World, tool: &Tool, parameters: &Dict, given: Vec<(Text, Value)>) -> Result<Value, Raised> {
     let mut typed = Dict::default();
-    for (name, value) in given {
-        let Some(parameter) = parameters.get(&name) else {
+    // Of what is given twice the later one is taken, before anything is made of either.
+    let given = Dict::from_rows(given.into_iter().map(|(name, value)| (Key::Text(name), value)).collect());
+    for (key, value) in given.rows() {
+        let name = key.text().unwrap_or_default();
+        let Some(parameter) = parameters.get(name) else {
             return Err(Raised::new("AssertionError", format!("invalid parameter name. parameter: {name}")));
         };
         let ty = parameter.get("type").and_then(Value::as_str).unwrap_or_default();
-        typed.insert(Key::Text(name), coerce(ty, value)?);
+        typed.insert(key.clone(), coerce(ty, value.clone())?);
     }
     let names = || parameters.rows().iter().filter_map(|(name, _)| name.text());
     let missing: Vec<&str> =
