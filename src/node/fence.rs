@@ -14,8 +14,8 @@ const TOLD: &str = "< ";
 /// Stands for what was cut.
 pub const CUT: &str = "...";
 
-/// What a chat template's tokens begin with, beside an angle bracket and a letter: Mistral's and Llama 2's are in square
-/// brackets.
+/// What a chat template's tokens begin with, beside an angle bracket and a letter or a bar (DeepSeek's is a wide one): Mistral's and
+/// Llama 2's are in square brackets.
 const BRACKETED: [&str; 6] = ["[INST", "[/INST", "[TOOL_", "[/TOOL_", "[AVAILABLE_", "[SYSTEM_"];
 
 /// Any text a model wrote, fenced.
@@ -99,10 +99,10 @@ fn neutral(line: &str) -> String {
     for (at, c) in seen.char_indices() {
         let rest = &seen[at..];
         match c {
-            '<' if rest[1..].starts_with(|next: char| next.is_alphabetic() || "/|!<_".contains(next)) => {
+            '<' if rest[1..].starts_with(|next: char| next.is_alphabetic() || "/|｜!<_".contains(next)) => {
                 plain.push('‹')
             }
-            '>' if seen[..at].ends_with('|') => plain.push('›'),
+            '>' if seen[..at].ends_with(['|', '｜']) => plain.push('›'),
             '[' if BRACKETED.iter().any(|token| starts_with_ignoring_case(rest, token)) => plain.push('('),
             _ => plain.push(c),
         }

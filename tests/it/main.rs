@@ -15,6 +15,7 @@ mod env_desk;
 mod fmt;
 mod generate;
 mod hostile;
+mod injections;
 mod keys;
 mod lsp;
 mod report;
