@@ -19,13 +19,16 @@ SHAPES = {
 KINDS = {"f32": gguf.GGMLQuantizationType.F32, "bf16": gguf.GGMLQuantizationType.BF16}
 
 
-def directory(place: pathlib.Path, shape: str, tokenizer: pathlib.Path) -> pathlib.Path:
-    """The model in Hugging Face's layout. Its weights are exact in bfloat16, so that every dtype holds the same ones."""
-    made = place / shape
+def directory(place: pathlib.Path, shape: str, dtype: str, tokenizer: pathlib.Path) -> pathlib.Path:
+    """The model in Hugging Face's layout, in files of float32. For bfloat16 its weights are exact in that, so that all sides hold the
+    same ones; for float32 they are not, so that none can be kept in less."""
+    made = place / f"{shape}-{dtype}"
     if not (made / "model.safetensors").exists():
         torch.manual_seed(0)
         config = transformers.LlamaConfig(**SHAPES[shape], max_position_embeddings=2048)
-        model = transformers.LlamaForCausalLM(config).to(torch.bfloat16).to(torch.float32)
+        model = transformers.LlamaForCausalLM(config)
+        if dtype == "bf16":
+            model = model.to(torch.bfloat16).to(torch.float32)
         model.save_pretrained(made)
         for name in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copy(tokenizer / name, made / name)
@@ -37,7 +40,7 @@ def gguf_file(place: pathlib.Path, shape: str, dtype: str) -> pathlib.Path:
     made = place / f"{shape}-{dtype}.gguf"
     if made.exists():
         return made
-    model = transformers.LlamaForCausalLM.from_pretrained(place / shape, dtype=torch.float32)
+    model = transformers.LlamaForCausalLM.from_pretrained(place / f"{shape}-{dtype}", dtype=torch.float32)
     config = model.config
     writer = gguf.GGUFWriter(made.with_suffix(".part"), "llama")
     heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
