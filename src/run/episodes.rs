@@ -174,14 +174,14 @@ fn play(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result<Wo
     bench.worker(id).work(&items, &read, &mut note, &|| {
         let model = resources.model(&version)?;
         let in_flight = model.in_flight();
-        let (experiment, env, tasks, asked) = (resources.experiment, &env, &tasks, &asked);
+        let (again, tasks, asked) = (&again, &tasks, &asked);
         let work: Box<WorkItems<'_>> = Box::new(move |wanted, halt, on_done| {
             let rollout = Rollout {
                 model: &*model,
-                env,
-                prompt: &experiment.prompts[episodes.prompt.0].it,
-                tool_format: spec.tool_format,
-                max_steps: experiment.envs[episodes.env.0].it.max_steps,
+                env: again.env,
+                prompt: again.prompt,
+                tool_format: again.format,
+                max_steps: again.max_steps,
                 sampling: episodes.sampling.clone(),
             };
             let held: Vec<OpenTask> = wanted.iter().map(|&at| tasks.all.get(asked[at].task)).collect();
@@ -227,7 +227,7 @@ fn recorded(output: &[u8], also: &Also) -> Result<(Trajectory, TruthRecord), Str
     Ok((trajectory, serde_json::from_slice(truth).map_err(|problem| format!("its ground truth: {problem}"))?))
 }
 
-/// What a recorded episode is played again with.
+/// What an episode is played with, the first time and again.
 struct Again<'a> {
     env: &'a Env,
     prompt: &'a Template,
