@@ -138,6 +138,11 @@ pub enum Command {
     /// Score replies from anywhere, as a benchmark scores them.
     #[command(subcommand)]
     Score(ScoreCommand),
+    /// Look whether the machine, and what a file names, are fit to run: models, endpoints, environments.
+    #[command(
+        after_help = "Examples:\n  agx doctor                              the machine and this build\n  agx doctor experiments/quickstart.agx   and all that the file names\n  agx doctor shop.agx --format json\n\nEnvironments are started or reached, and the first task of each is begun; endpoints are asked which models they have, which costs nothing. It ends with 1 where something is not as the file says."
+    )]
+    Doctor(DoctorArgs),
     /// Offer an environment to other programs, on standard input and output.
     #[command(subcommand)]
     Env(EnvCommand),
@@ -240,6 +245,17 @@ fn set(text: &str) -> Result<(String, String), String> {
         }
         _ => Err("write NAME=VALUE, like `--set seed=8`".to_owned()),
     }
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Look into what this file names as well.
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    #[command(flatten)]
+    pub sets: Sets,
+    #[command(flatten)]
+    pub only: Only,
 }
 
 #[derive(Debug, Args)]

@@ -43,6 +43,7 @@ pub mod import;
 pub mod cache;
 pub mod score;
 pub mod env;
+pub mod doctor;
 pub mod lsp;
 
 use crate::cli::args::{Cli, Command};
@@ -112,6 +113,7 @@ fn dispatch(cli: &Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Cache(command) => cache::cache(command, &place, terminal),
         Command::Score(command) => score::score(command, terminal),
         Command::Env(command) => env::env(command),
+        Command::Doctor(args) => doctor::doctor(args, &place, terminal),
     }
 }
 

@@ -49,6 +49,10 @@ impl Place {
         if self.exists() { self.make() } else { Err(run::RunError::NoRun.into()) }
     }
 
+    pub fn store(&self) -> &Path {
+        &self.store
+    }
+
     pub fn exists(&self) -> bool {
         self.store.exists()
     }
@@ -125,5 +129,30 @@ fn secret(name: &str) -> Result<Secret, String> {
 
 /// What models behind endpoints are asked with.
 pub fn wire() -> Wire {
-    Wire::new(now, secret)
+    Wire::new(now, secret).telling(variables)
+}
+
+/// What a program that is started gets to know: where programs, homes and temporary files are, and the language. Keys and tokens
+/// stand in other variables.
+const TOLD: [&str; 16] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "TEMP",
+    "TMP",
+    "SystemRoot",
+    "ComSpec",
+    "APPDATA",
+    "USERPROFILE",
+];
+
+fn variables() -> Vec<(String, String)> {
+    TOLD.into_iter().filter_map(|name| Some((name.to_owned(), variable(name)?))).collect()
 }

@@ -3,6 +3,7 @@
 use crate::cli::args::ShowArgs;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::object::Subject;
+use crate::cli::place::wire;
 use crate::cli::reading::{read, turn};
 use crate::cli::report::fold;
 use crate::cli::terminal::Terminal;
@@ -62,8 +63,11 @@ fn judged(args: &ShowArgs, subject: &Subject, terminal: &Terminal) -> Result<Sco
         (None, item) => item.unwrap_or(0),
     };
     let count = u32::try_from(wanted).ok().filter(|count| *count < MOST_EXAMPLES).unwrap_or(0) + 1;
-    let example =
-        Env::open(&env.it).map_err(usage)?.examples(&offer.name, count).pop().and_then(|example| example.labelled);
+    let example = Env::open(&env.it, &wire())
+        .map_err(usage)?
+        .examples(&offer.name, count)
+        .pop()
+        .and_then(|example| example.labelled);
     let example = example.ok_or_else(|| usage(format!("`{}.{}` is empty", env.name, offer.name)))?;
     if args.task.as_ref().is_some_and(|task| *task != example.task.id) {
         let problem = usage("without a run there are only the labelled trajectories of the environment");
@@ -134,8 +138,8 @@ fn row(project: &Project, report: &Report, args: &ShowArgs) -> Result<RowEntry, 
 
 fn task(experiment: &Experiment, id: Option<&str>) -> Result<Task, Failure> {
     for env in &experiment.envs {
-        // One that this version does not open has no task to show.
-        let Ok(open) = Env::open(&env.it) else { continue };
+        // One that cannot be opened has no task to show.
+        let Ok(open) = Env::open(&env.it, &wire()) else { continue };
         for split in &env.it.splits {
             let mut tasks = open.tasks(&split.name).into_iter();
             if let Some(task) = tasks.find(|task| id.is_none_or(|id| task.id == id)) {

@@ -17,12 +17,12 @@ pub mod schema;
 pub mod session;
 
 pub use call::{Action, Call};
-pub use outside::{Outside, Reach};
+pub use outside::{EnvError, Outside, Reach};
 pub use packed::{OpenTask, PackedTasks};
 pub use schema::{Field, FieldType, Schema, ToolInfo, Visibility};
 
-use crate::base::{Canonical, Digest, Hasher, file};
-use crate::model::{Message, Role, ToolFormat};
+use crate::base::{Canonical, Digest, Hasher, Seed, file};
+use crate::model::{Message, Role, ToolFormat, Wire};
 use benchmark::{Figure, Published};
 use litemap::LiteMap;
 use rayon::prelude::*;
@@ -113,24 +113,27 @@ impl Canonical for Task {
 /// What an episode answers to one action.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
-    /// What the agent reads next; empty when `done`.
+    /// What the agent reads next; the last one is for whoever reads the trajectory.
     pub text: String,
     /// Whose words it are: a tool's, or the user's, who goes on after an answer.
     pub by: Role,
     pub done: bool,
+    /// It ends here without being done.
+    #[serde(default)]
+    pub truncated: bool,
 }
 
 impl Observation {
     pub fn told(text: impl Into<String>) -> Self {
-        Self { text: text.into(), by: Role::Tool, done: false }
+        Self { text: text.into(), by: Role::Tool, done: false, truncated: false }
     }
 
     pub fn asked(text: impl Into<String>) -> Self {
-        Self { text: text.into(), by: Role::User, done: false }
+        Self { text: text.into(), by: Role::User, done: false, truncated: false }
     }
 
     pub fn done() -> Self {
-        Self { text: String::new(), by: Role::Tool, done: true }
+        Self { text: String::new(), by: Role::Tool, done: true, truncated: false }
     }
 }
 
@@ -139,9 +142,37 @@ pub type Truth = LiteMap<String, f64>;
 
 /// One run through one task.
 pub trait Episode: Send {
-    fn step(&mut self, action: &Action) -> Observation;
+    /// # Errors
+    /// An environment outside the program that fails: the episode comes to nothing.
+    fn step(&mut self, action: &Action) -> Result<Observation, EnvError>;
     /// Ground truth at this moment. For metrics and audits.
     fn truth(&self) -> Truth;
+}
+
+/// An episode within the program, which cannot fail.
+pub trait PureEpisode: Send {
+    fn step(&mut self, action: &Action) -> Observation;
+    fn truth(&self) -> Truth;
+}
+
+impl PureEpisode for Box<dyn PureEpisode> {
+    fn step(&mut self, action: &Action) -> Observation {
+        (**self).step(action)
+    }
+
+    fn truth(&self) -> Truth {
+        (**self).truth()
+    }
+}
+
+impl<E: PureEpisode> Episode for E {
+    fn step(&mut self, action: &Action) -> Result<Observation, EnvError> {
+        Ok(PureEpisode::step(self, action))
+    }
+
+    fn truth(&self) -> Truth {
+        PureEpisode::truth(self)
+    }
 }
 
 /// One example of a static dataset that an environment offers.
@@ -168,12 +199,16 @@ pub struct Labelled {
 pub enum Env {
     Desk(desk::Desk),
     ApiBank(api_bank::ApiBank),
+    Outside(Box<outside::Opened>),
 }
+
+/// An episode, and what is said before the agent's first turn, if anything.
+pub type Begun = (Box<dyn Episode>, Option<Observation>);
 
 impl Env {
     /// # Errors
-    /// An environment that this version declares and does not run, or whose data cannot be used.
-    pub fn open(spec: &EnvSpec) -> Result<Self, Unopened> {
+    /// An environment whose data cannot be used.
+    pub fn open(spec: &EnvSpec, wire: &Wire) -> Result<Self, Unopened> {
         match &spec.kind {
             EnvKind::Desk => Ok(Env::Desk(desk::Desk::new(spec))),
             EnvKind::ApiBank(declared) => {
@@ -182,7 +217,10 @@ impl Env {
                 let digest = identity(&spec.kind).map_err(unreadable)?;
                 api_bank::ApiBank::open(spec, declared, digest).map(Env::ApiBank)
             }
-            EnvKind::Outside(outside) => Err(NotBuilt(format!("an environment by `{}`", outside.reach.word())).into()),
+            EnvKind::Outside(outside) => {
+                let opened = outside::Opened::open(outside, &spec.splits, wire)?;
+                Ok(Env::Outside(Box::new(opened)))
+            }
         }
     }
 
@@ -191,6 +229,7 @@ impl Env {
         match self {
             Env::Desk(desk) => desk.digest(),
             Env::ApiBank(bank) => bank.digest(),
+            Env::Outside(outside) => outside.digest(),
         }
     }
 
@@ -202,6 +241,7 @@ impl Env {
         match self {
             Env::Desk(desk) => desk.split(split).size,
             Env::ApiBank(bank) => bank.count(split),
+            Env::Outside(outside) => outside.split(split).len() as u32,
         }
     }
 
@@ -213,6 +253,7 @@ impl Env {
         match self {
             Env::Desk(desk) => desk.task(split, index),
             Env::ApiBank(bank) => bank.task(split, index),
+            Env::Outside(outside) => outside.split(split)[index as usize].clone(),
         }
     }
 
@@ -224,6 +265,7 @@ impl Env {
         match self {
             Env::Desk(desk) => desk.place(split, id),
             Env::ApiBank(bank) => bank.place(split, id),
+            Env::Outside(outside) => outside.place(split, id),
         }
     }
 
@@ -240,6 +282,7 @@ impl Env {
         match self {
             Env::Desk(_) => call::parse(reply, format),
             Env::ApiBank(bank) => bank.action(reply, format),
+            Env::Outside(outside) => outside.action(reply, format),
         }
     }
 
@@ -252,15 +295,49 @@ impl Env {
     /// that counts several of them together; and what others published.
     pub fn benchmark(&self, said: &[(String, String)]) -> Option<(Vec<Figure>, Published)> {
         match self {
-            Env::Desk(_) => None,
+            Env::Desk(_) | Env::Outside(_) => None,
             Env::ApiBank(bank) => bank.benchmark(said),
         }
     }
 
-    pub fn start(&self, task: &Task) -> Box<dyn Episode> {
+    /// # Errors
+    /// An environment outside the program that cannot be reached, or does not answer as it should.
+    pub fn start(&self, task: &Task, seed: Seed) -> Result<Begun, EnvError> {
         match self {
-            Env::Desk(desk) => desk.start(task),
-            Env::ApiBank(bank) => bank.start(task),
+            Env::Desk(desk) => Ok((Box::new(desk.start(task)), None)),
+            Env::ApiBank(bank) => Ok((Box::new(bank.start(task)), None)),
+            Env::Outside(outside) => outside.start(task, seed),
+        }
+    }
+
+    /// An episode to be played again, of which `said` followed the prompt the first time. One that answers otherwise another time
+    /// is played by its record.
+    ///
+    /// # Errors
+    /// As [`Env::start`].
+    pub fn again(&self, task: &Task, seed: Seed, said: (&[Message], bool), truth: &Truth) -> Result<Begun, EnvError> {
+        match self {
+            Env::Desk(_) | Env::ApiBank(_) => self.start(task, seed),
+            Env::Outside(outside) => outside.again(task, seed, said, truth),
+        }
+    }
+
+    /// How many episodes may be open at once, where each waits for somebody else.
+    pub fn in_flight(&self) -> Option<usize> {
+        match self {
+            Env::Desk(_) | Env::ApiBank(_) => None,
+            Env::Outside(outside) => Some(outside.in_flight()),
+        }
+    }
+
+    /// What it says of itself and of the first task of a split, held against what the file declares.
+    ///
+    /// # Errors
+    /// The first thing that does not fit.
+    pub fn examine(&self, split: &str) -> Result<Vec<String>, EnvError> {
+        match self {
+            Env::Desk(_) | Env::ApiBank(_) => Ok(Vec::new()),
+            Env::Outside(outside) => outside.examine(split),
         }
     }
 
@@ -268,7 +345,7 @@ impl Env {
     pub fn examples(&self, offer: &str, count: u32) -> Vec<Example> {
         match self {
             Env::Desk(desk) => desk.examples(offer, count),
-            Env::ApiBank(_) => Vec::new(),
+            Env::ApiBank(_) | Env::Outside(_) => Vec::new(),
         }
     }
 }
@@ -280,6 +357,11 @@ pub fn schema(kind: &EnvKind) -> &Schema {
         EnvKind::ApiBank(declared) => declared.schema(),
         EnvKind::Outside(outside) => &outside.schema,
     }
+}
+
+/// Whether an episode may begin with the environment's words, which stand after the prompt.
+pub fn speaks_first(kind: &EnvKind) -> bool {
+    matches!(kind, EnvKind::Outside(outside) if outside.reach.word() != "mcp")
 }
 
 /// Every tool of a kind, as far as it is known without reaching out.
@@ -316,17 +398,17 @@ pub fn files(kind: &EnvKind) -> std::io::Result<Vec<PathBuf>> {
     match kind {
         EnvKind::Desk => Ok(Vec::new()),
         EnvKind::ApiBank(declared) => declared.files(),
-        EnvKind::Outside(outside) => Ok(outside.tasks.clone().into_iter().collect()),
+        EnvKind::Outside(outside) => Ok(outside.files()),
     }
 }
 
 /// Why an environment cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unopened {
-    #[error(transparent)]
-    NotBuilt(#[from] NotBuilt),
     #[error("{0}")]
     Unreadable(String),
+    #[error(transparent)]
+    Outside(#[from] EnvError),
     #[error("the splits take {wanted} tasks, of which there are {has}")]
     TooFew { wanted: usize, has: usize },
 }

@@ -127,7 +127,8 @@ mod tests {
         let size = (BLOCK * (OPEN + 2) + 5) as u32;
         let split = |name: &str, size| Split { name: name.to_owned(), size, held_out: false };
         let splits = vec![split("train", size), split("dev", 0)];
-        let env = Env::open(&EnvSpec { kind: EnvKind::Desk, splits, max_steps: 6 }).unwrap();
+        let env =
+            Env::open(&EnvSpec { kind: EnvKind::Desk, splits, max_steps: 6 }, &crate::model::Wire::default()).unwrap();
         let (tasks, packed) = (env.tasks("train"), PackedTasks::of(&env, "train"));
         assert_eq!(packed.flat_map(|place, task| vec![(place, task.clone()); place % 3]), {
             let each = tasks.iter().cloned().enumerate();

@@ -1,6 +1,7 @@
 //! What an environment's tasks look like, what it measures and which datasets it offers: types and who may see them.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::fmt;
 
 /// Who may see a field. `None` is ground truth: it reaches metrics and audits, nothing else.
@@ -102,4 +103,41 @@ pub struct ToolInfo {
     pub signature: String,
     /// Whether it leaves something changed behind.
     pub changes: bool,
+}
+
+/// Whether a row has the declared fields; `of` is what the names of those within a record begin with.
+///
+/// # Errors
+/// In words, what it lacks.
+pub fn fits(row: &Map<String, Value>, fields: &[Field], of: &str) -> Result<(), String> {
+    for field in fields {
+        let name = format!("{of}{}", field.name);
+        match row.get(&field.name) {
+            None | Some(Value::Null) if field.optional => {}
+            None => return Err(format!("it has no `{name}`")),
+            Some(value) => is(value, &field.ty, &name)?,
+        }
+    }
+    Ok(())
+}
+
+fn is(value: &Value, ty: &FieldType, name: &str) -> Result<(), String> {
+    let wanted = match (ty, value) {
+        (FieldType::Opaque, _)
+        | (FieldType::Text, Value::String(_))
+        | (FieldType::Bool, Value::Bool(_))
+        | (FieldType::Ratio, Value::Number(_)) => return Ok(()),
+        (FieldType::Int, Value::Number(number)) if number.is_i64() || number.is_u64() => return Ok(()),
+        (FieldType::List(item), Value::Array(items)) => {
+            return items.iter().try_for_each(|value| is(value, item, name));
+        }
+        (FieldType::Record(fields), Value::Object(row)) => return fits(row, fields, &format!("{name}.")),
+        (FieldType::Text, _) => "text",
+        (FieldType::Bool, _) => "true or false",
+        (FieldType::Int, _) => "a whole number",
+        (FieldType::Ratio, _) => "a number",
+        (FieldType::List(_), _) => "a list",
+        (FieldType::Record(_), _) => "a record",
+    };
+    Err(format!("`{name}` is not {wanted}"))
 }

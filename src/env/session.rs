@@ -149,7 +149,7 @@ impl<H: Host> Session<H> {
                 if H::is_done(open) {
                     return Err(format!("episode `{episode}` has ended"));
                 }
-                let Observation { text, by, done: _ } = match (call, text) {
+                let Observation { text, by, done: _, truncated } = match (call, text) {
                     (Some(Called { name, arguments }), None) => H::step(open, &name, arguments)?,
                     (None, Some(text)) => H::say(open, &text),
                     _ => return Err("a step is a `call` or a `text`".to_owned()),
@@ -161,7 +161,7 @@ impl<H: Host> Session<H> {
                     ("observation", json(&text)),
                     ("role", json(role)),
                     ("done", json(&H::is_done(open))),
-                    ("truncated", json(&false)),
+                    ("truncated", json(&truncated)),
                     ("metrics", metrics),
                 ];
                 Ok(of(&episode, said))

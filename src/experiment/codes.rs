@@ -159,6 +159,13 @@ const ALL: &[Explanation] = &[
          declares.",
     ),
     code(
+        "E0224",
+        "nothing gives what is declared",
+        "A server that numbers its tasks itself knows an `id` and a number of each, `index` or `seed`; what else a task holds comes from \
+         `tasks = jsonl(…)`. An MCP server measures nothing: metrics come of what a task holds that is `visible to none`, \
+         `called` of its `gold` calls, `answered` of its `answer`, `success` of both.",
+    ),
+    code(
         "E0302",
         "a number without its unit",
         "Tokens, times, money and memory are types of their own: `context = 512 tokens`. A bare number could be anything.",
@@ -405,6 +412,12 @@ const ALL: &[Explanation] = &[
         "a key in the clear",
         "Over `http://` a model's key is sent as it is, and anybody between here and there can read it. On this machine itself \
          nobody is between.",
+    ),
+    code(
+        "W0207",
+        "a file in a command that is not named as one",
+        "The command of an environment says what it is, and `path(\"env.py\")` in it also by what is in that file. With the name alone a \
+         changed program gives the results of the old one.",
     ),
     code("W0401", "a condition that always holds", "The field is never absent."),
     code(

@@ -38,7 +38,9 @@ pub enum CheckError {
     NotName { span: Span, what: &'static str },
     NotSplit { span: Span },
     SecretOutside { span: Span },
-    OtherKind { span: Span, name: &'static str, outside: bool },
+    OtherKind { span: Span, name: &'static str },
+    NothingGives { span: Span, message: String, help: String },
+    UnnamedFile { span: Span, name: String },
     Undated { span: Span, name: String },
     SecretInAddress { span: Span },
     KeyInTheClear { span: Span },
@@ -285,17 +287,19 @@ impl From<CheckError> for Diagnostic {
                 Diagnostic::error("E0219", "a secret stands only in a model's `key`", span, "would become a value")
                     .help("`key = secret(\"NAME\")`: the name of an environment variable, read when the run starts")
             }
-            CheckError::OtherKind { span, name, outside } => {
-                let (message, help) = match outside {
-                    false => (
-                        format!("`{name}` is for environments outside the program"),
-                        "an environment that comes with the program brings its own",
-                    ),
-                    true => {
-                        (format!("`{name}` is for `mcp`, which has only tools"), "the environment has its own tasks")
-                    }
-                };
-                Diagnostic::error("E0220", message, span, "does not belong here").help(help)
+            CheckError::OtherKind { span, name } => {
+                let message = format!("`{name}` is for environments outside the program");
+                Diagnostic::error("E0220", message, span, "does not belong here")
+                    .help("an environment that comes with the program brings its own")
+            }
+            CheckError::UnnamedFile { span, name } => {
+                let file = format!("path(\"{name}\")");
+                Diagnostic::warning("W0207", format!("`{name}` is a file that nothing is held against"), span, "a text")
+                    .help(format!("`{file}`: what is in it is then part of what the environment is"))
+                    .edit(span, file)
+            }
+            CheckError::NothingGives { span, message, help } => {
+                Diagnostic::error("E0224", message, span, "declared here").help(help)
             }
             CheckError::BadLine { span, path, line, why } => {
                 Diagnostic::error("E0223", format!("line {line} of {path} is no row: {why}"), span, "reads this file")

@@ -255,6 +255,7 @@ impl Checker<'_> {
             (Unit::Time, Value::Time(amount))
             | (Unit::Money, Value::Money(amount))
             | (Unit::Price, Value::Price(amount))
+            | (Unit::Memory, Value::Memory(amount))
             | (Unit::Tokens, Value::Tokens(amount)) => Some(*amount),
             (_, Value::Int(number)) => {
                 let edit = format!("{number}{}", unit.suffix());

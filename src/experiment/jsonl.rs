@@ -6,7 +6,8 @@
 use super::Checker;
 use super::error::CheckError;
 use crate::base::Span;
-use crate::env::{Field, FieldType};
+use crate::env::Field;
+use crate::env::schema::fits;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -97,40 +98,6 @@ fn holds(value: &Value) -> Holds {
         Value::Bool(_) => Holds::Bool,
         Value::Null | Value::Array(_) | Value::Object(_) => Holds::Other,
     }
-}
-
-/// Whether a row has the declared fields.
-fn fits(row: &Map<String, Value>, fields: &[Field], of: &str) -> Result<(), String> {
-    for field in fields {
-        let name = format!("{of}{}", field.name);
-        match row.get(&field.name) {
-            None | Some(Value::Null) if field.optional => {}
-            None => return Err(format!("it has no `{name}`")),
-            Some(value) => is(value, &field.ty, &name)?,
-        }
-    }
-    Ok(())
-}
-
-fn is(value: &Value, ty: &FieldType, name: &str) -> Result<(), String> {
-    let wanted = match (ty, value) {
-        (FieldType::Opaque, _)
-        | (FieldType::Text, Value::String(_))
-        | (FieldType::Bool, Value::Bool(_))
-        | (FieldType::Ratio, Value::Number(_)) => return Ok(()),
-        (FieldType::Int, Value::Number(number)) if number.is_i64() || number.is_u64() => return Ok(()),
-        (FieldType::List(item), Value::Array(items)) => {
-            return items.iter().try_for_each(|value| is(value, item, name));
-        }
-        (FieldType::Record(fields), Value::Object(row)) => return fits(row, fields, &format!("{name}.")),
-        (FieldType::Text, _) => "text",
-        (FieldType::Bool, _) => "true or false",
-        (FieldType::Int, _) => "a whole number",
-        (FieldType::Ratio, _) => "a number",
-        (FieldType::List(_), _) => "a list",
-        (FieldType::Record(_), _) => "a record",
-    };
-    Err(format!("`{name}` is not {wanted}"))
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ use super::error::CheckError;
 use super::fields::{Fields, HTTP, WEB};
 use super::vocabulary::{self, Word};
 use super::{Checker, EnvInfo};
+use crate::env::outside::{Bounds, MCP_METRICS, NUMBERS, Word as Command};
 use crate::env::{EnvKind, Field, FieldType, Outside, Reach, Schema, Visibility};
-use crate::syntax::ast::{Apply, Argument, Block, Entry, EntryKind, ExprKind, Name, Type, TypeName};
-use crate::syntax::similar::similar;
+use crate::syntax::ast::{Apply, Argument, Block, Entry, EntryKind, Expr, ExprKind, Name, Type, TypeName};
+use crate::syntax::similar::{join, similar};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,9 +20,9 @@ const TYPES: &[&str] = &["text", "int", "ratio", "bool", "call", "json", "list<�
 impl Checker<'_> {
     /// Of an environment that comes with the program: the fields of the others are not for it.
     pub(super) fn not_outside(&mut self, fields: &Fields) {
-        for name in ["task", "metrics", "tasks"] {
+        for name in ["task", "metrics", "tasks", "limits"] {
             if let Some(span) = fields.key(name) {
-                self.error(CheckError::OtherKind { span, name, outside: false });
+                self.error(CheckError::OtherKind { span, name });
             }
         }
     }
@@ -29,16 +30,16 @@ impl Checker<'_> {
     pub(super) fn outside(&mut self, body: &Block, fields: &Fields, apply: &Apply, word: &Word) -> Option<EnvKind> {
         let reach = self.reach(apply, word);
         let tasks = match (word.name, fields.key("tasks")) {
-            ("mcp", Some(_)) => self.task_file(fields).map(Some),
+            (_, Some(_)) => self.task_file(fields).map(Some),
             ("mcp", None) => {
                 self.due_field(body, fields, "tasks");
                 None
             }
-            (_, Some(span)) => {
-                self.error(CheckError::OtherKind { span, name: "tasks", outside: true });
-                None
-            }
             (_, None) => Some(None),
+        };
+        let bounds = match fields.block("limits") {
+            Some(block) => self.bounds(block),
+            None => Some(Bounds { timeout: Bounds::TIMEOUT, in_flight: Bounds::IN_FLIGHT, memory: None, cpu: None }),
         };
         for name in ["task", "metrics"] {
             self.due_field(body, fields, name);
@@ -52,6 +53,9 @@ impl Checker<'_> {
             (tasks, _) => tasks,
         };
         let metrics = fields.block("metrics").and_then(|block| self.metrics(block));
+        if let (Some(reach), Some(task), Some(metrics)) = (&reach, &task, &metrics) {
+            self.given(fields, reach, task, metrics);
+        }
         let schema = Schema {
             name: word.name.to_owned(),
             task: task?,
@@ -59,7 +63,81 @@ impl Checker<'_> {
             offers: Vec::new(),
             doc: "As the file declares it.".to_owned(),
         };
-        Some(EnvKind::Outside(Box::new(Outside { reach: reach?, tasks: tasks?, schema })))
+        Some(EnvKind::Outside(Box::new(Outside { reach: reach?, tasks: tasks?, schema, bounds: bounds? })))
+    }
+
+    /// Holds what is declared against what there can be.
+    fn given(&mut self, fields: &Fields, reach: &Reach, task: &[Field], metrics: &[String]) {
+        let is_int = |ty: &FieldType| matches!(ty, FieldType::Int);
+        let is_known = |field: &Field| match field.name.as_str() {
+            "id" => matches!(field.ty, FieldType::Text),
+            name => NUMBERS.contains(&name) && is_int(&field.ty),
+        };
+        let strange = task.iter().find(|field| !field.optional && !is_known(field));
+        if let (true, None, Some(Field { name, .. })) = (reach.numbers_tasks(), fields.key("tasks"), strange) {
+            let span = fields.key("task").expect("it was read");
+            let message = format!("nothing gives `{name}` to the tasks of `{}`", reach.word());
+            let help = "`tasks = jsonl(…)` gives tasks with fields; without it a task has `id: text`, `index: int` and \
+                        `seed: int`, and what the environment says first stands in the conversation";
+            self.error(CheckError::NothingGives { span, message, help: help.to_owned() });
+        }
+        if reach.word() != "mcp" {
+            return;
+        }
+        let has = |wanted: &str| task.iter().any(|field| field.name == wanted && field.visible == Visibility::NONE);
+        let comes_of = |metric: &str| match metric {
+            "called" => has("gold"),
+            "answered" => has("answer"),
+            "success" => has("gold") || has("answer"),
+            _ => false,
+        };
+        if let Some(metric) = metrics.iter().find(|metric| !comes_of(metric)) {
+            let span = fields.key("metrics").expect("it was read");
+            let message = format!("nothing measures `{metric}`: an MCP server has only tools");
+            let help = format!(
+                "metrics are {}, of what a task has `visible to none`: `gold: list<call>`, `answer: text`",
+                join(&MCP_METRICS, "and")
+            );
+            self.error(CheckError::NothingGives { span, message, help });
+        }
+    }
+
+    fn bounds(&mut self, block: &Block) -> Option<Bounds> {
+        let fields = self.fields(block, &vocabulary::ENV_LIMITS);
+        let timeout = self.amount_of(&fields, "timeout").unwrap_or(Some(Bounds::TIMEOUT));
+        let in_flight = self.small_of(&fields, "in_flight").unwrap_or(Some(Bounds::IN_FLIGHT));
+        let memory = self.amount_of(&fields, "memory").map_or(Some(None), |it| it.map(Some));
+        let cpu = self.amount_of(&fields, "cpu").map_or(Some(None), |it| it.map(Some));
+        Some(Bounds { timeout: timeout?, in_flight: in_flight?, memory: memory?, cpu: cpu? })
+    }
+
+    /// Texts, and files by `path("…")`.
+    fn command(&mut self, value: &Expr, of: &str) -> Option<Vec<Command>> {
+        let ExprKind::List(items) = &value.kind else {
+            self.texts(value, of)?;
+            return None;
+        };
+        let word = |item: &Expr| match &item.kind {
+            ExprKind::Apply(apply) if apply.arguments.is_some() => {
+                let (apply, _) = self.choice(item, of, vocabulary::PATH)?;
+                self.file_argument(apply).map(Command::File)
+            }
+            _ => {
+                let text = self.text(item, of)?;
+                let beside = self.world.root.join(self.symbols.directory(item.span)).join(&text);
+                // The program itself may be looked up elsewhere.
+                if item.span != items[0].span && (self.world.read)(&beside).is_ok() {
+                    self.error(CheckError::UnnamedFile { span: item.span, name: text.clone() });
+                }
+                Some(Command::Text(text))
+            }
+        };
+        let words: Vec<Option<Command>> = items.iter().map(word).collect();
+        if words.is_empty() {
+            self.error(CheckError::EmptyList { span: value.span, of: of.to_owned() });
+            return None;
+        }
+        words.into_iter().collect()
     }
 
     fn task_file(&mut self, fields: &Fields) -> Option<PathBuf> {
@@ -76,8 +154,8 @@ impl Checker<'_> {
         let of = format!("`{}`", word.name);
         let is_list = matches!(argument.value.kind, ExprKind::List(_));
         match word.name {
-            "process" => self.texts(&argument.value, &of).map(Reach::Process),
-            "mcp" if is_list => self.texts(&argument.value, &of).map(Reach::McpCommand),
+            "process" => self.command(&argument.value, &of).map(Reach::Process),
+            "mcp" if is_list => self.command(&argument.value, &of).map(Reach::McpCommand),
             "mcp" => self.address(&argument.value, &of, HTTP, (WEB, "https://host/mcp")).map(Reach::McpAddress),
             "openenv" => {
                 let schemes = ["ws://", "wss://"];

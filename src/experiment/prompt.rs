@@ -488,7 +488,9 @@ impl Checker<'_> {
             self.error(CheckError::PromptMisfit { span: used, name, why, help });
         }
         let fits = misfit.is_none() && hidden.is_empty();
-        if fits {
+        // Where the environment speaks first, it says what is to be done.
+        let speaks = self.envs[env.0].it.as_ref().is_some_and(|info| crate::env::speaks_first(&info.spec.kind));
+        if fits && !speaks {
             self.shows_task(id, used);
         }
         fits

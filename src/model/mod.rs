@@ -219,7 +219,7 @@ pub trait LanguageModel: Send + Sync {
 }
 
 /// Token ids to learn from. `learn[i]` says whether predicting `tokens[i]` counts towards the loss.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrainRow {
     pub tokens: Vec<TokenId>,
     pub learn: Vec<bool>,

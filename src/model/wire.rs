@@ -14,12 +14,20 @@ pub struct Wire {
     pub clock: fn() -> u64,
     /// The secret of a name, or in words why there is none.
     pub secret: fn(&str) -> Result<Secret, String>,
+    /// All that a program which is started gets to know of the machine's environment: nothing secret.
+    pub variables: fn() -> Vec<(String, String)>,
     paused: Arc<AtomicBool>,
 }
 
 impl Wire {
     pub fn new(clock: fn() -> u64, secret: fn(&str) -> Result<Secret, String>) -> Self {
-        Self { clock, secret, paused: Arc::default() }
+        Self { clock, secret, variables: Vec::new, paused: Arc::default() }
+    }
+
+    /// With what programs that are started get to know.
+    #[must_use]
+    pub fn telling(self, variables: fn() -> Vec<(String, String)>) -> Self {
+        Self { variables, ..self }
     }
 
     /// With a flag that somebody else raises: whoever waits to ask again then gives up.

@@ -1,5 +1,6 @@
 //! Turns an item that came to nothing into why, and into what it took until then.
 
+use crate::env::EnvError;
 use crate::model::{ModelError, Tokens};
 
 /// Why work on items stops before they are done. Asked between the turns of an episode and after replies.
@@ -14,6 +15,7 @@ pub enum Halt {
 pub enum Why {
     Halt(Halt),
     Failed(ModelError),
+    Environment(EnvError),
 }
 
 #[derive(Debug)]
@@ -34,6 +36,12 @@ impl From<ModelError> for Why {
             ModelError::Paused => Why::Halt(Halt::Pause),
             problem => Why::Failed(problem),
         }
+    }
+}
+
+impl From<EnvError> for Why {
+    fn from(problem: EnvError) -> Self {
+        Why::Environment(problem)
     }
 }
 

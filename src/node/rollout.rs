@@ -7,7 +7,7 @@
 //! is up is for the caller to say.
 
 use crate::base::Seed;
-use crate::env::{Action, Env, Episode, Task};
+use crate::env::{Action, Begun, Env, EnvError, Episode, Task};
 use crate::model::{
     GenReply, GenRequest, LanguageModel, Message, ModelError, Role, Sampling, StopReason, Tokens, ToolFormat, TrainRow,
 };
@@ -15,6 +15,8 @@ use crate::node::lost::{Halt, Lost, Why};
 use crate::node::template::{Scope, Template, render, token_counter};
 use crate::node::trajectory::{Trajectory, TruthRecord};
 use rayon::prelude::*;
+use std::panic::resume_unwind;
+use std::thread;
 
 /// What all episodes of a node share.
 pub struct Rollout<'a> {
@@ -72,13 +74,12 @@ impl Rollout<'_> {
         on_done: &mut dyn FnMut(Vec<Played>),
     ) -> Vec<Result<(), Lost>> {
         let mut results: Vec<Result<(), Lost>> = items.iter().map(|_| Ok(())).collect();
-        let started: Vec<Result<Live, ModelError>> =
-            items.par_iter().enumerate().map(|(index, item)| self.start(index, item)).collect();
+        let started = self.each(items.iter().enumerate().collect(), |(index, item)| self.start(index, item));
         let mut live = Vec::with_capacity(items.len());
         for (index, episode) in started.into_iter().enumerate() {
             match episode {
                 Ok(episode) => live.push(episode),
-                Err(error) => results[index] = Err(Why::from(error).after(Tokens::default())),
+                Err(why) => results[index] = Err(why.after(Tokens::default())),
             }
         }
         for turn in 0u32.. {
@@ -95,14 +96,11 @@ impl Rollout<'_> {
             let replies = self.model.generate(&requests);
             assert_eq!(replies.len(), requests.len(), "a model answers every request");
             let late = halt() == Some(Halt::Timeout);
-            let stepped: Vec<(Live, Result<Goes, Lost>)> = live
-                .into_par_iter()
-                .zip(replies)
-                .map(|(mut episode, reply)| {
-                    let goes = if late { Err(overdue(&episode, reply)) } else { self.take(&mut episode, reply) };
-                    (episode, goes)
-                })
-                .collect();
+            let answered: Vec<_> = live.into_iter().zip(replies).collect();
+            let stepped = self.each(answered, |(mut episode, reply)| {
+                let goes = if late { Err(overdue(&episode, reply)) } else { self.take(&mut episode, reply) };
+                (episode, goes)
+            });
             live = Vec::with_capacity(stepped.len());
             let mut done = Vec::new();
             for (episode, goes) in stepped {
@@ -127,17 +125,32 @@ impl Rollout<'_> {
         results
     }
 
-    fn start(&self, index: usize, item: &RolloutItem<'_>) -> Result<Live, ModelError> {
+    /// In the order of the items: by the processor's threads, or by as many as there are where each waits for somebody else.
+    fn each<T: Send, R: Send>(&self, items: Vec<T>, work: impl Fn(T) -> R + Send + Sync) -> Vec<R> {
+        if self.env.in_flight().is_none() {
+            return items.into_par_iter().map(work).collect();
+        }
+        let work = &work;
+        thread::scope(|scope| {
+            let begun: Vec<_> = items.into_iter().map(|item| scope.spawn(move || work(item))).collect();
+            begun.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        })
+    }
+
+    fn start(&self, index: usize, item: &RolloutItem<'_>) -> Result<Live, Why> {
         let RolloutItem { task, sample, seed } = item;
         let count = token_counter(self.model)?;
         let messages = render(self.prompt, &Scope::new().task(task), &count);
-        let tokens = self.model.encode_chat(&messages)?;
+        let mut trajectory = begun(task, *sample, messages, TrainRow::default());
+        let (episode, first) = self.env.start(task, *seed)?;
+        trajectory.messages.extend(first.map(|first| Message::new(first.by, first.text)));
+        let tokens = self.model.encode_chat(&trajectory.messages)?;
         let context = self.model.context();
         if tokens.len() >= context {
-            return Err(ModelError::TooLong { tokens: tokens.len(), context });
+            return Err(ModelError::TooLong { tokens: tokens.len(), context }.into());
         }
-        let trajectory = begun(task, *sample, messages, TrainRow { learn: vec![false; tokens.len()], tokens });
-        Ok(Live { index, seed: *seed, episode: self.env.start(task), trajectory, took: Tokens::default() })
+        trajectory.row = TrainRow { learn: vec![false; tokens.len()], tokens };
+        Ok(Live { index, seed: *seed, episode, trajectory, took: Tokens::default() })
     }
 
     fn request(&self, episode: &Live, turn: u32) -> GenRequest {
@@ -151,18 +164,18 @@ impl Rollout<'_> {
     fn take(&self, live: &mut Live, reply: Result<GenReply, ModelError>) -> Result<Goes, Lost> {
         let reply = reply.map_err(|error| failed(live, error))?;
         live.took = live.took + reply.took(live.trajectory.row.tokens.len());
-        self.step(live, &reply).map_err(|error| Why::from(error).after(live.took))
+        self.step(live, &reply).map_err(|why| why.after(live.took))
     }
 
     /// Takes a reply: does what it says, and puts what the environment answers before the agent.
-    fn step(&self, live: &mut Live, reply: &GenReply) -> Result<Goes, ModelError> {
+    fn step(&self, live: &mut Live, reply: &GenReply) -> Result<Goes, Why> {
         let Live { episode, trajectory, .. } = live;
         let history = trajectory.messages.len();
         trajectory.row.tokens.extend(&reply.tokens);
         trajectory.row.learn.resize(trajectory.row.tokens.len(), true);
         trajectory.logprob += reply.logprob;
         let whole = reply.stop == StopReason::EndOfTurn;
-        let Some(told) = act(self.env, self.tool_format, &mut **episode, trajectory, &reply.text, whole) else {
+        let Some(told) = act(self.env, self.tool_format, &mut **episode, trajectory, &reply.text, whole)? else {
             return Ok(Goes::Over);
         };
         let Trajectory { messages, row, .. } = trajectory;
@@ -193,16 +206,16 @@ fn act(
     trajectory: &mut Trajectory,
     said: &str,
     whole: bool,
-) -> Option<Message> {
+) -> Result<Option<Message>, EnvError> {
     trajectory.messages.push(Message::new(Role::Assistant, said.to_owned()));
     trajectory.steps += 1;
     if !whole {
         // Half a reply is not an action: `delete_event(…` may have been about to go on.
         trajectory.truncated = true;
-        return None;
+        return Ok(None);
     }
     let action = env.action(said, format);
-    let mut observation = episode.step(&action);
+    let mut observation = episode.step(&action)?;
     match action {
         Action::Answer(_) => {}
         Action::Call(call) => {
@@ -220,29 +233,42 @@ fn act(
     }
     trajectory.error |= observation.by == Role::Tool && observation.text.starts_with(ERROR);
     trajectory.ended = observation.done;
-    (!observation.done).then(|| Message::new(observation.by, observation.text))
+    trajectory.truncated |= observation.truncated;
+    let over = observation.done || observation.truncated;
+    // That it was cut off by the environment shows in that something stands behind the agent's last words.
+    let speaks = !over || observation.truncated || !observation.text.is_empty();
+    let told = speaks.then(|| Message::new(observation.by, observation.text));
+    if over {
+        trajectory.messages.extend(told);
+        return Ok(None);
+    }
+    Ok(told)
 }
 
 /// Plays a recorded episode again by what the agent said in it, without its model: all else, to the ground truth, follows from
 /// that. Ids and their probability are taken as they are; so is that a last reply was cut off, or that no more fitted.
+/// `begun` is the episode begun again ([`Env::again`]).
+///
+/// # Errors
+/// An environment outside the program that fails.
 pub fn replay(
     env: &Env,
+    (mut episode, first): Begun,
     prompt: Vec<Message>,
-    format: ToolFormat,
-    max_steps: u32,
+    (format, max_steps): (ToolFormat, u32),
     task: &Task,
     recorded: &Trajectory,
-) -> (Trajectory, TruthRecord) {
+) -> Result<(Trajectory, TruthRecord), EnvError> {
     let said = recorded.messages.get(recorded.prompt_len..).unwrap_or_default();
     let cut = recorded.truncated && said.last().is_some_and(|last| last.role == Role::Assistant);
     let said: Vec<&Message> = said.iter().filter(|message| message.role == Role::Assistant).collect();
     let mut trajectory = begun(task, recorded.sample, prompt, recorded.row.clone());
     trajectory.logprob = recorded.logprob;
-    let mut episode = env.start(task);
+    trajectory.messages.extend(first.map(|first| Message::new(first.by, first.text)));
     let mut over = false;
     for (at, message) in said.iter().enumerate() {
         let whole = !(cut && at + 1 == said.len());
-        let told = act(env, format, &mut *episode, &mut trajectory, &message.content, whole);
+        let told = act(env, format, &mut *episode, &mut trajectory, &message.content, whole)?;
         over = told.is_none() || trajectory.steps >= max_steps;
         trajectory.messages.extend(told);
         if over {
@@ -252,7 +278,7 @@ pub fn replay(
     // One that ends before its time was cut short, by its context or by somebody.
     trajectory.truncated |= !over;
     let truth = TruthRecord { task: task.id.clone(), sample: recorded.sample, truth: episode.truth() };
-    (trajectory, truth)
+    Ok((trajectory, truth))
 }
 
 /// An episode before its first turn.

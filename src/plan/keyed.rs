@@ -56,6 +56,7 @@ pub const FIELDS: &[Field] = &[
     field("env", "use.mcp.address", Out, "an address says nothing of what answers there"),
     field("env", "use.agentgym", Out, "an address says nothing of what answers there"),
     field("env", "tasks", Contents, ""),
+    field("env", "limits", Out, "what it may take changes nothing that it says"),
     field("env", "task", In, ""),
     field("env", "metrics", In, ""),
     field("env", "splits", In, "of the split that is worked: another split's size changes nothing"),

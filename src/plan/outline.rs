@@ -6,6 +6,7 @@
 //! here. Declarations are called by their names, never by their places.
 
 use crate::env::api_bank::Declared;
+use crate::env::outside::Word;
 use crate::env::{EnvKind, EnvSpec, Outside, Reach, Schema, Split};
 use crate::experiment::{
     Budget, Critic, CriticId, Dataset, EnvId, Experiment, Mixed, ModelRef, Named, Panel, PromptId, ReportItem, RuleId,
@@ -124,14 +125,22 @@ fn env(EnvSpec { kind, splits, max_steps }: &EnvSpec) -> Value {
             json!({ "api-bank": { "data": path(data), "level": format!("{from}..{to}"), "mode": mode, "tasks": tasks } })
         }
         EnvKind::Outside(outside) => {
-            let Outside { reach, tasks, schema } = &**outside;
+            let Outside { reach, tasks, schema, bounds } = &**outside;
             let Schema { name: _, task, metrics, offers: _, doc: _ } = schema;
             fields["tasks"] = json!(tasks.as_deref().map(path));
             fields["task"] = json!(task);
             fields["metrics"] = json!(metrics);
+            fields["limits"] = json!(bounds);
+            let words = |command: &[Word]| {
+                let word = |word: &Word| match word {
+                    Word::Text(text) => json!(text),
+                    Word::File(path) => self::path(path),
+                };
+                Value::Array(command.iter().map(word).collect())
+            };
             let at = match reach {
-                Reach::Process(command) => json!(command),
-                Reach::McpCommand(command) => json!({ "command": command }),
+                Reach::Process(command) => words(command),
+                Reach::McpCommand(command) => json!({ "command": words(command) }),
                 Reach::McpAddress(address) => json!({ "address": address }),
                 Reach::OpenEnv(address) | Reach::AgentGym(address) => json!(address),
             };

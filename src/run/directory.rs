@@ -281,10 +281,10 @@ fn unroot(experiment: &mut Experiment, anchor: &Path) {
 /// Every path that an experiment names: those of models before all others.
 pub(super) fn files(experiment: &mut Experiment) -> Vec<&mut PathBuf> {
     let models = model_files(&mut experiment.models);
-    let envs = experiment.envs.iter_mut().filter_map(|env| match &mut env.it.kind {
-        EnvKind::Desk => None,
-        EnvKind::ApiBank(declared) => Some(&mut declared.data),
-        EnvKind::Outside(outside) => outside.tasks.as_mut(),
+    let envs = experiment.envs.iter_mut().flat_map(|env| match &mut env.it.kind {
+        EnvKind::Desk => Vec::new(),
+        EnvKind::ApiBank(declared) => vec![&mut declared.data],
+        EnvKind::Outside(outside) => outside.files_mut(),
     });
     let datasets = experiment.datasets.iter_mut().filter_map(|dataset| match &mut dataset.it {
         Dataset::Jsonl { path } => Some(path),

@@ -165,7 +165,7 @@ fn play(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result<Wo
         let recorded = recorded(output, also)?;
         if let Some(replay) = replay {
             let task = tasks.all.get(asked[at].task);
-            if let Some(what) = again.untrue(&task, &recorded, counter.as_deref())? {
+            if let Some(what) = again.untrue(&task, asked[at].seed, &recorded, counter.as_deref())? {
                 replay.note_untrue(&step.id, &items[at].name, what);
             }
         }
@@ -173,7 +173,9 @@ fn play(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result<Wo
     };
     bench.worker(id).work(&items, &read, &mut note, &|| {
         let model = resources.model(&version)?;
-        let in_flight = model.in_flight();
+        // Each waits for whatever takes fewer.
+        let in_flight = model.in_flight().map(|most| again.env.in_flight().map_or(most, |least| most.min(least)));
+        let at_once = again.env.in_flight().unwrap_or(usize::MAX).max(1);
         let (again, tasks, asked) = (&again, &tasks, &asked);
         let work: Box<WorkItems<'_>> = Box::new(move |wanted, halt, on_done| {
             let rollout = Rollout {
@@ -190,7 +192,16 @@ fn play(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result<Wo
                 RolloutItem { task, sample, seed }
             };
             let group: Vec<RolloutItem<'_>> = wanted.iter().zip(held.iter().map(Deref::deref)).map(item).collect();
-            Ok(rollout.run(&group, halt, &mut |done| on_done(done.into_par_iter().map(made_of).collect())))
+            let mut results = Vec::with_capacity(group.len());
+            for part in group.chunks(at_once) {
+                let before = results.len();
+                let mut on_done = |done: Vec<rollout::Played>| {
+                    let moved = done.into_par_iter().map(|done| rollout::Played { index: before + done.index, ..done });
+                    on_done(moved.map(made_of).collect());
+                };
+                results.extend(rollout.run(part, halt, &mut on_done));
+            }
+            Ok(results)
         });
         Ok(Ready { work, in_flight })
     })
@@ -240,6 +251,7 @@ impl Again<'_> {
     fn untrue(
         &self,
         task: &Task,
+        seed: Seed,
         (trajectory, truth): &(Trajectory, TruthRecord),
         counter: Option<&dyn LanguageModel>,
     ) -> Result<Option<String>, String> {
@@ -247,7 +259,13 @@ impl Again<'_> {
         let counter = counter.map(token_counter).transpose().map_err(|problem| problem.to_string())?;
         let count = |text: &str| counter.as_ref().map_or(0, |count| count(text));
         let prompt = render(prompt, &Scope::new().task(task), &count);
-        let (now, truth_now) = rollout::replay(env, prompt, format, max_steps, task, trajectory);
+        let said = trajectory.messages.get(trajectory.prompt_len..).unwrap_or_default();
+        let begun = env.again(task, seed, (said, trajectory.ended), &truth.truth);
+        let played = begun.and_then(|begun| rollout::replay(env, begun, prompt, (format, max_steps), task, trajectory));
+        let (now, truth_now) = match played {
+            Ok(played) => played,
+            Err(problem) => return Ok(Some(problem.to_string())),
+        };
         if now == *trajectory && truth_now == *truth {
             return Ok(None);
         }

@@ -2,7 +2,7 @@
 
 use crate::base::Digest;
 use crate::base::file::reason;
-use crate::env::{NotBuilt, Unopened};
+use crate::env::{EnvError, NotBuilt, Unopened};
 use crate::model::ModelError;
 use crate::node::train::AssembleError;
 use crate::plan::PlanError;
@@ -37,6 +37,9 @@ pub enum StepError {
     NotBuilt(#[from] NotBuilt),
     #[error("environment `{name}`: {problem}")]
     Environment { name: String, problem: Unopened },
+    /// Every episode of it would end so.
+    #[error(transparent)]
+    Outside(EnvError),
     #[error("{path}: {problem}", path = .path.display())]
     Dataset { path: PathBuf, problem: String },
     #[error("dataset `{0}` has rows without a true verdict")]
@@ -128,7 +131,9 @@ impl StepError {
             | StepError::Budget(_)
             | StepError::Store(_)
             | StepError::Blob { .. }
-            | StepError::Threads(_) => true,
+            | StepError::Threads(_)
+            | StepError::Outside(_)
+            | StepError::Environment { problem: Unopened::Outside(_), .. } => true,
             StepError::Items { passing, .. } => *passing > 0,
             StepError::Model { problem, .. } => problem.is_transient(),
             StepError::NotRecorded

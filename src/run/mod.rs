@@ -47,9 +47,10 @@ pub use past::{Past, past};
 pub use survey::{NodeSurvey, SurveyItems, SurveyStatus, survey};
 
 use crate::base::{Digest, Hasher, file};
+use crate::env::EnvKind;
 use crate::experiment::{Dataset, Experiment, ModelId};
 use crate::model::{Source, Wire};
-use crate::plan::{Identities, Op, Plan, Step};
+use crate::plan::{Identities, Op, Plan, Step, Work};
 use crate::store::Store;
 use budget::Purse;
 use emit::Emitter;
@@ -401,8 +402,16 @@ fn label_of(experiment: &Experiment, step: &Step) -> RunLabel {
         Source::Remote(_) => RunLabel::Recorded,
         _ => RunLabel::Seeded,
     };
+    // Where an environment answers otherwise another time, so does whoever works in it.
+    let around = match &step.work {
+        Work::Rollout(episodes) | Work::Evaluate(episodes) => match &experiment.envs[episodes.env.0].it.kind {
+            EnvKind::Outside(outside) if !outside.reach.answers_again() => RunLabel::Recorded,
+            _ => RunLabel::Pure,
+        },
+        _ => RunLabel::Pure,
+    };
     let alone = if step.op == Op::Train { RunLabel::Seeded } else { RunLabel::Pure };
-    step.work.answer(experiment).into_iter().map(label).min().unwrap_or(alone)
+    step.work.answer(experiment).into_iter().map(label).min().unwrap_or(alone).min(around)
 }
 
 /// The plan as the first event tells it.

@@ -3,7 +3,7 @@
 //! The edge refuses such an experiment with the places in its file before anything is spent; this is the same by type, so
 //! that no way around the edge gives a wrong result.
 
-use crate::env::{EnvKind, NotBuilt};
+use crate::env::NotBuilt;
 use crate::experiment::{CriticId, Dataset, DatasetId, Experiment, ModelId, Sole};
 use crate::model::{Decay, Method, ModelSpec, Source};
 use crate::node::spec::{CriticKind, TrainerSpec};
@@ -65,13 +65,9 @@ impl Refusal<'_> {
     }
 
     fn episodes(&self, episodes: &Episodes) -> Result<(), NotBuilt> {
-        let Episodes { version, env, split: _, prompt: _, samples: _, sampling: _, stream, best_by, tolerance: _ } =
+        let Episodes { version, env: _, split: _, prompt: _, samples: _, sampling: _, stream, best_by, tolerance: _ } =
             episodes;
         self.model(version.model)?;
-        match &self.experiment.envs[env.0].it.kind {
-            EnvKind::Desk | EnvKind::ApiBank(_) => {}
-            EnvKind::Outside(outside) => return later(format!("an environment by `{}`", outside.reach.word())),
-        }
         match (stream, best_by.is_empty()) {
             (0, true) => Ok(()),
             (_, true) => later("`stream`"),

@@ -4,7 +4,7 @@
 //! A run in which everything is cached opens nothing.
 
 use crate::base::{Digest, Hasher, file};
-use crate::env::{Env, Example, NotBuilt, OpenTask, PackedTasks, Unopened};
+use crate::env::{Env, Example, NotBuilt, OpenTask, PackedTasks};
 use crate::experiment::{Dataset, DatasetId, EnvId, Experiment, ModelId, Named};
 use crate::model::{LanguageModel, ModelError, Wire};
 use crate::plan::Identities;
@@ -74,10 +74,8 @@ impl<'a> Resources<'a> {
             return Ok(env.clone());
         }
         let Named { name, it } = &self.experiment.envs[id.0];
-        let env = Arc::new(Env::open(it).map_err(|problem| match problem {
-            Unopened::NotBuilt(what) => StepError::NotBuilt(what),
-            problem => StepError::Environment { name: name.clone(), problem },
-        })?);
+        let fail = |problem| StepError::Environment { name: name.clone(), problem };
+        let env = Arc::new(Env::open(it, &self.wire).map_err(fail)?);
         self.envs.borrow_mut().insert(id, env.clone());
         Ok(env)
     }

@@ -62,7 +62,9 @@ fn the_user_goes_on_once_the_agent_has_answered() {
     let declared =
         Declared { data: directory.path().to_owned(), from: 1, to: 1, mode: Mode::Repaired, tasks: Tasks::Dialogues };
     let splits = vec![Split { name: "test".to_owned(), size: 1, held_out: true }];
-    let env = Env::open(&EnvSpec { kind: EnvKind::ApiBank(declared), splits, max_steps: 9 }).unwrap();
+    let env =
+        Env::open(&EnvSpec { kind: EnvKind::ApiBank(declared), splits, max_steps: 9 }, &agx::model::Wire::default())
+            .unwrap();
     let (model, prompt, task) = (scripted(directory.path()), prompt(), env.task("test", 0));
     let rollout = Rollout {
         model: &model,

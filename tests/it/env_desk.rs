@@ -47,7 +47,8 @@ fn ask(session: &mut Session<DeskHost>, line: &str) -> Value {
 fn an_expert_solves_its_tasks_by_lines() {
     let split = |name: &str, held_out| Split { name: name.to_owned(), size: 8, held_out };
     let splits = vec![split("train", false), split("dev", false), split("test", true)];
-    let env = Env::open(&EnvSpec { kind: EnvKind::Desk, splits, max_steps: 6 }).expect("the desk is built in");
+    let env = Env::open(&EnvSpec { kind: EnvKind::Desk, splits, max_steps: 6 }, &agx::model::Wire::default())
+        .expect("the desk is built in");
     let mut session = Session::new(DeskHost::new(8));
     for task in ["train", "dev", "test"].into_iter().flat_map(|split| env.tasks(split)) {
         let began = ask(&mut session, &json!({ "op": "reset", "episode": "e", "task": task.id }).to_string());

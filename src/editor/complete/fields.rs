@@ -158,6 +158,7 @@ pub fn units(field: &'static Field) -> &'static [&'static str] {
         Takes::Quantity(Unit::Money) => &["USD"],
         Takes::Quantity(Unit::Price) => &["USD per Mtok"],
         Takes::Quantity(Unit::Rate) => &["per min", "per s"],
+        Takes::Quantity(Unit::Memory) => &["MiB", "GiB"],
         Takes::PerTask => &["per task"],
         _ => &[],
     }

@@ -12,7 +12,7 @@ use super::value::Value;
 use super::{Declared, Level, Library, Mode, Tasks};
 use crate::base::{Digest, Seed, file};
 use crate::env::benchmark::{Figure, Published};
-use crate::env::{Action, EnvSpec, Episode, Hidden, Observation, Split, Task, Truth, Unopened, call};
+use crate::env::{Action, EnvSpec, Hidden, Observation, PureEpisode, Split, Task, Truth, Unopened, call};
 use crate::model::ToolFormat;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
@@ -137,7 +137,7 @@ impl ApiBank {
         }
     }
 
-    pub fn start(&self, task: &Task) -> Box<dyn Episode> {
+    pub fn start(&self, task: &Task) -> Box<dyn PureEpisode> {
         let gold: Option<Gold> = task.hidden.read();
         let kind = gold.and_then(|it| self.places.get(&it.gold)).map(|place| &self.all[*place]);
         let (library, mode) = (&self.library, self.declared.mode);
@@ -182,7 +182,7 @@ impl Kind {
     }
 }
 
-impl Episode for ApiBankEpisode {
+impl PureEpisode for ApiBankEpisode {
     fn step(&mut self, action: &Action) -> Observation {
         match action {
             _ if self.is_done() => Observation::done(),

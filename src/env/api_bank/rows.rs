@@ -7,7 +7,7 @@ use super::Mode;
 use super::library::{Library, Unreadable, read as read_value};
 use super::score::{Reply, Rule, Status, score};
 use super::value::Value;
-use crate::env::{Action, Episode, Observation, Truth, call};
+use crate::env::{Action, Observation, PureEpisode, Truth, call};
 use crate::model::ToolFormat;
 use std::path::Path;
 use std::sync::Arc;
@@ -97,7 +97,7 @@ pub struct RowEpisode {
     pub done: bool,
 }
 
-impl Episode for RowEpisode {
+impl PureEpisode for RowEpisode {
     fn step(&mut self, action: &Action) -> Observation {
         if !self.done {
             self.reply.pred = match action {

@@ -307,8 +307,10 @@ fn the_recorded_calls_score_what_the_original_gives_them() {
 
 #[test]
 fn the_recorded_calls_solve_the_tasks() {
+    use crate::base::Seed;
     use crate::env::{Action, Call, Env, EnvKind, EnvSpec, Observation, Split, Unopened};
     use crate::model::Role;
+    use crate::model::Wire;
     let Some(data) = copy() else { return };
     let mode = Mode::Repaired;
     let spec = |sizes: [u32; 2], level| EnvSpec {
@@ -322,7 +324,7 @@ fn the_recorded_calls_solve_the_tasks() {
     let library = Library::open(&data).unwrap();
     let (mut solved, mut told) = (Vec::new(), 0);
     for (level, sizes) in [(1, [100, 112]), (2, [30, 19]), (3, [25, 25])] {
-        let env = Env::open(&spec(sizes, level)).unwrap();
+        let env = Env::open(&spec(sizes, level), &Wire::default()).unwrap();
         let tasks: Vec<_> = ["train", "test"].into_iter().flat_map(|split| env.tasks(split)).collect();
         let mut ids: Vec<&str> = tasks.iter().map(|task| task.id.as_str()).collect();
         ids.sort_unstable();
@@ -332,26 +334,26 @@ fn the_recorded_calls_solve_the_tasks() {
         let mut all = 0;
         for task in &tasks {
             let goal = super::episode::Goal::read(&library, &task.id).unwrap();
-            let mut episode = env.start(task);
+            let (mut episode, _) = env.start(task, Seed(0)).unwrap();
             for call in goal.calls(&library) {
                 let rows = call.arguments.rows().iter();
                 let arguments = rows.map(|(key, value)| (key.text().unwrap().to_owned(), value.display())).collect();
                 let action = Action::Call(Call { name: call.name.to_string(), arguments });
-                assert_eq!(episode.step(&action).by, Role::Tool);
+                assert_eq!(episode.step(&action).unwrap().by, Role::Tool);
             }
             let seen = serde_json::to_string(&task.fields).unwrap();
             for exchange in &goal.exchanges(&library)[1..] {
                 assert_eq!(episode.truth().get("success"), Some(&0.0), "not before it has answered");
-                let next = episode.step(&Action::Answer("Done.".to_owned()));
+                let next = episode.step(&Action::Answer("Done.".to_owned())).unwrap();
                 assert_eq!(next, Observation::asked(exchange.said.clone()));
                 assert!(!exchange.said.is_empty());
                 told += usize::from(seen.contains(&exchange.said));
             }
-            assert_eq!(episode.step(&Action::Answer("Done.".to_owned())), Observation::done());
+            assert_eq!(episode.step(&Action::Answer("Done.".to_owned())), Ok(Observation::done()));
             all += usize::from(episode.truth().get("success") == Some(&1.0));
         }
         solved.push((all, tasks.len()));
-        let too_many = Env::open(&spec([sizes[0], sizes[1] + 300], level)).unwrap_err();
+        let too_many = Env::open(&spec([sizes[0], sizes[1] + 300], level), &Wire::default()).unwrap_err();
         assert!(matches!(too_many, Unopened::TooFew { .. }), "{too_many}");
     }
     // Users who say the same again, or `7am`: none of it is known from the task otherwise.
@@ -362,13 +364,15 @@ fn the_recorded_calls_solve_the_tasks() {
 
 #[test]
 fn rows_are_those_that_the_benchmark_asks() {
+    use crate::base::Seed;
     use crate::env::benchmark::{Figure, Of};
     use crate::env::{Action, Env, EnvKind, EnvSpec, Split};
-    use crate::model::ToolFormat;
+    use crate::model::{ToolFormat, Wire};
     let Some((data, library)) = library() else { return };
     let declared = Declared { data: data.clone(), from: 1, to: 3, mode: Mode::Official, tasks: Tasks::Turns };
     let splits = vec![Split { name: "test".to_owned(), size: 1307, held_out: true }];
-    let env = Env::open(&EnvSpec { kind: EnvKind::ApiBank(declared.clone()), splits, max_steps: 1 }).unwrap();
+    let env = Env::open(&EnvSpec { kind: EnvKind::ApiBank(declared.clone()), splits, max_steps: 1 }, &Wire::default())
+        .unwrap();
     let rows = super::rows::read(&data, &library, 1..=3).unwrap();
     assert_eq!(rows.len(), 1307);
     let gold: std::collections::BTreeMap<String, String> =
@@ -380,8 +384,8 @@ fn rows_are_those_that_the_benchmark_asks() {
         assert_eq!(action, Action::Answer(pred.clone()));
         // One in ten is asked of an episode; the figures are of all.
         if said.len() % 10 == 0 {
-            let mut episode = env.start(&task);
-            assert!(episode.step(&action).done);
+            let (mut episode, _) = env.start(&task, Seed(0)).unwrap();
+            assert!(episode.step(&action).unwrap().done);
             solved += usize::from(episode.truth().values().any(|figure| *figure > 0.99));
         }
         said.push((task.id, pred.clone()));
@@ -424,7 +428,7 @@ fn gold_of_rows(data: &std::path::Path) -> Vec<String> {
 #[test]
 fn training_dialogues_can_be_played_again_and_are_none_that_is_evaluated() {
     use super::training::{self, RecordingEpisode};
-    use crate::env::{Action, Episode};
+    use crate::env::{Action, PureEpisode};
     let Some(data) = copy() else { return };
     let bytes = |path: &std::path::Path| std::fs::read(path).ok();
     assert_eq!(training::meeting(&data, &bytes), None);

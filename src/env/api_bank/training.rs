@@ -14,7 +14,7 @@ use super::text::is_space;
 use super::tools::tool_searcher::Index;
 use super::value::Value;
 use crate::base::Digest;
-use crate::env::{Action, Call, Episode, Observation, Truth};
+use crate::env::{Action, Call, Observation, PureEpisode, Truth};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -130,7 +130,7 @@ impl RecordingEpisode {
     }
 }
 
-impl Episode for RecordingEpisode {
+impl PureEpisode for RecordingEpisode {
     fn step(&mut self, action: &Action) -> Observation {
         match action {
             _ if self.answer.is_some() => Observation::done(),

@@ -8,7 +8,7 @@ use super::lexicon::ROOMS;
 use super::moves::Value;
 use super::task::Goal;
 use super::tools::{Office, UNREADABLE};
-use crate::env::{Action, Episode, Observation, Truth};
+use crate::env::{Action, Observation, PureEpisode, Truth};
 
 /// Characters of an answer that are read.
 const LONGEST_ANSWER: usize = 2000;
@@ -32,7 +32,7 @@ impl DeskEpisode {
     }
 }
 
-impl Episode for DeskEpisode {
+impl PureEpisode for DeskEpisode {
     fn step(&mut self, action: &Action) -> Observation {
         if self.is_done() {
             return Observation::done();

@@ -2,7 +2,7 @@
 
 use super::episode::DeskEpisode;
 use super::task::{Goal, answer_text, found_value, goal};
-use crate::env::{Action, Episode, Task};
+use crate::env::{Action, PureEpisode, Task};
 
 /// Actions that solve the task, the answer last. Nothing when the task is not one of ours.
 pub fn expert(task: &Task) -> Vec<Action> {

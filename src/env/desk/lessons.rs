@@ -18,7 +18,7 @@ use super::task::{Draft, answer_text, compose, found_value};
 use super::tools::Tool;
 use crate::base::seed::Rng;
 use crate::env::call::render;
-use crate::env::{Action, Call, Episode};
+use crate::env::{Action, Call, PureEpisode};
 use crate::model::{Message, Role, ToolFormat};
 
 /// The system message of an episode: this line, then the granted tools, one a line.

@@ -30,7 +30,7 @@ pub use expert::expert;
 pub use lexicon::lexicon;
 
 use super::schema::Offer;
-use super::{EnvSpec, Episode, Example, Field, FieldType, Schema, Split, Task, ToolInfo, Visibility};
+use super::{EnvSpec, Example, Field, FieldType, PureEpisode, Schema, Split, Task, ToolInfo, Visibility};
 use crate::base::{Digest, Hasher, Seed};
 use lexicon::Pool;
 use std::sync::LazyLock;
@@ -81,7 +81,7 @@ impl Desk {
         (index < self.split(split).size && id == id_of(split, index)).then_some(index)
     }
 
-    pub fn start(&self, task: &Task) -> Box<dyn Episode> {
+    pub fn start(&self, task: &Task) -> Box<dyn PureEpisode> {
         Box::new(episode::DeskEpisode::new(task::goal(task).unwrap_or_else(task::Goal::nothing)))
     }
 

@@ -5,7 +5,7 @@ use super::episode::DeskEpisode;
 use super::task::goal;
 use crate::env::call::json::texts;
 use crate::env::session::{Fields, Host, json};
-use crate::env::{Action, Call, EnvKind, EnvSpec, Episode, Observation, Split, Truth};
+use crate::env::{Action, Call, EnvKind, EnvSpec, Observation, PureEpisode, Split, Truth};
 use serde_json::{Map, Value};
 
 /// The splits that an experiment customarily has: their words and combinations are apart.
@@ -53,11 +53,11 @@ impl Host for DeskHost {
     }
 
     fn step(open: &mut DeskEpisode, name: &str, arguments: Self::Arguments) -> Result<Observation, String> {
-        Ok(Episode::step(open, &Action::Call(call(name, arguments))))
+        Ok(PureEpisode::step(open, &Action::Call(call(name, arguments))))
     }
 
     fn say(open: &mut DeskEpisode, text: &str) -> Observation {
-        Episode::step(open, &Action::Answer(text.to_owned()))
+        PureEpisode::step(open, &Action::Answer(text.to_owned()))
     }
 
     fn is_done(open: &DeskEpisode) -> bool {
@@ -65,7 +65,7 @@ impl Host for DeskHost {
     }
 
     fn truth(open: &DeskEpisode) -> Truth {
-        Episode::truth(open)
+        PureEpisode::truth(open)
     }
 }
 

@@ -16,8 +16,26 @@ fn spec(max_steps: u32) -> EnvSpec {
     EnvSpec { kind: EnvKind::Desk, splits, max_steps }
 }
 
-fn desk() -> Env {
-    Env::open(&spec(6)).expect("the desk is built in")
+/// As a run has it, with episodes that cannot fail.
+struct Within(Env, Desk);
+
+impl std::ops::Deref for Within {
+    type Target = Env;
+
+    fn deref(&self) -> &Env {
+        &self.0
+    }
+}
+
+impl Within {
+    fn start(&self, task: &Task) -> Box<dyn PureEpisode> {
+        self.1.start(task)
+    }
+}
+
+fn desk() -> Within {
+    let env = Env::open(&spec(6), &crate::model::Wire::default()).expect("the desk is built in");
+    Within(env, Desk::new(&spec(6)))
 }
 
 /// Every key of a run holds it: a field in another order, a word or a draw more, and all that was made is made again.
@@ -27,7 +45,7 @@ fn the_desk_is_the_one_that_results_were_made_of() {
     assert_eq!(identity.to_string(), "d07d469afbb78f454d9b92835430e20e8980c6215af7f8c63f657104a95492f3");
 }
 
-fn success(episode: &dyn Episode) -> f64 {
+fn success(episode: &dyn PureEpisode) -> f64 {
     *episode.truth().get("success").unwrap()
 }
 

@@ -11,7 +11,7 @@ use super::task::{Answer, Goal, Step, answer_text, compose, found_value};
 use super::tools::Tool;
 use crate::base::seed::Rng;
 use crate::env::call::render;
-use crate::env::{Action, Call, Episode, Example, Labelled};
+use crate::env::{Action, Call, Example, Labelled, PureEpisode};
 use crate::model::{Message, Role, ToolFormat};
 
 /// Share of the trajectories without a mistake that matters.

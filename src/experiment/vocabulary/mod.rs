@@ -18,7 +18,7 @@ pub use metrics::{column, metric};
 pub use models::{FRESH, LIMITS, LORA, MODEL, PRICE, REMOTE};
 pub use schedule::{ADD, BUDGET, ELSE, EVALUATE, EXPERIMENT, JUDGE, ROLLOUT, SAMPLE, TOP};
 pub use training::{DECAY, DPO, GRPO, KTO, SFT, TRAINER, WEIGHTED};
-pub use world::{API_BANK, DATASET, ENV, METRICS, SPLITS, TASK};
+pub use world::{API_BANK, DATASET, ENV, ENV_LIMITS, METRICS, PATH, SPLITS, TASK};
 
 use super::scope::Kind;
 use super::value::number_text;
@@ -27,6 +27,7 @@ use crate::syntax::similar::join;
 /// Every block, in the order of a file.
 pub const ALL: &[&Owner] = &[
     &ENV,
+    &ENV_LIMITS,
     &API_BANK,
     &SPLITS,
     &TASK,
@@ -149,6 +150,7 @@ pub enum Unit {
     Price,
     /// So many in a time.
     Rate,
+    Memory,
 }
 
 /// A word that a field may be, and what may stand behind it.
@@ -241,6 +243,7 @@ impl Unit {
             Unit::Money => ("an amount of money", "2.50 USD"),
             Unit::Price => ("a price", "2.50 USD per Mtok"),
             Unit::Rate => ("a rate", "300 per min"),
+            Unit::Memory => ("an amount of memory", "8 GiB"),
         }
     }
 
@@ -252,6 +255,7 @@ impl Unit {
             Unit::Money => " USD",
             Unit::Price => " USD per Mtok",
             Unit::Rate => " per min",
+            Unit::Memory => " GiB",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The blocks of environments and datasets.
 
-use super::{Field, Owner, Takes, Word, field, word};
+use super::{Field, Owner, Takes, Unit, Word, field, word};
 
 pub const ENV: Owner = Owner {
     words: "an environment",
@@ -28,8 +28,10 @@ pub const ENV: Owner = Owner {
         field(
             "tasks",
             Takes::Words(TASKS),
-            "Where the tasks of an environment come from that has only tools: JSON lines.",
+            "Where the tasks of an outside environment come from: JSON lines. `mcp` has none of its own; a `process` is asked for \
+             them otherwise, and `openenv` and `agentgym` number theirs.",
         ),
+        field("limits", Takes::Own(&ENV_LIMITS), "What an outside environment may take."),
     ],
 };
 
@@ -37,17 +39,36 @@ const KINDS: &[Word] = &[
     word("builtin", "Comes with the program: `desk`, or `api-bank` over its published data.")
         .written("builtin(\"desk\")"),
     word("process", "A program that speaks JSON lines on its standard input and output.")
-        .written("process([\"python\", \"env.py\"])")
-        .later(),
-    word("openenv", "An OpenEnv server, by WebSocket.").written("openenv(\"ws://localhost:8000/ws\")").later(),
+        .written("process([\"python\", path(\"env.py\")])"),
+    word("openenv", "An OpenEnv server, by WebSocket.").written("openenv(\"ws://localhost:8000/ws\")"),
     word("mcp", "Tools of an MCP server: a command to start, or an address. Its tasks are the file's own.")
-        .written("mcp([\"npx\", \"server\"])")
-        .later(),
-    word("agentgym", "An AgentGym server, by HTTP.").written("agentgym(\"http://localhost:36001\")").later(),
+        .written("mcp([\"npx\", \"server\"])"),
+    word("agentgym", "An AgentGym server, by HTTP.").written("agentgym(\"http://localhost:36001\")"),
 ];
 
 const TASKS: &[Word] =
     &[word("jsonl", "One task a line, with the fields that `task { … }` declares.").written("jsonl(\"tasks.jsonl\")")];
+
+pub const ENV_LIMITS: Owner = Owner {
+    words: "the limits of an environment",
+    doc: "What an outside environment may take. None of it changes what the environment says, so none of it is in a key.",
+    fields: &[
+        field("timeout", Takes::Quantity(Unit::Time), "How long one answer may take; a later one ends its episode.")
+            .or("60 s"),
+        field(
+            "in_flight",
+            Takes::Whole { low: 1, high: 1000 },
+            "Episodes that are open at once; of a program, how often it is started.",
+        )
+        .or("16"),
+        field(
+            "memory",
+            Takes::Quantity(Unit::Memory),
+            "Address space of a program that is started, where the system can hold it to that.",
+        ),
+        field("cpu", Takes::Quantity(Unit::Time), "Processor time of a program that is started, likewise."),
+    ],
+};
 
 pub const API_BANK: Owner = Owner {
     words: "the environment `api-bank`",
@@ -76,7 +97,7 @@ const MODES: &[Word] = &[
     word("repaired", "Lists that are written as text are read as lists."),
 ];
 
-const PATH: &[Word] = &[word("path", "A path, relative to the file.").written("path(\"data/api-bank\")")];
+pub const PATH: &[Word] = &[word("path", "A path, relative to the file.").written("path(\"data/api-bank\")")];
 
 pub const SPLITS: Owner = Owner {
     words: "splits",

@@ -14,7 +14,7 @@ use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use ureq::http::{HeaderMap, Response, StatusCode, header};
-use ureq::{Agent, Timeout};
+use ureq::{Agent, RequestBuilder, Timeout};
 
 /// How often what broke off after it was sent is sent again, at most: each time may be charged for.
 pub const CHARGED: u32 = 1;
@@ -23,7 +23,7 @@ const MOST_WORDS: usize = 300;
 
 pub struct Client {
     agent: Agent,
-    address: String,
+    base: String,
     /// The secret, or why there is none although one is declared.
     key: Result<Option<Secret>, RemoteError>,
     retries: u32,
@@ -68,7 +68,7 @@ impl Client {
             .new_agent();
         Self {
             agent,
-            address: format!("{}/chat/completions", base_url.trim_end_matches('/')),
+            base: base_url.trim_end_matches('/').to_owned(),
             key: key.as_ref().map(|name| secret(name, wire)).transpose(),
             retries: *retries,
             pace: Pace::new(*rate, wire.clone()),
@@ -110,13 +110,35 @@ impl Client {
     }
 
     fn attempt(&self, body: &str) -> Result<Reply, Failure> {
-        let mut request = self.agent.post(&self.address).header(header::CONTENT_TYPE, "application/json");
-        request = request.header(header::ACCEPT, "text/event-stream, application/json");
-        if let Some(secret) = self.key.as_ref().map_err(|problem| Failure::free(problem.clone()))? {
-            request = request.header(header::AUTHORIZATION, secret.bearer());
-        }
+        let request = self.agent.post(format!("{}/chat/completions", self.base));
+        let request = self.known(request.header(header::CONTENT_TYPE, "application/json"))?;
+        let request = request.header(header::ACCEPT, "text/event-stream, application/json");
         let response = request.send(body).map_err(|problem| self.unsent(&problem))?;
         self.read(response)
+    }
+
+    /// The names of the models that the endpoint says it has. Nothing is charged for that.
+    ///
+    /// # Errors
+    /// It cannot be reached, refuses, or does not say.
+    pub fn models(&self) -> Result<Vec<String>, RemoteError> {
+        let told = |failure: Failure| failure.problem;
+        let request = self.known(self.agent.get(format!("{}/models", self.base))).map_err(told)?;
+        let mut response = request.call().map_err(|problem| told(self.unsent(&problem)))?;
+        if !response.status().is_success() {
+            return Err(told(self.refused(response.status(), response)));
+        }
+        let named = reply::models(response.body_mut().as_reader()).map_err(|problem| self.told(problem))?;
+        Ok(named.iter().map(|name| self.words(name)).collect())
+    }
+
+    /// With the key, where one is declared.
+    fn known<B>(&self, request: RequestBuilder<B>) -> Result<RequestBuilder<B>, Failure> {
+        let secret = self.key.as_ref().map_err(|problem| Failure::free(problem.clone()))?;
+        Ok(match secret {
+            Some(secret) => request.header(header::AUTHORIZATION, secret.bearer()),
+            None => request,
+        })
     }
 
     fn read(&self, mut response: Response<ureq::Body>) -> Result<Reply, Failure> {

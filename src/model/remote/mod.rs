@@ -26,6 +26,14 @@ use ask::Client;
 use body::Body;
 use reply::Reply;
 
+/// Whether the endpoint has the model, as far as it says; nothing is charged for that.
+///
+/// # Errors
+/// It cannot be reached, refuses, or does not say.
+pub fn has_model(remote: &Remote, wire: &Wire) -> Result<bool, RemoteError> {
+    Ok(Client::new(remote, wire).models()?.contains(&remote.name))
+}
+
 pub struct RemoteModel {
     name: String,
     context: usize,

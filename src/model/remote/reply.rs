@@ -84,14 +84,33 @@ pub struct Complained {
 
 /// Reads one JSON object.
 pub fn whole(body: impl Read) -> Result<Reply, RemoteError> {
+    let mut reply = Reply::default();
+    reply.add(&bounded(body)?)?;
+    reply.ended()
+}
+
+fn bounded(body: impl Read) -> Result<Vec<u8>, RemoteError> {
     let mut bytes = Vec::new();
     body.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(|problem| broken(&problem))?;
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(RemoteError::TooLarge(MOST_BYTES));
+    if bytes.len() as u64 > MOST_BYTES { Err(RemoteError::TooLarge(MOST_BYTES)) } else { Ok(bytes) }
+}
+
+/// The names in a list of models.
+///
+/// # Errors
+/// A body that is none.
+pub fn models(body: impl Read) -> Result<Vec<String>, RemoteError> {
+    #[derive(Deserialize)]
+    struct List {
+        data: Vec<Model>,
     }
-    let mut reply = Reply::default();
-    reply.add(&bytes)?;
-    reply.ended()
+    #[derive(Deserialize)]
+    struct Model {
+        id: String,
+    }
+    let List { data } =
+        serde_json::from_slice(&bounded(body)?).map_err(|problem| RemoteError::Malformed(problem.to_string()))?;
+    Ok(data.into_iter().map(|Model { id }| id).collect())
 }
 
 /// Reads server-sent events until the one that says `[DONE]`, or to the end where the reply was whole before.

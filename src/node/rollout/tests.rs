@@ -31,8 +31,11 @@ fn scripted(json: &str, context: u32) -> Scripted {
 
 fn desk() -> Env {
     let split = |name: &str| Split { name: name.to_owned(), size: 12, held_out: false };
-    Env::open(&EnvSpec { kind: EnvKind::Desk, splits: vec![split("train")], max_steps: 4 })
-        .expect("the desk is built in")
+    Env::open(
+        &EnvSpec { kind: EnvKind::Desk, splits: vec![split("train")], max_steps: 4 },
+        &crate::model::Wire::default(),
+    )
+    .expect("the desk is built in")
 }
 
 fn prompt() -> Template {
@@ -67,6 +70,7 @@ fn run(model: &dyn LanguageModel, items: &[RolloutItem], max_tokens: u32) -> (Fi
     });
     let problem = |lost: Lost| match lost.why {
         Why::Failed(problem) => problem,
+        Why::Environment(problem) => panic!("{problem}"),
         Why::Halt(_) => ModelError::Paused,
     };
     (finished, results.into_iter().map(|result| result.map_err(problem)).collect())

@@ -227,18 +227,31 @@ impl<'r, 'w, 'e, 'i, T: Clone + Send> Round<'r, 'w, 'e, 'i, T> {
                 self.stop(blame(&self.worker.model, problem));
                 (outcome, true)
             }
-            Why::Failed(problem) if self.attempt <= self.worker.tolerance.retries => {
-                self.retried(at, problem.to_string(), took);
-                self.again.push(at);
-                return;
+            Why::Environment(problem) if problem.is_general() => {
+                let outcome = ItemOutcome::Failed { reason: problem.to_string() };
+                self.stop(StepError::Outside(problem));
+                (outcome, true)
             }
+            Why::Failed(problem) if self.retries() => return self.again(at, problem.to_string(), took),
+            Why::Environment(problem) if self.retries() => return self.again(at, problem.to_string(), took),
             Why::Failed(problem) => (ItemOutcome::Failed { reason: problem.to_string() }, problem.is_transient()),
+            // What is outside may be well another time.
+            Why::Environment(problem) => (ItemOutcome::Failed { reason: problem.to_string() }, true),
             Why::Halt(Halt::Timeout) => (ItemOutcome::Timeout, true),
         };
         self.tell(&finished_events(self.worker.node, self.lot, at, &outcome, took));
         self.done += self.lot.twins[at].len() as u64;
         self.lot.passing += u64::from(passes);
         self.lot.finished[at] = Some(Finished { outcome, also: LiteMap::new(), kept: None });
+    }
+
+    fn retries(&self) -> bool {
+        self.attempt <= self.worker.tolerance.retries
+    }
+
+    fn again(&mut self, at: usize, reason: String, took: Tokens) {
+        self.retried(at, reason, took);
+        self.again.push(at);
     }
 
     fn retried(&mut self, at: usize, reason: String, took: Tokens) {

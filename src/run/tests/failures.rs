@@ -29,7 +29,7 @@ pub(super) fn tolerating(items: u64) -> Tolerance {
 
 /// The seeds of the first turns of the first iteration's episodes.
 fn seeds(lab: &Lab) -> Vec<Seed> {
-    let env = Env::open(&lab.experiment.envs[0].it).expect("the desk is built in");
+    let env = Env::open(&lab.experiment.envs[0].it, &crate::model::Wire::default()).expect("the desk is built in");
     let root = Seed(lab.experiment.seed);
     let turns = |task| (0..2).map(move |sample| item_seed(root, "rollout", 1, task, sample).derive(0u32));
     env.tasks("train").iter().flat_map(turns).collect()

@@ -109,11 +109,11 @@ pub fn tick() -> impl Fn() -> u64 + Sync {
 /// A policy that solves every third task, one third more after each training, and sometimes gives up when it draws; a
 /// critic that sees who gave up, and says nothing readable of one task.
 fn write_scripts(directory: &Path, experiment: &Experiment) {
-    let env = Env::open(&experiment.envs[0].it).expect("the desk is built in");
+    let env = Env::open(&experiment.envs[0].it, &crate::model::Wire::default()).expect("the desk is built in");
     let mut replies = Vec::new();
     for split in &experiment.envs[0].it.splits {
         for (at, task) in env.tasks(&split.name).iter().enumerate() {
-            let mut episode = env.start(task);
+            let (mut episode, _) = env.start(task, crate::base::Seed(0)).expect("the desk does not fail");
             let mut last = task.fields["request"].as_str().expect("a request").to_owned();
             for (turn, action) in crate::env::desk::expert(task).into_iter().enumerate() {
                 let text = match &action {
@@ -122,7 +122,7 @@ fn write_scripts(directory: &Path, experiment: &Experiment) {
                 };
                 let say = if turn == 0 { vec![text, "I give up.".to_owned()] } else { vec![text] };
                 replies.push(json!({ "when": last, "skill": if turn == 0 { at % 3 } else { 0 }, "say": say }));
-                last = episode.step(&action).text;
+                last = episode.step(&action).expect("the desk does not fail").text;
             }
         }
     }

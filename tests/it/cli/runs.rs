@@ -13,12 +13,13 @@ pub(super) fn lab(tasks: u32) -> Desk {
     let desk = Desk::new();
     let split = |name: &str, size, held_out| Split { name: name.to_owned(), size, held_out };
     let splits = vec![split("train", tasks, false), split("dev", 16, false), split("test", 16, true)];
-    let env = Env::open(&EnvSpec { kind: EnvKind::Desk, splits: splits.clone(), max_steps: 6 })
-        .expect("the desk is built in");
+    let env =
+        Env::open(&EnvSpec { kind: EnvKind::Desk, splits: splits.clone(), max_steps: 6 }, &agx::model::Wire::default())
+            .expect("the desk is built in");
     let mut replies = Vec::new();
     for split in &splits {
         for (at, task) in env.tasks(&split.name).iter().enumerate() {
-            let mut episode = env.start(task);
+            let (mut episode, _) = env.start(task, agx::base::Seed(0)).expect("the desk does not fail");
             let mut last = task.fields["request"].as_str().unwrap().to_owned();
             for (turn, action) in desk::expert(task).into_iter().enumerate() {
                 let text = match &action {
@@ -27,7 +28,7 @@ pub(super) fn lab(tasks: u32) -> Desk {
                 };
                 let say = if turn == 0 { vec![text, "I give up.".to_owned()] } else { vec![text] };
                 replies.push(json!({ "when": last, "skill": if turn == 0 { at % 3 } else { 0 }, "say": say }));
-                last = episode.step(&action).text;
+                last = episode.step(&action).expect("the desk does not fail").text;
             }
         }
     }

@@ -1,0 +1,201 @@
+//! Environments by `process`: programs that answer a line of JSON with a line of JSON.
+//!
+//! | asked | answered |
+//! |---|---|
+//! | `{"op": "tasks"}` | `{"tasks": [{"id": …, "split"?: …, fields…}, …]}` |
+//! | `{"op": "reset", "episode": …, "task": …, "seed": …}` | `{"observation"?: …, "tools"?: [{"name", "parameters"}, …]}` |
+//! | `{"op": "step", "episode": …, "call": {"name", "arguments"}}` or with `"text": …` | `{"observation": …, "role"?: "tool" or "user", "done": …, "truncated"?: …, "metrics": {…}}` |
+//! | `{"op": "close", "episode": …}` | anything, and it is ready for another |
+//! | `{"op": "close"}` | nothing: it ends |
+//!
+//! Any answer may be `{"error": …}`. `task` is the id where the program gives the tasks itself, and the whole row where the file
+//! names them.
+//!
+//! # Invariants
+//! A program has one episode at a time, so that what one does to it ends no other. One that failed is not asked again.
+
+use super::error::{EnvError, words};
+use super::figures::{Figures, Said};
+use super::program::{Lines, Start};
+use super::typed;
+use crate::env::{Action, Call, Episode, Observation, Truth};
+use crate::model::Role;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The program, as many times as episodes are open.
+#[derive(Debug)]
+pub struct Processes {
+    start: Start,
+    /// Milliseconds that an answer may take.
+    timeout: u64,
+    idle: Mutex<Vec<Lines>>,
+}
+
+/// An answer. What it has beside is not read.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Answer {
+    error: Option<Value>,
+    episode: Option<String>,
+    observation: Option<Value>,
+    role: Option<String>,
+    done: bool,
+    truncated: bool,
+    metrics: Map<String, Value>,
+    tools: Vec<Value>,
+    tasks: Option<Vec<Value>>,
+}
+
+impl Processes {
+    pub fn new(start: Start, timeout: u64) -> Self {
+        Self { start, timeout, idle: Mutex::default() }
+    }
+
+    /// The rows of its tasks.
+    ///
+    /// # Errors
+    /// It cannot be started, or does not answer so.
+    pub fn tasks(&self) -> Result<Vec<Value>, EnvError> {
+        let mut lines = self.take()?;
+        let answer = ask(&mut lines, &json!({ "op": "tasks" }), self.timeout)?;
+        self.give_back(lines);
+        answer.tasks.ok_or_else(|| EnvError::Garbage("it is no list of `tasks`".to_owned()))
+    }
+
+    fn take(&self) -> Result<Lines, EnvError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.map_or_else(|| Lines::start(&self.start), Ok)
+    }
+
+    fn give_back(&self, lines: Lines) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(lines);
+    }
+}
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        let idle = std::mem::take(self.idle.get_mut().unwrap_or_else(PoisonError::into_inner));
+        idle.into_iter().for_each(|lines| lines.end(&json!({ "op": "close" }).to_string()));
+    }
+}
+
+/// # Errors
+/// Nothing comes, or what comes is no answer, or a refusal.
+fn ask(lines: &mut Lines, question: &Value, timeout: u64) -> Result<Answer, EnvError> {
+    let line = lines.ask(&question.to_string(), timeout)?;
+    // By way of an object: a list would be read as the fields in order.
+    let answer = serde_json::from_str(&line).and_then(|fields| serde_json::from_value::<Answer>(Value::Object(fields)));
+    let answer = answer.map_err(|problem| EnvError::Garbage(format!("{problem}: {}", words(&line))))?;
+    match &answer.error {
+        Some(Value::String(text)) => Err(EnvError::Refuses(words(text))),
+        Some(other) if !other.is_null() => Err(EnvError::Refuses(words(&other.to_string()))),
+        _ => Ok(answer),
+    }
+}
+
+#[derive(Debug)]
+pub struct ProcessEpisode {
+    processes: Arc<Processes>,
+    /// Until it fails.
+    lines: Option<Lines>,
+    id: String,
+    /// JSON Schemas of parameters, by the tools' names.
+    tools: Vec<(String, Value)>,
+    figures: Figures,
+}
+
+impl ProcessEpisode {
+    /// An episode, and what is said as it begins.
+    ///
+    /// # Errors
+    /// As [`ask`]; the program cannot be started.
+    pub fn start(
+        processes: &Arc<Processes>,
+        id: &str,
+        task: Value,
+        seed: u32,
+        metrics: &[String],
+    ) -> Result<(Self, Option<Observation>), EnvError> {
+        let lines = processes.take()?;
+        let (processes, id) = (processes.clone(), id.to_owned());
+        let mut episode = Self { processes, lines: Some(lines), id, tools: Vec::new(), figures: Figures::new(metrics) };
+        let answer = episode.ask(json!({ "op": "reset", "task": task, "seed": seed }))?;
+        let named = |tool: Value| {
+            // As OpenAI lists functions, or plain.
+            let of = tool.get("function").unwrap_or(&tool);
+            Some((of.get("name")?.as_str()?.to_owned(), of.get("parameters")?.clone()))
+        };
+        episode.tools = answer.tools.into_iter().filter_map(named).collect();
+        let text = answer.observation.map(text).filter(|text| !text.is_empty());
+        Ok((episode, text.map(Observation::asked)))
+    }
+
+    fn ask(&mut self, mut question: Value) -> Result<Answer, EnvError> {
+        let mut lines = self.lines.take().ok_or_else(|| EnvError::Refuses("its episode has failed".to_owned()))?;
+        question["episode"] = json!(self.id);
+        let answer = ask(&mut lines, &question, self.processes.timeout);
+        let answer = answer.and_then(|answer| match &answer.episode {
+            Some(other) if *other != self.id => {
+                Err(EnvError::Garbage(format!("it answers for the episode `{}`", words(other))))
+            }
+            _ => Ok(answer),
+        });
+        if answer.as_ref().err().is_none_or(EnvError::leaves_it_sound) {
+            self.lines = Some(lines);
+        }
+        answer
+    }
+
+    fn called(&self, Call { name, .. }: &Call) -> Option<&Value> {
+        self.tools.iter().find(|(tool, _)| tool == name).map(|(_, schema)| schema)
+    }
+}
+
+impl Episode for ProcessEpisode {
+    fn step(&mut self, action: &Action) -> Result<Observation, EnvError> {
+        let (question, by) = match action {
+            Action::Call(call) => {
+                let arguments = typed::arguments(call, self.called(call));
+                (json!({ "op": "step", "call": { "name": call.name, "arguments": arguments } }), Role::Tool)
+            }
+            Action::Answer(text) => (json!({ "op": "step", "text": text }), Role::User),
+            Action::Unreadable(why) => return Ok(Observation::told(format!("error: {why}"))),
+        };
+        let answer = self.ask(question)?;
+        let over = answer.done || answer.truncated;
+        self.figures.take(Said { by_name: &[&answer.metrics], reward: None, done: over })?;
+        let by = match answer.role.as_deref() {
+            Some("user") => Role::User,
+            Some("tool") => Role::Tool,
+            None => by,
+            Some(other) => return Err(EnvError::Garbage(format!("its role `{}` is none", words(other)))),
+        };
+        let text = answer.observation.map(text).unwrap_or_default();
+        Ok(Observation { text, by, done: answer.done, truncated: answer.truncated && !answer.done })
+    }
+
+    fn truth(&self) -> Truth {
+        self.figures.truth()
+    }
+}
+
+impl Drop for ProcessEpisode {
+    fn drop(&mut self) {
+        let Some(mut lines) = self.lines.take() else { return };
+        let question = json!({ "op": "close", "episode": self.id });
+        if ask(&mut lines, &question, self.processes.timeout).is_ok() {
+            self.processes.give_back(lines);
+        }
+    }
+}
+
+/// What an agent reads of it.
+pub fn text(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}

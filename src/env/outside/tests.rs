@@ -1,0 +1,384 @@
+//! Environments in every way wrong: programs of a few lines of shell, and servers in the test's own process.
+#![cfg(unix)]
+
+use super::*;
+use crate::env::schema::{Field, FieldType, Visibility};
+use crate::env::{Call, Env, EnvKind, EnvSpec};
+use crate::model::Role;
+use serde_json::json;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+
+fn field(name: &str, ty: FieldType, visible: Visibility) -> Field {
+    Field { name: name.to_owned(), ty, optional: false, max_tokens: None, visible, doc: String::new() }
+}
+
+fn spec(reach: Reach, tasks: Option<PathBuf>, fields: Vec<Field>, metrics: &[&str]) -> EnvSpec {
+    let metrics = metrics.iter().map(|&name| name.to_owned()).collect();
+    let schema = Schema { name: "test".to_owned(), task: fields, metrics, offers: Vec::new(), doc: String::new() };
+    let bounds = Bounds { timeout: 2_000, in_flight: 4, memory: None, cpu: None };
+    let kind = EnvKind::Outside(Box::new(Outside { reach, tasks, schema, bounds }));
+    let split = |name: &str, size, held_out| Split { name: name.to_owned(), size, held_out };
+    EnvSpec { kind, splits: vec![split("train", 2, false), split("test", 1, true)], max_steps: 4 }
+}
+
+fn wire() -> Wire {
+    Wire::default().telling(|| vec![("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned())])
+}
+
+/// A program that answers its first lines and then does what the test says.
+fn shell(script: &str) -> EnvSpec {
+    let words = ["sh", "-c", script].map(|word| Word::Text(word.to_owned()));
+    spec(Reach::Process(words.into()), None, Vec::new(), &["success"])
+}
+
+const TASKS: &str = r#"read line; echo '{"tasks": ["a", "b", "c"]}';"#;
+const RESET: &str = r#"read line; echo '{"observation": "begin"}';"#;
+const CLOSED: &str = r#"read line; echo '{}';"#;
+
+fn success(episode: &dyn Episode) -> f64 {
+    *episode.truth().get("success").expect("it is declared")
+}
+
+fn answer(text: &str) -> Action {
+    Action::Answer(text.to_owned())
+}
+
+/// What the first step of an episode comes to, after its reset.
+fn first_step(script: &str) -> Result<Observation, EnvError> {
+    // Whoever gives the tasks serves the first episode as well.
+    let env = Env::open(&shell(&format!("{TASKS} {RESET} {script}")), &wire()).expect("it gives its tasks");
+    let (mut episode, first) = env.start(&env.task("train", 0), Seed(7)).expect("it begins");
+    assert_eq!(first, Some(Observation::asked("begin")));
+    episode.step(&answer("go"))
+}
+
+#[test]
+fn whatever_a_program_does_is_told_apart_and_in_time() {
+    let said = |script: &str| first_step(script).expect_err("it fails").to_string();
+    insta::assert_snapshot!(
+        [
+            "read line; echo 'half way' >&2; exit 3",
+            "read line; kill -9 $$",
+            "read line; exec sleep 60",
+            "read line; echo '<html>'",
+            "read line; echo '[]'",
+            "read line; head -c 20000000 /dev/zero | tr '\\0' 'x'; sleep 60",
+            "read line; printf '\\377\\376\\n'",
+            "read line; echo '{\"episode\": \"another\", \"done\": true}'",
+            "read line; echo '{\"error\": \"no such \\u001b[2Jroom\"}'",
+            "read line; echo '{\"done\": true}'",
+            "read line; echo '{\"done\": true, \"metrics\": {\"success\": 7}}'",
+            "read line; echo '{\"role\": \"system\", \"observation\": \"obey\"}'",
+        ]
+        .map(said)
+        .join("\n"),
+        @r"
+    the environment is gone: it ended with exit status: 3; its last words: half way
+    the environment is gone: it ended with signal: 9 (SIGKILL)
+    the environment hangs: no answer in 2 s
+    the environment answers garbage: expected value at line 1 column 1: <html>
+    the environment answers garbage: invalid type: sequence, expected a map at line 1 column 0: []
+    the environment floods: an answer is longer than 16 MiB
+    the environment answers garbage: it is no UTF-8
+    the environment answers garbage: it answers for the episode `another`
+    the environment refuses: no such [2Jroom
+    the environment is not as declared: it does not say the metric `success`
+    the environment is not as declared: its metric `success` is 7, and a ratio lies from 0 to 1
+    the environment answers garbage: its role `system` is none
+    "
+    );
+}
+
+#[test]
+fn a_sound_answer_is_read_whole() {
+    let step = |line: &str| first_step(&format!("read line; echo '{line}'; {CLOSED}")).expect("it is sound");
+    let told = |text: &str, by| Observation { text: text.to_owned(), by, done: false, truncated: false };
+    assert_eq!(step(r#"{"observation": "more?"}"#), told("more?", Role::User));
+    assert_eq!(step(r#"{"observation": {"b": 1}, "role": "tool"}"#), told(r#"{"b":1}"#, Role::Tool));
+    let end = step(r#"{"observation": "won", "done": true, "truncated": true, "metrics": {"success": true}}"#);
+    assert_eq!(end, Observation { done: true, ..told("won", Role::User) });
+    let cut = step(r#"{"observation": "late", "truncated": true, "metrics": {"success": 0.5}}"#);
+    assert_eq!(cut, Observation { truncated: true, ..told("late", Role::User) });
+}
+
+#[test]
+fn a_program_that_speaks_unasked_or_is_not_there_is_no_environment() {
+    let twice = format!("{TASKS} while read line; do echo '{{}}'; echo '{{}}'; done");
+    let env = Env::open(&shell(&twice), &wire()).expect("it gives its tasks");
+    let (mut episode, _) = env.start(&env.task("train", 0), Seed(7)).expect("it begins");
+    // A line too many is seen as soon as it has come.
+    let failed = (0..100).find_map(|_| episode.step(&answer("go")).err()).expect("nobody asked");
+    assert!(failed.to_string().contains("unasked"), "{failed}");
+    let missing = spec(Reach::Process(vec![Word::Text("no-such-program".to_owned())]), None, Vec::new(), &["success"]);
+    let said = Env::open(&missing, &wire()).expect_err("it is not there").to_string();
+    assert_eq!(said, "the environment cannot be started: `no-such-program`: no such file or directory");
+    let said = Env::open(&shell("read line; echo '{\"tasks\": [\"a\", \"a\", \"b\"]}'"), &wire()).expect_err("twice");
+    assert_eq!(said.to_string(), "two tasks have the id `a`");
+    let few = Env::open(&shell("read line; echo '{\"tasks\": [\"a\"]}'"), &wire()).expect_err("too few");
+    assert_eq!(few.to_string(), "the splits take 3 tasks, of which there are 1");
+}
+
+#[test]
+fn one_that_failed_is_replaced_and_one_that_is_sound_serves_the_next() {
+    // Says which process it is; one that is told to die does so.
+    let script = r#"
+        while read line; do case "$line" in
+            *tasks*) echo '{"tasks": ["a", "b", "c"]}';;
+            *die*) exit 1;;
+            *) echo "{\"observation\": \"$$\"}";;
+        esac; done"#;
+    let env = Env::open(&shell(script), &wire()).expect("it gives its tasks");
+    let task = env.task("train", 0);
+    let begin = || {
+        let (episode, first) = env.start(&task, Seed(1)).expect("it begins");
+        (episode, first.expect("it says which it is").text)
+    };
+    let (one, first) = begin();
+    let (two, second) = begin();
+    assert_ne!(first, second, "each has one of its own");
+    drop(one);
+    let (mut three, third) = begin();
+    assert_eq!(third, first, "which is sound, and free again");
+    assert!(matches!(three.step(&answer("die")), Err(EnvError::Gone { .. })));
+    assert!(matches!(three.step(&answer("go")), Err(EnvError::Refuses(_))), "its episode is over");
+    let (mut four, fourth) = begin();
+    assert!(fourth != first && fourth != second);
+    drop(two);
+    assert!(four.step(&answer("go")).is_ok());
+}
+
+#[test]
+fn a_program_knows_nothing_of_its_surroundings_and_leaves_nothing_behind() {
+    let left = tempfile::tempdir().expect("a directory");
+    let place = left.path().display();
+    // What it started lives on in its group, with the output closed.
+    let script = format!(
+        "{TASKS} read line; (sleep 600 >/dev/null 2>&1 & echo $! > {place}/child; \
+         echo '{{\"observation\": \"'\"$(env | sort | tr '\\n' ' ')\"'\"}}'); read line; sleep 600"
+    );
+    let mut spec = shell(&script);
+    if let EnvKind::Outside(outside) = &mut spec.kind {
+        outside.bounds.cpu = Some(60_000);
+        outside.bounds.timeout = 1_000;
+    }
+    let env = Env::open(&spec, &wire()).expect("it gives its tasks");
+    let (episode, first) = env.start(&env.task("train", 0), Seed(7)).expect("it begins");
+    let names: Vec<String> =
+        first.expect("it says").text.split(' ').map(|it| it.split('=').next().expect("a name").to_owned()).collect();
+    let known = ["PATH", "PWD", "SHLVL", "_", "OLDPWD", ""];
+    assert!(names.iter().all(|name| known.contains(&name.as_str())), "{names:?}");
+    drop(episode);
+    drop(env);
+    let child = std::fs::read_to_string(left.path().join("child")).expect("it was started");
+    let alive = Path::new("/proc").join(child.trim()).join("stat");
+    // A process that was killed is there until its parent, which is another by now, has looked.
+    let is_gone = || std::fs::read_to_string(&alive).map_or(true, |stat| stat.contains(") Z "));
+    let (_open, never) = std::sync::mpsc::channel::<()>();
+    let soon = (0..200).any(|_| is_gone() || never.recv_timeout(std::time::Duration::from_millis(10)).is_ok());
+    assert!(cfg!(not(target_os = "linux")) || soon, "{child}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_program_is_held_to_its_memory() {
+    let mut spec = shell(&format!("{TASKS} read line; echo '{{\"observation\": \"'$(ulimit -v)'\"}}'; {CLOSED}"));
+    if let EnvKind::Outside(outside) = &mut spec.kind {
+        outside.bounds.memory = Some(1 << 30);
+    }
+    let env = Env::open(&spec, &wire()).expect("it gives its tasks");
+    let (_episode, first) = env.start(&env.task("train", 0), Seed(7)).expect("it begins");
+    assert_eq!(first.expect("it says").text, "1048576", "KiB");
+}
+
+#[test]
+fn a_row_is_parted_by_who_may_see_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let rows = directory.path().join("tasks.jsonl");
+    let row = |id: &str, split: &str| json!({ "id": id, "split": split, "request": "go", "gold": ["x"], "stray": 1, "place": { "room": "Oak", "key": "k" } });
+    let text: Vec<String> = [row("t1", "test"), row("a", "train"), row("b", "train"), row("c", "train")]
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    std::fs::write(&rows, text.join("\n")).expect("a file");
+    let place = FieldType::Record(vec![
+        field("room", FieldType::Text, Visibility::ALL),
+        field("key", FieldType::Text, Visibility::NONE),
+    ]);
+    let fields = vec![
+        field("request", FieldType::Text, Visibility::ALL),
+        field("gold", FieldType::Opaque, Visibility::NONE),
+        field("place", place, Visibility::ALL),
+    ];
+    let shown = |spec: &EnvSpec| {
+        let env = Env::open(spec, &wire()).expect("they are sound");
+        assert_eq!(
+            (env.count("train"), env.task("train", 1).id, env.place("test", "t1")),
+            (2, "b".to_owned(), Some(0))
+        );
+        env.task("test", 0)
+    };
+    let address = Reach::AgentGym("http://127.0.0.1:1".to_owned());
+    let mut spec = spec(address, Some(rows), fields, &["success"]);
+    let task = shown(&spec);
+    assert_eq!(Value::Object(task.fields.clone()), json!({ "request": "go", "place": { "room": "Oak" } }));
+    let hidden: Value = task.hidden.read().expect("an object");
+    assert_eq!(hidden, json!({ "id": "t1", "split": "test", "gold": ["x"], "stray": 1, "place": { "key": "k" } }));
+    assert_eq!(Value::Object(tasks::whole(&task)), row("t1", "test"), "the environment is told all");
+    if let EnvKind::Outside(outside) = &mut spec.kind {
+        outside.schema.task.push(field("budget", FieldType::Int, Visibility::ALL));
+    }
+    let said = Env::open(&spec, &wire()).expect_err("it is not as declared").to_string();
+    assert_eq!(said, "task 1: it has no `budget`");
+}
+
+/// A server in a thread: answers a request for a path, and a WebSocket's messages.
+fn serve(
+    http: impl Fn(&str, &Value) -> (u16, Value) + Send + Sync + 'static,
+    socket: impl Fn(&mut tungstenite::WebSocket<TcpStream>, Value) -> bool + Send + Sync + 'static,
+) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let (http, socket) = (Arc::new(http), Arc::new(socket));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (http, socket) = (http.clone(), socket.clone());
+            std::thread::spawn(move || talk(stream.expect("a connection"), &*http, &*socket));
+        }
+    });
+    address
+}
+
+fn talk(
+    mut stream: TcpStream,
+    http: &dyn Fn(&str, &Value) -> (u16, Value),
+    socket: &dyn Fn(&mut tungstenite::WebSocket<TcpStream>, Value) -> bool,
+) -> Option<()> {
+    let mut head = [0; 7];
+    while stream.peek(&mut head).ok()? < head.len() {}
+    if head.starts_with(b"GET /ws") {
+        let mut opened = tungstenite::accept(stream).ok()?;
+        while let Ok(message) = opened.read() {
+            let Ok(text) = message.to_text() else { continue };
+            let Ok(asked) = serde_json::from_str(text) else { continue };
+            if !socket(&mut opened, asked) {
+                return None;
+            }
+        }
+        return None;
+    }
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    loop {
+        let (mut first, mut length) = (String::new(), 0);
+        reader.read_line(&mut first).ok().filter(|read| *read > 0)?;
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).ok()?;
+            let line = line.trim().to_ascii_lowercase();
+            if line.is_empty() {
+                break;
+            }
+            length = line.strip_prefix("content-length: ").and_then(|it| it.parse().ok()).unwrap_or(length);
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).ok()?;
+        let path = first.split(' ').nth(1)?.to_owned();
+        let (status, said) = http(&path, &serde_json::from_slice(&body).unwrap_or_default());
+        let said = said.to_string();
+        let head =
+            format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", said.len());
+        stream.write_all(format!("{head}{said}").as_bytes()).ok()?;
+    }
+}
+
+fn call(name: &str, arguments: &[(&str, &str)]) -> Action {
+    let arguments = arguments.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    Action::Call(Call { name: name.to_owned(), arguments })
+}
+
+fn say(socket: &mut tungstenite::WebSocket<TcpStream>, what: &Value) -> bool {
+    socket.send(tungstenite::Message::text(what.to_string())).is_ok()
+}
+
+#[test]
+fn openenv_takes_typed_actions_and_what_goes_wrong_is_told_apart() {
+    let schema = json!({
+        "properties": { "move": { "type": "integer" }, "metadata": { "type": "object" } }, "required": ["move"],
+    });
+    let address = serve(
+        move |path, _| (if path == "/schema" { 200 } else { 404 }, json!({ "action": schema })),
+        |socket, asked| {
+            let observe = |text: &str, reward: Value, done: bool| {
+                json!({ "type": "observation",
+                "data": { "observation": { "text": text }, "reward": reward, "done": done } })
+            };
+            match (asked["type"].as_str(), asked["data"]["move"].as_i64()) {
+                (Some("reset"), _) => say(socket, &observe(&asked["data"].to_string(), Value::Null, false)),
+                (Some("step"), Some(0)) => {
+                    say(socket, &json!({ "type": "error", "data": { "message": "stuck", "code": "E" } }))
+                }
+                (Some("step"), Some(1)) => say(socket, &observe("won", json!(1.0), true)),
+                (Some("step"), Some(2)) => say(socket, &json!({ "type": "observation" })),
+                (Some("step"), Some(3)) => true,
+                (Some("step"), Some(4)) => say(socket, &json!({ "text": "x".repeat(20_000_000) })),
+                _ => false,
+            }
+        },
+    );
+    let fields = vec![field("seed", FieldType::Int, Visibility::ALL)];
+    let env = Env::open(&spec(Reach::OpenEnv(format!("ws://{address}/ws")), None, fields, &["success"]), &wire());
+    let env = env.expect("nobody is asked yet");
+    let begin = || env.start(&env.task("test", 0), Seed(9)).expect("it begins");
+    let (mut episode, first) = begin();
+    assert_eq!(first, Some(Observation::asked(r#"{"index":2,"seed":2}"#)), "the third task");
+    assert_eq!(episode.step(&call("any", &[("move", "0")])), Ok(Observation::told("error: E stuck")));
+    let won = episode.step(&call("any", &[("move", "1")])).expect("it answers");
+    assert_eq!((won.text.as_str(), won.done, success(&*episode)), ("won", true, 1.0));
+    assert_eq!(begin().0.step(&answer("I am done.")), Ok(Observation::done()), "an action takes no text");
+    let failed = |number: &str| begin().0.step(&call("any", &[("move", number)])).expect_err("it fails").to_string();
+    insta::assert_snapshot!(["2", "3", "4", "5"].map(failed).join("\n"), @r#"
+    the environment answers garbage: it has no `data`: {"type":"observation"}
+    the environment hangs: no answer in 2 s
+    the environment floods: an answer is longer than 16 MiB
+    the environment is gone: Connection reset without closing handshake
+    "#);
+    let gone = spec(Reach::OpenEnv("ws://127.0.0.1:1/ws".to_owned()), None, Vec::new(), &["success"]);
+    let gone = Env::open(&gone, &wire()).expect("nobody is asked yet");
+    let failed = gone.start(&gone.task("train", 0), Seed(9)).err().expect("nobody is there");
+    assert!(matches!(failed, EnvError::Unreachable(_)), "{failed}");
+}
+
+#[test]
+fn agentgym_reads_actions_in_words_and_servers_by_any_of_their_names() {
+    let address = serve(
+        |path, asked| match (path, asked["action"].as_str()) {
+            ("/create", _) => (200, json!(5)),
+            ("/reset", _) => (200, json!([format!("page {} of {}", asked["session_id"], asked["env_idx"]), null])),
+            ("/step", Some("buy now")) => (200, json!({ "state": "bought", "reward": 1, "done": true })),
+            ("/step", Some("look")) => (200, json!({ "state": "a shelf", "reward": 0.2, "done": false })),
+            ("/step", Some("crash")) => (500, json!("oh")),
+            ("/step", Some("nonsense")) => (200, json!({ "fine": true })),
+            ("/step", _) => (200, json!({ "error": "no such action" })),
+            _ => (404, json!({})),
+        },
+        |_, _| false,
+    );
+    let env = Env::open(&spec(Reach::AgentGym(format!("http://{address}")), None, Vec::new(), &["success"]), &wire());
+    let env = env.expect("nobody is asked yet");
+    let begin = || env.start(&env.task("test", 0), Seed(9)).expect("it begins");
+    let (mut episode, first) = begin();
+    assert_eq!(first, Some(Observation::asked("page 2 of 5")));
+    let act = |reply: &str| env.action(reply, ToolFormat::React);
+    assert_eq!(act("Thought: hm\nAction: look\nmore"), call("act", &[("action", "look")]));
+    assert_eq!(episode.step(&act("look")), Ok(Observation::told("a shelf")));
+    assert_eq!(episode.step(&act("jump")), Ok(Observation::told("error: no such action")));
+    assert_eq!(success(&*episode), 0.0);
+    let end = episode.step(&act("Action: buy now")).expect("it answers");
+    assert_eq!((end.text.as_str(), end.done, success(&*episode)), ("bought", true, 1.0));
+    let failed = |reply: &str| begin().0.step(&act(reply)).expect_err("it fails").to_string();
+    insta::assert_snapshot!(["crash", "nonsense"].map(failed).join("\n"), @r#"
+    the environment is gone: HTTP 500 "oh"
+    the environment answers garbage: it is no step: {"fine":true}
+    "#);
+}
