@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{ChildStdin, ChildStdout, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ pub struct Start {
 pub struct Program {
     child: Box<dyn ChildWrapper>,
     stderr: Arc<Mutex<VecDeque<u8>>>,
+    /// Nobody sends: it ends with the standard error.
+    silent: Receiver<()>,
 }
 
 impl Program {
@@ -62,12 +64,13 @@ impl Program {
         wrap.wrap(process_wrap::std::JobObject);
         let mut child = wrap.spawn().map_err(fail)?;
         let stderr = Arc::<Mutex<VecDeque<u8>>>::default();
+        let (speaks, silent) = sync_channel(0);
         let (input, output) = (child.stdin().take(), child.stdout().take());
         if let Some(from) = child.stderr().take() {
             let into = stderr.clone();
-            keep_end(from, into)?;
+            keep_end(from, into, speaks)?;
         }
-        let program = Self { child, stderr };
+        let program = Self { child, stderr, silent };
         program.limit(*memory, *cpu).map_err(fail)?;
         Ok((program, input.expect("it is piped"), output.expect("it is piped")))
     }
@@ -100,6 +103,7 @@ impl Program {
             Some(how) => how,
             None => "it closed its output".to_owned(),
         };
+        let _ = self.silent.recv_timeout(GRACE);
         let held = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes: Vec<u8> = held.iter().copied().collect();
         EnvError::Gone { how, said: final_words(&String::from_utf8_lossy(&bytes)) }
@@ -140,8 +144,13 @@ fn in_path(name: &str, variables: &[(String, String)]) -> PathBuf {
 }
 
 /// Reads until the end, so that nobody waits to write.
-fn keep_end(mut from: impl Read + Send + 'static, into: Arc<Mutex<VecDeque<u8>>>) -> Result<(), EnvError> {
+fn keep_end(
+    mut from: impl Read + Send + 'static,
+    into: Arc<Mutex<VecDeque<u8>>>,
+    speaks: SyncSender<()>,
+) -> Result<(), EnvError> {
     let keep = move || {
+        let _until_it_ends = speaks;
         let mut block = [0; 4096];
         while let Ok(read) = from.read(&mut block) {
             if read == 0 {

@@ -10,6 +10,7 @@ mod faults;
 mod files;
 mod lineage;
 mod lock;
+mod outside;
 mod rewrite;
 mod runs;
 mod start;

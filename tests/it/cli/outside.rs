@@ -1,0 +1,182 @@
+//! Environments outside the program, from outside: the desk by way of another process is the desk; one that fails ends its episode.
+
+use super::Desk;
+use super::runs::{lab, value};
+use serde_json::{Value, json};
+
+const SAME: &str = r#"agx 2026
+
+env inside {
+  use       = builtin("desk")
+  splits    { dev = 16 }
+  max_steps = 6
+}
+
+env outer {
+  use       = process(["[AGX]", "env", "desk", "--tasks", "16"])
+  splits    { train = 16, dev = 16 }
+  max_steps = 6
+  task      { id: text }
+  metrics   { success: ratio, progress: ratio }
+  limits    { in_flight = 3 }
+}
+
+model policy { scripted = "policy.json", context = 4096 tokens }
+
+prompt ask(task: inside.Task) {
+  user """
+    {{ task.request }}
+    """
+}
+
+prompt listen(task: outer.Task) {
+  system """
+    You work at a desk.
+    """
+}
+
+experiment same {
+  seed = 7
+  schedule {
+    let here  = evaluate policy on inside.dev { prompt = ask, decode = greedy }
+    let there = evaluate policy on outer.dev { prompt = listen, decode = greedy }
+  }
+}
+"#;
+
+fn metrics(desk: &Desk) -> (Vec<Value>, Vec<Value>) {
+    let report = value(desk, &["report", "--json"]);
+    let of = |name: &str| -> Vec<Value> {
+        let metrics = report["metrics"].as_array().unwrap().iter();
+        let named = metrics.filter_map(|it| Some((it["name"].as_str()?.strip_prefix(name)?.to_owned(), it)));
+        named.map(|(name, it)| json!([name, it["value"], it["n"]])).collect()
+    };
+    (of("here."), of("there."))
+}
+
+#[test]
+fn the_desk_in_another_process_is_the_desk() {
+    let desk = lab(24);
+    desk.write("same.agx", SAME.replace("[AGX]", env!("CARGO_BIN_EXE_agx")));
+    let said = desk.agx(&["run", "same.agx"]);
+    assert!(said.ends_with("-- exit 0\n"), "{said}");
+    let (here, there) = metrics(&desk);
+    // The prompts have other words, so other tokens.
+    let done = |of: Vec<Value>| of.into_iter().filter(|it| it[0] != "tokens").collect::<Vec<_>>();
+    let (here, there) = (done(here), done(there));
+    assert!(here.iter().any(|it| it[0] == "success" && it[1].as_f64() > Some(0.2)), "{here:?}");
+    assert_eq!(here, there);
+    // An episode played again is the same, and so is one that is made again.
+    let proven = desk.agx(&["verify", "--level", "3"]);
+    assert!(proven.contains("✓ 3 remade") && proven.ends_with("-- exit 0\n"), "{proven}");
+    let again = desk.agx(&["run", "same.agx", "--frozen"]);
+    assert!(again.ends_with("-- exit 0\n"), "{again}");
+}
+
+/// Every other task goes wrong in a way of its own.
+const FAULTY: &str = r#"
+while read -r line; do case "$line" in
+  *'"op":"tasks"'*) echo '{"tasks": ["good-1", "crash", "good-2", "hang", "good-3", "garbage"]}';;
+  *'"op":"reset"'*) echo '{"observation": "go"}';;
+  *'"op":"close"'*) echo '{}';;
+  *crash*) echo 'no more paper' >&2; exit 7;;
+  *hang*) sleep 60;;
+  *garbage*) echo '<html>';;
+  *) echo '{"observation": "well done", "done": true, "metrics": {"success": true}}';;
+esac; done
+"#;
+
+fn faulty(tolerance: &str) -> Desk {
+    let desk = Desk::new();
+    desk.write("env.sh", FAULTY);
+    desk.write("policy.json", r#"{ "default": ["Going."] }"#);
+    let file = r#"agx 2026
+
+env world {
+  use       = process(["sh", path("env.sh")])
+  splits    { dev = 6 }
+  max_steps = 2
+  task      { id: text }
+  metrics   { success: ratio }
+  limits    { timeout = 1 s }
+}
+
+model policy { scripted = "policy.json", context = 4096 tokens }
+
+prompt act(task: world.Task) {
+  system """
+    Go.
+    """
+}
+
+experiment faulty {
+  seed = 7
+  schedule { let dev = evaluate policy on world.dev { prompt = act, decode = greedy, [TOLERANCE] } }
+}
+"#;
+    desk.write("faulty.agx", file.replace("[TOLERANCE]", tolerance));
+    desk
+}
+
+/// Why items failed, by their names.
+fn reasons(desk: &Desk) -> Vec<(String, String)> {
+    let journal = std::fs::read_to_string(desk.path().join(".agx/runs/faulty-1/journal.jsonl")).unwrap();
+    let mut found: Vec<(String, String)> = Vec::new();
+    for line in journal.lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        let text = event.to_string();
+        for name in ["crash", "hang", "garbage"] {
+            let Some(at) = text.find("the environment ").filter(|_| text.contains(&format!("{name}/0"))) else {
+                continue;
+            };
+            let reason: String = text[at..].chars().take_while(|c| *c != '"').collect();
+            if !found.iter().any(|(known, _)| known == name) {
+                found.push((name.to_owned(), reason));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn what_goes_wrong_ends_its_episode_and_the_others_go_on() {
+    let desk = faulty("max_failed = 3");
+    let said = desk.agx(&["run", "faulty.agx"]);
+    assert!(said.ends_with("-- exit 0\n"), "{said}");
+    let metrics = value(&desk, &["report", "--json"])["metrics"].clone();
+    let success = metrics.as_array().unwrap().iter().find(|it| it["name"] == "dev.success").unwrap();
+    assert_eq!((&success["value"], &success["n"]), (&json!(1.0), &json!(3)), "of those that came to an end");
+    let expected = [
+        ("crash", "the environment is gone: it ended with exit status: 7; its last words: no more paper"),
+        ("garbage", "the environment answers garbage: expected value at line 1 column 1: <html>"),
+        ("hang", "the environment hangs: no answer in 1 s"),
+    ];
+    assert_eq!(reasons(&desk), expected.map(|(name, why)| (name.to_owned(), why.to_owned())));
+    // Another run tries them again; what is mended is done.
+    desk.write("env.sh", FAULTY.replace("*crash*)", "*crash-no-more*)").replace("*hang*)", "*hang-no-more*)"));
+    let changed = desk.agx(&["resume"]);
+    assert!(changed.contains("env `world` names has changed") && !changed.ends_with("-- exit 0\n"), "{changed}");
+
+    let strict = faulty("max_failed = 2");
+    let said = strict.agx(&["run", "faulty.agx"]);
+    assert!(said.contains("3 of 6 items failed, 2 allowed") && said.ends_with("-- exit 3\n"), "{said}");
+}
+
+#[test]
+fn a_doctor_looks_at_all_that_a_file_names() {
+    let desk = faulty("max_failed = 3");
+    let clean = |text: String| {
+        let text: Vec<&str> =
+            text.lines().filter(|line| !line.contains("threads") && !line.contains("agx 0.")).collect();
+        text.join("\n").replace(": 1 thread", "")
+    };
+    insta::with_settings!({ filters => vec![(r"identity is [0-9a-f]+", "identity is [short]"), (r"(are (not )?in this build)", "are [built]")] }, {
+        insta::assert_snapshot!("doctor_sound", clean(desk.agx(&["doctor", "faulty.agx"])));
+        desk.write("env.sh", "echo nonsense");
+        insta::assert_snapshot!("doctor_unsound", clean(desk.agx(&["doctor", "faulty.agx"])));
+    });
+    let told = value(&desk, &["doctor", "faulty.agx", "--format", "json"]);
+    assert_eq!(told["wrong"], 1);
+    assert_eq!(desk.code(&["doctor"]), Some(0));
+}
