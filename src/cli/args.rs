@@ -404,6 +404,9 @@ pub struct RunArgs {
 pub struct ResumeArgs {
     /// Without it, the newest.
     pub run: Option<String>,
+    /// Let a run that was imported start the programs that its environments are.
+    #[arg(long)]
+    pub start_programs: bool,
     #[command(flatten)]
     pub work: Work,
 }
@@ -505,6 +508,9 @@ pub struct VerifyArgs {
     /// Compare with another run instead of making anything again (level 3).
     #[arg(long, value_name = "RUN", conflicts_with_all = ["level", "sample"])]
     pub against: Option<String>,
+    /// Let a run that was imported start the programs that its environments are.
+    #[arg(long)]
+    pub start_programs: bool,
     /// Threads; results do not depend on it.
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,

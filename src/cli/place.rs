@@ -1,10 +1,10 @@
 //! Turns the command line and the environment into the place where results live, the clock, and secrets.
 
 use crate::base::file;
-use crate::cli::exit::Failure;
+use crate::cli::exit::{Exit, Failure};
 use crate::cli::terminal::variable;
 use crate::model::{Secret, Wire};
-use crate::run::{self, Project};
+use crate::run::{self, Project, directory};
 use crate::store::Store;
 use crate::syntax::similar::{did_you_mean, similar};
 use std::fs::TryLockError;
@@ -80,6 +80,19 @@ impl Place {
             None => Ok(run::newest(project)?.ok_or(run::RunError::NoRun)?),
         }
     }
+}
+
+/// A run that was imported may name programs, or bring them along: none is started unasked.
+pub fn may_start(project: &Project, run: &str, allowed: bool) -> Result<(), Failure> {
+    if allowed || !directory::is_brought(project, run) {
+        return Ok(());
+    }
+    let experiment = directory::experiment(project, run)?;
+    let program = experiment.envs.iter().find_map(|env| Some((&env.name, env.it.kind.program()?)));
+    program.map_or(Ok(()), |(env, command)| {
+        let message = format!("run `{run}` was imported, and its environment `{env}` is a program: {command}");
+        Err(Failure::new(Exit::Usage, message).help("look at it first; `--start-programs` lets it be started"))
+    })
 }
 
 /// As a shell reads it back.

@@ -2,7 +2,7 @@
 
 use crate::cli::args::PlanArgs;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::place::Place;
+use crate::cli::place::{self, Place};
 use crate::cli::terminal::Terminal;
 use crate::cli::why::Reasons;
 use crate::cli::{load, sweep, why};
@@ -25,7 +25,7 @@ pub fn plan(args: &PlanArgs, place: &Place, terminal: &Terminal) -> Result<Exit,
         },
     };
     let planned = load::plan(experiment)?;
-    let nodes = survey(&project, experiment, &planned.identities, &planned.plan)?;
+    let nodes = survey(&project, experiment, &planned.identities, &planned.plan, place::wire())?;
     let against = if args.why { why::against(args.against.as_deref(), experiment, &project, place)? } else { None };
     let why = against.as_ref().map(|against| why::reasons(against, experiment, &planned)).unwrap_or_default();
     let reasons = against.as_ref().map(|against| Reasons { against, plan: &planned.plan, nodes: &nodes, why: &why });

@@ -13,8 +13,8 @@ use crate::model::{LanguageModel, Message, Wire};
 use crate::node::template::{Filter, Piece, Scope, Template, render, token_counter};
 use crate::node::{judge, labels, trajectory::Trajectory};
 use crate::report::Report;
-use crate::run::Project;
 use crate::run::manifest::{Manifest, RowEntry, RowSet};
+use crate::run::{Project, directory};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub fn show(args: &ShowArgs, subject: &Subject, name: &str, terminal: &Terminal)
         None => {
             let model = reading(experiment, template, reader(experiment, id)?)?;
             let count = counter(model.as_deref())?;
-            render(template, &Scope::new().task(&task(experiment, args.task.as_deref())?), &*count)
+            render(template, &Scope::new().task(&task(subject, args.task.as_deref())?), &*count)
         }
     };
     if terminal.json() {
@@ -52,7 +52,7 @@ fn judged(args: &ShowArgs, subject: &Subject, terminal: &Terminal) -> Result<Sco
     if let Some((project, run)) = &subject.run {
         let row = row(project, &fold(project, run)?, args)?;
         let trajectory: Trajectory = read(&project.store, &row.trajectory)?;
-        let task = task(&subject.experiment, Some(&row.task))?;
+        let task = task(subject, Some(&row.task))?;
         return Ok(Scope::new().task(&task).trajectory(&trajectory));
     }
     let env = subject.experiment.envs.first().ok_or_else(|| usage("the file has no environment"))?;
@@ -136,8 +136,10 @@ fn row(project: &Project, report: &Report, args: &ShowArgs) -> Result<RowEntry, 
     Err(usage("no trajectory of that task has been rolled out yet"))
 }
 
-fn task(experiment: &Experiment, id: Option<&str>) -> Result<Task, Failure> {
-    for env in &experiment.envs {
+fn task(Subject { experiment, run, .. }: &Subject, id: Option<&str>) -> Result<Task, Failure> {
+    // Of a run that was imported, no program is started to look.
+    let brought = run.as_ref().is_some_and(|(project, run)| directory::is_brought(project, run));
+    for env in experiment.envs.iter().filter(|env| !brought || env.it.kind.program().is_none()) {
         // One that cannot be opened has no task to show.
         let Ok(open) = Env::open(&env.it, &wire()) else { continue };
         for split in &env.it.splits {

@@ -61,6 +61,7 @@ pub fn subject<'a>(
 pub fn resume(args: &ResumeArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
     let project = place.open()?;
     let name = place.run(&project, args.run.as_deref())?;
+    place::may_start(&project, &name, args.start_programs)?;
     if let Ok(known) = report::read(&project, &name)
         && known.state == RunState::Finished
         && known.nodes.iter().all(|node| node.missing() == 0)

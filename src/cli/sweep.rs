@@ -79,7 +79,7 @@ pub fn plan(chosen: &Chosen, project: &Project, as_json: bool, terminal: &Termin
     let mut total = 0;
     for (number, cell) in &chosen.cells {
         let planned = load::plan(&cell.experiment)?;
-        let nodes = survey(project, &cell.experiment, &planned.identities, &planned.plan)?;
+        let nodes = survey(project, &cell.experiment, &planned.identities, &planned.plan, place::wire())?;
         let is_cached = |status| matches!(status, SurveyStatus::Cached | SurveyStatus::Skipped);
         let cached = nodes.iter().filter(|node| is_cached(node.status)).count();
         let shared = nodes.iter().filter(|node| !is_cached(node.status) && seen.contains(&node.key)).count();

@@ -27,6 +27,7 @@ pub fn verify(args: &VerifyArgs, place: &Place, terminal: &Terminal) -> Result<E
     }
     let project = place.open()?;
     let run = place.run(&project, args.run.as_deref())?;
+    place::may_start(&project, &run, args.start_programs)?;
     let level = match (args.sample, &args.against) {
         (Some(_), _) | (_, Some(_)) => Level::Remade,
         _ => Level::ALL[usize::from(args.level)],
@@ -42,6 +43,7 @@ pub fn verify(args: &VerifyArgs, place: &Place, terminal: &Terminal) -> Result<E
         draw: Seed(place::now()).derive("agx-verify"),
         jobs,
         against: args.against.clone(),
+        wire: place::wire(),
     };
     let worker = Worker::watching(jobs, *terminal)?;
     let mut view = View::new(worker.screen().clone());

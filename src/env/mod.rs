@@ -350,6 +350,16 @@ impl Env {
     }
 }
 
+impl EnvKind {
+    /// The command that it starts, as it would be typed.
+    pub fn program(&self) -> Option<String> {
+        match self {
+            EnvKind::Desk | EnvKind::ApiBank(_) => None,
+            EnvKind::Outside(outside) => outside.reach.command().map(outside::typed_out),
+        }
+    }
+}
+
 /// The schema of a kind, known without opening it: the checker types prompts and rules against it.
 pub fn schema(kind: &EnvKind) -> &Schema {
     match kind {

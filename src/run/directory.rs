@@ -170,9 +170,16 @@ pub fn experiment(project: &Project, run: &str) -> Result<Experiment, RunError> 
     Ok(experiment)
 }
 
+pub const CARRIED: &str = "files";
+
 /// `.agx/runs/<run>/files/`
 pub fn carried(project: &Project, run: &str) -> PathBuf {
-    project.run_dir(run).join("files")
+    project.run_dir(run).join(CARRIED)
+}
+
+/// Whether a run was made elsewhere.
+pub fn is_brought(project: &Project, run: &str) -> bool {
+    carried(project, run).is_dir()
 }
 
 /// Every path that an experiment names with its place: a number and its own name. One path has one place.

@@ -55,8 +55,9 @@ pub fn survey(
     experiment: &Experiment,
     identities: &Identities,
     plan: &Plan,
+    wire: Wire,
 ) -> Result<Vec<NodeSurvey>, RunError> {
-    let resources = Resources::new(experiment, identities, &project.store, Wire::default());
+    let resources = Resources::new(experiment, identities, &project.store, wire);
     // Most keys are the planned ones: what is there of these is read at once.
     let found = plan.steps.par_iter().map(|step| Ok(listed(&project.store, &step.key)?.map(|made| (step.key, made))));
     let found = found.collect::<Result<Vec<_>, RunError>>()?;

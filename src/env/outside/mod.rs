@@ -93,6 +93,20 @@ pub enum Word {
     File(PathBuf),
 }
 
+impl Word {
+    fn text(&self) -> String {
+        match self {
+            Word::Text(text) => text.clone(),
+            Word::File(path) => path.display().to_string(),
+        }
+    }
+}
+
+/// A command in one line.
+pub fn typed_out(command: &[Word]) -> String {
+    command.iter().map(Word::text).collect::<Vec<_>>().join(" ")
+}
+
 impl Reach {
     /// As the language calls it.
     pub fn word(&self) -> &'static str {
@@ -190,11 +204,7 @@ impl Opened {
     pub fn open(outside: &Outside, splits: &[Split], wire: &Wire) -> Result<Self, Unopened> {
         let Bounds { timeout, in_flight: _, memory, cpu } = outside.bounds;
         let start = |command: &[Word]| {
-            let word = |word: &Word| match word {
-                Word::Text(text) => text.clone(),
-                Word::File(path) => path.display().to_string(),
-            };
-            let (command, variables) = (command.iter().map(word).collect(), (wire.variables)());
+            let (command, variables) = (command.iter().map(Word::text).collect(), (wire.variables)());
             Start { command, variables, memory, cpu: cpu.map(|millis| millis.div_ceil(1000)) }
         };
         let door = match &outside.reach {

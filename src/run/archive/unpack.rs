@@ -134,6 +134,9 @@ fn settle(project: &Project, scratch: &Project, run: &str) -> Result<String, Arc
         Err(problem) => return Err(file_error(&own, &problem)),
     };
     project.store.flush()?;
+    // Also where it carries nothing: it marks what was brought here.
+    let carried = from.join(directory::CARRIED);
+    std::fs::create_dir_all(&carried).map_err(|problem| file_error(&carried, &problem))?;
     // Onto the empty directory that claims the name.
     std::fs::rename(&from, &to).map_err(|problem| file_error(&to, &problem))?;
     Ok(run)

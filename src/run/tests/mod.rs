@@ -96,7 +96,8 @@ impl Lab {
     fn survey(&self) -> BTreeMap<String, (SurveyStatus, u64, Option<u64>)> {
         let identities = identify(&self.experiment).expect("files are there");
         let plan = crate::plan::build(&self.experiment, &identities).expect("can be planned");
-        let surveys = survey(&self.project, &self.experiment, &identities, &plan).expect("can be looked at");
+        let wire = crate::model::Wire::default();
+        let surveys = survey(&self.project, &self.experiment, &identities, &plan, wire).expect("can be looked at");
         surveys.into_iter().map(|it| (it.id, (it.status, it.items.cached, it.items.total))).collect()
     }
 }

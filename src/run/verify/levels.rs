@@ -145,6 +145,7 @@ pub fn keyed(
     project: &Project,
     run: &str,
     told: &Told,
+    wire: &Wire,
     expand: Expand<'_>,
 ) -> Result<(Outcome, Option<Experiment>, BTreeSet<String>), RunError> {
     let level = Level::Keyed;
@@ -179,7 +180,7 @@ pub fn keyed(
             told.unsaid().map(|node| finding(level, node, "the run is finished, and does not say what came of it"));
         findings.extend(unsaid);
         findings.extend(claims::begun(told, experiment, &plan).into_iter().map(|what| of_run(level, what)));
-        let resources = Resources::new(experiment, &identities, &project.store, Wire::default());
+        let resources = Resources::new(experiment, &identities, &project.store, wire.clone());
         let mut state = State::new(&plan);
         for (id, step) in plan.ordered() {
             nodes += 1;
@@ -415,7 +416,7 @@ impl Second<'_> {
             keep_going: true,
             no_budget: true,
             replay: Some(replay.clone()),
-            ..RunOptions::default()
+            wire: asked.wire.clone(),
         };
         let overrides = BTreeMap::new();
         let subject = Subject { file_name: "replay.agx", source: "", imports: &[], overrides: &overrides, experiment };

@@ -23,6 +23,7 @@ pub(super) use levels::follows;
 
 use crate::base::Seed;
 use crate::experiment::Experiment;
+use crate::model::Wire;
 use crate::run::replay::Replay;
 use crate::run::verify::levels::Second;
 use crate::run::verify::told::Told;
@@ -75,7 +76,7 @@ impl Serialize for Level {
 }
 
 /// What is asked.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Asked {
     pub level: Level,
     /// Of what models made, the share that they make again on the last level, of each node something: 1 is all.
@@ -86,6 +87,8 @@ pub struct Asked {
     pub jobs: Option<usize>,
     /// On the last level: another run to compare with, instead of making anything again.
     pub against: Option<String>,
+    /// What environments are started with.
+    pub wire: Wire,
 }
 
 /// Turns a frozen source's directory and what was set into the experiments that the source gives; the third is the frozen
@@ -202,7 +205,7 @@ pub fn verify(
                 outcome
             }
             (Level::Keyed, ..) => {
-                let (outcome, experiment, remote) = levels::keyed(project, run, &told, expand)?;
+                let (outcome, experiment, remote) = levels::keyed(project, run, &told, &asked.wire, expand)?;
                 (frozen, recorded) = (experiment, remote);
                 verified.remakable = told.asked().any(|node| !recorded.contains(&node.id));
                 outcome

@@ -173,10 +173,28 @@ fn a_doctor_looks_at_all_that_a_file_names() {
     };
     insta::with_settings!({ filters => vec![(r"identity is [0-9a-f]+", "identity is [short]"), (r"(are (not )?in this build)", "are [built]")] }, {
         insta::assert_snapshot!("doctor_sound", clean(desk.agx(&["doctor", "faulty.agx"])));
-        desk.write("env.sh", "echo nonsense");
+        desk.write("env.sh", "read line; echo nonsense");
         insta::assert_snapshot!("doctor_unsound", clean(desk.agx(&["doctor", "faulty.agx"])));
     });
     let told = value(&desk, &["doctor", "faulty.agx", "--format", "json"]);
     assert_eq!(told["wrong"], 1);
     assert_eq!(desk.code(&["doctor"]), Some(0));
+}
+
+#[test]
+fn an_imported_run_starts_no_program_unasked() {
+    let desk = faulty("max_failed = 3");
+    assert_eq!(desk.code(&["run", "faulty.agx"]), Some(0));
+    assert_eq!(desk.code(&["export", "--as", "tar", "--to", "faulty.tar.zst"]), Some(0));
+    let there = Desk::new();
+    there.write("faulty.tar.zst", std::fs::read(desk.path().join("faulty.tar.zst")).unwrap());
+    assert_eq!(there.code(&["import", "faulty.tar.zst"]), Some(0));
+    for verb in ["verify", "resume"] {
+        let said = there.agx(&[verb]);
+        assert!(said.contains("its environment `world` is a program: sh ") && said.ends_with("-- exit 2\n"), "{said}");
+    }
+    let shown = there.agx(&["show", "prompt", "act", "--run", "faulty-1"]);
+    assert!(shown.contains("no environment has a task") && shown.ends_with("-- exit 2\n"), "{shown}");
+    let proven = there.agx(&["verify", "--start-programs"]);
+    assert!(proven.contains("✓ 2 replayed") && proven.ends_with("-- exit 0\n"), "{proven}");
 }

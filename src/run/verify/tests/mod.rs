@@ -14,7 +14,8 @@ use serde_json::json;
 pub const RUN: &str = "quickstart-1";
 
 pub fn look(lab: &Lab, level: Level, share: f64) -> Verified {
-    let asked = Asked { level, share, draw: Seed(1), jobs: None, against: None };
+    let wire = crate::model::Wire::default();
+    let asked = Asked { level, share, draw: Seed(1), jobs: None, against: None, wire };
     // The lab's experiment has no text.
     let expand: Expand<'_> = &|_, _, _| Ok(vec![lab.experiment.clone()]);
     verify(&lab.project, RUN, &asked, expand, &Control::default(), &tick(), &mut |_| {}).expect("it can be looked at")
