@@ -133,7 +133,9 @@ impl Checker<'_> {
         match &rows.answer {
             _ if rows.form != Form::Judged => {}
             Answers::Schema(schema) => {
-                let of = if rows.joined { &["mean", "alpha", "spread"][..] } else { &["mean"] };
+                let joined = rows.joined.then_some(["alpha", "spread"]).into_iter().flatten();
+                let of: Vec<&str> =
+                    ["mean"].into_iter().chain(joined).chain(rows.pairwise.then_some("flips")).collect();
                 let counted = schema.fields.iter().filter(|field| field.kind != AnswerKind::Text);
                 known.extend(counted.flat_map(|field| of.iter().map(move |of| format!("{}.{of}", field.name))));
             }

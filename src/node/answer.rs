@@ -11,14 +11,19 @@ use super::spec::{AnswerField, AnswerKind, AnswerSchema, AnswerValue, Verdict};
 
 /// The instructions that `{{ answer.format }}` stands for: `Answer with one line: score: 0 to 4`.
 pub fn format(schema: &AnswerSchema) -> String {
-    let lines: Vec<String> = schema.fields.iter().map(instruction).collect();
-    match lines.as_slice() {
+    lines(schema.fields.iter().map(instruction))
+}
+
+/// The instructions to answer with such lines.
+pub fn lines(lines: impl Iterator<Item = String>) -> String {
+    match lines.collect::<Vec<_>>().as_slice() {
         [one] => format!("Answer with one line: {one}"),
         many => format!("Answer with these lines:\n{}", many.join("\n")),
     }
 }
 
-fn instruction(AnswerField { name, kind, expectation: _ }: &AnswerField) -> String {
+/// `score: 0 to 4`
+pub fn instruction(AnswerField { name, kind, expectation: _ }: &AnswerField) -> String {
     match kind {
         AnswerKind::Int { min, max } => format!("{name}: {min} to {max}"),
         AnswerKind::Bool => format!("{name}: yes or no"),
@@ -34,12 +39,13 @@ pub fn parse(text: &str, schema: &AnswerSchema) -> Result<Verdict, String> {
     schema.fields.iter().map(|field| Ok((field.name.clone(), read_field(text, field)?))).collect()
 }
 
-fn read_field(text: &str, field: &AnswerField) -> Result<AnswerValue, String> {
+/// Reads one field of a reply.
+///
+/// # Errors
+/// As [`parse`].
+pub fn read_field(text: &str, field: &AnswerField) -> Result<AnswerValue, String> {
     let AnswerField { name, kind, expectation: _ } = field;
-    if mentions(text, name) > 1 {
-        return Err(format!("`{name}` is given more than once"));
-    }
-    let value = text.lines().find_map(|line| after_name(line, name)).ok_or_else(|| format!("`{name}` is not given"))?;
+    let value = given(text, name)?;
     match kind {
         AnswerKind::Text if value.is_empty() => Err(format!("`{name}` is empty")),
         AnswerKind::Text => Ok(AnswerValue::Text(value.to_owned())),
@@ -62,6 +68,17 @@ fn read_field(text: &str, field: &AnswerField) -> Result<AnswerValue, String> {
     }
 }
 
+/// What stands behind `name:`, of which there is one.
+///
+/// # Errors
+/// That there is none, or that there are several.
+pub fn given<'t>(text: &'t str, name: &str) -> Result<&'t str, String> {
+    if mentions(text, name) > 1 {
+        return Err(format!("`{name}` is given more than once"));
+    }
+    text.lines().find_map(|line| after_name(line, name)).ok_or_else(|| format!("`{name}` is not given"))
+}
+
 /// What follows `name:` where the line begins with it.
 fn after_name<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     let line = line.trim();
@@ -71,13 +88,27 @@ fn after_name<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 
 /// How often a text says `name:` or `name =`, in any case, as a word of its own, anywhere in a line.
 fn mentions(text: &str, name: &str) -> usize {
-    let (text, name) = (text.to_ascii_lowercase(), name.to_ascii_lowercase());
-    let word = |c: char| c.is_alphanumeric() || c == '_';
-    let claims = |&(at, _): &(usize, &str)| {
-        let after = text[at + name.len()..].trim_start_matches([' ', '\t', '*', '"', '\'', '`']);
-        !text[..at].ends_with(word) && after.starts_with([':', '='])
-    };
-    if name.is_empty() { 0 } else { text.match_indices(&name).filter(claims).count() }
+    named(text, name).iter().filter(|rest| claims(rest)).count()
+}
+
+/// What stands behind each place where a text has a name, in any case, as a word's beginning.
+pub fn named<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
+    let (lower, name) = (text.to_ascii_lowercase(), name.to_ascii_lowercase());
+    if name.is_empty() {
+        return Vec::new();
+    }
+    // Lower case changes no byte's place.
+    let begins = |&(at, _): &(usize, &str)| !lower[..at].ends_with(in_word);
+    lower.match_indices(&name).filter(begins).map(|(at, _)| &text[at + name.len()..]).collect()
+}
+
+/// Whether this is what stands behind a name that is given a value.
+pub fn claims(rest: &str) -> bool {
+    rest.trim_start_matches([' ', '\t', '*', '"', '\'', '`']).starts_with([':', '='])
+}
+
+pub fn in_word(letter: char) -> bool {
+    letter.is_alphanumeric() || letter == '_'
 }
 
 /// Writes a verdict as a critic should: what [`parse`] reads back.
@@ -92,6 +123,15 @@ pub fn write(verdict: &Verdict, schema: &AnswerSchema) -> String {
         Some(format!("{}: {value}", field.name))
     };
     schema.fields.iter().filter_map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// From where on a field is positive: [`threshold`], of fractions three quarters of the range up to the digit.
+pub fn positive_from(field: &AnswerField) -> f64 {
+    match (&field.kind, field.expectation) {
+        (AnswerKind::Int { min, max }, false) => threshold(*min, *max) as f64,
+        (AnswerKind::Int { min, max }, true) => *min as f64 + (*max as f64 - *min as f64) * 0.75,
+        (AnswerKind::Bool | AnswerKind::Text, _) => 1.0,
+    }
 }
 
 /// The lowest integer that counts as positive: three quarters of the range up, rounded up, so 3 of 0..4 and 4 of 1..5.
@@ -113,7 +153,7 @@ pub fn passes(verdict: &Verdict, schema: &AnswerSchema) -> Option<bool> {
     let field = deciding(schema)?;
     let figure = verdict.get(&field.name)?.figure()?;
     match field.kind {
-        AnswerKind::Int { min, max } => Some(figure >= threshold(min, max) as f64),
+        AnswerKind::Int { .. } => Some(figure >= positive_from(field)),
         AnswerKind::Bool => Some(figure > 0.5),
         AnswerKind::Text => None,
     }

@@ -30,14 +30,14 @@ pub struct JudgeReply {
     pub tokens: u32,
 }
 
-/// The messages of one question: the critic's prompt over `task` and `traj`, with the answer's instructions.
+/// The messages of one question: the critic's prompt over the task and what was done, with the answer's instructions.
 pub fn messages(
     prompt: &Template,
-    schema: &AnswerSchema,
+    instructions: String,
     scope: Scope,
     count_tokens: &dyn Fn(&str) -> usize,
 ) -> Vec<Message> {
-    render(prompt, &scope.answer_format(answer::format(schema)), count_tokens)
+    render(prompt, &scope.answer_format(instructions), count_tokens)
 }
 
 /// Asks for a group of verdicts. `on_done` is called with the replies in order, each with its index and what it took; not
@@ -95,12 +95,20 @@ pub fn run_group(
 /// # Errors
 /// Why it cannot be read.
 pub fn read(reply: &JudgeReply, schema: &AnswerSchema) -> Result<Verdict, String> {
+    read_with(reply, |text| answer::parse(text, schema))
+}
+
+/// The same by another parser.
+///
+/// # Errors
+/// As the parser's.
+pub fn read_with<T>(reply: &JudgeReply, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, String> {
     let JudgeReply { text, stop, tokens: _ } = reply;
     if *stop == StopReason::EndOfTurn {
-        return answer::parse(text, schema);
+        return parse(text);
     }
     let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    answer::parse(whole, schema).map_err(|why| format!("the reply was cut off, and {why}"))
+    parse(whole).map_err(|why| format!("the reply was cut off, and {why}"))
 }
 
 /// `count` (asked), `parsed` (share that could be read) and `FIELD.mean` of each number or boolean.

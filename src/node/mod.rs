@@ -20,6 +20,7 @@ pub mod rollout;
 pub mod answer;
 pub mod ballot;
 pub mod judge;
+pub mod compare;
 pub mod labels;
 pub mod calibrate;
 pub mod rows;

@@ -275,7 +275,10 @@ impl Recipe<'_> {
         self.model(into, *model);
         self.prompt(into, *prompt);
         into.fed(owner, "answer", answer, || answer.fields.iter().map(ToString::to_string).collect());
-        into.put(owner, "", sampling).put(STATED, "seed", &drawn(sampling, Seed(self.experiment.seed)));
+        // The order in which a group is shown is drawn whatever the replies are.
+        let seed = Seed(self.experiment.seed);
+        let seed = if *kind == CriticKind::Group { Some(seed) } else { drawn(sampling, seed) };
+        into.put(owner, "", sampling).put(STATED, "seed", &seed);
         into.put(owner, "on_unparsed", on_unparsed);
         match kind {
             CriticKind::Each => {}

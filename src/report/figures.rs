@@ -162,6 +162,10 @@ fn funnel(report: &Report, node: &NodeReport) -> Option<Funnel> {
     let stages: Vec<FunnelStep> = Vec::deserialize(node.detail.get("funnel")?).ok()?;
     let first = stages.first()?;
     let (rolled_out, missing) = rolled_out(report, node);
+    // A comparison that failed need not leave a row without a verdict.
+    let entered = node.detail.get("rolled_out").and_then(Value::as_u64);
+    let lost = rolled_out.zip(entered).map(|(all, entered)| all.saturating_sub(entered));
+    let missing = lost.map_or(missing, |lost| missing.min(lost));
     let passed = stages.iter().take_while(|stage| stage.stage.starts_with("where ")).last();
     Some(Funnel {
         node: node.info.id.clone(),
@@ -196,16 +200,23 @@ fn rolled_out(report: &Report, node: &NodeReport) -> (Option<u64>, u64) {
     (if rollouts.is_empty() { None } else { Some(rollouts.iter().filter_map(items).sum()) }, missing)
 }
 
+/// How far critics agree with themselves: in both orders of a comparison, and from vote to vote.
+pub fn steadiness(report: &Report) -> Vec<(&NodeReport, Vec<&Metric>)> {
+    let of_steadiness = |metric: &&Metric| {
+        let measure = metric.name.rsplit_once('.').map(|(_, measure)| measure);
+        matches!(measure, Some("flips" | "alpha" | "spread"))
+    };
+    let judges = report.nodes.iter().filter(|node| node.info.op == "judge");
+    let measured = judges.map(|node| (node, node.metrics.iter().filter(of_steadiness).collect::<Vec<_>>()));
+    measured.filter(|(_, metrics)| !metrics.is_empty()).collect()
+}
+
 /// A critic's (or a selection's) word against the truth.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Truth {
-    pub node: String,
-    /// What was measured: a critic, or kept rows.
-    pub name: String,
-    pub op: String,
-    pub iteration: u32,
+pub struct Truth<'r> {
+    pub node: &'r NodeReport,
     pub confusion: Option<Confusion>,
-    pub metrics: Vec<Metric>,
+    pub metrics: &'r [Metric],
 }
 
 /// `positive`: said to be good; `true`: rightly.
@@ -223,18 +234,11 @@ impl Confusion {
     }
 }
 
-pub fn truths(report: &Report) -> Vec<Truth> {
+pub fn truths(report: &Report) -> Vec<Truth<'_>> {
     let nodes = report.nodes.iter().filter(|node| matches!(node.info.op.as_str(), "audit" | "calibrate"));
     nodes
         .filter(|node| !node.metrics.is_empty())
-        .map(|node| Truth {
-            node: node.info.id.clone(),
-            name: node.info.name.clone(),
-            op: node.info.op.clone(),
-            iteration: node.info.iteration,
-            confusion: confusion(&node.detail),
-            metrics: node.metrics.clone(),
-        })
+        .map(|node| Truth { node, confusion: confusion(&node.detail), metrics: &node.metrics })
         .collect()
 }
 

@@ -9,7 +9,7 @@ use crate::report::live::closing_note;
 use crate::report::published::{self, Beside};
 use crate::report::text::{Cell, Table, count, figure, painted, plain, value};
 use crate::report::{NodeReport, Report, RunState, label_word, status_word};
-use crate::run::NodeStatus;
+use crate::run::{Metric, NodeStatus};
 use anstyle::{AnsiColor, Style};
 use std::fmt::Write;
 
@@ -145,6 +145,7 @@ pub fn tables(report: &Report, items: &[ReportItem]) -> Vec<(String, Table)> {
     tables.push(("Outside the loop".to_owned(), outside(report, items)));
     tables.extend(published::beside(report).into_iter().map(beside));
     tables.push(("Selection".to_owned(), selection(report)));
+    tables.push(("Critics against themselves".to_owned(), measures(figures::steadiness(report))));
     tables.push(("Critic against labelled verdicts".to_owned(), truth(report, "calibrate")));
     tables.push(("Critic and selection against the truth".to_owned(), truth(report, "audit")));
     tables.retain(|(_, table)| !table.is_empty());
@@ -205,22 +206,28 @@ fn selection(report: &Report) -> Table {
     table
 }
 
-/// One row an audit or a calibration; the columns are the metrics that any of them has.
+/// One row an audit or a calibration.
 fn truth(report: &Report, op: &str) -> Table {
-    let truths: Vec<Truth> = figures::truths(report).into_iter().filter(|truth| truth.op == op).collect();
+    let truths: Vec<Truth> = figures::truths(report).into_iter().filter(|truth| truth.node.info.op == op).collect();
+    measures(truths.iter().map(|truth| (truth.node, truth.metrics.iter().collect())))
+}
+
+/// One row a node; the columns are the metrics that any of them has.
+fn measures<'r>(nodes: impl IntoIterator<Item = (&'r NodeReport, Vec<&'r Metric>)>) -> Table {
+    let nodes: Vec<(&NodeReport, Vec<&Metric>)> = nodes.into_iter().collect();
     let mut names: Vec<&str> = Vec::new();
-    for metric in truths.iter().flat_map(|truth| &truth.metrics) {
+    for metric in nodes.iter().flat_map(|(_, metrics)| metrics) {
         if !names.contains(&metric.name.as_str()) && names.len() < 8 {
             names.push(&metric.name);
         }
     }
     let mut table = Table::with_head(std::iter::once(Cell::left("node")).chain(names.iter().map(Cell::right)));
-    for truth in &truths {
+    for (node, metrics) in &nodes {
         let cells = names.iter().map(|name| {
-            let metric = truth.metrics.iter().find(|metric| metric.name == **name);
-            Cell::right(metric.map_or_else(String::new, value))
+            let metric = metrics.iter().find(|metric| metric.name == **name);
+            Cell::right(metric.map_or_else(String::new, |metric| value(metric)))
         });
-        table.push(std::iter::once(Cell::left(&truth.node)).chain(cells));
+        table.push(std::iter::once(Cell::left(&node.info.id)).chain(cells));
     }
     table
 }

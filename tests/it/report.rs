@@ -85,7 +85,12 @@ fn quickstart() -> Vec<RunEvent> {
         }
         let f = f64::from(i);
         events.push(finished(&at("rollout"), 768, success(0.3 + 0.1 * f, 768), Value::Null));
-        events.push(finished(&at("judge"), 768, vec![metric("score.mean", 1.8 + 0.3 * f, 760, None)], Value::Null));
+        events.push(finished(
+            &at("judge"),
+            768,
+            vec![metric("score.mean", 1.8 + 0.3 * f, 760, None), metric("better.flips", 0.1 * f, 2304, Some(0.01))],
+            Value::Null,
+        ));
         let kept = 120 + 10 * i;
         let funnel = json!([
             {"stage": "where score >= 3 and traj.ended", "rows_in": 760, "rows_out": 402},

@@ -40,8 +40,8 @@ const ON_UNPARSED: &[Word] =
 
 const KINDS: &[Word] = &[
     word("each", "One trajectory."),
-    word("pairs", "Two trajectories of one task, asked in both orders; a flip is a tie.").later(),
-    word("group", "All samples of a task at once; each gets its verdict.").later(),
+    word("pairs", "Two trajectories of one task, asked in both orders; a flip is a tie."),
+    word("group", "All samples of a task at once; each gets its verdict."),
 ];
 
 const JOINED: &[Word] = &[
