@@ -28,7 +28,7 @@ pub enum Wanted {
 }
 
 const ROLLED: [&str; 6] = ["count", "ended", "truncated", "error", "steps", "tokens"];
-const CALIBRATED: [&str; 5] = ["accuracy", "kappa", "parsed", "precision", "recall"];
+const CALIBRATED: [&str; 6] = ["accuracy", "kappa", "parsed", "precision", "recall", "auc"];
 const TRAINED: [&str; 5] = ["loss", "loss.first", "rows", "tokens", "steps"];
 const AUDITED: [&str; 6] = ["precision", "recall", "accuracy", "score", "truth", "gap"];
 /// What a budget bounds; a loop that read it would end otherwise on another machine.
@@ -165,10 +165,11 @@ impl Checker<'_> {
                 self.index.metrics(binding.span, &known);
             }
         }
-        for (made, known) in [(&flow.calibrated, CALIBRATED), (&flow.changed, TRAINED)] {
+        for (made, known) in [(&flow.calibrated, &CALIBRATED[..]), (&flow.changed, &TRAINED[..])] {
             for name in made.keys() {
                 if let Some((_, declared)) = self.symbols.find(name) {
-                    self.index.metrics(declared, &known.map(str::to_owned));
+                    let known: Vec<String> = known.iter().map(|name| (*name).to_owned()).collect();
+                    self.index.metrics(declared, &known);
                 }
             }
         }

@@ -23,6 +23,7 @@ pub mod judge;
 pub mod compare;
 pub mod labels;
 pub mod calibrate;
+pub mod roc;
 pub mod rows;
 pub mod audit;
 pub mod train;

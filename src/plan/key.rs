@@ -25,8 +25,8 @@ pub fn op_rev(op: Op) -> u64 {
         Op::Judge => JudgeKey::REV,
         Op::Select => 1,
         Op::Audit => 1,
-        // It asks as `judge` does.
-        Op::Calibrate => JudgeKey::REV,
+        // It asks as `judge` does; with what it measures of the replies it has changed once.
+        Op::Calibrate => JudgeKey::REV + 1,
         Op::Train => TrainKey::REV,
         Op::Evaluate => EvaluateKey::REV,
         Op::Gate => 1,

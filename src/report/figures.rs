@@ -7,7 +7,7 @@ use crate::experiment::{MetricRef, ReportItem};
 use crate::report::{NodeReport, Report};
 use crate::run::{Metric, NodeStatus};
 use crate::select::FunnelStep;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -216,6 +216,7 @@ pub fn steadiness(report: &Report) -> Vec<(&NodeReport, Vec<&Metric>)> {
 pub struct Truth<'r> {
     pub node: &'r NodeReport,
     pub confusion: Option<Confusion>,
+    pub roc: Vec<RocPoint>,
     pub metrics: &'r [Metric],
 }
 
@@ -238,12 +239,70 @@ pub fn truths(report: &Report) -> Vec<Truth<'_>> {
     let nodes = report.nodes.iter().filter(|node| matches!(node.info.op.as_str(), "audit" | "calibrate"));
     nodes
         .filter(|node| !node.metrics.is_empty())
-        .map(|node| Truth { node, confusion: confusion(&node.detail), metrics: &node.metrics })
+        .map(|node| Truth { node, confusion: confusion(&node.detail), roc: roc(&node.detail), metrics: &node.metrics })
         .collect()
+}
+
+/// What a threshold on the verdicts would give.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+pub struct RocPoint {
+    pub at: f64,
+    pub false_positive_rate: f64,
+    pub true_positive_rate: f64,
+}
+
+/// Empty where it was not measured, or is not made of shares.
+fn roc(detail: &Value) -> Vec<RocPoint> {
+    let points = detail.get("roc").and_then(|points| Vec::<RocPoint>::deserialize(points).ok()).unwrap_or_default();
+    let shares = |point: &RocPoint| {
+        [point.false_positive_rate, point.true_positive_rate].iter().all(|rate| (0.0..=1.0).contains(rate))
+    };
+    if points.iter().all(shares) { points } else { Vec::new() }
 }
 
 fn confusion(detail: &Value) -> Option<Confusion> {
     Confusion::deserialize(detail.get("confusion")?).ok()
+}
+
+/// What a critic says of trajectories has moved away from what they are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parting {
+    /// The rows that were audited.
+    pub name: String,
+    /// Iterations with their gaps: the first, and the last.
+    pub first: (u32, f64),
+    pub last: (u32, f64),
+    /// Half the 95 % interval of the difference.
+    pub within: f64,
+}
+
+/// Where the gap between mean verdict and truth is wider in the last iteration than in the first by more than chance: the
+/// difference is above half its 95 % interval, the root of the summed squares of the two halves.
+pub fn partings(report: &Report) -> Vec<Parting> {
+    let audits: Vec<&NodeReport> =
+        report.nodes.iter().filter(|node| node.info.op == "audit" && node.info.iteration > 0).collect();
+    let statement = |node: &NodeReport| node.info.id.rsplit_once('@').map_or("", |(id, _)| id).to_owned();
+    let mut statements: Vec<String> = Vec::new();
+    for audit in &audits {
+        if !statements.contains(&statement(audit)) {
+            statements.push(statement(audit));
+        }
+    }
+    let parting = |id: &String| {
+        let gap = |node: &&&NodeReport| node.metric("gap").is_some_and(|gap| gap.ci95.is_some());
+        let own: Vec<&NodeReport> = audits.iter().filter(|node| statement(node) == *id).filter(gap).copied().collect();
+        let first = own.iter().min_by_key(|node| node.info.iteration)?;
+        let last = own.iter().max_by_key(|node| node.info.iteration)?;
+        let (from, to) = (first.metric("gap")?, last.metric("gap")?);
+        let within = from.ci95?.hypot(to.ci95?);
+        (to.value - from.value > within).then(|| Parting {
+            name: last.info.name.clone(),
+            first: (first.info.iteration, from.value),
+            last: (last.info.iteration, to.value),
+            within,
+        })
+    };
+    statements.iter().filter_map(parting).collect()
 }
 
 /// Iterations that have any figure, ascending.

@@ -10,6 +10,7 @@ use crate::node::calibrate::Confusion;
 use crate::node::compare::{self, Judged, Layout, Said};
 use crate::node::judge::{self, JudgeItem, JudgeReply};
 use crate::node::key::{JudgeKey, item_seed};
+use crate::node::roc::Roc;
 use crate::node::spec::{AnswerSchema, CriticKind, Joined, OnUnparsed, Verdict};
 use crate::node::template::{Scope, token_counter};
 use crate::node::trajectory::Trajectory;
@@ -432,15 +433,26 @@ pub fn calibrate(
     let experiment = bench.resources.experiment;
     let schema = jury.answer(experiment);
     let ballots = ballots(experiment, &questions, &made, examples.len());
-    let pair = |(example, mut ballot): (&Labelled, Ballot)| {
+    let judge = |(example, mut ballot): (&Labelled, Ballot)| {
         let judged = ballot.judged(jury.joined, &schema).and_then(Result::ok);
-        (judged.and_then(|verdict| answer::passes(&verdict, &schema)), labels::solved(&example.truth, metric))
+        (judged, labels::solved(&example.truth, metric))
     };
-    let pairs: Vec<(Option<bool>, bool)> = examples.iter().zip(ballots).map(pair).collect();
-    let confusion = Confusion::of(&pairs);
+    let judged: Vec<(Option<Verdict>, bool)> = examples.iter().zip(ballots).map(judge).collect();
+    let passes = |(judged, solved): &(Option<Verdict>, bool)| {
+        (judged.as_ref().and_then(|verdict| answer::passes(verdict, &schema)), *solved)
+    };
+    let confusion = Confusion::of(&judged.iter().map(passes).collect::<Vec<_>>());
+    let figure = |(judged, solved): &(Option<Verdict>, bool)| {
+        Some((judged.as_ref()?.get(&answer::deciding(&schema)?.name)?.figure()?, *solved))
+    };
+    let roc = Roc::of(&judged.iter().filter_map(figure).collect::<Vec<_>>());
     let mut manifest = Manifest::new(crate::plan::Op::Calibrate);
     manifest.metrics = confusion.metrics();
+    manifest.metrics.extend(roc.as_ref().map(Roc::auc));
     manifest.detail = serde_json::json!({ "confusion": confusion });
+    if let Some(roc) = roc {
+        manifest.detail["roc"] = serde_json::json!(roc.points);
+    }
     manifest.items = made.into_iter().flatten().map(|(item, _)| item).collect();
     Ok(Finished { manifest, counts })
 }

@@ -27,6 +27,10 @@ const MEASURED: &[(&str, &str)] = &[
     ("parsed", "the share of verdicts that could be read"),
     ("accuracy", "the share of verdicts that agree with the truth"),
     ("kappa", "the agreement with the truth beyond chance"),
+    (
+        "auc",
+        "how well verdicts rank: the chance that of a solved and an unsolved trajectory the solved one has the higher",
+    ),
     ("precision", "of what was kept or called good, the share that is"),
     ("recall", "of what is good, the share that was kept or called so"),
     ("loss", "the mean loss of the training"),

@@ -306,6 +306,7 @@ fn truth(report: &Report) -> Markup {
                         figcaption { "The critic's mean score and the share truly solved, both from 0 to 1. When they part, the critic is being gamed." }
                     }
                 }
+                @for warning in human::warnings(report) { p.parting { (plain(&warning)) } }
                 div.matrices { @for truth in &truths { (matrix(truth)) } }
             }
         }
@@ -327,6 +328,7 @@ fn matrix(truth: &Truth) -> Markup {
         div.matrix {
             h3 { (plain(&truth.node.info.id)) }
             @if let Some(confusion) = truth.confusion { (squares(confusion)) }
+            @if !truth.roc.is_empty() { (chart::roc(&truth.roc)) }
             dl { @for metric in truth.metrics { (definition(metric)) } }
         }
     }
