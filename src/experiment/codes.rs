@@ -223,6 +223,12 @@ const ALL: &[Explanation] = &[
          rules see the share of its comparisons that a row wins. A `text` may stand before it; a number would be on one of them.",
     ),
     code(
+        "E0317",
+        "an expectation over more than digits",
+        "`by expectation` weights each value of the scale by the probability of its token. `1` begins `10` as well: only of single digits \
+         is it known whose a token's probability is.",
+    ),
+    code(
         "E0404",
         "a name that the prompt is not given",
         "A prompt sees its parameters, the variables of its loops and, if it asks a critic, `answer`. Nothing else.",

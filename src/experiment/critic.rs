@@ -227,7 +227,14 @@ impl Checker<'_> {
                 }
             };
             let kind = match (ty.name.path.text().as_str(), &ty.within) {
-                ("int", Some(within)) => self.answer_range(within),
+                ("int", Some(within)) => self.answer_range(within).filter(|kind| {
+                    let AnswerKind::Int { min, max } = kind else { return true };
+                    let digits = 0 <= *min && *max <= 9;
+                    if expectation && !digits {
+                        self.error(CheckError::NotDigits { span: within.span });
+                    }
+                    !expectation || digits
+                }),
                 ("int", None) => {
                     self.error(CheckError::NoScale { span: ty.span, name: name.clone() });
                     None

@@ -68,6 +68,7 @@ pub enum CheckError {
     NoOtherwise { span: Span },
     NoScale { span: Span, name: String },
     NoAnswer { span: Span },
+    NotDigits { span: Span },
     NoChoice { span: Span, name: Option<String> },
     NothingBeside { span: Span, name: String },
     // Prompts.

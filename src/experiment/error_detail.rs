@@ -97,6 +97,13 @@ pub(super) fn detail(error: CheckError) -> Diagnostic {
             Diagnostic::error("E0314", "the critic has nothing to answer", span, "no field")
                 .help("add one: `answer { score: int in 1..5 }`")
         }
+        CheckError::NotDigits { span } => Diagnostic::error(
+            "E0317",
+            "an expectation is over single digits",
+            span,
+            "has values of other lengths",
+        )
+        .help("write a scale within `0..9`: a longer number is several tokens, whose probabilities are not its own"),
         CheckError::NoChoice { span, name } => {
             let found = name.map_or_else(
                 || "no field says which of the two".to_owned(),

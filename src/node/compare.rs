@@ -11,6 +11,7 @@ use super::judge::{self, JudgeReply};
 use super::metric::{Metric, mean};
 use super::spec::{AnswerField, AnswerKind, AnswerSchema, AnswerValue, CriticKind, Verdict};
 use crate::base::Seed;
+use crate::model::Likely;
 use litemap::LiteMap;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -100,7 +101,7 @@ pub fn read(reply: &JudgeReply, kind: CriticKind, schema: &AnswerSchema, shown: 
         CriticKind::Each => Said::Each(judge::read(reply, schema)),
         CriticKind::Pairs => Said::Pair(judge::read_with(reply, |text| parse_pair(text, schema))),
         CriticKind::Group => {
-            let all = judge::read_with(reply, |text| parse_group(text, schema, shown));
+            let all = judge::read_with(reply, |text| parse_group(text, schema, shown, &reply.likely));
             Said::Group(all.unwrap_or_else(|why| vec![Err(why); shown]))
         }
     }
@@ -131,7 +132,7 @@ fn parse_pair(text: &str, schema: &AnswerSchema) -> Result<Preferred, String> {
     let mut preferred = Preferred::new();
     for field in &schema.fields {
         if field.kind != AnswerKind::Bool {
-            answer::read_field(text, field)?;
+            answer::read_field(text, field, &[])?;
             continue;
         }
         let prefers = match answer::given(text, &field.name)?.to_ascii_lowercase().as_str() {
@@ -147,7 +148,7 @@ fn parse_pair(text: &str, schema: &AnswerSchema) -> Result<Preferred, String> {
 
 /// `score 1: 3`, `score 2: 0`. One that is missing has no verdict, and the others keep theirs. Where an id is given twice, or one that
 /// nothing was shown under, all are doubtful: whoever counts from 0 means others than it names.
-fn parse_group(text: &str, schema: &AnswerSchema, shown: usize) -> Result<Vec<Judged>, String> {
+fn parse_group(text: &str, schema: &AnswerSchema, shown: usize, likely: &[Likely]) -> Result<Vec<Judged>, String> {
     for AnswerField { name, .. } in &schema.fields {
         let mut seen = vec![false; shown];
         for rest in answer::named(text, name) {
@@ -165,8 +166,9 @@ fn parse_group(text: &str, schema: &AnswerSchema, shown: usize) -> Result<Vec<Ju
     }
     let judged = |id: usize| {
         let own = of_id(schema, id);
-        let field =
-            |(field, own): (&AnswerField, &AnswerField)| Ok((field.name.clone(), answer::read_field(text, own)?));
+        let field = |(field, own): (&AnswerField, &AnswerField)| {
+            Ok((field.name.clone(), answer::read_field(text, own, likely)?))
+        };
         schema.fields.iter().zip(&own.fields).map(field).collect()
     };
     Ok((1..=shown).map(judged).collect())

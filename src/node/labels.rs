@@ -152,6 +152,9 @@ mod tests {
         let messages = conversation(&example, "success", &prompt, &schema, &|text| text.len());
         assert_eq!(messages[0].content, "> call x\n< ok\n> Done.\nAnswer with one line: score: 0 to 4");
         assert_eq!(messages[1], Message::new(Role::Assistant, "score: 1"));
-        assert_eq!(answer::parse(&messages[1].content, &schema), Ok(truth_answer(&example.truth, "success", &schema)));
+        assert_eq!(
+            answer::parse(&messages[1].content, &schema, &[]),
+            Ok(truth_answer(&example.truth, "success", &schema))
+        );
     }
 }

@@ -80,10 +80,9 @@ impl Refusal<'_> {
     }
 
     fn judge(&self, critic: CriticId) -> Result<(), NotBuilt> {
-        let Sole { model, prompt: _, answer, on_unparsed: _, sampling: _, kind: _, votes: _ } =
+        let Sole { model, prompt: _, answer: _, on_unparsed: _, sampling: _, kind: _, votes: _ } =
             self.experiment.sole(critic);
-        self.model(*model)?;
-        if answer.fields.iter().any(|field| field.expectation) { later("`by expectation`") } else { Ok(()) }
+        self.model(*model)
     }
 
     fn dataset(&self, dataset: DatasetId) -> Result<(), NotBuilt> {

@@ -264,8 +264,9 @@ fn ask(bench: &mut Bench<'_, '_>, id: StepId, questions: &Questions<'_>) -> Resu
                 let places: Vec<usize> = wanted.iter().map(|at| at - first).collect();
                 let asked: Vec<JudgeItem> = render(layout, &places)?.into_iter().map(|(_, item)| item).collect();
                 let before = results.len();
-                let sampling = &experiment.sole(*critic).sampling;
-                results.extend(judge::run_group(&**model, sampling, &asked, halt, &mut |replies| {
+                let Sole { sampling, answer, .. } = experiment.sole(*critic);
+                let likely = answer.fields.iter().any(|field| field.expectation);
+                results.extend(judge::run_group(&**model, sampling, likely, &asked, halt, &mut |replies| {
                     on_done(replies.into_iter().map(|reply| made_of(before, reply)).collect());
                 }));
             }

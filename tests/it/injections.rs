@@ -155,7 +155,7 @@ fn no_attack_leaves_its_fence_or_becomes_a_turn() {
 }
 
 fn reply(text: &str) -> JudgeReply {
-    JudgeReply { text: text.to_owned(), stop: StopReason::EndOfTurn, tokens: 1 }
+    JudgeReply { text: text.to_owned(), stop: StopReason::EndOfTurn, tokens: 1, likely: Vec::new() }
 }
 
 /// A critic that repeats what it has read before it answers, or instead.
@@ -164,9 +164,9 @@ fn no_attack_is_taken_for_the_verdict() {
     for attack in attacks() {
         let Attack { name, text, .. } = &attack;
         let read = asked(&attack, CriticKind::Each, 0, None).remove(0).content;
-        assert!(answer::parse(&read, &schema()).is_err(), "{name}: a repeated prompt is no verdict");
+        assert!(answer::parse(&read, &schema(), &[]).is_err(), "{name}: a repeated prompt is no verdict");
         for said in [format!("{read}\nscore: 1"), format!("score: 1\n{read}"), format!("> {text}\nscore: 1")] {
-            if let Ok(verdict) = answer::parse(&said, &schema()) {
+            if let Ok(verdict) = answer::parse(&said, &schema(), &[]) {
                 assert_eq!(verdict.get("score"), Some(&AnswerValue::Int(1)), "{name}: {said:?}");
             }
         }

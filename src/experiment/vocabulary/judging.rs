@@ -54,7 +54,7 @@ const JOINED: &[Word] = &[
 
 /// What may follow an answer's scale.
 pub const BY_EXPECTATION: &[Word] =
-    &[word("expectation", "The scale weighted by the model's probability of each answer: a finer ranking.").later()];
+    &[word("expectation", "The scale weighted by the model's probability of each answer: a finer ranking.")];
 
 pub const ANSWER: Owner = Owner {
     words: "answer fields",

@@ -28,7 +28,7 @@ fn scores(text: &str, shown: usize) -> Result<Vec<Option<i64>>, String> {
         AnswerValue::Int(score) => Some(*score),
         _ => None,
     };
-    Ok(parse_group(text, &score(), shown)?.iter().map(number).collect())
+    Ok(parse_group(text, &score(), shown, &[])?.iter().map(number).collect())
 }
 
 fn seed(first: usize, vote: u32) -> Seed {
@@ -99,7 +99,7 @@ fn a_group_s_verdicts_go_by_id_and_one_that_lacks_shifts_none() {
 
 #[test]
 fn what_was_cut_off_is_read_up_to_its_last_whole_line() {
-    let reply = |text: &str, stop| JudgeReply { text: text.to_owned(), stop, tokens: 9 };
+    let reply = |text: &str, stop| JudgeReply { text: text.to_owned(), stop, tokens: 9, likely: Vec::new() };
     let said = read(&reply("score 1: 4\nscore 2: 1", StopReason::MaxTokens), CriticKind::Group, &score(), 2);
     let Said::Group(all) = &said else { panic!("{said:?}") };
     assert!(all[0].is_ok() && all[1].is_err() && !said.is_unread() && said.unread().is_some());
@@ -186,7 +186,7 @@ proptest! {
             // The true score of a row is its number, whatever id it is shown under.
             let lines = shown.iter().zip(1..).filter(|(_, id)| *id != skipped).map(|(row, id)| format!("score {id}: {}", row % 5));
             let text = lines.collect::<Vec<_>>().join("\n");
-            let said = Said::Group(parse_group(&text, &score(), rows).unwrap());
+            let said = Said::Group(parse_group(&text, &score(), rows, &[]).unwrap());
             let verdicts = layout.verdicts(question as u32, &|at| (at == question).then_some(&said));
             for (row, judged) in verdicts.iter().enumerate() {
                 let lacks = skipped > 0 && shown.get(skipped - 1) == Some(&row);
@@ -200,7 +200,7 @@ proptest! {
 
     #[test]
     fn any_text_is_read_or_refused(text in "\\PC{0,12}((score|better|why)[ 0-9a]{0,4}[:=]{0,2} ?[0-9ab]{0,2}\\PC{0,6}\n?){0,4}") {
-        if let Ok(all) = parse_group(&text, &score(), 3) {
+        if let Ok(all) = parse_group(&text, &score(), 3, &[]) {
             prop_assert_eq!(all.len(), 3);
         }
         if let Ok(preferred) = parse_pair(&text, &better()) {
