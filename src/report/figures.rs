@@ -276,8 +276,9 @@ pub struct Parting {
     pub within: f64,
 }
 
-/// Where the gap between mean verdict and truth is wider in the last iteration than in the first by more than chance: the
-/// difference is above half its 95 % interval, the root of the summed squares of the two halves.
+/// Where the mean verdict has risen above the truth: the gap of the last iteration is wider than that of the first by more than
+/// chance, and above nothing by more than chance. The difference is held against half its 95 % interval, the root of the summed
+/// squares of the two halves.
 pub fn partings(report: &Report) -> Vec<Parting> {
     let audits: Vec<&NodeReport> =
         report.nodes.iter().filter(|node| node.info.op == "audit" && node.info.iteration > 0).collect();
@@ -295,7 +296,8 @@ pub fn partings(report: &Report) -> Vec<Parting> {
         let last = own.iter().max_by_key(|node| node.info.iteration)?;
         let (from, to) = (first.metric("gap")?, last.metric("gap")?);
         let within = from.ci95?.hypot(to.ci95?);
-        (to.value - from.value > within).then(|| Parting {
+        let beyond = to.value - from.value > within && to.interval().is_some_and(|(low, _)| low > 0.0);
+        beyond.then(|| Parting {
             name: last.info.name.clone(),
             first: (first.info.iteration, from.value),
             last: (last.info.iteration, to.value),
