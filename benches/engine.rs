@@ -89,6 +89,7 @@ fn main() {
             prompt: (0..250).map(|i| if i < shared { token(0, i) } else { token(n + 1, i) }).collect(),
             seed: Seed(n),
             sampling: Sampling::drawn(64),
+            likely: false,
         };
         let requests: Vec<GenRequest> = (0..company).map(request).collect();
         let start = Instant::now();

@@ -84,6 +84,7 @@ fn generate(spec: &ModelSpec, batch: u64, prefill: bool) -> (f64, Vec<TokenId>) 
             prompt: (0..PROMPT).map(|at| token(round * batch + n, at)).collect(),
             seed: Seed(n),
             sampling: Sampling::greedy(max_tokens),
+            likely: false,
         };
         (0..batch).map(request).collect()
     };

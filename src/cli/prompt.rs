@@ -7,11 +7,12 @@ use crate::cli::place::wire;
 use crate::cli::reading::{read, turn};
 use crate::cli::report::fold;
 use crate::cli::terminal::Terminal;
-use crate::env::{Env, Task, schema};
+use crate::env::{Env, Labelled, Task, schema};
 use crate::experiment::{Critic, Experiment, ModelId, PromptId, Statement};
 use crate::model::{LanguageModel, Message, Wire};
+use crate::node::spec::CriticKind;
 use crate::node::template::{Filter, Piece, Scope, Template, render, token_counter};
-use crate::node::{judge, labels, trajectory::Trajectory};
+use crate::node::{compare, judge, labels, trajectory::Trajectory};
 use crate::report::Report;
 use crate::run::manifest::{Manifest, RowEntry, RowSet};
 use crate::run::{Project, directory};
@@ -31,7 +32,9 @@ pub fn show(args: &ShowArgs, subject: &Subject, name: &str, terminal: &Terminal)
         Some(critic) => {
             let model = reading(experiment, template, critic.model)?;
             let count = counter(model.as_deref())?;
-            judge::messages(template, &critic.answer, judged(args, subject, terminal)?, &*count)
+            let (scope, shown) = judged(args, subject, critic.kind, terminal)?;
+            let instructions = compare::format(critic.kind, &critic.answer, shown);
+            judge::messages(template, instructions, scope, &*count)
         }
         None => {
             let model = reading(experiment, template, reader(experiment, id)?)?;
@@ -47,13 +50,31 @@ pub fn show(args: &ShowArgs, subject: &Subject, name: &str, terminal: &Terminal)
     Ok(())
 }
 
-/// What a critic reads: a trajectory of the run; where there is no run, one of those that a critic is calibrated on.
-fn judged(args: &ShowArgs, subject: &Subject, terminal: &Terminal) -> Result<Scope, Failure> {
+/// What a critic reads, and how many trajectories that are: those of a task of the run; where there is no run, some of those
+/// that a critic is calibrated on.
+fn judged(
+    args: &ShowArgs,
+    subject: &Subject,
+    kind: CriticKind,
+    terminal: &Terminal,
+) -> Result<(Scope, usize), Failure> {
     if let Some((project, run)) = &subject.run {
-        let row = row(project, &fold(project, run)?, args)?;
-        let trajectory: Trajectory = read(&project.store, &row.trajectory)?;
-        let task = task(subject, Some(&row.task))?;
-        return Ok(Scope::new().task(&task).trajectory(&trajectory));
+        let mut rows = rows(project, &fold(project, run)?, args)?;
+        match kind {
+            CriticKind::Each => rows.truncate(1),
+            CriticKind::Pairs if rows.len() < 2 => {
+                return Err(usage(format!(
+                    "there is one trajectory of `{}`, and none to compare it with",
+                    rows[0].task
+                )));
+            }
+            CriticKind::Pairs => rows.truncate(2),
+            CriticKind::Group => rows.sort_by_key(|row| row.sample),
+        }
+        let trajectories = rows.iter().map(|row| read(&project.store, &row.trajectory));
+        let trajectories: Vec<Trajectory> = trajectories.collect::<Result<_, _>>()?;
+        let task = task(subject, Some(&rows[0].task))?;
+        return Ok((Scope::new().task(&task).shown(kind, &trajectories), trajectories.len()));
     }
     let env = subject.experiment.envs.first().ok_or_else(|| usage("the file has no environment"))?;
     let offer = schema(&env.it.kind).offers.iter().find(|offer| offer.labelled);
@@ -62,19 +83,22 @@ fn judged(args: &ShowArgs, subject: &Subject, terminal: &Terminal) -> Result<Sco
         (Some(task), _) => task.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(0),
         (None, item) => item.unwrap_or(0),
     };
-    let count = u32::try_from(wanted).ok().filter(|count| *count < MOST_EXAMPLES).unwrap_or(0) + 1;
-    let example = Env::open(&env.it, &wire())
-        .map_err(usage)?
-        .examples(&offer.name, count)
-        .pop()
-        .and_then(|example| example.labelled);
-    let example = example.ok_or_else(|| usage(format!("`{}.{}` is empty", env.name, offer.name)))?;
+    let first = u32::try_from(wanted).ok().filter(|first| *first < MOST_EXAMPLES).unwrap_or(0);
+    let shown = match kind {
+        CriticKind::Each => 1,
+        CriticKind::Pairs | CriticKind::Group => 2,
+    };
+    let examples = Env::open(&env.it, &wire()).map_err(usage)?.examples(&offer.name, first + shown).into_iter();
+    let examples: Vec<Labelled> = examples.skip(first as usize).filter_map(|example| example.labelled).collect();
+    let example = examples.first().ok_or_else(|| usage(format!("`{}.{}` is empty", env.name, offer.name)))?;
     if args.task.as_ref().is_some_and(|task| *task != example.task.id) {
         let problem = usage("without a run there are only the labelled trajectories of the environment");
         return Err(problem.help(format!("`--task {}`, or `--run RUN`", example.task.id)));
     }
-    terminal.say(&format!("no run is named: a trajectory of `{}.{}` stands in\n", env.name, offer.name));
-    Ok(labels::scope(&example))
+    let (what, stand) = if shown == 1 { ("a trajectory", "stands") } else { ("two trajectories", "stand") };
+    terminal.say(&format!("no run is named: {what} of `{}.{}` {stand} in\n", env.name, offer.name));
+    let trajectories: Vec<Trajectory> = examples.iter().map(labels::trajectory).collect();
+    Ok((Scope::new().task(&example.task).shown(kind, &trajectories), trajectories.len()))
 }
 
 /// The model whose tokens are counted. Only a filter with a limit asks for them, so only then one is opened.
@@ -117,20 +141,21 @@ fn usage(problem: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Usage, problem.to_string())
 }
 
-/// A judged trajectory of the task that is asked for, else the first there is.
-fn row(project: &Project, report: &Report, args: &ShowArgs) -> Result<RowEntry, Failure> {
+/// A judged trajectory of the task that is asked for, else the first there is, and behind it the others of its task.
+fn rows(project: &Project, report: &Report, args: &ShowArgs) -> Result<Vec<RowEntry>, Failure> {
     for node in report.nodes.iter().filter(|node| matches!(node.info.op.as_str(), "judge" | "rollout")) {
         let Some(output) = node.output else { continue };
         let manifest: Manifest = read(&project.store, &output)?;
         let Some(rows) = manifest.output else { continue };
         let RowSet { rows, .. } = read(&project.store, &rows)?;
-        let wanted = rows.into_iter().enumerate().find(|(index, row)| match (&args.task, args.item) {
+        let wanted = rows.iter().enumerate().find(|(index, row)| match (&args.task, args.item) {
             (Some(task), _) => row.task == *task,
             (None, Some(item)) => *index == item,
             (None, None) => true,
         });
         if let Some((_, row)) = wanted {
-            return Ok(row);
+            let others = rows.iter().filter(|other| other.task == row.task && other.sample != row.sample);
+            return Ok([row].into_iter().chain(others).cloned().collect());
         }
     }
     Err(usage("no trajectory of that task has been rolled out yet"))

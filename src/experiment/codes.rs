@@ -217,6 +217,18 @@ const ALL: &[Explanation] = &[
          `Qwen/Qwen2.5-0.5B`.",
     ),
     code(
+        "E0316",
+        "a comparison without a choice",
+        "A critic with `kind = pairs` sees two trajectories of a task: each `bool` of its answer says which of them, `a`, `b` or `tie`, and \
+         rules see the share of its comparisons that a row wins. A `text` may stand before it; a number would be on one of them.",
+    ),
+    code(
+        "E0317",
+        "an expectation over more than digits",
+        "`by expectation` weights each value of the scale by the probability of its token. `1` begins `10` as well: only of single digits \
+         is it known whose a token's probability is.",
+    ),
+    code(
         "E0404",
         "a name that the prompt is not given",
         "A prompt sees its parameters, the variables of its loops and, if it asks a critic, `answer`. Nothing else.",
@@ -386,6 +398,11 @@ const ALL: &[Explanation] = &[
         "training rows that are evaluated",
         "What the users of a benchmark's training rows ask for is held against what those of its evaluation ask for, by \
          digests: a row that is in both makes its figures too good.",
+    ),
+    code(
+        "E0535",
+        "nothing to compare with",
+        "A critic with `kind = pairs` or `kind = group` compares samples of one task. Labelled trajectories are of a task each.",
     ),
     code(
         "W0009",

@@ -62,15 +62,19 @@ impl Checker<'_> {
             self.due_field(body, &fields, name);
         }
         let model = self.name_of(&fields, "model").flatten();
-        let prompt = self.name_of(&fields, "prompt").flatten().filter(|id| {
-            let used = fields.value("prompt").map_or(body.span, |value| value.span);
-            self.critic_prompt(*id, used)
-        });
-        let answer = fields.block("answer").and_then(|block| self.answer(block));
-        let words = [("drop", OnUnparsed::Drop), ("fail", OnUnparsed::Fail)];
-        let on_unparsed = self.word_of(&fields, "on_unparsed", &words).flatten();
         let kinds = [("each", CriticKind::Each), ("pairs", CriticKind::Pairs), ("group", CriticKind::Group)];
         let kind = self.word_of(&fields, "kind", &kinds).unwrap_or(Some(CriticKind::Each));
+        let prompt = self.name_of(&fields, "prompt").flatten().filter(|id| {
+            let used = fields.value("prompt").map_or(body.span, |value| value.span);
+            // Which trajectories it is to show is not known where the kind is broken.
+            kind.is_some_and(|kind| self.critic_prompt(*id, kind, used))
+        });
+        let answer = fields.block("answer").and_then(|block| {
+            let answer = self.answer(block)?;
+            (kind != Some(CriticKind::Pairs) || self.chooses(block, &answer)).then_some(answer)
+        });
+        let words = [("drop", OnUnparsed::Drop), ("fail", OnUnparsed::Fail)];
+        let on_unparsed = self.word_of(&fields, "on_unparsed", &words).flatten();
         let max_tokens = self.tokens_of(&fields, "max_tokens").unwrap_or(Some(CRITIC_TOKENS));
         let sampling = max_tokens.and_then(|max_tokens| match self.decode(&fields, max_tokens) {
             None => Some(Sampling::greedy(max_tokens)),
@@ -78,6 +82,8 @@ impl Checker<'_> {
         });
         let votes = self.votes(&fields).unwrap_or(Some(Votes::ONE));
         if let (Some(Votes { count: samples @ 2.., .. }), Some(Sampling { temperature: 0.0, .. })) = (votes, &sampling)
+            // A group is shown in another order each time.
+            && kind != Some(CriticKind::Group)
             && let Some(span) = fields.span("votes")
         {
             self.error(CheckError::SameSamples { span, samples });
@@ -89,19 +95,19 @@ impl Checker<'_> {
         if let (Some(prompt), Some(answer), Some(asked)) = (prompt, &answer, fields.value("prompt")) {
             self.says_how_to_answer(prompt, answer, asked.span);
         }
-        let it = Critic::Sole(Sole {
+        let sole = Sole {
             model: ModelId(model?),
             prompt: PromptId(prompt?),
-            answer: answer.clone()?,
+            answer: answer?,
             on_unparsed: on_unparsed?,
             sampling: sampling?,
             kind: kind?,
             votes: votes?,
-        });
+        };
         let joined = votes.filter(|votes| votes.count > 1).map(|votes| votes.by);
         Some(CriticInfo {
-            it,
-            answer: joined_answer(&answer?, joined),
+            answer: joined_answer(&sole.row_answer(), joined),
+            it: Critic::Sole(sole),
             prompts: vec![PromptId(prompt?)],
             itself: itself?,
         })
@@ -221,7 +227,14 @@ impl Checker<'_> {
                 }
             };
             let kind = match (ty.name.path.text().as_str(), &ty.within) {
-                ("int", Some(within)) => self.answer_range(within),
+                ("int", Some(within)) => self.answer_range(within).filter(|kind| {
+                    let AnswerKind::Int { min, max } = kind else { return true };
+                    let digits = 0 <= *min && *max <= 9;
+                    if expectation && !digits {
+                        self.error(CheckError::NotDigits { span: within.span });
+                    }
+                    !expectation || digits
+                }),
                 ("int", None) => {
                     self.error(CheckError::NoScale { span: ty.span, name: name.clone() });
                     None
@@ -247,6 +260,19 @@ impl Checker<'_> {
             return None;
         }
         fits.then_some(AnswerSchema { fields })
+    }
+
+    /// Whether the answer says which of two is preferred.
+    fn chooses(&mut self, block: &Block, answer: &AnswerSchema) -> bool {
+        let number = answer.fields.iter().position(|field| matches!(field.kind, AnswerKind::Int { .. }));
+        let missing = !answer.fields.iter().any(|field| field.kind == AnswerKind::Bool);
+        if let Some(at) = number {
+            let name = Some(answer.fields[at].name.clone());
+            self.error(CheckError::NoChoice { span: block.entries[at].span, name });
+        } else if missing {
+            self.error(CheckError::NoChoice { span: block.span, name: None });
+        }
+        number.is_none() && !missing
     }
 
     fn answer_range(&mut self, within: &Expr) -> Option<AnswerKind> {

@@ -97,11 +97,32 @@ pub(super) fn detail(error: CheckError) -> Diagnostic {
             Diagnostic::error("E0314", "the critic has nothing to answer", span, "no field")
                 .help("add one: `answer { score: int in 1..5 }`")
         }
+        CheckError::NotDigits { span } => Diagnostic::error(
+            "E0317",
+            "an expectation is over single digits",
+            span,
+            "has values of other lengths",
+        )
+        .help("write a scale within `0..9`: a longer number is several tokens, whose probabilities are not its own"),
+        CheckError::NoChoice { span, name } => {
+            let found = name.map_or_else(
+                || "no field says which of the two".to_owned(),
+                |name| format!("`{name}` is a number on one trajectory"),
+            );
+            Diagnostic::error("E0316", "a critic of pairs says which of two is preferred", span, found)
+                .help("ask for it with a `bool`: `answer { better: bool }` is answered with a, b or tie")
+        }
+        CheckError::NothingBeside { span, name } => {
+            let message = format!("`{name}` compares samples of one task");
+            Diagnostic::error("E0535", message, span, "labelled trajectories stand alone")
+                .help("measure it on rows of a rollout: `audit` what it has judged")
+        }
         error @ (CheckError::NotProvided { .. }
         | CheckError::NoPath { .. }
         | CheckError::Hidden { .. }
         | CheckError::HiddenFrom { .. }
         | CheckError::NotText { .. }
+        | CheckError::NotOne { .. }
         | CheckError::UnknownFilter { .. }
         | CheckError::FilterMisfit { .. }
         | CheckError::MayBeAbsent { .. }
@@ -165,6 +186,13 @@ fn prompt(error: CheckError) -> Diagnostic {
             .help(format!("say how: `{{{{ {path} | {suggestion} }}}}`"))
             .edit(end, format!(" | {suggestion}"))
         }
+        CheckError::NotOne { span, name } => Diagnostic::error(
+            "E0406",
+            format!("`{name}` is a list, which is not text"),
+            span,
+            "cannot be printed as it is",
+        )
+        .help(format!("print each: `{{% for t in {name} %}}{{{{ t | transcript }}}}{{% end %}}`")),
         CheckError::UnknownFilter { span, name, near } => {
             let diagnostic = Diagnostic::error("E0407", format!("there is no filter `{name}`"), span, "unknown filter");
             choose(diagnostic, span, &near, &Class::Filter.names().collect::<Vec<_>>(), "filters are")

@@ -28,7 +28,7 @@ pub enum Wanted {
 }
 
 const ROLLED: [&str; 6] = ["count", "ended", "truncated", "error", "steps", "tokens"];
-const CALIBRATED: [&str; 5] = ["accuracy", "kappa", "parsed", "precision", "recall"];
+const CALIBRATED: [&str; 6] = ["accuracy", "kappa", "parsed", "precision", "recall", "auc"];
 const TRAINED: [&str; 5] = ["loss", "loss.first", "rows", "tokens", "steps"];
 const AUDITED: [&str; 6] = ["precision", "recall", "accuracy", "score", "truth", "gap"];
 /// What a budget bounds; a loop that read it would end otherwise on another machine.
@@ -133,7 +133,9 @@ impl Checker<'_> {
         match &rows.answer {
             _ if rows.form != Form::Judged => {}
             Answers::Schema(schema) => {
-                let of = if rows.joined { &["mean", "alpha", "spread"][..] } else { &["mean"] };
+                let joined = rows.joined.then_some(["alpha", "spread"]).into_iter().flatten();
+                let of: Vec<&str> =
+                    ["mean"].into_iter().chain(joined).chain(rows.pairwise.then_some("flips")).collect();
                 let counted = schema.fields.iter().filter(|field| field.kind != AnswerKind::Text);
                 known.extend(counted.flat_map(|field| of.iter().map(move |of| format!("{}.{of}", field.name))));
             }
@@ -163,10 +165,11 @@ impl Checker<'_> {
                 self.index.metrics(binding.span, &known);
             }
         }
-        for (made, known) in [(&flow.calibrated, CALIBRATED), (&flow.changed, TRAINED)] {
+        for (made, known) in [(&flow.calibrated, &CALIBRATED[..]), (&flow.changed, &TRAINED[..])] {
             for name in made.keys() {
                 if let Some((_, declared)) = self.symbols.find(name) {
-                    self.index.metrics(declared, &known.map(str::to_owned));
+                    let known: Vec<String> = known.iter().map(|name| (*name).to_owned()).collect();
+                    self.index.metrics(declared, &known);
                 }
             }
         }

@@ -35,6 +35,7 @@ mod once;
 mod outside;
 mod prompt;
 mod quantity;
+mod reader;
 mod remote;
 mod rule;
 mod schedule;

@@ -4,6 +4,7 @@ use crate::base::Spanned;
 use crate::base::units::{MicroUsd, Millis, TokenCount};
 use crate::env::EnvSpec;
 use crate::model::{ModelSpec, Sampling};
+use crate::node::compare;
 pub use crate::node::gate::{MetricRef, Until};
 use crate::node::spec::{AnswerSchema, CriticKind, Joined, OnUnparsed, PerIteration, TrainerSpec, Votes};
 use crate::node::template::Template;
@@ -114,6 +115,13 @@ pub struct Sole {
     pub sampling: Sampling,
     pub kind: CriticKind,
     pub votes: Votes,
+}
+
+impl Sole {
+    /// What a verdict of it on a row holds.
+    pub fn row_answer(&self) -> AnswerSchema {
+        compare::row_schema(self.kind, &self.answer)
+    }
 }
 
 /// Several critics with one answer whose verdicts become one. No member is a panel.

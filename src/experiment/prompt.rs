@@ -8,11 +8,11 @@ use super::error::CheckError;
 use super::index::Sort;
 use super::model::EnvId;
 use super::scope::Kind;
-use super::shown::reads;
 use super::vocabulary;
 use crate::base::Span;
 use crate::env::{Field, FieldType, Schema};
 use crate::model::Role;
+use crate::node::spec::CriticKind;
 use crate::node::template::{Filter, Piece, Template, TemplateMessage};
 use crate::select::TRAJ_COLUMNS;
 use crate::syntax::ast::{self, Name};
@@ -24,7 +24,8 @@ pub struct PromptInfo {
     pub template: Template,
     /// Whose tasks it shows.
     pub env: Option<EnvId>,
-    pub trajectory: bool,
+    /// The trajectories that it is given, by the names that its template has for them.
+    pub given: Vec<&'static str>,
     /// Where it first names `answer`.
     pub answer: Option<Span>,
     /// Fields that only one of agent and critic may see.
@@ -42,7 +43,9 @@ pub struct Seen {
 #[derive(Clone)]
 enum Root {
     Task(Arc<Schema>),
-    Trajectory,
+    /// By the name that a template has for it.
+    Trajectory(&'static str),
+    Trajectories,
     /// Its type is broken: nothing that names it is blamed.
     Poisoned,
 }
@@ -87,8 +90,11 @@ impl Checker<'_> {
             lost: false,
         };
         self.index.enter(prompt.name.span);
+        let several = prompt.parameters.iter().filter(|parameter| is_trajectory(&parameter.ty.name)).count() > 1;
         for parameter in &prompt.parameters {
-            let root = self.parameter(&parameter.ty, &mut reading.env);
+            let before = reading.roots.iter().filter(|(_, root)| matches!(root, Root::Trajectory(_))).count();
+            let name = if several { CriticKind::Pairs.shows().get(before).copied() } else { Some("traj") };
+            let root = self.parameter(&parameter.ty, name.unwrap_or("more"), &mut reading.env);
             reading.broken |= matches!(root, Root::Poisoned);
             reading.roots.push((parameter.name.value.clone(), root));
         }
@@ -125,16 +131,28 @@ impl Checker<'_> {
             self.error(CheckError::EmptyPrompt { span: prompt.name.span, name: prompt.name.value.clone() });
             return None;
         }
-        let trajectory = reading.roots.iter().any(|(_, root)| matches!(root, Root::Trajectory));
+        let given = |(_, root): &(String, Root)| match root {
+            Root::Trajectory(name) => Some(*name),
+            Root::Trajectories => Some(CriticKind::Group.shows()[0]),
+            Root::Task(_) | Root::Poisoned => None,
+        };
+        let given = reading.roots.iter().filter_map(given).collect();
         let Reading { env, answer, seen, broken, .. } = reading;
-        (!broken).then_some(PromptInfo { template: Template { messages }, env, trajectory, answer, seen })
+        (!broken).then_some(PromptInfo { template: Template { messages }, env, given, answer, seen })
     }
 
-    fn parameter(&mut self, ty: &ast::Type, env: &mut Option<EnvId>) -> Root {
+    fn parameter(&mut self, ty: &ast::Type, name: &'static str, env: &mut Option<EnvId>) -> Root {
+        if let ([list], Some(of)) = (ty.name.path.parts.as_slice(), &ty.name.of)
+            && list.value == "list"
+            && is_trajectory(of)
+        {
+            self.index.brought(of.span, Sort::Type, &of.path.text(), "", "what the agent did on the task each time");
+            return Root::Trajectories;
+        }
         match ty.name.path.parts.as_slice() {
-            [name] if name.value == "Trajectory" => {
-                self.index.brought(name.span, Sort::Type, &name.value, "", "what the agent did on the task");
-                Root::Trajectory
+            [word] if is_trajectory(&ty.name) => {
+                self.index.brought(word.span, Sort::Type, &word.value, "", "what the agent did on the task");
+                Root::Trajectory(name)
             }
             [owner, name] if name.value == "Task" => {
                 let Some(id) = self.reference(owner, Kind::Env) else { return Root::Poisoned };
@@ -147,7 +165,8 @@ impl Checker<'_> {
                 let (span, name) = (ty.name.span, ty.name.path.text());
                 let task = ty.name.path.parts.first().map(|owner| format!("{}.Task", owner.value));
                 let near = similar(&name, ["Trajectory"].into_iter().chain(task.as_deref()));
-                self.error(CheckError::UnknownType { span, name, near, known: vec!["ENV.Task", "Trajectory"] });
+                let known = vec!["ENV.Task", "Trajectory", "list<Trajectory>"];
+                self.error(CheckError::UnknownType { span, name, near, known });
                 Root::Poisoned
             }
         }
@@ -230,6 +249,11 @@ impl Checker<'_> {
             Shape::Text | Shape::Scalar => Some(Piece::Value { path: place, filters: typed }),
             other => {
                 let suggestion = match other {
+                    Shape::List(item) if *item == Shape::Trajectory => {
+                        let (span, name) = (path.span, path.text());
+                        self.error(CheckError::NotOne { span, name });
+                        return None;
+                    }
                     Shape::List(_) => "lines",
                     Shape::Trajectory => "transcript",
                     _ => "json",
@@ -255,7 +279,7 @@ impl Checker<'_> {
             "transcript" => *on == Shape::Trajectory,
             "lines" | "bullets" => is_texts,
             "truncate" => *on == Shape::Text,
-            _ => *on != Shape::Trajectory,
+            _ => !matches!(on, Shape::Trajectory) && !matches!(on, Shape::List(item) if **item == Shape::Trajectory),
         };
         if !fits {
             let (span, name) = (filter.name.span, name.to_owned());
@@ -320,6 +344,9 @@ impl Checker<'_> {
             self.index.name(first.span, name.span);
             return match rest {
                 [] => Some((vec![first.value.clone()], shape)),
+                [field] if shape == Shape::Trajectory => {
+                    self.trajectory_place(&first.value, field, path, &[("id", "its number in the question, from 1")])
+                }
                 [field, ..] => {
                     self.no_field(field, path, &[]);
                     None
@@ -355,23 +382,39 @@ impl Checker<'_> {
         self.index.member_here(first.span, &first.value);
         match (root, rest) {
             (Root::Poisoned, _) => None,
-            (Root::Trajectory, []) => Some((vec!["traj".to_owned()], Shape::Trajectory)),
-            (Root::Trajectory, [field]) => {
-                let columns: Vec<&str> = TRAJ_COLUMNS.iter().map(|(name, _)| *name).collect();
-                if columns.contains(&field.value.as_str()) {
-                    let doc = vocabulary::column(&field.value);
-                    self.index.brought(field.span, Sort::Column, &path.text(), "", doc);
-                    return Some((vec!["traj".to_owned(), field.value.clone()], Shape::Scalar));
-                }
-                self.no_field(field, path, &columns);
-                None
-            }
+            (Root::Trajectory(root), []) => Some((vec![root.to_owned()], Shape::Trajectory)),
+            (Root::Trajectory(root), [field]) => self.trajectory_place(root, field, path, &[]),
             (Root::Task(schema), fields) => self.task_place(&schema, path, fields, reading, must_be_known),
-            (Root::Trajectory, [_, deeper, ..]) => {
+            (Root::Trajectory(_), [_, deeper, ..]) => {
                 self.no_field(deeper, path, &[]);
                 None
             }
+            (Root::Trajectories, []) => {
+                Some((vec![CriticKind::Group.shows()[0].to_owned()], Shape::List(Box::new(Shape::Trajectory))))
+            }
+            (Root::Trajectories, [field, ..]) => {
+                self.no_field(field, path, &[]);
+                None
+            }
         }
+    }
+
+    /// A field of a trajectory, of those that all have or of some `more`.
+    fn trajectory_place(
+        &mut self,
+        root: &str,
+        field: &ast::Name,
+        path: &ast::Path,
+        more: &[(&'static str, &'static str)],
+    ) -> Option<(Vec<String>, Shape)> {
+        let columns = TRAJ_COLUMNS.iter().map(|(name, _)| (*name, vocabulary::column(name)));
+        let known: Vec<(&str, &str)> = more.iter().copied().chain(columns).collect();
+        if let Some((_, doc)) = known.iter().find(|(name, _)| *name == field.value) {
+            self.index.brought(field.span, Sort::Column, &path.text(), "", *doc);
+            return Some((vec![root.to_owned(), field.value.clone()], Shape::Scalar));
+        }
+        self.no_field(field, path, &known.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+        None
     }
 
     /// A field of a task, or of a record within it.
@@ -432,69 +475,10 @@ impl Checker<'_> {
         let (span, name) = (field.span, field.value.clone());
         self.error(CheckError::NoPath { span, name, path: path.text(), near, known });
     }
+}
 
-    /// Whether a prompt can ask a critic: it shows a trajectory, and only what a critic may see.
-    pub(super) fn critic_prompt(&mut self, id: usize, used: Span) -> bool {
-        let name = self.prompts[id].name.clone();
-        let Some(info) = &self.prompts[id].it else { return false };
-        let hidden: Vec<(Span, String)> =
-            info.seen.iter().filter(|seen| !seen.critic).map(|seen| (seen.span, seen.field.clone())).collect();
-        let given = info.trajectory;
-        let trajectory = given && reads(&info.template, "traj");
-        if !trajectory {
-            self.error(CheckError::PromptMisfit {
-                span: used,
-                name,
-                why: "it shows no trajectory, so the critic would judge blindly",
-                help: match given {
-                    true => "print its trajectory: `{{ traj | transcript }}`",
-                    false => "give it a parameter `traj: Trajectory` and print `{{ traj | transcript }}`",
-                },
-            });
-        }
-        for (span, field) in &hidden {
-            self.error(CheckError::HiddenFrom { span: *span, field: field.clone(), reader: "critic", used });
-        }
-        trajectory && hidden.is_empty()
-    }
-
-    /// Whether a prompt can ask an agent about a task of `env`.
-    pub(super) fn agent_prompt(&mut self, id: usize, env: EnvId, used: Span, asked: bool) -> bool {
-        let name = self.prompts[id].name.clone();
-        let Some(info) = &self.prompts[id].it else { return false };
-        let hidden: Vec<(Span, String)> =
-            info.seen.iter().filter(|seen| !seen.agent).map(|seen| (seen.span, seen.field.clone())).collect();
-        let (trajectory, answer, of) = (info.trajectory, info.answer, info.env);
-        for (span, field) in &hidden {
-            self.error(CheckError::HiddenFrom { span: *span, field: field.clone(), reader: "agent", used });
-        }
-        // What the prompt cannot be for any agent is told where a rollout names it.
-        if !asked && (trajectory || answer.is_some()) {
-            return false;
-        }
-        let misfit = if trajectory {
-            Some((
-                "it shows a trajectory, which does not exist before the agent has acted",
-                "use a prompt without `Trajectory`",
-            ))
-        } else if answer.is_some() {
-            Some(("it names `answer`, which only a critic has", "remove `{{ answer.format }}`, or use another prompt"))
-        } else if of.is_some_and(|of| of != env) {
-            Some(("it shows tasks of another environment", "use a prompt whose parameter is of this environment"))
-        } else {
-            None
-        };
-        if let Some((why, help)) = misfit {
-            self.error(CheckError::PromptMisfit { span: used, name, why, help });
-        }
-        let fits = misfit.is_none() && hidden.is_empty();
-        // Where the environment speaks first, it says what is to be done.
-        let speaks = self.envs[env.0].it.as_ref().is_some_and(|info| crate::env::speaks_first(&info.spec.kind));
-        if fits && !speaks {
-            self.shows_task(id, used);
-        }
-        fits
-    }
+fn is_trajectory(ty: &ast::TypeName) -> bool {
+    ty.of.is_none() && ty.path.text() == "Trajectory"
 }
 
 /// The fields along a path.

@@ -37,6 +37,8 @@ pub struct Rows {
     pub answer: Answers,
     /// Several verdicts on each have become one.
     pub joined: bool,
+    /// They are shares of comparisons.
+    pub pairwise: bool,
     pub tasks: u64,
     /// At most so many of one task.
     pub samples: u64,

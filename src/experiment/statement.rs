@@ -80,6 +80,7 @@ impl Checker<'_> {
             held_out: split.held_out,
             critic: None,
             joined: false,
+            pairwise: false,
             form: Form::Rolled,
             answer: Answers::NotJudged,
             tasks,
@@ -196,6 +197,7 @@ impl Checker<'_> {
                     self.error(CheckError::PromptMisfit { span: critic_span, name, why, help });
                     return None;
                 }
+                let pairwise = soles.iter().any(|sole| sole.kind == CriticKind::Pairs);
                 if soles.iter().any(|sole| sole.kind != CriticKind::Each) && judged.samples < 2 {
                     let (why, help) = (
                         "this critic compares samples of a task, of which there is one",
@@ -205,7 +207,9 @@ impl Checker<'_> {
                     return None;
                 }
                 // A vote that is lost leaves the others; only where none is left there is no verdict.
-                if soles.iter().any(|sole| sole.on_unparsed == OnUnparsed::Drop) {
+                // Where samples may be missing, one may have nothing beside it that it is compared with.
+                let alone = pairwise && judged.low < judged.high;
+                if alone || soles.iter().any(|sole| sole.on_unparsed == OnUnparsed::Drop) {
                     judged.low = 0;
                 }
                 for field in &answer.fields {
@@ -219,6 +223,7 @@ impl Checker<'_> {
                     judged.known.insert(Column::Answer(field.name.clone()), interval);
                 }
                 judged.answer = Answers::Schema(answer);
+                judged.pairwise = pairwise;
                 judged.joined = soles.len() > 1 || soles.iter().any(|sole| sole.votes.count > 1);
             }
         }
@@ -306,6 +311,9 @@ impl Checker<'_> {
             self.error(CheckError::NotLabelled { span: dataset.span, name: dataset.path.text() });
             return None;
         }
+        if self.compares(id, critic.span) {
+            return None;
+        }
         let prompts = self.critics[id].it.as_ref()?.prompts.clone();
         for prompt in prompts {
             let shows = self.prompts[prompt.0].it.as_ref()?.env;
@@ -380,6 +388,16 @@ impl Checker<'_> {
         })
     }
 
+    /// Whether a critic compares samples of a task, where there is one trajectory of each.
+    pub(super) fn compares(&mut self, critic: usize, span: Span) -> bool {
+        let soles = self.critics[critic].it.as_ref().map(|info| self.soles(&info.it)).unwrap_or_default();
+        let compares = soles.iter().any(|sole| sole.kind != CriticKind::Each);
+        if compares {
+            self.error(CheckError::NothingBeside { span, name: self.critics[critic].name.clone() });
+        }
+        compares
+    }
+
     /// Who judges: the critic alone, or the members of a panel.
     fn soles(&self, critic: &Critic) -> Vec<Sole> {
         let sole = |id: &CriticId| match &self.critics[id.0].it.as_ref()?.it {
@@ -405,7 +423,7 @@ impl Checker<'_> {
             [] => {
                 let for_agents: Vec<usize> = (0..self.prompts.len())
                     .filter(|id| {
-                        self.prompts[*id].it.as_ref().is_none_or(|info| !info.trajectory && info.answer.is_none())
+                        self.prompts[*id].it.as_ref().is_none_or(|info| info.given.is_empty() && info.answer.is_none())
                     })
                     .collect();
                 match for_agents.as_slice() {

@@ -183,6 +183,9 @@ impl Checker<'_> {
                     self.error(CheckError::Arguments { span, wanted, name });
                     return None;
                 }
+                if self.compares(critic, through.map_or(on.span, |path| path.span)) {
+                    return None;
+                }
                 Some(TrainData::Through { dataset: DatasetId(dataset), critic: CriticId(critic) })
             }
         }

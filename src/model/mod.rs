@@ -133,6 +133,8 @@ pub struct GenRequest {
     pub prompt: Vec<TokenId>,
     pub seed: Seed,
     pub sampling: Sampling,
+    /// Whether the reply is to say how likely the numbers in it were. It changes no draw.
+    pub likely: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,8 +156,40 @@ pub struct GenReply {
     pub stop: StopReason,
     /// Sum of the log-probabilities (nats, at temperature 1) of the sampled tokens; 0 where the model does not say.
     pub logprob: f64,
+    /// Where it was asked for and the model says: of each token that is a number, which numbers might have stood there.
+    pub likely: Vec<Likely>,
     /// What it took, where that is not the ids sent and drawn: an endpoint counts by its own tokens.
     pub used: Option<Tokens>,
+}
+
+/// So many of the likeliest tokens at a place are looked at: no endpoint tells more.
+pub const LIKELIEST: usize = 20;
+
+/// A token of a reply that is a number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Likely {
+    /// Its first byte in the reply's text.
+    pub at: usize,
+    pub number: i64,
+    /// Numbers that might have stood there, with their log-probabilities in nats; never above 0.
+    pub numbers: Vec<(i64, f64)>,
+}
+
+impl Likely {
+    /// Of a token that stands at `at`, and the likeliest in its place; `None` where it is no number.
+    pub fn of<'t>(at: usize, token: &str, likeliest: impl Iterator<Item = (&'t str, f64)>) -> Option<Self> {
+        let number = number(token)?;
+        let told = |(token, logprob): (&str, f64)| Some((self::number(token)?, logprob.min(0.0)));
+        let numbers = likeliest.filter(|(_, logprob)| !logprob.is_nan()).filter_map(told).collect();
+        Some(Self { at: at + token.len() - token.trim_start().len(), number, numbers })
+    }
+}
+
+/// A token that is a whole number, as it is written without a sign before it or zeros.
+fn number(token: &str) -> Option<i64> {
+    let token = token.trim();
+    let number = token.parse().ok()?;
+    (i64::to_string(&number) == token).then_some(number)
 }
 
 impl GenReply {

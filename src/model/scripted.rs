@@ -10,6 +10,8 @@
 //! }
 //! ```
 //!
+//! A rule may say how likely numbers are in what it says, for critics that are read by expectation: `"likely": { "3": 0.7, "4": 0.3 }`.
+//!
 //! The first rule whose `when` is part of the last user or tool message, and whose `skill` the model has reached, answers;
 //! `default` where none does. Of several texts the greedy reply (temperature 0) is the first, others are drawn by the
 //! request's seed. "Training" only counts: the new version has one skill more than the one it started from, so that in a
@@ -21,6 +23,7 @@
 use super::spelled::{END, decode, encode, mark};
 use super::*;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A script is written by people, or made of the tasks of a test.
@@ -50,7 +53,13 @@ struct Reply {
     #[serde(default)]
     skill: u32,
     say: Vec<String>,
+    /// How likely each number is where a reply has one.
+    #[serde(default)]
+    likely: BTreeMap<i64, f64>,
 }
+
+/// What is said, and how likely numbers are in it where that is known.
+type Saying<'s> = (&'s str, Option<&'s BTreeMap<i64, f64>>);
 
 /// What stands for weights.
 #[derive(Debug, Serialize, Deserialize)]
@@ -73,28 +82,38 @@ impl Scripted {
         if let Some(reply) = script.replies.iter().find(|reply| reply.say.is_empty()) {
             return Err(wrong(path, &format!("the reply to `{}` has nothing to say", reply.when)));
         }
+        let shares = |reply: &&Reply| reply.likely.values().any(|share| !(0.0..=1.0).contains(share));
+        if let Some(reply) = script.replies.iter().find(shares) {
+            return Err(wrong(
+                path,
+                &format!("`likely` of the reply to `{}` has a probability outside 0 to 1", reply.when),
+            ));
+        }
         let skill = version.map(parse_version).transpose()?.map_or(0, |version| version.skill);
         Ok(Self { script, context: spec.context as usize, skill })
     }
 
-    fn say(&self, request: &GenRequest) -> Result<&str, ModelError> {
+    fn say(&self, request: &GenRequest) -> Result<Saying<'_>, ModelError> {
         let last = last_told(&request.prompt);
         let fits = |reply: &&Reply| reply.skill <= self.skill && last.contains(&reply.when);
-        let texts = self.script.replies.iter().find(fits).map_or(&self.script.default, |reply| &reply.say);
+        let reply = self.script.replies.iter().find(fits);
+        let likely = reply.map(|reply| &reply.likely);
+        let texts = reply.map_or(&self.script.default, |reply| &reply.say);
         match texts.as_slice() {
             [] => Err(ModelError::Script(last.chars().take(80).collect())),
-            [first, ..] if request.sampling.temperature <= 0.0 => Ok(first),
-            several => Ok(request.seed.rng().pick::<String>(several)),
+            [first, ..] if request.sampling.temperature <= 0.0 => Ok((first, likely)),
+            several => Ok((request.seed.rng().pick::<String>(several), likely)),
         }
     }
 
     fn reply(&self, request: &GenRequest) -> Result<GenReply, ModelError> {
-        let GenRequest { prompt, seed: _, sampling } = request;
+        let GenRequest { prompt, seed: _, sampling, likely } = request;
         let room = self.context.saturating_sub(prompt.len());
         if room == 0 {
             return Err(ModelError::TooLong { tokens: prompt.len(), context: self.context });
         }
-        let mut tokens = encode(self.say(request)?);
+        let (said, numbers) = self.say(request)?;
+        let mut tokens = encode(said);
         tokens.push(END);
         let limit = room.min(sampling.max_tokens as usize);
         let stop = if tokens.len() <= limit {
@@ -106,7 +125,10 @@ impl Scripted {
         };
         tokens.truncate(limit);
         let logprob = -0.5 * tokens.len() as f64;
-        Ok(GenReply { text: decode(&tokens), tokens, stop, logprob, used: None })
+        let text = decode(&tokens);
+        let numbers = numbers.filter(|numbers| *likely && !numbers.is_empty());
+        let likely = numbers.map_or_else(Vec::new, |numbers| likely_in(&text, numbers));
+        Ok(GenReply { text, tokens, stop, logprob, likely, used: None })
     }
 }
 
@@ -130,6 +152,19 @@ impl LanguageModel for Scripted {
     fn generate(&self, requests: &[GenRequest]) -> Vec<Result<GenReply, ModelError>> {
         requests.iter().map(|request| self.reply(request)).collect()
     }
+}
+
+/// Every number in a text, with how likely the script has each.
+fn likely_in(text: &str, numbers: &BTreeMap<i64, f64>) -> Vec<Likely> {
+    let words: Vec<(String, f64)> =
+        numbers.iter().map(|(number, probability)| (number.to_string(), libm::log(*probability))).collect();
+    let likeliest = || words.iter().map(|(word, logprob)| (word.as_str(), *logprob));
+    let starts = text.split_inclusive(|letter: char| !letter.is_ascii_digit()).scan(0, |at, word| {
+        let start = *at;
+        *at += word.len();
+        Some((start, word.trim_end_matches(|letter: char| !letter.is_ascii_digit())))
+    });
+    starts.filter_map(|(at, word)| Likely::of(at, word, likeliest())).collect()
 }
 
 /// Of the script's bytes.
@@ -232,7 +267,8 @@ mod tests {
         max_tokens: u32,
     ) -> Result<GenReply, ModelError> {
         let sampling = Sampling { temperature, ..Sampling::greedy(max_tokens) };
-        let request = GenRequest { prompt: model.encode_chat(messages).unwrap(), seed: Seed(seed), sampling };
+        let request =
+            GenRequest { prompt: model.encode_chat(messages).unwrap(), seed: Seed(seed), sampling, likely: true };
         model.generate(&[request]).remove(0)
     }
 
@@ -343,6 +379,24 @@ mod tests {
         );
         assert!(train(Some(b"weights of another kind"), &rows, 1).is_err() && train(None, &[], 1).is_err());
         assert!(matches!(super::train(None, &rows, &config, Seed(1), &mut Quiet(true)), Err(ModelError::Paused)));
+    }
+
+    #[test]
+    fn a_script_says_how_likely_its_numbers_are_where_it_is_asked() {
+        let model = open(
+            r#"{ "replies": [{ "when": "Book", "say": ["score: 3, of 14"], "likely": { "3": 0.5, "4": 0.25, "2": 0 } }] }"#,
+            None,
+        );
+        let reply = ask(&model, &user("Book"), 0.0, 1, 99).unwrap();
+        let places: Vec<(usize, i64)> = reply.likely.iter().map(|it| (it.at, it.number)).collect();
+        assert_eq!(places, [(7, 3), (13, 14)]);
+        assert_eq!(reply.likely[0].numbers[1], (3, libm::log(0.5)));
+        assert_eq!(reply.likely[0].numbers[0], (2, f64::NEG_INFINITY));
+        let prompt = model.encode_chat(&user("Book")).unwrap();
+        let silent = GenRequest { prompt, seed: Seed(1), sampling: Sampling::greedy(99), likely: false };
+        assert_eq!(model.generate(&[silent]).remove(0).unwrap().likely, []);
+        let file = script(r#"{ "replies": [{ "when": "x", "say": ["3"], "likely": { "3": 1.5 } }] }"#);
+        assert!(Scripted::open(file.path(), &spec(file.path(), 9), None).is_err());
     }
 
     #[test]

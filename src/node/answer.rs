@@ -8,17 +8,23 @@
 //! What cannot be read is an error with its reason, never a number.
 
 use super::spec::{AnswerField, AnswerKind, AnswerSchema, AnswerValue, Verdict};
+use crate::model::Likely;
 
 /// The instructions that `{{ answer.format }}` stands for: `Answer with one line: score: 0 to 4`.
 pub fn format(schema: &AnswerSchema) -> String {
-    let lines: Vec<String> = schema.fields.iter().map(instruction).collect();
-    match lines.as_slice() {
+    lines(schema.fields.iter().map(instruction))
+}
+
+/// The instructions to answer with such lines.
+pub fn lines(lines: impl Iterator<Item = String>) -> String {
+    match lines.collect::<Vec<_>>().as_slice() {
         [one] => format!("Answer with one line: {one}"),
         many => format!("Answer with these lines:\n{}", many.join("\n")),
     }
 }
 
-fn instruction(AnswerField { name, kind, expectation: _ }: &AnswerField) -> String {
+/// `score: 0 to 4`
+pub fn instruction(AnswerField { name, kind, expectation: _ }: &AnswerField) -> String {
     match kind {
         AnswerKind::Int { min, max } => format!("{name}: {min} to {max}"),
         AnswerKind::Bool => format!("{name}: yes or no"),
@@ -26,20 +32,21 @@ fn instruction(AnswerField { name, kind, expectation: _ }: &AnswerField) -> Stri
     }
 }
 
-/// Reads a reply.
+/// Reads a reply, of whose numbers it is known how `likely` they were.
 ///
 /// # Errors
-/// Why it cannot be read: a field missing, given twice, out of range.
-pub fn parse(text: &str, schema: &AnswerSchema) -> Result<Verdict, String> {
-    schema.fields.iter().map(|field| Ok((field.name.clone(), read_field(text, field)?))).collect()
+/// Why it cannot be read: a field missing, given twice, out of range; no probabilities where they are due.
+pub fn parse(text: &str, schema: &AnswerSchema, likely: &[Likely]) -> Result<Verdict, String> {
+    schema.fields.iter().map(|field| Ok((field.name.clone(), read_field(text, field, likely)?))).collect()
 }
 
-fn read_field(text: &str, field: &AnswerField) -> Result<AnswerValue, String> {
-    let AnswerField { name, kind, expectation: _ } = field;
-    if mentions(text, name) > 1 {
-        return Err(format!("`{name}` is given more than once"));
-    }
-    let value = text.lines().find_map(|line| after_name(line, name)).ok_or_else(|| format!("`{name}` is not given"))?;
+/// Reads one field of a reply.
+///
+/// # Errors
+/// As [`parse`].
+pub fn read_field(text: &str, field: &AnswerField, likely: &[Likely]) -> Result<AnswerValue, String> {
+    let AnswerField { name, kind, expectation } = field;
+    let value = given(text, name)?;
     match kind {
         AnswerKind::Text if value.is_empty() => Err(format!("`{name}` is empty")),
         AnswerKind::Text => Ok(AnswerValue::Text(value.to_owned())),
@@ -55,11 +62,43 @@ fn read_field(text: &str, field: &AnswerField) -> Result<AnswerValue, String> {
                 return Err(whole());
             }
             match value.parse() {
+                Ok(number) if (*min..=*max).contains(&number) && *expectation => {
+                    // Where it stands: it is a part of the text.
+                    let at = value.as_ptr() as usize - text.as_ptr() as usize;
+                    let place = likely.iter().find(|place| place.at == at && place.number == number);
+                    let place = place.ok_or_else(|| format!("the model does not say how likely `{name}` is"))?;
+                    let expected = expected(&place.numbers, *min, *max);
+                    Ok(AnswerValue::Number(expected.ok_or_else(|| format!("no value of `{name}` is likely"))?))
+                }
                 Ok(number) if (*min..=*max).contains(&number) => Ok(AnswerValue::Int(number)),
                 _ => Err(format!("`{name}` is not in {min} to {max}")),
             }
         }
     }
+}
+
+/// The values of a scale weighted by their probabilities, of which those of nothing else take no part (Y. Liu et al. 2023, *G-Eval*);
+/// `None` where none has any.
+fn expected(numbers: &[(i64, f64)], min: i64, max: i64) -> Option<f64> {
+    let on_scale = numbers.iter().filter(|(number, _)| (min..=max).contains(number));
+    let (mut sum, mut mass) = (0.0, 0.0);
+    for (number, logprob) in on_scale {
+        let probability = libm::exp(*logprob);
+        sum += *number as f64 * probability;
+        mass += probability;
+    }
+    (mass > 0.0).then(|| (sum / mass).clamp(min as f64, max as f64))
+}
+
+/// What stands behind `name:`, of which there is one.
+///
+/// # Errors
+/// That there is none, or that there are several.
+pub fn given<'t>(text: &'t str, name: &str) -> Result<&'t str, String> {
+    if mentions(text, name) > 1 {
+        return Err(format!("`{name}` is given more than once"));
+    }
+    text.lines().find_map(|line| after_name(line, name)).ok_or_else(|| format!("`{name}` is not given"))
 }
 
 /// What follows `name:` where the line begins with it.
@@ -71,13 +110,27 @@ fn after_name<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 
 /// How often a text says `name:` or `name =`, in any case, as a word of its own, anywhere in a line.
 fn mentions(text: &str, name: &str) -> usize {
-    let (text, name) = (text.to_ascii_lowercase(), name.to_ascii_lowercase());
-    let word = |c: char| c.is_alphanumeric() || c == '_';
-    let claims = |&(at, _): &(usize, &str)| {
-        let after = text[at + name.len()..].trim_start_matches([' ', '\t', '*', '"', '\'', '`']);
-        !text[..at].ends_with(word) && after.starts_with([':', '='])
-    };
-    if name.is_empty() { 0 } else { text.match_indices(&name).filter(claims).count() }
+    named(text, name).iter().filter(|rest| claims(rest)).count()
+}
+
+/// What stands behind each place where a text has a name, in any case, as a word's beginning.
+pub fn named<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
+    let (lower, name) = (text.to_ascii_lowercase(), name.to_ascii_lowercase());
+    if name.is_empty() {
+        return Vec::new();
+    }
+    // Lower case changes no byte's place.
+    let begins = |&(at, _): &(usize, &str)| !lower[..at].ends_with(in_word);
+    lower.match_indices(&name).filter(begins).map(|(at, _)| &text[at + name.len()..]).collect()
+}
+
+/// Whether this is what stands behind a name that is given a value.
+pub fn claims(rest: &str) -> bool {
+    rest.trim_start_matches([' ', '\t', '*', '"', '\'', '`']).starts_with([':', '='])
+}
+
+pub fn in_word(letter: char) -> bool {
+    letter.is_alphanumeric() || letter == '_'
 }
 
 /// Writes a verdict as a critic should: what [`parse`] reads back.
@@ -92,6 +145,15 @@ pub fn write(verdict: &Verdict, schema: &AnswerSchema) -> String {
         Some(format!("{}: {value}", field.name))
     };
     schema.fields.iter().filter_map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// From where on a field is positive: [`threshold`], of fractions three quarters of the range up to the digit.
+pub fn positive_from(field: &AnswerField) -> f64 {
+    match (&field.kind, field.expectation) {
+        (AnswerKind::Int { min, max }, false) => threshold(*min, *max) as f64,
+        (AnswerKind::Int { min, max }, true) => *min as f64 + (*max as f64 - *min as f64) * 0.75,
+        (AnswerKind::Bool | AnswerKind::Text, _) => 1.0,
+    }
 }
 
 /// The lowest integer that counts as positive: three quarters of the range up, rounded up, so 3 of 0..4 and 4 of 1..5.
@@ -113,7 +175,7 @@ pub fn passes(verdict: &Verdict, schema: &AnswerSchema) -> Option<bool> {
     let field = deciding(schema)?;
     let figure = verdict.get(&field.name)?.figure()?;
     match field.kind {
-        AnswerKind::Int { min, max } => Some(figure >= threshold(min, max) as f64),
+        AnswerKind::Int { .. } => Some(figure >= positive_from(field)),
         AnswerKind::Bool => Some(figure > 0.5),
         AnswerKind::Text => None,
     }
@@ -134,6 +196,10 @@ pub fn level(verdict: &Verdict, schema: &AnswerSchema) -> Option<f64> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn parse(text: &str, schema: &AnswerSchema) -> Result<Verdict, String> {
+        super::parse(text, schema, &[])
+    }
 
     fn schema(fields: &[(&str, AnswerKind)]) -> AnswerSchema {
         let field = |(name, kind): &(&str, AnswerKind)| AnswerField {
@@ -263,6 +329,40 @@ mod tests {
             prop_assert!((min..=max).contains(&positive));
             prop_assert!(i128::from(positive - min) * 4 >= (i128::from(max) - i128::from(min)) * 3);
         }
+    }
+
+    /// The scale weighted by what might have stood there; what is no value of it takes no part, and nothing is a number of
+    /// nobody's probabilities.
+    #[test]
+    fn an_expectation_is_of_the_scale_s_values_alone() {
+        let mut by = score();
+        by.fields[0].expectation = true;
+        let text = "It is good.\nscore: 3\n";
+        let ln = |probability: f64| libm::log(probability);
+        let at = text.find('3').unwrap();
+        let place = |numbers: Vec<(i64, f64)>| Likely { at, number: 3, numbers };
+        let read =
+            |likely: &[Likely]| super::parse(text, &by, likely).map(|verdict| verdict.get("score").cloned().unwrap());
+        let told = place(vec![(3, ln(0.6)), (4, ln(0.2)), (9, ln(0.1)), (2, ln(0.1)), (-1, ln(0.05))]);
+        let Ok(AnswerValue::Number(figure)) = read(&[told]) else { panic!("it is a number") };
+        assert!((figure - (1.8 + 0.8 + 0.2) / 0.9).abs() < 1e-12, "{figure}");
+        assert_eq!(read(&[place(vec![(3, 0.0)])]), Ok(AnswerValue::Number(3.0)));
+        let elsewhere = Likely { at: 0, ..place(vec![(3, 0.0)]) };
+        let other = Likely { number: 4, ..place(vec![(4, 0.0)]) };
+        let hostile = [
+            vec![],
+            vec![elsewhere],
+            vec![other],
+            vec![place(vec![])],
+            vec![place(vec![(3, f64::NEG_INFINITY)])],
+            vec![place(vec![(7, 0.0)])],
+        ];
+        for likely in hostile {
+            let why = read(&likely).expect_err("no number of nothing");
+            assert!(why.contains("likely"), "{why}");
+        }
+        assert!(super::parse("score: 7", &by, &[]).is_err(), "what cannot be read otherwise cannot be read so");
+        assert_eq!((positive_from(&by.fields[0]), positive_from(&score().fields[0])), (3.0, 3.0));
     }
 
     #[test]

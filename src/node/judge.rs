@@ -9,7 +9,7 @@ use super::answer;
 use super::spec::{AnswerKind, AnswerSchema, AnswerValue, Verdict};
 use super::template::{Scope, Template, render};
 use crate::base::Seed;
-use crate::model::{GenRequest, LanguageModel, Message, ModelError, Sampling, StopReason, Tokens};
+use crate::model::{GenRequest, LanguageModel, Likely, Message, ModelError, Sampling, StopReason, Tokens};
 use crate::node::lost::{Halt, Lost, Why};
 use crate::node::metric::Metric;
 use rayon::prelude::*;
@@ -28,23 +28,27 @@ pub struct JudgeReply {
     pub text: String,
     pub stop: StopReason,
     pub tokens: u32,
+    /// How likely the numbers in it were, where the answer is read by expectation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub likely: Vec<Likely>,
 }
 
-/// The messages of one question: the critic's prompt over `task` and `traj`, with the answer's instructions.
+/// The messages of one question: the critic's prompt over the task and what was done, with the answer's instructions.
 pub fn messages(
     prompt: &Template,
-    schema: &AnswerSchema,
+    instructions: String,
     scope: Scope,
     count_tokens: &dyn Fn(&str) -> usize,
 ) -> Vec<Message> {
-    render(prompt, &scope.answer_format(answer::format(schema)), count_tokens)
+    render(prompt, &scope.answer_format(instructions), count_tokens)
 }
 
-/// Asks for a group of verdicts. `on_done` is called with the replies in order, each with its index and what it took; not
+/// Asks for a group of verdicts; `likely`, with how likely the numbers in them are. `on_done` is called with the replies in order, each with its index and what it took; not
 /// where `halt` says that they came too late.
 pub fn run_group(
     model: &dyn LanguageModel,
     sampling: &Sampling,
+    likely: bool,
     items: &[JudgeItem],
     halt: &dyn Fn() -> Option<Halt>,
     on_done: &mut dyn FnMut(Vec<(usize, Tokens, JudgeReply)>),
@@ -55,7 +59,7 @@ pub fn run_group(
         if tokens >= context {
             return Err(ModelError::TooLong { tokens, context });
         }
-        Ok(GenRequest { prompt, seed: *seed, sampling: sampling.clone() })
+        Ok(GenRequest { prompt, seed: *seed, sampling: sampling.clone(), likely })
     };
     let encoded: Vec<Result<GenRequest, ModelError>> = items.par_iter().map(encode).collect();
     let (mut asked, mut requests) = (Vec::new(), Vec::new());
@@ -79,7 +83,11 @@ pub fn run_group(
             Err(error) => Err(Why::from(error).after(took)),
             Ok(reply) => {
                 let tokens = u32::try_from(reply.tokens.len()).unwrap_or(u32::MAX);
-                done.push((index, took, JudgeReply { text: reply.text, stop: reply.stop, tokens }));
+                done.push((
+                    index,
+                    took,
+                    JudgeReply { text: reply.text, stop: reply.stop, tokens, likely: reply.likely },
+                ));
                 Ok(())
             }
         };
@@ -95,12 +103,20 @@ pub fn run_group(
 /// # Errors
 /// Why it cannot be read.
 pub fn read(reply: &JudgeReply, schema: &AnswerSchema) -> Result<Verdict, String> {
-    let JudgeReply { text, stop, tokens: _ } = reply;
+    read_with(reply, |text| answer::parse(text, schema, &reply.likely))
+}
+
+/// The same by another parser.
+///
+/// # Errors
+/// As the parser's.
+pub fn read_with<T>(reply: &JudgeReply, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, String> {
+    let JudgeReply { text, stop, tokens: _, likely: _ } = reply;
     if *stop == StopReason::EndOfTurn {
-        return answer::parse(text, schema);
+        return parse(text);
     }
     let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    answer::parse(whole, schema).map_err(|why| format!("the reply was cut off, and {why}"))
+    parse(whole).map_err(|why| format!("the reply was cut off, and {why}"))
 }
 
 /// `count` (asked), `parsed` (share that could be read) and `FIELD.mean` of each number or boolean.

@@ -8,7 +8,7 @@
 
 use super::answer;
 use super::judge;
-use super::spec::{AnswerKind, AnswerSchema, AnswerValue, Verdict};
+use super::spec::{AnswerKind, AnswerSchema, AnswerValue, CriticKind, Verdict};
 use super::template::{Scope, Template};
 use super::trajectory::Trajectory;
 use crate::env::{Labelled, Truth};
@@ -45,18 +45,23 @@ pub fn conversation(
     schema: &AnswerSchema,
     count_tokens: &dyn Fn(&str) -> usize,
 ) -> Vec<Message> {
-    let mut messages = judge::messages(prompt, schema, scope(example), count_tokens);
+    let mut messages = judge::messages(prompt, answer::format(schema), scope(example), count_tokens);
     let truth = truth_answer(&example.truth, metric, schema);
     messages.push(Message::new(Role::Assistant, answer::write(&truth, schema)));
     messages
 }
 
-/// What a critic's prompt may name of a labelled example: as of a trajectory with these turns and no ids.
+/// What a critic's prompt may name of a labelled example.
 pub fn scope(example: &Labelled) -> Scope {
+    Scope::new().task(&example.task).shown(CriticKind::Each, &[trajectory(example)])
+}
+
+/// A labelled example as a trajectory with these turns and no ids.
+pub fn trajectory(example: &Labelled) -> Trajectory {
     let Labelled { task, turns, ended, truth: _ } = example;
     let turn_of = |role: Role| turns.iter().filter(move |turn| turn.role == role);
     let calls = turn_of(Role::Tool).count();
-    let trajectory = Trajectory {
+    Trajectory {
         task: task.id.clone(),
         sample: 0,
         prompt_len: 0,
@@ -73,8 +78,7 @@ pub fn scope(example: &Labelled) -> Scope {
         error: turn_of(Role::Tool).any(|turn| turn.content.starts_with("error:")),
         logprob: 0.0,
         messages: turns.clone(),
-    };
-    Scope::new().task(task).trajectory(&trajectory)
+    }
 }
 
 #[cfg(test)]
@@ -148,6 +152,9 @@ mod tests {
         let messages = conversation(&example, "success", &prompt, &schema, &|text| text.len());
         assert_eq!(messages[0].content, "> call x\n< ok\n> Done.\nAnswer with one line: score: 0 to 4");
         assert_eq!(messages[1], Message::new(Role::Assistant, "score: 1"));
-        assert_eq!(answer::parse(&messages[1].content, &schema), Ok(truth_answer(&example.truth, "success", &schema)));
+        assert_eq!(
+            answer::parse(&messages[1].content, &schema, &[]),
+            Ok(truth_answer(&example.truth, "success", &schema))
+        );
     }
 }

@@ -15,7 +15,7 @@ pub struct Metric {
 }
 
 /// The 97.5 % quantile of the standard normal distribution.
-const Z: f64 = 1.959_963_984_540_054;
+pub const Z: f64 = 1.959_963_984_540_054;
 
 impl Metric {
     /// A plain number: a count, a loss.

@@ -158,6 +158,7 @@ impl Rollout<'_> {
             prompt: episode.trajectory.row.tokens.clone(),
             seed: episode.seed.derive(turn),
             sampling: self.sampling.clone(),
+            likely: false,
         }
     }
 

@@ -40,6 +40,17 @@ pub enum CriticKind {
     Group,
 }
 
+impl CriticKind {
+    /// What its prompt shows, by the names that a template has for it.
+    pub fn shows(self) -> &'static [&'static str] {
+        match self {
+            CriticKind::Each => &["traj"],
+            CriticKind::Pairs => &["a", "b"],
+            CriticKind::Group => &["trajs"],
+        }
+    }
+}
+
 /// How several numbers become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -8,6 +8,7 @@ use crate::base::{Canonical, Hasher};
 use crate::env::Task;
 use crate::model::{LanguageModel, Message, ModelError, Role};
 use crate::node::fence;
+use crate::node::spec::CriticKind;
 use crate::node::trajectory::Trajectory;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -91,14 +92,16 @@ impl Template {
     }
 }
 
-/// What a template may name: `task`, `traj`, `answer`.
+/// What a template may name: `task`, `answer`, and what a critic's [kind](CriticKind::shows) shows.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     roots: BTreeMap<String, Value>,
 }
 
-/// The root whose text a model wrote.
-const WRITTEN: &str = "traj";
+/// Whether a model wrote the text under this root.
+fn is_written(root: &str) -> bool {
+    [CriticKind::Each, CriticKind::Pairs, CriticKind::Group].iter().any(|kind| kind.shows().contains(&root))
+}
 
 impl Scope {
     pub fn new() -> Self {
@@ -114,21 +117,17 @@ impl Scope {
         self
     }
 
-    /// Adds `traj`: what a critic may know of an episode.
+    /// Adds what a critic of this kind is shown, in this order: of a group each has its place, from 1, as its `id`.
     #[must_use]
-    pub fn trajectory(mut self, trajectory: &Trajectory) -> Self {
-        let turns = trajectory.messages.get(trajectory.prompt_len..).unwrap_or_default();
-        let value = serde_json::json!({
-            "turns": turns,
-            "steps": trajectory.steps,
-            "calls": trajectory.calls,
-            "actions": trajectory.actions,
-            "ended": trajectory.ended,
-            "truncated": trajectory.truncated,
-            "tokens": trajectory.row.tokens.len(),
-            "error": trajectory.error,
-        });
-        self.roots.insert(WRITTEN.to_owned(), value);
+    pub fn shown(mut self, kind: CriticKind, trajectories: &[Trajectory]) -> Self {
+        let names = kind.shows();
+        if kind == CriticKind::Group {
+            let numbered = trajectories.iter().zip(1..).map(|(trajectory, id)| known(trajectory, Some(id))).collect();
+            self.roots.insert(names[0].to_owned(), Value::Array(numbered));
+        } else {
+            let named = names.iter().zip(trajectories);
+            self.roots.extend(named.map(|(name, trajectory)| ((*name).to_owned(), known(trajectory, None))));
+        }
         self
     }
 
@@ -140,10 +139,29 @@ impl Scope {
     }
 }
 
+/// What a critic may know of an episode.
+fn known(trajectory: &Trajectory, id: Option<u32>) -> Value {
+    let turns = trajectory.messages.get(trajectory.prompt_len..).unwrap_or_default();
+    let mut value = serde_json::json!({
+        "turns": turns,
+        "steps": trajectory.steps,
+        "calls": trajectory.calls,
+        "actions": trajectory.actions,
+        "ended": trajectory.ended,
+        "truncated": trajectory.truncated,
+        "tokens": trajectory.row.tokens.len(),
+        "error": trajectory.error,
+    });
+    if let Some(id) = id {
+        value["id"] = id.into();
+    }
+    value
+}
+
 /// The messages of a checked template. `count_tokens` is the reading model's. A path that leads nowhere (an optional field
 /// that is not known) is empty text.
 pub fn render(template: &Template, scope: &Scope, count_tokens: &dyn Fn(&str) -> usize) -> Vec<Message> {
-    let roots = scope.roots.iter().map(|(name, value)| (name.as_str(), value, name == WRITTEN)).collect();
+    let roots = scope.roots.iter().map(|(name, value)| (name.as_str(), value, is_written(name))).collect();
     let message = |message: &TemplateMessage| {
         let mut reader = Reader { names: Vec::clone(&roots), count_tokens, text: String::new() };
         reader.pieces(&message.pieces);
@@ -314,7 +332,10 @@ mod tests {
     }
 
     fn rendered(pieces: impl Into<Vec<Piece>>) -> String {
-        let scope = Scope::new().task(&task()).trajectory(&trajectory()).answer_format("score: 0 to 4".to_owned());
+        let scope = Scope::new()
+            .task(&task())
+            .shown(CriticKind::Each, &[trajectory()])
+            .answer_format("score: 0 to 4".to_owned());
         render(&template(pieces), &scope, &words).remove(0).content
     }
 

@@ -7,7 +7,9 @@
 //! | step | items | prompt tokens | completion tokens |
 //! |---|---|---|---|
 //! | rollout, evaluate | tasks × samples | `w` a task × sample, to `max_steps` × `c` | to `max_steps` × min(`m`, `c`) |
-//! | judge | rows | `w` to `c` a row | to min(`m`, `c`) a row |
+//! | judge | rows × votes | `w` to `c` an item | to min(`m`, `c`) an item |
+//! | judge, `kind = pairs` | rows × (samples − 1) × votes | the same | the same |
+//! | judge, `kind = group` | tasks × votes | the same | the same |
 //! | calibrate | examples | `w` to `c` an example | to min(`m`, `c`) an example |
 //!
 //! A training sees at most rows × min(`max_len`, `c`) × epochs tokens; rows that are mixed in for a share `s` make `n` rows
@@ -271,21 +273,24 @@ impl Reader<'_> {
                 let items = Amount { low: rows.all, high: Some(rows.all) };
                 bounds = Bounds { items, ..episodes(self.experiment, asked, tried(items, asked.tolerance)) };
                 for judge in &asked.best_by {
-                    bounds += self.judged(items, judge.critic, rows.per_task);
+                    bounds += questions(self.experiment, judge.critic, self.asked(judge.critic, rows, items.low));
                 }
             }
             Work::Judge { rows: from, by, joined: _, tolerance } => {
                 rows = self.rows_of(from);
-                let items = Amount { low: self.surely(from, rows.all), high: Some(rows.all) };
+                let surely = self.surely(from, rows.all);
                 for judge in by {
-                    let worked = self.judged(tried(items, *tolerance), judge.critic, rows.per_task);
-                    bounds += Bounds { items: self.judged(items, judge.critic, rows.per_task).items, ..worked };
+                    let items = self.asked(judge.critic, rows, surely);
+                    let worked = questions(self.experiment, judge.critic, tried(items, *tolerance));
+                    bounds += Bounds { items, ..worked };
                 }
             }
             Work::Calibrate { by, joined: _, dataset } => {
                 let examples = self.examples(*dataset);
                 for judge in by {
-                    bounds += self.judged(Amount { low: examples.unwrap_or(0), high: examples }, judge.critic, 1);
+                    let votes = u64::from(self.experiment.sole(judge.critic).votes.count);
+                    let items = Amount { low: examples.unwrap_or(0), high: examples }.times(votes, votes);
+                    bounds += questions(self.experiment, judge.critic, items);
                 }
             }
             Work::Select { rows: from, rule } => {
@@ -329,16 +334,21 @@ impl Reader<'_> {
         splits.iter().find(|split| split.name == asked.split).map_or(0, |split| u64::from(split.size))
     }
 
-    /// One question a row and vote; of a critic that compares, one a pair in each order, or one a group.
-    fn judged(&self, rows: Amount, critic: CriticId, per_task: u64) -> Bounds {
+    /// One question a row and vote; of a critic that compares, one for each two of a task in each order, or one a task. Some of
+    /// them are surely asked only where all rows are surely there.
+    fn asked(&self, critic: CriticId, rows: Rows, surely: u64) -> Amount {
         let Sole { kind, votes, .. } = self.experiment.sole(critic);
-        let votes = u64::from(votes.count);
+        let low = if surely == rows.all { rows.all } else { 0 };
         let items = match kind {
-            CriticKind::Each => rows.times(votes, votes),
-            CriticKind::Pairs => rows.times(0, votes * per_task.saturating_sub(1)),
-            CriticKind::Group => rows.times(0, votes),
+            CriticKind::Each => Amount { low: surely, high: Some(rows.all) },
+            CriticKind::Pairs => {
+                let others = rows.per_task.saturating_sub(1);
+                Amount { low, high: Some(rows.all) }.times(others, others)
+            }
+            CriticKind::Group => Amount { low: low.min(rows.tasks), high: Some(rows.all.min(rows.tasks)) },
         };
-        questions(self.experiment, critic, items)
+        let votes = u64::from(votes.count);
+        items.times(votes, votes)
     }
 
     fn examples(&self, dataset: DatasetId) -> Option<u64> {

@@ -25,8 +25,8 @@ pub fn op_rev(op: Op) -> u64 {
         Op::Judge => JudgeKey::REV,
         Op::Select => 1,
         Op::Audit => 1,
-        // It asks as `judge` does.
-        Op::Calibrate => JudgeKey::REV,
+        // It asks as `judge` does; with what it measures of the replies it has changed once.
+        Op::Calibrate => JudgeKey::REV + 1,
         Op::Train => TrainKey::REV,
         Op::Evaluate => EvaluateKey::REV,
         Op::Gate => 1,
@@ -275,7 +275,10 @@ impl Recipe<'_> {
         self.model(into, *model);
         self.prompt(into, *prompt);
         into.fed(owner, "answer", answer, || answer.fields.iter().map(ToString::to_string).collect());
-        into.put(owner, "", sampling).put(STATED, "seed", &drawn(sampling, Seed(self.experiment.seed)));
+        // The order in which a group is shown is drawn whatever the replies are.
+        let seed = Seed(self.experiment.seed);
+        let seed = if *kind == CriticKind::Group { Some(seed) } else { drawn(sampling, seed) };
+        into.put(owner, "", sampling).put(STATED, "seed", &seed);
         into.put(owner, "on_unparsed", on_unparsed);
         match kind {
             CriticKind::Each => {}

@@ -7,7 +7,7 @@ use crate::experiment::{MetricRef, ReportItem};
 use crate::report::{NodeReport, Report};
 use crate::run::{Metric, NodeStatus};
 use crate::select::FunnelStep;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -162,6 +162,10 @@ fn funnel(report: &Report, node: &NodeReport) -> Option<Funnel> {
     let stages: Vec<FunnelStep> = Vec::deserialize(node.detail.get("funnel")?).ok()?;
     let first = stages.first()?;
     let (rolled_out, missing) = rolled_out(report, node);
+    // A comparison that failed need not leave a row without a verdict.
+    let entered = node.detail.get("rolled_out").and_then(Value::as_u64);
+    let lost = rolled_out.zip(entered).map(|(all, entered)| all.saturating_sub(entered));
+    let missing = lost.map_or(missing, |lost| missing.min(lost));
     let passed = stages.iter().take_while(|stage| stage.stage.starts_with("where ")).last();
     Some(Funnel {
         node: node.info.id.clone(),
@@ -196,16 +200,24 @@ fn rolled_out(report: &Report, node: &NodeReport) -> (Option<u64>, u64) {
     (if rollouts.is_empty() { None } else { Some(rollouts.iter().filter_map(items).sum()) }, missing)
 }
 
+/// How far critics agree with themselves: in both orders of a comparison, and from vote to vote.
+pub fn steadiness(report: &Report) -> Vec<(&NodeReport, Vec<&Metric>)> {
+    let of_steadiness = |metric: &&Metric| {
+        let measure = metric.name.rsplit_once('.').map(|(_, measure)| measure);
+        matches!(measure, Some("flips" | "alpha" | "spread"))
+    };
+    let judges = report.nodes.iter().filter(|node| node.info.op == "judge");
+    let measured = judges.map(|node| (node, node.metrics.iter().filter(of_steadiness).collect::<Vec<_>>()));
+    measured.filter(|(_, metrics)| !metrics.is_empty()).collect()
+}
+
 /// A critic's (or a selection's) word against the truth.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Truth {
-    pub node: String,
-    /// What was measured: a critic, or kept rows.
-    pub name: String,
-    pub op: String,
-    pub iteration: u32,
+pub struct Truth<'r> {
+    pub node: &'r NodeReport,
     pub confusion: Option<Confusion>,
-    pub metrics: Vec<Metric>,
+    pub roc: Vec<RocPoint>,
+    pub metrics: &'r [Metric],
 }
 
 /// `positive`: said to be good; `true`: rightly.
@@ -223,23 +235,76 @@ impl Confusion {
     }
 }
 
-pub fn truths(report: &Report) -> Vec<Truth> {
+pub fn truths(report: &Report) -> Vec<Truth<'_>> {
     let nodes = report.nodes.iter().filter(|node| matches!(node.info.op.as_str(), "audit" | "calibrate"));
     nodes
         .filter(|node| !node.metrics.is_empty())
-        .map(|node| Truth {
-            node: node.info.id.clone(),
-            name: node.info.name.clone(),
-            op: node.info.op.clone(),
-            iteration: node.info.iteration,
-            confusion: confusion(&node.detail),
-            metrics: node.metrics.clone(),
-        })
+        .map(|node| Truth { node, confusion: confusion(&node.detail), roc: roc(&node.detail), metrics: &node.metrics })
         .collect()
+}
+
+/// What a threshold on the verdicts would give.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+pub struct RocPoint {
+    pub at: f64,
+    pub false_positive_rate: f64,
+    pub true_positive_rate: f64,
+}
+
+/// Empty where it was not measured, or is not made of shares.
+fn roc(detail: &Value) -> Vec<RocPoint> {
+    let points = detail.get("roc").and_then(|points| Vec::<RocPoint>::deserialize(points).ok()).unwrap_or_default();
+    let shares = |point: &RocPoint| {
+        [point.false_positive_rate, point.true_positive_rate].iter().all(|rate| (0.0..=1.0).contains(rate))
+    };
+    if points.iter().all(shares) { points } else { Vec::new() }
 }
 
 fn confusion(detail: &Value) -> Option<Confusion> {
     Confusion::deserialize(detail.get("confusion")?).ok()
+}
+
+/// What a critic says of trajectories has moved away from what they are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parting {
+    /// The rows that were audited.
+    pub name: String,
+    /// Iterations with their gaps: the first, and the last.
+    pub first: (u32, f64),
+    pub last: (u32, f64),
+    /// Half the 95 % interval of the difference.
+    pub within: f64,
+}
+
+/// Where the mean verdict has risen above the truth: the gap of the last iteration is wider than that of the first by more than
+/// chance, and above nothing by more than chance. The difference is held against half its 95 % interval, the root of the summed
+/// squares of the two halves.
+pub fn partings(report: &Report) -> Vec<Parting> {
+    let audits: Vec<&NodeReport> =
+        report.nodes.iter().filter(|node| node.info.op == "audit" && node.info.iteration > 0).collect();
+    let statement = |node: &NodeReport| node.info.id.rsplit_once('@').map_or("", |(id, _)| id).to_owned();
+    let mut statements: Vec<String> = Vec::new();
+    for audit in &audits {
+        if !statements.contains(&statement(audit)) {
+            statements.push(statement(audit));
+        }
+    }
+    let parting = |id: &String| {
+        let gap = |node: &&&NodeReport| node.metric("gap").is_some_and(|gap| gap.ci95.is_some());
+        let own: Vec<&NodeReport> = audits.iter().filter(|node| statement(node) == *id).filter(gap).copied().collect();
+        let first = own.iter().min_by_key(|node| node.info.iteration)?;
+        let last = own.iter().max_by_key(|node| node.info.iteration)?;
+        let (from, to) = (first.metric("gap")?, last.metric("gap")?);
+        let within = from.ci95?.hypot(to.ci95?);
+        let beyond = to.value - from.value > within && to.interval().is_some_and(|(low, _)| low > 0.0);
+        beyond.then(|| Parting {
+            name: last.info.name.clone(),
+            first: (first.info.iteration, from.value),
+            last: (last.info.iteration, to.value),
+            within,
+        })
+    };
+    statements.iter().filter_map(parting).collect()
 }
 
 /// Iterations that have any figure, ascending.

@@ -4,12 +4,12 @@
 //! Nothing here decides whether colours are wanted: they are always in, and the edge takes them out.
 
 use crate::experiment::{MetricRef, ReportItem};
-use crate::report::figures::{self, Curve, Truth};
+use crate::report::figures::{self, Curve, Parting, RocPoint, Truth};
 use crate::report::live::closing_note;
 use crate::report::published::{self, Beside};
-use crate::report::text::{Cell, Table, count, figure, painted, plain, value};
+use crate::report::text::{Cell, Table, count, figure, number, painted, plain, value};
 use crate::report::{NodeReport, Report, RunState, label_word, status_word};
-use crate::run::NodeStatus;
+use crate::run::{Metric, NodeStatus};
 use anstyle::{AnsiColor, Style};
 use std::fmt::Write;
 
@@ -25,6 +25,9 @@ pub fn report(report: &Report, items: &[ReportItem]) -> String {
     let mut out = heading(report);
     for (title, table) in tables(report, items) {
         write!(out, "\n{}\n{}", painted(&title, BOLD), table.text()).expect("writing to a string");
+    }
+    for warning in warnings(report) {
+        write!(out, "\n{}\n", painted(&plain(&warning), colour(AnsiColor::Yellow))).expect("writing to a string");
     }
     for (node, why) in figures::endings(report) {
         write!(out, "\nThe loop ended after iteration {}: {}\n", node.info.iteration, plain(&why))
@@ -81,6 +84,22 @@ pub fn missing_words(report: &Report) -> Option<String> {
     let words = |node: &NodeReport| format!("{} {} of {}", node.info.id, count(node.missing()), count(node.total));
     let words: Vec<String> = lacking.map(words).collect();
     (!words.is_empty()).then(|| format!("Missing items, which failed: {}", words.join(", ")))
+}
+
+/// What a reader should doubt: critics that part from the truth.
+pub fn warnings(report: &Report) -> Vec<String> {
+    let words = |Parting { name, first, last, within }: &Parting| {
+        format!(
+            "The critic parts from the truth: `{name}.gap` grew from {} in iteration {} to {} in iteration {}, and chance makes ± {}. \
+             It may be gamed: do not take its scores for progress.",
+            number(first.1),
+            first.0,
+            number(last.1),
+            last.0,
+            number(*within),
+        )
+    };
+    figures::partings(report).iter().map(words).collect()
 }
 
 fn missing(report: &Report) -> String {
@@ -145,7 +164,11 @@ pub fn tables(report: &Report, items: &[ReportItem]) -> Vec<(String, Table)> {
     tables.push(("Outside the loop".to_owned(), outside(report, items)));
     tables.extend(published::beside(report).into_iter().map(beside));
     tables.push(("Selection".to_owned(), selection(report)));
+    tables.push(("Critics against themselves".to_owned(), measures(figures::steadiness(report))));
     tables.push(("Critic against labelled verdicts".to_owned(), truth(report, "calibrate")));
+    for truth in figures::truths(report).iter().filter(|truth| !truth.roc.is_empty()) {
+        tables.push((format!("Thresholds of {}", plain(&truth.node.info.name)), thresholds(&truth.roc)));
+    }
     tables.push(("Critic and selection against the truth".to_owned(), truth(report, "audit")));
     tables.retain(|(_, table)| !table.is_empty());
     tables
@@ -205,22 +228,45 @@ fn selection(report: &Report) -> Table {
     table
 }
 
-/// One row an audit or a calibration; the columns are the metrics that any of them has.
+/// One row an audit or a calibration.
 fn truth(report: &Report, op: &str) -> Table {
-    let truths: Vec<Truth> = figures::truths(report).into_iter().filter(|truth| truth.op == op).collect();
+    let truths: Vec<Truth> = figures::truths(report).into_iter().filter(|truth| truth.node.info.op == op).collect();
+    measures(truths.iter().map(|truth| (truth.node, truth.metrics.iter().collect())))
+}
+
+/// One row a node; the columns are the metrics that any of them has.
+fn measures<'r>(nodes: impl IntoIterator<Item = (&'r NodeReport, Vec<&'r Metric>)>) -> Table {
+    let nodes: Vec<(&NodeReport, Vec<&Metric>)> = nodes.into_iter().collect();
     let mut names: Vec<&str> = Vec::new();
-    for metric in truths.iter().flat_map(|truth| &truth.metrics) {
+    for metric in nodes.iter().flat_map(|(_, metrics)| metrics) {
         if !names.contains(&metric.name.as_str()) && names.len() < 8 {
             names.push(&metric.name);
         }
     }
     let mut table = Table::with_head(std::iter::once(Cell::left("node")).chain(names.iter().map(Cell::right)));
-    for truth in &truths {
+    for (node, metrics) in &nodes {
         let cells = names.iter().map(|name| {
-            let metric = truth.metrics.iter().find(|metric| metric.name == **name);
-            Cell::right(metric.map_or_else(String::new, value))
+            let metric = metrics.iter().find(|metric| metric.name == **name);
+            Cell::right(metric.map_or_else(String::new, |metric| value(metric)))
         });
-        table.push(std::iter::once(Cell::left(&truth.node)).chain(cells));
+        table.push(std::iter::once(Cell::left(&node.info.id)).chain(cells));
+    }
+    table
+}
+
+/// Thresholds that a table shows; the report in JSON has all.
+const MOST_THRESHOLDS: usize = 12;
+
+/// What each threshold on a critic's verdicts lets through: of many, some evenly apart.
+fn thresholds(points: &[RocPoint]) -> Table {
+    let head = ["verdict at least", "solved let through", "unsolved let through"];
+    let mut table = Table::with_head(head.map(Cell::right));
+    let shown = points.len().min(MOST_THRESHOLDS);
+    for at in 0..shown {
+        let place = if shown > 1 { at * (points.len() - 1) / (shown - 1) } else { 0 };
+        let RocPoint { at, false_positive_rate, true_positive_rate } = points[place];
+        let at = if at.fract() == 0.0 { format!("{at}") } else { number(at) };
+        table.push([at, number(true_positive_rate), number(false_positive_rate)].map(Cell::right));
     }
     table
 }

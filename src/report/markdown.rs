@@ -24,6 +24,9 @@ pub fn markdown(report: &Report, items: &[ReportItem]) -> String {
     for (title, table) in human::tables(report, items) {
         write!(out, "\n## {}\n\n{}", escape_markdown(&title), table.markdown()).expect("writing to a string");
     }
+    for warning in human::warnings(report) {
+        write!(out, "\n> {}\n", escape_markdown(&warning)).expect("writing to a string");
+    }
     if let Some(missing) = human::missing_words(report) {
         write!(out, "\n{}\n", escape_markdown(&missing)).expect("writing to a string");
     }

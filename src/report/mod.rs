@@ -250,6 +250,8 @@ impl Report {
             "state": self.state,
             "nodes": nodes,
             "metrics": metrics,
+            "roc": figures::truths(self).iter().filter(|truth| !truth.roc.is_empty()).map(roc_json).collect::<Vec<_>>(),
+            "warnings": human::warnings(self),
             "winner": self.winner,
         })
     }
@@ -275,6 +277,10 @@ fn node_json(node: &NodeReport) -> Value {
         value["reason"] = json!(reason);
     }
     value
+}
+
+fn roc_json(truth: &figures::Truth<'_>) -> Value {
+    json!({ "node": truth.node.info.id, "points": truth.roc })
 }
 
 fn metric_json(node: &NodeReport, metric: &Metric) -> Value {

@@ -60,7 +60,7 @@ pub fn prepare(
     let of_task = |place: usize, task: &Task| {
         let task_digest = task.digest();
         let of_sample = |sample: u32| {
-            let seed = if drawn { item_seed(root, stream, iteration, task, sample) } else { Seed(0) };
+            let seed = if drawn { item_seed(root, stream, iteration, &task.id, sample) } else { Seed(0) };
             let key = match op {
                 Op::Rollout => RolloutKey {
                     env: env_digest,

@@ -267,7 +267,7 @@ impl<'i, T: Clone + Send> Lot<'i, T> {
                 match kept {
                     Some(kept) if Lack::of(&outcome).is_none() => {
                         let Item { name: item, key } = items[twin].clone();
-                        made[twin] = Some((ManifestItem { item, key, outcome, also }, kept));
+                        made[twin] = Some((ManifestItem { item, key, outcome, shown: Vec::new(), also }, kept));
                     }
                     _ => drop(lacking.insert(twin, outcome)),
                 }

@@ -37,6 +37,9 @@ pub struct ManifestItem {
     pub key: Digest,
     #[serde(flatten)]
     pub outcome: ItemOutcome,
+    /// Of a question about several trajectories: their samples, in the order in which they were shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shown: Vec<u32>,
     /// Further blobs by role: `truth` of an episode.
     #[serde(default, skip_serializing_if = "LiteMap::is_empty")]
     pub also: LiteMap<String, Digest>,

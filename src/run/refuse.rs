@@ -6,7 +6,7 @@
 use crate::env::NotBuilt;
 use crate::experiment::{CriticId, Dataset, DatasetId, Experiment, ModelId, Sole};
 use crate::model::{Decay, Method, ModelSpec, Source};
-use crate::node::spec::{CriticKind, TrainerSpec};
+use crate::node::spec::TrainerSpec;
 use crate::plan::{Episodes, Judge, Op, Plan, RowsFrom, TrainFrom, Work};
 
 /// # Errors
@@ -80,14 +80,9 @@ impl Refusal<'_> {
     }
 
     fn judge(&self, critic: CriticId) -> Result<(), NotBuilt> {
-        let Sole { model, prompt: _, answer, on_unparsed: _, sampling: _, kind, votes: _ } =
+        let Sole { model, prompt: _, answer: _, on_unparsed: _, sampling: _, kind: _, votes: _ } =
             self.experiment.sole(critic);
-        self.model(*model)?;
-        match kind {
-            CriticKind::Each => {}
-            CriticKind::Pairs | CriticKind::Group => return later("a critic that compares"),
-        }
-        if answer.fields.iter().any(|field| field.expectation) { later("`by expectation`") } else { Ok(()) }
+        self.model(*model)
     }
 
     fn dataset(&self, dataset: DatasetId) -> Result<(), NotBuilt> {

@@ -186,7 +186,7 @@ fn audit_rows(bench: &Bench<'_, '_>, from: &RowsFrom, metric: &str) -> Result<Ma
         if let Work::Judge { by, .. } = work
             && let [by, ..] = by.as_slice()
         {
-            schema.get_or_insert(&resources.experiment.sole(by.critic).answer);
+            schema.get_or_insert_with(|| resources.experiment.sole(by.critic).row_answer());
         }
     });
     loop {
@@ -206,7 +206,7 @@ fn audit_rows(bench: &Bench<'_, '_>, from: &RowsFrom, metric: &str) -> Result<Ma
     let store = resources.store;
     let observe = |row: RowEntry| -> Result<AuditRow, StepError> {
         let record: TruthRecord = read_json(store, &row.truth)?;
-        let verdict = row.verdict.as_ref().zip(schema);
+        let verdict = row.verdict.as_ref().zip(schema.as_ref());
         Ok(AuditRow {
             passes: verdict.and_then(|(verdict, schema)| answer::passes(verdict, schema)),
             level: verdict.and_then(|(verdict, schema)| answer::level(verdict, schema)),

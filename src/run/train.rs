@@ -117,7 +117,7 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId) -> Result<Finished, StepError>
     ];
     manifest.detail = serde_json::json!({ "trained": true });
     let outcome = ItemOutcome::Done { blob: record.output };
-    manifest.items = vec![ManifestItem { item: ITEM.to_owned(), key, outcome, also: record.also }];
+    manifest.items = vec![ManifestItem { item: ITEM.to_owned(), key, outcome, shown: Vec::new(), also: record.also }];
     manifest.output = Some(record.output);
     Ok(Finished { manifest, counts: ItemCounts { done: 1 - cached, cached, failed: 0 } })
 }

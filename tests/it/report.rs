@@ -55,8 +55,16 @@ fn quickstart() -> Vec<RunEvent> {
     events.push(finished(
         "calibrate:grader",
         256,
-        vec![metric("accuracy", 0.863_281_25, 256, Some(0.042)), metric("kappa", 0.717, 256, None)],
-        json!({"confusion": confusion}),
+        vec![
+            metric("accuracy", 0.863_281_25, 256, Some(0.042)),
+            metric("kappa", 0.717, 256, None),
+            metric("auc", 0.911, 256, Some(0.037)),
+        ],
+        json!({"confusion": confusion, "roc": [
+            {"at": 4.0, "false_positive_rate": 0.05, "true_positive_rate": 0.61},
+            {"at": 3.0, "false_positive_rate": 0.14, "true_positive_rate": 0.86},
+            {"at": 0.0, "false_positive_rate": 1.0, "true_positive_rate": 1.0},
+        ]}),
     ));
     events.push(finished("evaluate:base", 96, success(0.40625, 96), Value::Null));
     for i in 1..=3_u32 {
@@ -85,7 +93,12 @@ fn quickstart() -> Vec<RunEvent> {
         }
         let f = f64::from(i);
         events.push(finished(&at("rollout"), 768, success(0.3 + 0.1 * f, 768), Value::Null));
-        events.push(finished(&at("judge"), 768, vec![metric("score.mean", 1.8 + 0.3 * f, 760, None)], Value::Null));
+        events.push(finished(
+            &at("judge"),
+            768,
+            vec![metric("score.mean", 1.8 + 0.3 * f, 760, None), metric("better.flips", 0.1 * f, 2304, Some(0.01))],
+            Value::Null,
+        ));
         let kept = 120 + 10 * i;
         let funnel = json!([
             {"stage": "where score >= 3 and traj.ended", "rows_in": 760, "rows_out": 402},
@@ -104,7 +117,11 @@ fn quickstart() -> Vec<RunEvent> {
         events.push(finished(
             &at("audit"),
             1,
-            vec![metric("precision", 0.8 + 0.03 * f, 402, Some(0.03)), metric("recall", 0.7 + 0.02 * f, 300, None)],
+            vec![
+                metric("precision", 0.8 + 0.03 * f, 402, Some(0.03)),
+                metric("recall", 0.7 + 0.02 * f, 300, None),
+                metric("gap", 0.08 * f - 0.05, 760, Some(0.03)),
+            ],
             json!({ "confusion": confusion }),
         ));
         events.push(finished(&at("train"), 1, vec![metric("loss", 0.4 / f, 1, None)], Value::Null));
@@ -192,6 +209,7 @@ fn markdown_and_json_hold_the_same_figures() {
     insta::assert_snapshot!("report_markdown", markdown::markdown(&report, &items()));
     let json = report.json();
     let keys: Vec<&String> = json.as_object().unwrap().keys().collect();
+    assert_eq!(json["roc"][0]["points"][1]["at"], 3.0);
     for key in ["run", "experiment", "plan", "label", "nodes", "metrics", "winner"] {
         assert!(keys.iter().any(|it| *it == key), "{key} is missing");
     }
@@ -215,14 +233,52 @@ fn the_page_stands_alone() {
     for outside in ["http://", "https://", "<script", "<link", "<img", "url("] {
         assert!(!page.contains(outside), "the page reaches outside by {outside}");
     }
-    for shown in ["dev.success", "policy@2", "where score &gt;= 3", "verdict readable", "Book a room for Ada.", "0.609"]
-    {
+    for shown in [
+        "dev.success",
+        "policy@2",
+        "where score &gt;= 3",
+        "verdict readable",
+        "Book a room for Ada.",
+        "0.609",
+        "class=\"roc\"",
+    ] {
         assert!(page.contains(shown), "{shown} is missing");
     }
     assert_eq!(page.matches("class=\"ring\"").count(), 1, "the winner is ringed");
     if let Some(path) = option_env!("AGX_KEEP_PAGE") {
         std::fs::write(path, page).unwrap();
     }
+}
+
+/// A gap that grows by more than chance is told in every form; one that does not, or that narrows, in none.
+#[test]
+fn a_critic_that_parts_from_the_truth_is_told() {
+    let told = |from: (f64, f64), to: (f64, f64)| {
+        let mut events = quickstart();
+        for event in &mut events {
+            if let RunEvent::NodeFinished { node, metrics, .. } = event
+                && let Some((_, iteration)) = node.split_once("audit@")
+            {
+                let (value, ci95) = if iteration == "1" { from } else { to };
+                metrics.retain(|metric| metric.name != "gap");
+                metrics.push(metric("gap", value, 760, Some(ci95)));
+            }
+        }
+        let report = Report::fold(&events).unwrap();
+        let forms = [
+            plain(&human::report(&report, &items())),
+            markdown::markdown(&report, &items()),
+            page(&report, &items(), &[], "0.1.0"),
+            report.json()["warnings"].to_string(),
+        ];
+        let told = forms.map(|form| form.contains("parts from the truth"));
+        assert!(told.iter().all(|it| *it == told[0]), "{told:?}");
+        told[0]
+    };
+    assert!(told((0.03, 0.03), (0.11, 0.03)));
+    assert!(!told((-0.20, 0.03), (0.01, 0.03)), "a harsh critic has come to the truth");
+    assert!(!told((0.03, 0.06), (0.11, 0.06)), "it may be chance");
+    assert!(!told((0.20, 0.03), (0.05, 0.03)), "it narrows");
 }
 
 #[test]

@@ -7,8 +7,8 @@ use crate::env::api_bank::Declared;
 use crate::env::{EnvKind, Field, FieldType, Reach, Schema, schema, tools};
 use crate::experiment::{Critic, Dataset, Named, Statement};
 use crate::model::Source;
-use crate::node::answer;
 use crate::node::spec::{AnswerKind, CriticKind, OnUnparsed, Votes};
+use crate::node::{answer, compare};
 use crate::report::text::{Cell, Table, count, counted};
 use crate::syntax::ast::{Item, ItemKind};
 
@@ -224,14 +224,16 @@ pub fn critic(subject: &Subject, name: &str) -> Facts {
     );
     facts.field("decode", words::sampling(&spec.sampling));
     facts.field("max_tokens", words::tokens(spec.sampling.max_tokens));
-    if let Some(field) = answer::deciding(&spec.answer) {
+    if let Some(field) = answer::deciding(&spec.row_answer()) {
         let reads = match field.kind {
-            AnswerKind::Int { min, max } => format!("{} >= {}", field.name, answer::threshold(min, max)),
+            AnswerKind::Int { .. } => format!("{} >= {}", field.name, answer::positive_from(field)),
             AnswerKind::Bool | AnswerKind::Text => field.name.clone(),
         };
         facts.fact("says solved", format!("{reads}, to `audit` and `calibrate`"));
     }
-    facts.text(format!("`{{{{ answer.format }}}}` in its prompt becomes:\n\n{}", answer::format(&spec.answer)));
+    let instructions = compare::format(spec.kind, &spec.answer, 2);
+    let of = if spec.kind == CriticKind::Group { ", of two samples," } else { "" };
+    facts.text(format!("`{{{{ answer.format }}}}` in its prompt becomes{of}:\n\n{instructions}"));
     facts.data("typed", spec);
     facts
 }

@@ -210,7 +210,8 @@ fn parameters(context: &Context) -> Vec<Proposal> {
             };
             let tasks = items_of(context, Kind::Env).into_iter().map(task);
             let trajectory = Proposal::new("Trajectory", Icon::Type, "", "what the agent did on the task");
-            tasks.chain([trajectory]).chain(words_of(Class::Type)).collect()
+            let several = Proposal::new("list<Trajectory>", Icon::Type, "", "what the agent did on the task each time");
+            tasks.chain([trajectory, several]).chain(words_of(Class::Type)).collect()
         }
         "." => vec![Proposal::new("Task", Icon::Type, "", "a task of the environment")],
         _ => Vec::new(),

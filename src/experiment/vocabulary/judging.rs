@@ -40,8 +40,8 @@ const ON_UNPARSED: &[Word] =
 
 const KINDS: &[Word] = &[
     word("each", "One trajectory."),
-    word("pairs", "Two trajectories of one task, asked in both orders; a flip is a tie.").later(),
-    word("group", "All samples of a task at once; each gets its verdict.").later(),
+    word("pairs", "Two trajectories of one task, asked in both orders; a flip is a tie."),
+    word("group", "All samples of a task at once; each gets its verdict."),
 ];
 
 const JOINED: &[Word] = &[
@@ -54,7 +54,7 @@ const JOINED: &[Word] = &[
 
 /// What may follow an answer's scale.
 pub const BY_EXPECTATION: &[Word] =
-    &[word("expectation", "The scale weighted by the model's probability of each answer: a finer ranking.").later()];
+    &[word("expectation", "The scale weighted by the model's probability of each answer: a finer ranking.")];
 
 pub const ANSWER: Owner = Owner {
     words: "answer fields",

@@ -9,6 +9,7 @@ pub fn metric(name: &str) -> &'static str {
             Some((_, "alpha")) => {
                 "how far several verdicts on a row agree: Krippendorff's alpha, 1 for always, 0 for by chance"
             }
+            Some((_, "flips")) => "the share of comparisons in which the two orders disagree: the place decided",
             Some((_, "spread")) => "how far a row's highest verdict is above its lowest, on the average",
             _ => "what the environment says of finished episodes, from 0 to 1",
         },
@@ -26,6 +27,10 @@ const MEASURED: &[(&str, &str)] = &[
     ("parsed", "the share of verdicts that could be read"),
     ("accuracy", "the share of verdicts that agree with the truth"),
     ("kappa", "the agreement with the truth beyond chance"),
+    (
+        "auc",
+        "how well verdicts rank: the chance that of a solved and an unsolved trajectory the solved one has the higher",
+    ),
     ("precision", "of what was kept or called good, the share that is"),
     ("recall", "of what is good, the share that was kept or called so"),
     ("loss", "the mean loss of the training"),

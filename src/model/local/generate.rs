@@ -14,8 +14,8 @@
 use super::decoder::{Decoder, Sight};
 use super::ops::{KvCache, Segments};
 use super::prefix::{PrefixStore, shared};
-use super::sample::{Draw, draw};
-use crate::model::{GenRequest, ModelError, StopReason, TokenId};
+use super::sample::{Draw, draw, likeliest};
+use crate::model::{GenRequest, LIKELIEST, ModelError, StopReason, TokenId};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,6 +42,8 @@ pub struct Sampled {
     pub tokens: Vec<TokenId>,
     pub stop: StopReason,
     pub logprob: f64,
+    /// Where they were asked for: of each token the likeliest in its place, with their log-probabilities.
+    pub likeliest: Vec<Vec<(TokenId, f64)>>,
 }
 
 /// A sequence on its way.
@@ -54,6 +56,7 @@ struct Sequence<'a> {
     /// Tokens whose keys and values are in the caches.
     cached: usize,
     logprob: f64,
+    likeliest: Vec<Vec<(TokenId, f64)>>,
 }
 
 impl Sequence<'_> {
@@ -113,7 +116,7 @@ impl Generator {
     /// The answer to a request that cannot be run.
     fn refuse(&self, request: &GenRequest) -> Option<Result<Sampled, ModelError>> {
         let prompt = &request.prompt;
-        let empty = |stop| Some(Ok(Sampled { tokens: Vec::new(), stop, logprob: 0.0 }));
+        let empty = |stop| Some(Ok(Sampled { tokens: Vec::new(), stop, logprob: 0.0, likeliest: Vec::new() }));
         if prompt.is_empty() {
             return Some(Err(ModelError::Engine("an empty prompt".to_owned())));
         }
@@ -177,7 +180,8 @@ impl Generator {
             caches.iter_mut().for_each(|cache| cache.truncate(known));
             rows += prompt.len() - known;
             let index = waiting.remove(place);
-            running.push(Sequence { request, index, tokens: prompt.clone(), caches, cached: known, logprob: 0.0 });
+            let (tokens, likeliest) = (prompt.clone(), Vec::new());
+            running.push(Sequence { request, index, tokens, caches, cached: known, logprob: 0.0, likeliest });
         }
     }
 
@@ -217,17 +221,21 @@ impl Generator {
         let logits = self.decoder.logits(&hidden, &rows).and_then(|logits| logits.flatten_all()?.to_vec1::<f32>());
         let logits = logits.map_err(engine)?;
         let vocab = self.decoder.shape().vocab;
-        let draws: Vec<Draw> = due
+        let draws: Vec<(Draw, Vec<(TokenId, f64)>)> = due
             .par_iter()
             .zip(logits.par_chunks_exact(vocab))
             .map(|((sequence, _), logits)| {
                 let position = (sequence.tokens.len() - sequence.prompt()) as u64;
-                let GenRequest { prompt: _, seed, sampling } = sequence.request;
-                draw(logits, &sequence.tokens, sampling, seed.uniform(position))
+                let GenRequest { prompt: _, seed, sampling, likely } = sequence.request;
+                let drawn = draw(logits, &sequence.tokens, sampling, seed.uniform(position));
+                (drawn, if *likely { likeliest(logits, LIKELIEST) } else { Vec::new() })
             })
             .collect();
-        for ((sequence, _), Draw { token, logprob }) in due.into_iter().zip(draws) {
+        for ((sequence, _), (Draw { token, logprob }, likeliest)) in due.into_iter().zip(draws) {
             sequence.tokens.push(token);
+            if sequence.request.likely {
+                sequence.likeliest.push(likeliest);
+            }
             sequence.logprob += logprob;
         }
         Ok(())
@@ -238,6 +246,6 @@ impl Generator {
         let mut tokens = sequence.tokens;
         tokens.truncate(sequence.cached);
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(tokens, sequence.caches);
-        Sampled { tokens: reply, stop, logprob: sequence.logprob }
+        Sampled { tokens: reply, stop, logprob: sequence.logprob, likeliest: sequence.likeliest }
     }
 }

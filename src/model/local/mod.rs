@@ -30,7 +30,7 @@ pub use export::{export, export_adapter};
 pub use source::{files, identity};
 pub use train::train;
 
-use super::{GenReply, GenRequest, LanguageModel, Message, ModelError, ModelSpec, TokenId, TrainRow};
+use super::{GenReply, GenRequest, LanguageModel, Likely, Message, ModelError, ModelSpec, TokenId, TrainRow};
 use chat::Chat;
 use decoder::{Decoder, Parameters};
 use generate::{Generator, Sampled};
@@ -60,6 +60,27 @@ impl LocalModel {
     }
 }
 
+impl LocalModel {
+    /// The numbers in a reply, with those that might have stood there.
+    fn likely(&self, tokens: &[TokenId], likeliest: &[Vec<(TokenId, f64)>]) -> Result<Vec<Likely>, ModelError> {
+        let mut found = Vec::new();
+        for (place, (token, likeliest)) in tokens.iter().zip(likeliest).enumerate() {
+            let word = self.tokenizer.decode(&[*token])?;
+            if !word.trim().bytes().all(|byte| byte.is_ascii_digit()) {
+                continue;
+            }
+            // A token alone may be spelt without the space that it has within a text.
+            let (before, with) = (self.tokenizer.decode(&tokens[..place])?, self.tokenizer.decode(&tokens[..=place])?);
+            let Some(word) = with.strip_prefix(before.as_str()) else { continue };
+            let words = likeliest.iter().map(|(id, logprob)| Ok((self.tokenizer.decode(&[*id])?, *logprob)));
+            let words: Vec<(String, f64)> = words.collect::<Result<_, ModelError>>()?;
+            let likeliest = words.iter().map(|(word, logprob)| (word.as_str(), *logprob));
+            found.extend(Likely::of(before.len(), word, likeliest));
+        }
+        Ok(found)
+    }
+}
+
 impl LanguageModel for LocalModel {
     fn context(&self) -> usize {
         self.generator.context()
@@ -84,8 +105,9 @@ impl LanguageModel for LocalModel {
 
     fn generate(&self, requests: &[GenRequest]) -> Vec<Result<GenReply, ModelError>> {
         let reply = |sampled: Result<Sampled, ModelError>| {
-            let Sampled { tokens, stop, logprob } = sampled?;
-            Ok(GenReply { text: self.tokenizer.decode(&tokens)?, tokens, stop, logprob, used: None })
+            let Sampled { tokens, stop, logprob, likeliest } = sampled?;
+            let likely = self.likely(&tokens, &likeliest)?;
+            Ok(GenReply { text: self.tokenizer.decode(&tokens)?, tokens, stop, logprob, likely, used: None })
         };
         self.generator.generate(requests).into_iter().map(reply).collect()
     }

@@ -48,6 +48,20 @@ pub fn draw(raw: &[f32], seen: &[TokenId], sampling: &Sampling, uniform: f64) ->
     Draw { token, logprob: f64::from(raw[token as usize]) - f64::from(greatest) - ln64(f64::from(mass)) }
 }
 
+/// The most probable tokens, with the natural logarithms of their probabilities at temperature 1.
+pub fn likeliest(logits: &[f32], most: usize) -> Vec<(TokenId, f64)> {
+    let mut probabilities = logits.to_vec();
+    let (greatest, mass) = rows::softmax(isa(), &mut probabilities, 1.0);
+    let mut ids: Vec<TokenId> = (0..logits.len() as TokenId).collect();
+    if most < ids.len() {
+        ids.select_nth_unstable_by(most, order(logits));
+        ids.truncate(most);
+    }
+    ids.sort_unstable_by(order(logits));
+    let all = f64::from(greatest) + ln64(f64::from(mass));
+    ids.into_iter().map(|id| (id, f64::from(logits[id as usize]) - all)).collect()
+}
+
 /// The logits with those of seen tokens divided by the penalty where positive, multiplied where negative; `None` where that
 /// changes nothing.
 fn penalised(logits: &[f32], seen: &[TokenId], penalty: f32) -> Option<Vec<f32>> {
@@ -104,6 +118,18 @@ mod tests {
     #![allow(clippy::disallowed_methods, reason = "the platform's functions, in f64, are the reference here")]
 
     use super::*;
+
+    #[test]
+    fn the_likeliest_are_the_greatest_with_their_share_of_all() {
+        let logits = [0.5, 3.0, -2.0, 3.0, 1.0];
+        let all: f64 = logits.iter().map(|logit| f64::from(*logit).exp()).sum();
+        let told = likeliest(&logits, 3);
+        assert_eq!(told.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 3, 4], "ties by the smaller id");
+        for (id, logprob) in told {
+            assert!((logprob - (f64::from(logits[id as usize]).exp() / all).ln()).abs() < 1e-5);
+        }
+        assert_eq!(likeliest(&logits, 9).len(), 5);
+    }
 
     fn sampling(temperature: f64, top_k: u32, top_p: f64) -> Sampling {
         Sampling { temperature, top_k, top_p, ..Sampling::drawn(1) }

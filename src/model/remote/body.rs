@@ -1,7 +1,7 @@
 //! Turns a question into the JSON that an endpoint is sent.
 
 use crate::base::Seed;
-use crate::model::{Message, Role, Sampling};
+use crate::model::{LIKELIEST, Message, Role, Sampling};
 use serde::Serialize;
 use serde_json::json;
 
@@ -16,6 +16,8 @@ pub struct Body<'a> {
     /// Tokens that the reply may have.
     pub room: u32,
     pub seed: Seed,
+    /// Whether the likeliest tokens are to be told.
+    pub likely: bool,
 }
 
 #[derive(Serialize)]
@@ -26,7 +28,7 @@ struct Said<'a> {
 
 impl Body<'_> {
     pub fn to_json(&self, newer: bool) -> String {
-        let Self { model, messages, sampling, room, seed } = self;
+        let Self { model, messages, sampling, room, seed, likely } = self;
         let Sampling { temperature, top_p, top_k, min_p, repetition_penalty, max_tokens: _ } = sampling;
         let mut body = json!({
             "model": model,
@@ -38,6 +40,10 @@ impl Body<'_> {
             "stream_options": { "include_usage": true },
         });
         body[if newer { NEWER } else { OLDER }] = json!(room);
+        if *likely {
+            body["logprobs"] = json!(true);
+            body["top_logprobs"] = json!(LIKELIEST);
+        }
         if *top_p < 1.0 {
             body["top_p"] = json!(top_p);
         }
@@ -72,9 +78,18 @@ mod tests {
             [Role::System, Role::User, Role::Assistant, Role::Tool].map(|role| Message::new(role, "a \"b\""));
         let sampling =
             Sampling { temperature: 0.7, top_p: 0.9, top_k: 40, min_p: 0.05, repetition_penalty: 1.1, max_tokens: 64 };
-        let body = Body { model: "m-2026-01-01", messages: &messages, sampling: &sampling, room: 50, seed: Seed(7) };
+        let body = Body {
+            model: "m-2026-01-01",
+            messages: &messages,
+            sampling: &sampling,
+            room: 50,
+            seed: Seed(7),
+            likely: false,
+        };
         insta::assert_snapshot!(body.to_json(false));
         let plain = Body { sampling: &Sampling::greedy(64), ..body };
         insta::assert_snapshot!(plain.to_json(true));
+        let told = Body { likely: true, ..plain }.to_json(true);
+        assert!(told.contains("\"logprobs\":true") && told.contains("\"top_logprobs\":20"), "{told}");
     }
 }

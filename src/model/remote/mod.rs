@@ -51,7 +51,7 @@ impl RemoteModel {
         }
     }
 
-    fn reply(&self, GenRequest { prompt, seed, sampling }: &GenRequest) -> Result<GenReply, ModelError> {
+    fn reply(&self, GenRequest { prompt, seed, sampling, likely }: &GenRequest) -> Result<GenReply, ModelError> {
         let (tokens, context) = (prompt.len(), self.context);
         let room = context.saturating_sub(tokens);
         if room == 0 {
@@ -59,9 +59,9 @@ impl RemoteModel {
         }
         let room = sampling.max_tokens.min(u32::try_from(room).unwrap_or(u32::MAX));
         let messages = spelled::messages(prompt);
-        let body = Body { model: &self.name, messages: &messages, sampling, room, seed: *seed };
+        let body = Body { model: &self.name, messages: &messages, sampling, room, seed: *seed, likely: *likely };
         let most = Tokens { prompt: tokens as u64, completion: u64::from(room) };
-        let (Reply { text, finish, usage }, before) = self.client.ask(&body, *seed, most)?;
+        let (Reply { text, finish, usage, tokens: told }, before) = self.client.ask(&body, *seed, most)?;
         let mut ids = spelled::encode(&text);
         let stop = match finish.as_str() {
             "length" => StopReason::MaxTokens,
@@ -78,7 +78,10 @@ impl RemoteModel {
             "tool_calls" | "function_call" if text.is_empty() => failed(RemoteError::Malformed(
                 "it calls a tool in the protocol's own form, and was offered none".to_owned(),
             )),
-            _ => Ok(GenReply { tokens: ids, text, stop, logprob: 0.0, used: Some(used) }),
+            _ => {
+                let likely = if *likely { reply::likely(&text, &told) } else { Vec::new() };
+                Ok(GenReply { tokens: ids, text, stop, logprob: 0.0, likely, used: Some(used) })
+            }
         }
     }
 }

@@ -4,21 +4,36 @@
 //! No more than [`MOST_BYTES`] of a body are read, whatever it says of its length. A body that is not what the protocol
 //! says is told so, never guessed at.
 
-use crate::model::Tokens;
 use crate::model::remote::RemoteError;
+use crate::model::{LIKELIEST, Likely, Tokens};
 use serde::Deserialize;
 use std::io::{BufRead, BufReader, Read};
 
 /// A reply is text that a model wrote: far above what any writes.
 pub const MOST_BYTES: u64 = 16 << 20;
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reply {
     pub text: String,
     /// Why it ends: `stop`, `length`, `content_filter`, or another word of the endpoint's.
     pub finish: String,
     /// What the endpoint says it took.
     pub usage: Option<Tokens>,
+    /// Its tokens with the likeliest in each one's place, where that was asked for and is told.
+    pub tokens: Vec<Token>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Token {
+    token: String,
+    #[serde(default)]
+    top_logprobs: Vec<Top>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+struct Top {
+    token: String,
+    logprob: f64,
 }
 
 #[derive(Deserialize)]
@@ -38,6 +53,12 @@ struct Choice {
     /// Of an event: what is added.
     delta: Option<Said>,
     finish_reason: Option<String>,
+    logprobs: Option<Logprobs>,
+}
+
+#[derive(Deserialize)]
+struct Logprobs {
+    content: Option<Vec<Token>>,
 }
 
 #[derive(Deserialize)]
@@ -147,7 +168,9 @@ impl Reply {
         if let Some(error) = error {
             return Err(RemoteError::Broken(error.said().message));
         }
-        for Choice { index: _, message, delta, finish_reason } in choices.into_iter().filter(|it| it.index == 0) {
+        for Choice { index: _, message, delta, finish_reason, logprobs } in
+            choices.into_iter().filter(|it| it.index == 0)
+        {
             if let Some(Said { content, refusal }) = message.or(delta) {
                 match content {
                     Some(Content::Text(text)) => self.text.push_str(&text),
@@ -155,6 +178,7 @@ impl Reply {
                     None => self.text.push_str(&refusal.unwrap_or_default()),
                 }
             }
+            self.tokens.extend(logprobs.and_then(|logprobs| logprobs.content).into_iter().flatten());
             self.finish = finish_reason.unwrap_or(std::mem::take(&mut self.finish));
         }
         if let Some(Usage { prompt_tokens: prompt, completion_tokens: completion }) = usage {
@@ -170,6 +194,21 @@ impl Reply {
             _ => Ok(self),
         }
     }
+}
+
+/// The numbers in a reply, with those that might have stood there. Tokens that do not spell the text say nothing of what comes
+/// after them.
+pub fn likely(text: &str, tokens: &[Token]) -> Vec<Likely> {
+    let (mut at, mut found) = (0, Vec::new());
+    for Token { token, top_logprobs } in tokens {
+        if !text.get(at..).is_some_and(|rest| rest.starts_with(token.as_str())) {
+            break;
+        }
+        let likeliest = top_logprobs.iter().take(LIKELIEST).map(|top| (top.token.as_str(), top.logprob));
+        found.extend(Likely::of(at, token, likeliest));
+        at += token.len();
+    }
+    found
 }
 
 impl Complaint {
@@ -238,7 +277,10 @@ mod tests {
             "{ not read any more",
         ]);
         let usage = Some(Tokens { prompt: 7, completion: 2 });
-        assert_eq!(reply, Ok(Reply { text: "call find".to_owned(), finish: "stop".to_owned(), usage }));
+        assert_eq!(
+            reply,
+            Ok(Reply { text: "call find".to_owned(), finish: "stop".to_owned(), usage, tokens: Vec::new() })
+        );
         let text = ": keep-alive\r\nevent: x\r\ndata:{\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"length\"}]}";
         assert_eq!(events(text.as_bytes()).unwrap().finish, "length", "the last line's end is not needed");
     }
@@ -250,6 +292,35 @@ mod tests {
         assert_eq!(text(&message(r#""content":"hi","tool_calls":[]"#)), Ok("hi".to_owned()));
         assert_eq!(text(&message(r#""content":[{"type":"text","text":"a"},{"text":"b"}]"#)), Ok("ab".to_owned()));
         assert_eq!(text(&message(r#""content":null,"refusal":"No.""#)), Ok("No.".to_owned()));
+    }
+
+    #[test]
+    fn how_likely_its_numbers_are_is_read_from_either_form() {
+        let place = |token: &str, top: &str| {
+            format!(r#"{{"token":"{token}","logprob":-0.1,"bytes":null,"top_logprobs":[{top}]}}"#)
+        };
+        let top = |token: &str, logprob: f64| format!(r#"{{"token":"{token}","logprob":{logprob}}}"#);
+        let tops = [top(" 3", -0.5), top("4", -1.5), top(" high", -2.0), top("03", -3.0)].join(",");
+        let tokens = [place("score", ""), place(":", ""), place(" 3", &tops)].join(",");
+        let body = format!(
+            r#"{{"choices":[{{"message":{{"content":"score: 3"}},"finish_reason":"stop","logprobs":{{"content":[{tokens}]}}}}]}}"#
+        );
+        let reply = whole(body.as_bytes()).unwrap();
+        let expected = [Likely { at: 7, number: 3, numbers: vec![(3, -0.5), (4, -1.5)] }];
+        assert_eq!(likely(&reply.text, &reply.tokens), expected);
+        let event = |content: &str, token: &str| {
+            format!(r#"{{"choices":[{{"delta":{{"content":"{content}"}},"logprobs":{{"content":[{token}]}}}}]}}"#)
+        };
+        let (first, second) =
+            (event("score:", &[place("score", ""), place(":", "")].join(",")), event(" 3", &place(" 3", &tops)));
+        let streamed =
+            read(&[&first, &second, r#"{"choices":[{"delta":{},"finish_reason":"stop","logprobs":null}]}"#]).unwrap();
+        assert_eq!(likely(&streamed.text, &streamed.tokens), expected);
+        // Tokens that do not spell the text, as those of half a letter, say nothing of what follows.
+        assert_eq!(likely("Es ist 3", &reply.tokens), []);
+        assert_eq!(likely("", &reply.tokens), []);
+        let odd = Token { token: "3".to_owned(), top_logprobs: vec![Top { token: "3".to_owned(), logprob: 7.0 }] };
+        assert_eq!(likely("3", &[odd])[0].numbers, [(3, 0.0)], "no probability is above one");
     }
 
     #[test]

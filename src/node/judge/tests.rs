@@ -23,7 +23,7 @@ fn critic(json: &str) -> Scripted {
 }
 
 fn reply(text: &str, stop: StopReason) -> JudgeReply {
-    JudgeReply { text: text.to_owned(), stop, tokens: 1 }
+    JudgeReply { text: text.to_owned(), stop, tokens: 1, likely: Vec::new() }
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn a_group_is_asked_at_once_and_each_failure_is_its_own() {
     let mut replies = Vec::new();
     let sampling = Sampling::greedy(50);
     let mut keep = |done: Vec<_>| replies.extend(done.into_iter().map(|(index, _, reply)| (index, reply)));
-    let results = run_group(&model, &sampling, &items, &|| None, &mut keep);
+    let results = run_group(&model, &sampling, false, &items, &|| None, &mut keep);
     assert_eq!(replies.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 2, 4]);
     let problem = |at: usize| match &results[at] {
         Err(Lost { why: Why::Failed(problem), took }) => (problem.to_string(), *took),
@@ -46,7 +46,8 @@ fn a_group_is_asked_at_once_and_each_failure_is_its_own() {
     let ((silent, sent), (long, unsent)) = (problem(1), problem(3));
     assert!(silent.contains("no reply") && long.contains("context"), "{silent}, {long}");
     assert!(sent.prompt > 0 && sent.completion == 0 && unsent.is_none());
-    let late = run_group(&model, &sampling, &items, &|| Some(Halt::Timeout), &mut |_| panic!("it came too late"));
+    let late =
+        run_group(&model, &sampling, false, &items, &|| Some(Halt::Timeout), &mut |_| panic!("it came too late"));
     let is_late = |result: &&Result<(), Lost>| matches!(result, Err(Lost { why: Why::Halt(Halt::Timeout), took }) if took.prompt > 0);
     assert_eq!(late.iter().filter(is_late).count(), 4, "all that were asked");
     let verdicts: Vec<Option<Verdict>> = replies.iter().map(|(_, reply)| read(reply, &schema()).ok()).collect();

@@ -51,7 +51,7 @@ fn items(env: &Env, samples: u32) -> Vec<RolloutItem<'static>> {
     let item = |(task, sample): (&'static Task, u32)| RolloutItem {
         task,
         sample,
-        seed: crate::node::key::item_seed(Seed(7), "rollout", 1, task, sample),
+        seed: crate::node::key::item_seed(Seed(7), "rollout", 1, &task.id, sample),
     };
     env.tasks("train").leak().iter().flat_map(|task| (0..samples).map(move |sample| (task, sample))).map(item).collect()
 }

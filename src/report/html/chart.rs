@@ -3,7 +3,7 @@
 //! # Invariants
 //! No script and no outside font; each point carries its figures as a `<title>`, so pointing at it tells them.
 
-use crate::report::figures::{Curve, Point, iterations};
+use crate::report::figures::{Curve, Point, RocPoint, iterations};
 use crate::report::human::iteration_word;
 use crate::report::text::{figure, number, plain};
 use maud::{Markup, html};
@@ -111,6 +111,31 @@ pub fn lines(curves: &[&Curve], winner: Option<u32>) -> Markup {
                     }
                     @if let Some(last) = curve.points.last() {
                         text.label x=(coordinate(scale.x(last.iteration) + 16.0)) y=(coordinate(labels[index] + 4.0)) { (names[index]) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A critic's thresholds: of what is not solved, the share let through, against that of what is.
+pub fn roc(points: &[RocPoint]) -> Markup {
+    const SIDE: f64 = 180.0;
+    const EDGE: f64 = 8.0;
+    let place = |x: f64, y: f64| (EDGE + x * SIDE, EDGE + (1.0 - y) * SIDE);
+    let at = |point: &RocPoint| place(point.false_positive_rate, point.true_positive_rate);
+    html! {
+        svg.roc viewBox={ "0 0 " (SIDE + 2.0 * EDGE) " " (SIDE + 2.0 * EDGE) } role="img" aria-label="receiver operating characteristic" {
+            g.grid {
+                polyline points=(path([(0.0, 1.0), (0.0, 0.0), (1.0, 0.0)].into_iter().map(|(x, y)| place(x, y)))) {}
+                polyline.chance points=(path([place(0.0, 0.0), place(1.0, 1.0)].into_iter())) {}
+            }
+            g.series.s0 {
+                polyline points=(path(std::iter::once(place(0.0, 0.0)).chain(points.iter().map(at)))) {}
+                @for point in points {
+                    @let (x, y) = at(point);
+                    circle cx=(coordinate(x)) cy=(coordinate(y)) r="3" {
+                        title { "at least " (number(point.at)) ": " (number(point.true_positive_rate)) " of the solved, " (number(point.false_positive_rate)) " of the others" }
                     }
                 }
             }

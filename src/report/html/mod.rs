@@ -66,6 +66,7 @@ pub fn page(report: &Report, items: &[ReportItem], readings: &[Reading], version
                     (tables(report, &wanted))
                     (beside(report))
                     (selection(report))
+                    (steadiness(report))
                     (truth(report))
                     (reading(readings))
                     (nodes(report))
@@ -269,6 +270,24 @@ fn funnel_table(funnels: &[&Funnel]) -> Markup {
     }
 }
 
+/// How far critics agree with themselves.
+fn steadiness(report: &Report) -> Markup {
+    let measured = figures::steadiness(report);
+    html! {
+        @if !measured.is_empty() {
+            section {
+                h2 { "Critics against themselves" }
+                p.note { "“flips” is the share of comparisons that the order decided; “alpha” is Krippendorff's, 1 where several verdicts on a row always agree; “spread” is how far they lie apart." }
+                div.matrices {
+                    @for (node, metrics) in measured {
+                        div.matrix { h3 { (plain(&node.info.id)) } dl { @for metric in metrics { (definition(metric)) } } }
+                    }
+                }
+            }
+        }
+    }
+}
+
 fn truth(report: &Report) -> Markup {
     let truths = figures::truths(report);
     let audits = ["precision", "recall", "accuracy"].map(|metric| audit_curve(&truths, metric));
@@ -287,6 +306,7 @@ fn truth(report: &Report) -> Markup {
                         figcaption { "The critic's mean score and the share truly solved, both from 0 to 1. When they part, the critic is being gamed." }
                     }
                 }
+                @for warning in human::warnings(report) { p.parting { (plain(&warning)) } }
                 div.matrices { @for truth in &truths { (matrix(truth)) } }
             }
         }
@@ -294,10 +314,11 @@ fn truth(report: &Report) -> Markup {
 }
 
 fn audit_curve(truths: &[Truth], metric: &str) -> Curve {
-    let audits = truths.iter().filter(|truth| truth.op == "audit" && truth.iteration > 0);
-    let points = audits.filter_map(|truth| {
-        let metric = truth.metrics.iter().find(|it| it.name == metric)?.clone();
-        Some(figures::Point { iteration: truth.iteration, metric, node: truth.node.clone() })
+    let audits =
+        truths.iter().map(|truth| truth.node).filter(|node| node.info.op == "audit" && node.info.iteration > 0);
+    let points = audits.filter_map(|node| {
+        let metric = node.metric(metric)?.clone();
+        Some(figures::Point { iteration: node.info.iteration, metric, node: node.info.id.clone() })
     });
     Curve { name: metric.to_owned(), points: points.collect() }
 }
@@ -305,9 +326,10 @@ fn audit_curve(truths: &[Truth], metric: &str) -> Curve {
 fn matrix(truth: &Truth) -> Markup {
     html! {
         div.matrix {
-            h3 { (plain(&truth.node)) }
+            h3 { (plain(&truth.node.info.id)) }
             @if let Some(confusion) = truth.confusion { (squares(confusion)) }
-            dl { @for metric in &truth.metrics { (definition(metric)) } }
+            @if !truth.roc.is_empty() { (chart::roc(&truth.roc)) }
+            dl { @for metric in truth.metrics { (definition(metric)) } }
         }
     }
 }

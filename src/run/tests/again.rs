@@ -78,7 +78,7 @@ fn what_waits_for_a_gate_is_told_again_with_it() {
     assert_eq!(evaluations, 1, "of each iteration");
     let env = Env::open(&lab.experiment.envs[0].it, &crate::model::Wire::default()).expect("the desk is built in");
     let task = env.task("dev", 0);
-    let first = item_seed(Seed(lab.experiment.seed), "evaluate", 0, &task, 0).derive(0u32);
+    let first = item_seed(Seed(lab.experiment.seed), "evaluate", 0, &task.id, 0).derive(0u32);
     let faulty = || Faults::of(vec![(first, Faults::ALWAYS)]);
     assert_eq!(faulty().among(|| lab.start()).0.end, RunEnd::Finished);
     assert_eq!(manifest(&lab, "evaluate:dev@2").missing.len(), 1);

@@ -31,7 +31,10 @@ pub(super) fn tolerating(items: u64) -> Tolerance {
 fn seeds(lab: &Lab) -> Vec<Seed> {
     let env = Env::open(&lab.experiment.envs[0].it, &crate::model::Wire::default()).expect("the desk is built in");
     let root = Seed(lab.experiment.seed);
-    let turns = |task| (0..2).map(move |sample| item_seed(root, "rollout", 1, task, sample).derive(0u32));
+    let turns = |task: &crate::env::Task| {
+        let id = task.id.clone();
+        (0..2).map(move |sample| item_seed(root, "rollout", 1, &id, sample).derive(0u32))
+    };
     env.tasks("train").iter().flat_map(turns).collect()
 }
 

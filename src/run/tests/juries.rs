@@ -145,3 +145,37 @@ fn a_vote_that_fails_leaves_the_others() {
     assert_eq!(votes, manifest.items.len());
     assert!(rows.rows.iter().all(|row| score(row).is_some()), "a row goes on with what was said of it");
 }
+
+/// A scale weighted by what the model held for likely; where it does not say, there is no number.
+#[test]
+fn a_scale_is_weighted_by_what_is_likely() {
+    let judge = |critic: serde_json::Value| {
+        let mut lab = drawing(1, OnUnparsed::Drop);
+        std::fs::write(lab.directory.path().join("critic.json"), critic.to_string()).expect("can be written");
+        let Critic::Sole(sole) = &mut lab.experiment.critics[0].it else { panic!("the sample has a sole critic") };
+        sole.sampling.temperature = 0.0;
+        let plain = crate::plan::build(&lab.experiment, &identify(&lab.experiment).expect("files")).expect("planned");
+        let Critic::Sole(sole) = &mut lab.experiment.critics[0].it else { panic!("it was one") };
+        sole.answer.fields[0].expectation = true;
+        let weighted =
+            crate::plan::build(&lab.experiment, &identify(&lab.experiment).expect("files")).expect("planned");
+        let key = |plan: &crate::plan::Plan| plan.find("judge@1").expect("is planned").recipe;
+        assert_ne!(key(&plain), key(&weighted));
+        lab
+    };
+    let likely = json!({ "3": 0.5, "4": 0.25, "0": 0.25 });
+    let lab = judge(json!({ "replies": [{ "when": "", "say": ["score: 3"], "likely": likely }] }));
+    let (outcome, events) = lab.start();
+    // The rule wants 3 at the least, and 2.5 is below.
+    assert!(outcome.failed.iter().any(|failed| failed.step == "select@1"), "{:?}", outcome.failed);
+    let (manifest, rows) = judged(&lab, &events);
+    assert!(rows.rows.iter().all(|row| score(row) == Some(2.5)));
+    assert_eq!(manifest.metric("score.mean"), Some(2.5));
+    assert_eq!(metric(&events, "calibrate:grader", "auc"), 0.5);
+    let silent = judge(json!({ "replies": [{ "when": "", "say": ["score: 3"] }] }));
+    let (_, events) = silent.start();
+    let (manifest, rows) = judged(&silent, &events);
+    assert_eq!(manifest.metric("parsed"), Some(0.0));
+    let why = rows.rows[0].unparsed.clone().unwrap_or_default();
+    assert_eq!(why, "the model does not say how likely `score` is");
+}

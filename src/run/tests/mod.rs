@@ -8,6 +8,7 @@
 
 mod again;
 mod budgets;
+mod compared;
 mod endpoints;
 mod failures;
 pub mod faults;

@@ -184,7 +184,7 @@ fn a_store_that_cannot_be_used_is_one_clear_message() {
 fn what_is_not_built_is_planned_and_not_run() {
     let lab = runs::lab(8);
     let text = include_str!("lab.agx")
-        .replace("  on_unparsed = drop\n", "  on_unparsed = drop\n  kind        = group\n")
+        .replace("temperature = 1.0 }", "temperature = 1.0, stream = 2 }")
         .replace("epochs = 3", "epochs = 3, accumulate = 2");
     assert_ne!(text, include_str!("lab.agx"));
     lab.write("ahead.agx", text);

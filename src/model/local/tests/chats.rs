@@ -26,7 +26,14 @@ fn learned(tokenizer: &Tokenizer, row: &TrainRow) -> String {
 }
 
 fn reply(tokenizer: &Tokenizer, text: &str, stop: StopReason) -> GenReply {
-    GenReply { tokens: tokenizer.encode(text).unwrap(), text: text.to_owned(), stop, logprob: 0.0, used: None }
+    GenReply {
+        tokens: tokenizer.encode(text).unwrap(),
+        text: text.to_owned(),
+        stop,
+        logprob: 0.0,
+        likely: Vec::new(),
+        used: None,
+    }
 }
 
 const CHATML: &str = "{%- for message in messages %}

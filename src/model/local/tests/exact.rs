@@ -108,6 +108,7 @@ fn more_requests_than_places_all_get_the_reply_they_get_alone() {
         prompt: (0..1 + index % 50).map(|i| (i * (index / 50 + 1)) as u32 % 200 + 5).collect(),
         seed: Seed(index as u64),
         sampling: sampling.clone(),
+        likely: false,
     };
     let requests: Vec<GenRequest> = (0..150).map(request).collect();
     let together = replies(&model, &requests);
@@ -125,7 +126,12 @@ fn a_turn_that_goes_on_is_computed_as_if_from_nothing() {
     let history = &dialogues()[0][..2];
     let mut prompt = model.encode_chat(history).unwrap();
     let sampling = Sampling::drawn(6);
-    let request = |prompt: &[u32]| GenRequest { prompt: prompt.to_vec(), seed: Seed(4), sampling: sampling.clone() };
+    let request = |prompt: &[u32]| GenRequest {
+        prompt: prompt.to_vec(),
+        seed: Seed(4),
+        sampling: sampling.clone(),
+        likely: false,
+    };
     let reply = replies(&model, &[request(&prompt)]).remove(0);
     prompt.extend(&reply.tokens);
     prompt.extend(model.continue_chat(history, &reply, &[Message::new(Role::Tool, "ok")]).unwrap());
@@ -143,8 +149,12 @@ fn a_prompt_longer_than_one_pass_is_read_whole() {
     let vocab = declared.shape.vocab;
     let prompt = |salt: usize, length| (0..length).map(|i| (i * i + salt) as u32 % vocab as u32).collect::<Vec<_>>();
     let prompts = [prompt(1, 2500), prompt(2, 30), prompt(3, 1100), prompt(1, 2400)];
-    let request =
-        |prompt: &Vec<u32>| GenRequest { prompt: prompt.clone(), seed: Seed(1), sampling: Sampling::greedy(1) };
+    let request = |prompt: &Vec<u32>| GenRequest {
+        prompt: prompt.clone(),
+        seed: Seed(1),
+        sampling: Sampling::greedy(1),
+        likely: false,
+    };
     let requests: Vec<GenRequest> = prompts.iter().map(request).collect();
     let replies = replies(&LocalModel::open(&spec, None).unwrap(), &requests);
     for (prompt, reply) in prompts.iter().zip(replies) {
@@ -162,7 +172,9 @@ fn replies_stop_where_they_must() {
     let model = LocalModel::open(&fresh(tokenizer.path()), None).unwrap();
     let ask = |length: usize, max_tokens: u32| {
         let prompt = vec![20; length];
-        model.generate(&[GenRequest { prompt, seed: Seed(1), sampling: Sampling::greedy(max_tokens) }]).remove(0)
+        model
+            .generate(&[GenRequest { prompt, seed: Seed(1), sampling: Sampling::greedy(max_tokens), likely: false }])
+            .remove(0)
     };
     let lengths = |reply: GenReply| (reply.tokens.len(), reply.stop);
     assert_eq!(lengths(ask(10, 4).unwrap()), (4, MaxTokens));
@@ -171,7 +183,7 @@ fn replies_stop_where_they_must() {
     assert_eq!(lengths(ask(64, 9).unwrap()), (0, ContextFull));
     assert_eq!(ask(65, 9).unwrap_err().to_string(), "the conversation has 65 tokens; the model's context holds 64");
     assert!(ask(0, 9).is_err());
-    let stranger = GenRequest { prompt: vec![1 << 20], seed: Seed(1), sampling: Sampling::greedy(1) };
+    let stranger = GenRequest { prompt: vec![1 << 20], seed: Seed(1), sampling: Sampling::greedy(1), likely: false };
     assert!(model.generate(&[stranger])[0].as_ref().unwrap_err().to_string().contains("outside the vocabulary"));
 }
 

@@ -87,16 +87,18 @@ fn dialogues() -> Vec<Vec<Message>> {
 
 fn requests(model: &dyn LanguageModel, temperature: f64) -> Vec<GenRequest> {
     let sampling = Sampling { temperature, top_p: 0.95, top_k: 40, ..Sampling::drawn(12) };
-    let ask =
-        |(index, dialogue): (usize, Vec<Message>)| {
-            // Three samples of each task, and its second turn.
-            let first = model.encode_chat(&dialogue[..2]).unwrap();
-            let second = model.encode_chat(&dialogue[..4]).unwrap();
-            let sampling = sampling.clone();
-            [first.clone(), first.clone(), first, second].into_iter().enumerate().map(move |(sample, prompt)| {
-                GenRequest { prompt, seed: Seed(9).derive(index).derive(sample), sampling: sampling.clone() }
-            })
-        };
+    let ask = |(index, dialogue): (usize, Vec<Message>)| {
+        // Three samples of each task, and its second turn.
+        let first = model.encode_chat(&dialogue[..2]).unwrap();
+        let second = model.encode_chat(&dialogue[..4]).unwrap();
+        let sampling = sampling.clone();
+        [first.clone(), first.clone(), first, second].into_iter().enumerate().map(move |(sample, prompt)| GenRequest {
+            prompt,
+            seed: Seed(9).derive(index).derive(sample),
+            sampling: sampling.clone(),
+            likely: false,
+        })
+    };
     dialogues().into_iter().enumerate().flat_map(ask).collect()
 }
 

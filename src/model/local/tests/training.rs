@@ -149,8 +149,12 @@ fn a_model_learns_four_dialogues_by_heart_and_says_them() {
     let model = LocalModel::open(&spec, Some(&trained.weights)).unwrap();
     for dialogue in dialogues() {
         let prompt = model.encode_chat(&dialogue[..2]).unwrap();
-        let ask =
-            |prompt: &[u32]| GenRequest { prompt: prompt.to_vec(), seed: Seed(0), sampling: Sampling::greedy(12) };
+        let ask = |prompt: &[u32]| GenRequest {
+            prompt: prompt.to_vec(),
+            seed: Seed(0),
+            sampling: Sampling::greedy(12),
+            likely: false,
+        };
         let first = replies(&model, &[ask(&prompt)]).remove(0);
         assert_eq!(first.text, dialogue[2].content);
         assert_eq!(first.stop, crate::model::StopReason::EndOfTurn);

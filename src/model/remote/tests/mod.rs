@@ -6,7 +6,7 @@ pub mod endpoint;
 
 use super::*;
 use crate::base::Seed;
-use crate::model::{Limits, Rate, Role, Sampling, Secret};
+use crate::model::{Likely, Limits, Rate, Role, Sampling, Secret};
 use endpoint::{Endpoint, Then, chunked, say, say_for, status};
 use std::io::Write;
 use std::net::TcpListener;
@@ -42,7 +42,7 @@ fn ask(remote: &Remote) -> Result<GenReply, ModelError> {
 
 fn ask_by(model: &RemoteModel) -> Result<GenReply, ModelError> {
     let sampling = Sampling { temperature: 0.7, ..Sampling::drawn(64) };
-    let request = GenRequest { prompt: model.encode_chat(&told()).unwrap(), seed: Seed(7), sampling };
+    let request = GenRequest { prompt: model.encode_chat(&told()).unwrap(), seed: Seed(7), sampling, likely: false };
     model.generate(&[request]).remove(0)
 }
 
@@ -75,6 +75,24 @@ fn a_reply_is_a_text_and_what_it_took() {
     assert_eq!((&asked.body["model"], &asked.body["max_tokens"]), (&"model-2026-01-01".into(), &64.into()));
     let roles: Vec<Role> = asked.messages().iter().map(|message| message.role).collect();
     assert_eq!(roles, [Role::System, Role::User, Role::Assistant, Role::User], "what a tool says, the user says");
+}
+
+#[test]
+fn how_likely_numbers_are_is_asked_for_and_told() {
+    let whole = r#"{"choices":[{"message":{"content":"3"},"finish_reason":"stop","logprobs":{"content":[
+        {"token":"3","logprob":-0.5,"top_logprobs":[{"token":"3","logprob":-0.5},{"token":"x","logprob":-1.0}]}]}}]}"#;
+    let endpoint = Endpoint::new(move |_, stream| status(stream, 200, "", whole));
+    let model = RemoteModel::open(&endpoint.remote(), 4096, &wire());
+    let ask = |likely: bool| {
+        let prompt = model.encode_chat(&told()).unwrap();
+        let request = GenRequest { prompt, seed: Seed(7), sampling: Sampling::greedy(9), likely };
+        model.generate(&[request]).remove(0).unwrap().likely
+    };
+    assert_eq!(ask(true), [Likely { at: 0, number: 3, numbers: vec![(3, -0.5)] }]);
+    assert_eq!(ask(false), [], "nothing is kept that was not asked for");
+    let [first, second] = &endpoint.asked()[..] else { panic!("asked twice") };
+    assert_eq!((&first.body["logprobs"], &first.body["top_logprobs"]), (&true.into(), &20.into()));
+    assert!(second.body.get("logprobs").is_none() && second.body.get("top_logprobs").is_none());
 }
 
 #[test]

@@ -1,0 +1,336 @@
+//! Turns comparisons of a task's samples into a verdict on each of them: two at a time and in both orders, or all at once.
+//!
+//! # Invariants
+//! A verdict is on the sample whose id it names, never on the one whose turn it would be. What goes by the place where a
+//! sample is shown is no verdict: two orders that disagree make a tie, and the order of a group is drawn. What cannot be read
+//! has no figure.
+
+use super::answer;
+use super::ballot;
+use super::judge::{self, JudgeReply};
+use super::metric::{Metric, mean};
+use super::spec::{AnswerField, AnswerKind, AnswerSchema, AnswerValue, CriticKind, Verdict};
+use crate::base::Seed;
+use crate::model::Likely;
+use litemap::LiteMap;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// A verdict, or why none could be read.
+pub type Judged = Result<Verdict, String>;
+
+/// Which rows the questions to a critic show: a question after the other, each as often as it has votes.
+#[derive(Debug)]
+pub struct Layout {
+    kind: CriticKind,
+    rows: usize,
+    votes: usize,
+    /// Of each question in the order in which they are shown; none of a critic that sees one row at a time.
+    shown: Vec<Vec<usize>>,
+}
+
+/// What one reply says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Said {
+    Each(Judged),
+    Pair(Result<Preferred, String>),
+    /// In the order in which they were shown.
+    Group(Vec<Judged>),
+}
+
+/// Of each field, which of the two it speaks for.
+pub type Preferred = LiteMap<String, Prefers>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefers {
+    First,
+    Second,
+    Neither,
+}
+
+impl Prefers {
+    /// The same where the two change places.
+    fn turned(self) -> Self {
+        match self {
+            Prefers::First => Prefers::Second,
+            Prefers::Second => Prefers::First,
+            Prefers::Neither => Prefers::Neither,
+        }
+    }
+}
+
+/// The instructions for a question that shows so many.
+pub fn format(kind: CriticKind, schema: &AnswerSchema, shown: usize) -> String {
+    match kind {
+        CriticKind::Each => answer::format(schema),
+        CriticKind::Pairs => answer::lines(schema.fields.iter().map(|field| match field.kind {
+            AnswerKind::Bool => format!("{}: a, b or tie", field.name),
+            AnswerKind::Int { .. } | AnswerKind::Text => answer::instruction(field),
+        })),
+        CriticKind::Group => {
+            let fields = (1..=shown).flat_map(|id| of_id(schema, id).fields);
+            answer::lines(fields.map(|field| answer::instruction(&field)))
+        }
+    }
+}
+
+/// What a verdict on a row holds: a comparison's yes or no becomes the share that it wins.
+pub fn row_schema(kind: CriticKind, schema: &AnswerSchema) -> AnswerSchema {
+    if kind != CriticKind::Pairs {
+        return schema.clone();
+    }
+    let share = AnswerKind::Int { min: 0, max: 1 };
+    let field = |name: &str| AnswerField { name: name.to_owned(), kind: share.clone(), expectation: true };
+    AnswerSchema { fields: decided(schema).map(field).collect() }
+}
+
+/// The fields in which one of two is preferred.
+fn decided(schema: &AnswerSchema) -> impl Iterator<Item = &str> {
+    schema.fields.iter().filter(|field| field.kind == AnswerKind::Bool).map(|field| field.name.as_str())
+}
+
+/// The answer about the one that is shown under this id: `score 2`.
+fn of_id(schema: &AnswerSchema, id: usize) -> AnswerSchema {
+    let field = |field: &AnswerField| AnswerField { name: format!("{} {id}", field.name), ..field.clone() };
+    AnswerSchema { fields: schema.fields.iter().map(field).collect() }
+}
+
+/// Reads the reply to a question that showed so many.
+pub fn read(reply: &JudgeReply, kind: CriticKind, schema: &AnswerSchema, shown: usize) -> Said {
+    match kind {
+        CriticKind::Each => Said::Each(judge::read(reply, schema)),
+        CriticKind::Pairs => Said::Pair(judge::read_with(reply, |text| parse_pair(text, schema))),
+        CriticKind::Group => {
+            let all = judge::read_with(reply, |text| parse_group(text, schema, shown, &reply.likely));
+            Said::Group(all.unwrap_or_else(|why| vec![Err(why); shown]))
+        }
+    }
+}
+
+impl Said {
+    /// Why some of it cannot be read.
+    pub fn unread(&self) -> Option<&String> {
+        match self {
+            Said::Each(judged) => judged.as_ref().err(),
+            Said::Pair(preferred) => preferred.as_ref().err(),
+            Said::Group(all) => all.iter().find_map(|judged| judged.as_ref().err()),
+        }
+    }
+
+    /// Whether nothing of it can be read.
+    pub fn is_unread(&self) -> bool {
+        match self {
+            Said::Each(judged) => judged.is_err(),
+            Said::Pair(preferred) => preferred.is_err(),
+            Said::Group(all) => all.iter().all(Result::is_err),
+        }
+    }
+}
+
+/// `better: a`
+fn parse_pair(text: &str, schema: &AnswerSchema) -> Result<Preferred, String> {
+    let mut preferred = Preferred::new();
+    for field in &schema.fields {
+        if field.kind != AnswerKind::Bool {
+            answer::read_field(text, field, &[])?;
+            continue;
+        }
+        let prefers = match answer::given(text, &field.name)?.to_ascii_lowercase().as_str() {
+            "a" => Prefers::First,
+            "b" => Prefers::Second,
+            "tie" => Prefers::Neither,
+            _ => return Err(format!("`{}` is neither a, b nor tie", field.name)),
+        };
+        preferred.insert(field.name.clone(), prefers);
+    }
+    Ok(preferred)
+}
+
+/// `score 1: 3`, `score 2: 0`. One that is missing has no verdict, and the others keep theirs. Where an id is given twice, or one that
+/// nothing was shown under, all are doubtful: whoever counts from 0 means others than it names.
+fn parse_group(text: &str, schema: &AnswerSchema, shown: usize, likely: &[Likely]) -> Result<Vec<Judged>, String> {
+    for AnswerField { name, .. } in &schema.fields {
+        let mut seen = vec![false; shown];
+        for rest in answer::named(text, name) {
+            let rest = rest.trim_start_matches([' ', '\t']);
+            let id = &rest[..rest.find(|letter| !answer::in_word(letter)).unwrap_or(rest.len())];
+            if id.is_empty() || !answer::claims(&rest[id.len()..]) {
+                continue;
+            }
+            let place = (1..=shown).find(|known| known.to_string() == id);
+            let Some(place) = place else { return Err(format!("`{name} {id}` is of nothing that was shown")) };
+            if std::mem::replace(&mut seen[place - 1], true) {
+                return Err(format!("`{name} {id}` is given more than once"));
+            }
+        }
+    }
+    let judged = |id: usize| {
+        let own = of_id(schema, id);
+        let field = |(field, own): (&AnswerField, &AnswerField)| {
+            Ok((field.name.clone(), answer::read_field(text, own, likely)?))
+        };
+        schema.fields.iter().zip(&own.fields).map(field).collect()
+    };
+    Ok((1..=shown).map(judged).collect())
+}
+
+impl Layout {
+    /// Of rows that belong to these tasks. `seed` is of the order in which a group is shown, by its first row and the vote.
+    pub fn of(kind: CriticKind, tasks: &[&str], votes: usize, seed: &dyn Fn(usize, u32) -> Seed) -> Self {
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        if kind != CriticKind::Each {
+            let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+            for (row, task) in tasks.iter().enumerate() {
+                let place = *places.entry(task).or_insert(groups.len());
+                if place == groups.len() {
+                    groups.push(Vec::new());
+                }
+                groups[place].push(row);
+            }
+        }
+        let mut shown = Vec::new();
+        for group in groups {
+            if kind == CriticKind::Group {
+                shown.extend((0..votes as u32).map(|vote| {
+                    let mut order = group.clone();
+                    seed(group[0], vote).derive("order").rng().shuffle(&mut order);
+                    order
+                }));
+                continue;
+            }
+            for (at, &a) in group.iter().enumerate() {
+                for &b in &group[at + 1..] {
+                    shown.extend([vec![a, b], vec![b, a]].into_iter().flat_map(|pair| vec![pair; votes]));
+                }
+            }
+        }
+        Self { kind, rows: tasks.len(), votes, shown }
+    }
+
+    /// How many questions there are, every vote counted.
+    pub fn questions(&self) -> usize {
+        if self.kind == CriticKind::Each { self.rows * self.votes } else { self.shown.len() }
+    }
+
+    /// The rows that a question shows, in their order.
+    pub fn shown(&self, question: usize) -> Cow<'_, [usize]> {
+        match self.kind {
+            CriticKind::Each => Cow::Owned(vec![question / self.votes]),
+            CriticKind::Pairs | CriticKind::Group => Cow::Borrowed(&self.shown[question]),
+        }
+    }
+
+    /// Which of several votes a question is.
+    pub fn vote(&self, question: usize) -> u32 {
+        (question % self.votes) as u32
+    }
+
+    /// The verdict of one vote on each row; nothing where all questions about it are missing.
+    pub fn verdicts<'s>(&self, vote: u32, said: &dyn Fn(usize) -> Option<&'s Said>) -> Vec<Option<Judged>> {
+        let mut verdicts: Vec<Option<Judged>> = vec![None; self.rows];
+        if self.kind == CriticKind::Pairs {
+            return self.shares(vote, said);
+        }
+        for question in (vote as usize..self.questions()).step_by(self.votes) {
+            match said(question) {
+                Some(Said::Each(judged)) => verdicts[question / self.votes] = Some(judged.clone()),
+                Some(Said::Group(all)) => {
+                    for (row, judged) in self.shown[question].iter().zip(all) {
+                        verdicts[*row] = Some(judged.clone());
+                    }
+                }
+                Some(Said::Pair(_)) | None => {}
+            }
+        }
+        verdicts
+    }
+
+    /// Of each row the share of its comparisons that it wins, of which a tie is a half.
+    fn shares<'s>(&self, vote: u32, said: &dyn Fn(usize) -> Option<&'s Said>) -> Vec<Option<Judged>> {
+        #[derive(Clone, Default)]
+        struct Tally {
+            compared: usize,
+            won: LiteMap<String, Vec<f64>>,
+            unread: Vec<String>,
+        }
+        let mut tallies = vec![Tally::default(); self.rows];
+        for ([a, b], orders) in self.compared(vote, said) {
+            for (row, side) in [(a, Prefers::First), (b, Prefers::Second)] {
+                let tally = &mut tallies[row];
+                tally.compared += 1;
+                match &orders {
+                    None => {}
+                    Some(Err(why)) => tally.unread.push(why.clone()),
+                    Some(Ok((first, second))) => {
+                        for (field, prefers) in first.iter() {
+                            let agreed = second.get(field) == Some(&prefers.turned());
+                            let won = match *prefers {
+                                _ if !agreed => 0.5,
+                                Prefers::Neither => 0.5,
+                                winner => f64::from(u8::from(winner == side)),
+                            };
+                            tally.won.entry(field.clone()).or_insert_with(Vec::new).push(won);
+                        }
+                    }
+                }
+            }
+        }
+        let verdict = |Tally { compared, won, unread }: Tally| {
+            if !won.is_empty() {
+                let share = |(field, won): (&String, &Vec<f64>)| (field.clone(), AnswerValue::Number(mean(won)));
+                return Some(Ok(won.iter().map(share).collect()));
+            }
+            match (compared, unread.is_empty()) {
+                (0, _) => Some(Err("no other sample of its task is there to compare it with".to_owned())),
+                (_, true) => None,
+                (_, false) => Some(Err(ballot::unread(&unread))),
+            }
+        };
+        tallies.into_iter().map(verdict).collect()
+    }
+
+    /// Each two rows with what was said of them in the one order and in the other; nothing where an order is missing.
+    fn compared<'s>(&self, vote: u32, said: &dyn Fn(usize) -> Option<&'s Said>) -> Vec<Compared<'s>> {
+        let both = |start: usize| {
+            let preferred = |question: usize| match said(question) {
+                Some(Said::Pair(preferred)) => Some(preferred),
+                _ => None,
+            };
+            let orders = preferred(start).zip(preferred(start + self.votes)).map(|orders| match orders {
+                (Ok(first), Ok(second)) => Ok((first, second)),
+                (Err(why), _) | (_, Err(why)) => Err(why.clone()),
+            });
+            ([self.shown[start][0], self.shown[start][1]], orders)
+        };
+        (vote as usize..self.shown.len()).step_by(2 * self.votes).map(both).collect()
+    }
+
+    /// The comparisons that could be read in both orders, of all votes.
+    pub fn in_both_orders<'s>(&self, said: &dyn Fn(usize) -> Option<&'s Said>) -> Vec<Orders<'s>> {
+        if self.kind != CriticKind::Pairs {
+            return Vec::new();
+        }
+        let all = (0..self.votes as u32).flat_map(|vote| self.compared(vote, said));
+        all.filter_map(|(_, orders)| orders?.ok()).collect()
+    }
+}
+
+/// Two rows with what was said of them in both orders, if that is there and can be read.
+type Compared<'s> = ([usize; 2], Option<Result<Orders<'s>, String>>);
+
+/// What was said of two in the one order, and in the other.
+pub type Orders<'s> = (&'s Preferred, &'s Preferred);
+
+/// `FIELD.flips`: the share of comparisons in which the two orders disagree, so that the place decided.
+pub fn flips(schema: &AnswerSchema, compared: &[Orders<'_>]) -> Vec<Metric> {
+    let flips = |field: &str| {
+        let flipped = |(first, second): &&Orders<'_>| {
+            first.get(field).map(|prefers| prefers.turned()) != second.get(field).copied()
+        };
+        Metric::share(&format!("{field}.flips"), compared.iter().filter(flipped).count(), compared.len())
+    };
+    decided(schema).filter_map(flips).collect()
+}
+
+#[cfg(test)]
+mod tests;
