@@ -12,6 +12,7 @@ mod decoder;
 mod export;
 mod fresh;
 mod generate;
+mod hearing;
 pub mod kernels;
 mod lora;
 pub mod ops;
@@ -27,10 +28,10 @@ mod weights;
 mod tests;
 
 pub use export::{export, export_adapter};
-pub use source::{files, identity};
+pub use source::{files, identity, positions};
 pub use train::train;
 
-use super::{GenReply, GenRequest, LanguageModel, Message, ModelError, ModelSpec, TokenId, TrainRow};
+use super::{GenReply, GenRequest, LanguageModel, Listener, Message, ModelError, ModelSpec, TokenId, TrainRow};
 use chat::Chat;
 use decoder::{Decoder, Parameters};
 use generate::{Generator, Sampled};
@@ -60,6 +61,10 @@ impl LocalModel {
     }
 }
 
+fn reply(tokenizer: &Tokenizer, Sampled { tokens, stop, logprob }: Sampled) -> Result<GenReply, ModelError> {
+    Ok(GenReply { text: tokenizer.decode(&tokens)?, tokens, stop, logprob, used: None })
+}
+
 impl LanguageModel for LocalModel {
     fn context(&self) -> usize {
         self.generator.context()
@@ -83,10 +88,15 @@ impl LanguageModel for LocalModel {
     }
 
     fn generate(&self, requests: &[GenRequest]) -> Vec<Result<GenReply, ModelError>> {
-        let reply = |sampled: Result<Sampled, ModelError>| {
-            let Sampled { tokens, stop, logprob } = sampled?;
-            Ok(GenReply { text: self.tokenizer.decode(&tokens)?, tokens, stop, logprob, used: None })
-        };
-        self.generator.generate(requests).into_iter().map(reply).collect()
+        let replies = self.generator.generate(requests).into_iter();
+        replies.map(|sampled| reply(&self.tokenizer, sampled?)).collect()
+    }
+
+    fn encode_tools(&self, messages: &[Message], tools: &str) -> Result<Option<Vec<TokenId>>, ModelError> {
+        self.chat.encode_tools(&self.tokenizer, messages, tools)
+    }
+
+    fn attend(&self, listener: &mut dyn Listener) {
+        self.generator.attend(&mut hearing::Hearing::new(&self.tokenizer, listener));
     }
 }
