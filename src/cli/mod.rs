@@ -38,6 +38,7 @@ pub mod lock;
 pub mod object;
 pub mod prompt;
 pub mod explain;
+pub mod version;
 pub mod export;
 pub mod import;
 pub mod cache;
