@@ -16,4 +16,5 @@ pub mod plan;
 pub mod editor;
 pub mod run;
 pub mod report;
+pub mod serve;
 pub mod cli;

@@ -2,6 +2,7 @@
 
 use crate::cli::env::EnvCommand;
 use crate::cli::score::ScoreCommand;
+use crate::cli::serve::ServeArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -132,6 +133,11 @@ pub enum Command {
         after_help = "Examples:\n  agx import quickstart-3.tar.zst\n  agx import quickstart-3.tar.zst --store elsewhere\n  agx import quickstart.cassette && agx run quickstart.agx --frozen\n\nNothing of the file is believed: all of it is looked at before anything reaches the store. A run whose name is taken gets the next number of its series."
     )]
     Import(ImportArgs),
+    /// Offer a model to programs that speak OpenAI's protocol, over HTTP.
+    #[command(
+        after_help = "Examples:\n  agx serve base/policy                         a directory in the Hugging Face layout\n  agx serve policy.json                         a script, for tests\n  agx serve quickstart.agx:policy               a model as a file declares it\n  agx serve quickstart-3:policy@best            what a run picked\n  agx serve quickstart-3:policy@2 --port 0 --format json\n  AGX_KEY=… agx serve base/policy --host 0.0.0.0 --api-key-env AGX_KEY\n\nThe address is printed once it can be asked; Ctrl-C answers what was asked and ends, a second one ends at once."
+    )]
+    Serve(ServeArgs),
     /// Look into the store, and free what no run needs.
     #[command(subcommand)]
     Cache(CacheCommand),

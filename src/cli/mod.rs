@@ -38,12 +38,14 @@ pub mod lock;
 pub mod object;
 pub mod prompt;
 pub mod explain;
+pub mod version;
 pub mod export;
 pub mod import;
 pub mod cache;
 pub mod score;
 pub mod env;
 pub mod doctor;
+pub mod serve;
 pub mod lsp;
 
 use crate::cli::args::{Cli, Command};
@@ -114,6 +116,7 @@ fn dispatch(cli: &Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Score(command) => score::score(command, terminal),
         Command::Env(command) => env::env(command),
         Command::Doctor(args) => doctor::doctor(args, &place, terminal),
+        Command::Serve(args) => serve::serve(args, &place, terminal),
     }
 }
 

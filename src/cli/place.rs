@@ -123,21 +123,25 @@ pub fn now() -> u64 {
 const MOST_SECRET: u64 = 1 << 16;
 
 /// The secret that an environment variable holds, or the file that `NAME_FILE` names, as containers are given theirs.
-fn secret(name: &str) -> Result<Secret, String> {
+pub fn secret(name: &str) -> Result<Secret, String> {
     let beside = format!("{name}_FILE");
-    let (text, from) = match (variable(name), variable(&beside)) {
-        (Some(text), _) => (text, format!("`{name}`")),
-        (None, Some(path)) => {
-            let text = file::read_text(Path::new(&path), MOST_SECRET);
-            (text.map_err(|problem| format!("{path} (`{beside}`): {}", file::reason(&problem)))?, path)
-        }
+    match (variable(name), variable(&beside)) {
+        (Some(text), _) => word(&text, &format!("`{name}`")),
+        (None, Some(path)) => secret_in(Path::new(&path), &format!("{path} (`{beside}`)")),
         (None, None) => {
-            return Err(format!(
-                "set the environment variable `{name}` to it, or `{beside}` to the path of a file with it"
-            ));
+            Err(format!("set the environment variable `{name}` to it, or `{beside}` to the path of a file with it"))
         }
-    };
-    Secret::new(&text).ok_or_else(|| format!("{from} holds a text that is no key: one word of visible ASCII is"))
+    }
+}
+
+/// The secret that a file holds; `called` names the file.
+pub fn secret_in(path: &Path, called: &str) -> Result<Secret, String> {
+    let text = file::read_text(path, MOST_SECRET).map_err(|problem| format!("{called}: {}", file::reason(&problem)))?;
+    word(&text, &path.display().to_string())
+}
+
+fn word(text: &str, from: &str) -> Result<Secret, String> {
+    Secret::new(text).ok_or_else(|| format!("{from} holds a text that is no key: one word of visible ASCII is"))
 }
 
 /// What models behind endpoints are asked with.

@@ -191,7 +191,7 @@ fn pause_on_interrupt(control: &Arc<Control>, screen: &Screen) {
 }
 
 /// `AGX_ISA` picks the kernels' instruction set: for tests and for machines that clock down; results stay the same.
-fn choose_kernels() -> Result<(), Failure> {
+pub fn choose_kernels() -> Result<(), Failure> {
     let Some(name) = variable("AGX_ISA") else { return Ok(()) };
     #[cfg(feature = "local")]
     {

@@ -214,15 +214,7 @@ impl Checker<'_> {
         let dtype = self.word_of(&fields, "dtype", &dtypes);
         let devices = [("auto", Device::Auto), ("cpu", Device::Cpu), ("cuda", Device::Cuda), ("metal", Device::Metal)];
         let device = self.word_of(&fields, "device", &devices);
-        let formats = [
-            ("lines", ToolFormat::Lines),
-            ("json", ToolFormat::Json),
-            ("hermes", ToolFormat::Hermes),
-            ("llama3", ToolFormat::Llama3),
-            ("mistral", ToolFormat::Mistral),
-            ("api_bank", ToolFormat::ApiBank),
-            ("react", ToolFormat::React),
-        ];
+        let formats = ToolFormat::ALL.map(|format| (format.as_str(), format));
         let tool_format = self.word_of(&fields, "tool_format", &formats);
         let lora = fields.block("lora").map(|block| self.lora(block));
         Some(ModelSpec {

@@ -7,6 +7,7 @@
 //! Token in, token out: the ids a model sampled are the ids that are trained on; nothing re-tokenises its text.
 //! Nothing here knows tasks, environments or critics.
 
+pub mod attend;
 #[cfg(feature = "local")]
 pub mod local;
 pub mod remote;
@@ -15,6 +16,7 @@ pub mod spec;
 mod spelled;
 pub mod wire;
 
+pub use attend::Listener;
 pub use spec::{
     Decay, Device, DpoLoss, Dtype, Fresh, Limits, LoraConfig, LossOn, Method, ModelSpec, Price, Rate, Remote, Scale,
     Source, ToolFormat, TrainConfig,
@@ -250,6 +252,29 @@ pub trait LanguageModel: Send + Sync {
 
     /// Replies in the order of the requests.
     fn generate(&self, requests: &[GenRequest]) -> Vec<Result<GenReply, ModelError>>;
+
+    /// As [`LanguageModel::encode_chat`], with tools shown by the chat template: a JSON list of them, as OpenAI's protocol has
+    /// it. `None` where the template shows none.
+    fn encode_tools(&self, _messages: &[Message], _tools: &str) -> Result<Option<Vec<TokenId>>, ModelError> {
+        Ok(None)
+    }
+
+    /// Answers whatever a listener asks, until there is nothing more. Where a model cannot be heard token by token, a group
+    /// after the other is heard whole.
+    fn attend(&self, listener: &mut dyn Listener) {
+        let mut number = 0;
+        loop {
+            let requests: Vec<GenRequest> =
+                listener.next(usize::MAX).into_iter().map(|wanted| wanted.request).collect();
+            if requests.is_empty() {
+                break;
+            }
+            for reply in self.generate(&requests) {
+                listener.done(number, reply);
+                number += 1;
+            }
+        }
+    }
 }
 
 /// Token ids to learn from. `learn[i]` says whether predicting `tokens[i]` counts towards the loss.
@@ -339,6 +364,20 @@ pub fn identity(spec: &ModelSpec) -> Result<Digest, ModelError> {
         Source::Remote(Remote { name, base_url: _, key: _, price: _, limits: _ }) => {
             Ok(Hasher::new("agx-remote-model/1").put(name).finish())
         }
+    }
+}
+
+/// Tokens that a model in a directory was made for.
+///
+/// # Errors
+/// A directory without a `config.json` that can be read.
+pub fn positions(directory: &std::path::Path) -> Result<u32, ModelError> {
+    #[cfg(feature = "local")]
+    return local::positions(directory);
+    #[cfg(not(feature = "local"))]
+    {
+        let _ = directory;
+        Err(ModelError::NotBuilt)
     }
 }
 

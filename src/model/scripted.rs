@@ -20,6 +20,7 @@
 //! # Invariants
 //! Ids spell the text ([`spelled`]). Replies depend on prompt, sampling and seed only.
 
+use super::attend::{Candidate, Drawn, Probable, Wanted};
 use super::spelled::{END, decode, encode, mark};
 use super::*;
 use serde::Deserialize;
@@ -28,6 +29,8 @@ use std::path::Path;
 
 /// A script is written by people, or made of the tasks of a test.
 const MOST_BYTES: u64 = 1 << 28;
+/// Of every token: a script knows no probabilities, and says something all the same.
+const LOGPROB: f64 = -0.5;
 
 #[derive(Debug)]
 pub struct Scripted {
@@ -124,7 +127,7 @@ impl Scripted {
             StopReason::MaxTokens
         };
         tokens.truncate(limit);
-        let logprob = -0.5 * tokens.len() as f64;
+        let logprob = LOGPROB * tokens.len() as f64;
         let text = decode(&tokens);
         let numbers = numbers.filter(|numbers| *likely && !numbers.is_empty());
         let likely = numbers.map_or_else(Vec::new, |numbers| likely_in(&text, numbers));
@@ -151,6 +154,32 @@ impl LanguageModel for Scripted {
 
     fn generate(&self, requests: &[GenRequest]) -> Vec<Result<GenReply, ModelError>> {
         requests.iter().map(|request| self.reply(request)).collect()
+    }
+
+    /// One reply after the other. No other token was likely.
+    fn attend(&self, listener: &mut dyn Listener) {
+        let mut number = 0;
+        loop {
+            let wanted = listener.next(1);
+            if wanted.is_empty() {
+                break;
+            }
+            for Wanted { request, probable } in wanted {
+                let reply = self.reply(&request);
+                let drawn = |text: String| Drawn {
+                    probable: probable.map(|most| {
+                        let drawn = Candidate { text: text.clone(), logprob: LOGPROB };
+                        Probable { likeliest: vec![drawn.clone(); most.min(1)], drawn }
+                    }),
+                    text,
+                };
+                let mut pieces = reply.as_ref().map_or_else(|_| Vec::new(), spelled::pieces).into_iter();
+                if pieces.all(|text| listener.hear(number, drawn(text))) {
+                    listener.done(number, reply);
+                }
+                number += 1;
+            }
+        }
     }
 }
 
@@ -379,6 +408,70 @@ mod tests {
         );
         assert!(train(Some(b"weights of another kind"), &rows, 1).is_err() && train(None, &[], 1).is_err());
         assert!(matches!(super::train(None, &rows, &config, Seed(1), &mut Quiet(true)), Err(ModelError::Paused)));
+    }
+
+    /// Hears so many tokens of each reply.
+    struct Ear(Vec<GenRequest>, usize, Vec<String>, Vec<Option<GenReply>>);
+
+    impl Listener for Ear {
+        fn next(&mut self, room: usize) -> Vec<Wanted> {
+            let came: Vec<GenRequest> = self.0.drain(..room.min(self.0.len())).collect();
+            came.into_iter().map(|request| Wanted { request, probable: Some(5) }).collect()
+        }
+
+        fn hear(&mut self, number: usize, drawn: Drawn) -> bool {
+            let probable = drawn.probable.unwrap();
+            assert_eq!((probable.likeliest.len(), &probable.drawn.text), (1, &drawn.text));
+            self.2.resize(number + 1, String::new());
+            self.2[number].push_str(&drawn.text);
+            self.1 -= 1;
+            self.1 > 0
+        }
+
+        fn done(&mut self, number: usize, reply: Result<GenReply, ModelError>) {
+            self.3.resize(number + 1, None);
+            self.3[number] = reply.ok();
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_heard_is_what_is_said(text: String, max_tokens in 1u32..20) {
+            let json = serde_json::json!({ "default": [text] }).to_string();
+            let model = open(&json, None);
+            let request = GenRequest {
+                prompt: model.encode_chat(&user("x")).unwrap(),
+                seed: Seed(1),
+                sampling: Sampling::greedy(max_tokens),
+                likely: false,
+            };
+            let said = model.generate(std::slice::from_ref(&request)).remove(0).unwrap();
+            let mut ear = Ear(vec![request; 2], usize::MAX, Vec::new(), Vec::new());
+            model.attend(&mut ear);
+            for (heard, done) in ear.2.iter().zip(&ear.3) {
+                prop_assert_eq!(done.as_ref(), Some(&said));
+                // Half a character at the end is only told with the whole.
+                prop_assert!(said.text.starts_with(heard.as_str()) && said.text.len() - heard.len() <= 3);
+            }
+        }
+    }
+
+    #[test]
+    fn a_reply_that_is_given_up_is_not_heard_of_again() {
+        let model = open(SCRIPT, None);
+        let request = |text: &str| GenRequest {
+            prompt: model.encode_chat(&user(text)).unwrap(),
+            seed: Seed(1),
+            sampling: Sampling::greedy(9),
+            likely: false,
+        };
+        let mut ear = Ear(vec![request("room: Oak")], 2, Vec::new(), Vec::new());
+        model.attend(&mut ear);
+        assert_eq!((ear.2, ear.3), (vec!["call ".to_owned()], Vec::new()));
+        let mute = open("{}", None);
+        let mut ear = Ear(vec![request("room: Oak")], 9, Vec::new(), Vec::new());
+        mute.attend(&mut ear);
+        assert_eq!((ear.2, ear.3), (Vec::new(), vec![None]));
     }
 
     #[test]

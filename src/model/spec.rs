@@ -240,6 +240,11 @@ named!(DpoLoss { Sigmoid => "sigmoid", Ipo => "ipo" });
 named!(Scale { Std => "std", None => "none" });
 named!(LossOn { Agent => "agent", All => "all" });
 
+impl ToolFormat {
+    pub const ALL: [Self; 7] =
+        [Self::Lines, Self::Json, Self::Hermes, Self::Llama3, Self::Mistral, Self::ApiBank, Self::React];
+}
+
 impl Method {
     /// Whether it is held to a reference model.
     pub fn refers(&self) -> bool {

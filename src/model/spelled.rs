@@ -6,7 +6,7 @@
 //! # Invariants
 //! Ids and conversation are each other's exact picture, and no text looks like a mark. No vocabulary is stored.
 
-use super::{Message, Role, TokenId, TrainRow};
+use super::{GenReply, Message, Role, TokenId, TrainRow};
 
 /// The end of a turn.
 pub const END: TokenId = 0;
@@ -66,6 +66,17 @@ pub fn decode(ids: &[TokenId]) -> String {
         bytes.extend_from_slice(&id.to_be_bytes()[4 - count.min(BYTES)..]);
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// What each id of a reply adds to its text: whole characters only, so that nothing of it is ever taken back.
+pub fn pieces(reply: &GenReply) -> Vec<String> {
+    let (mut said, mut end) = (0, 0);
+    let piece = |id: &TokenId| {
+        end += (id >> 24) as usize;
+        let whole = (said..=end).rev().find(|at| reply.text.is_char_boundary(*at)).unwrap_or(said);
+        reply.text[std::mem::replace(&mut said, whole)..whole].to_owned()
+    };
+    reply.tokens.iter().map(piece).collect()
 }
 
 pub fn mark(role: Role) -> TokenId {

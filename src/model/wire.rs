@@ -3,6 +3,7 @@
 //! # Invariants
 //! A secret is never shown: it has no `Display`, no `Serialize`, and its `Debug` does not hold it.
 
+use crate::base::hash;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,6 +65,11 @@ impl Secret {
         format!("Bearer {}", self.0)
     }
 
+    /// Whether somebody else has it too; takes as long whatever they have.
+    pub fn is(&self, text: &str) -> bool {
+        hash::same(self.0.as_bytes(), text.as_bytes())
+    }
+
     pub(super) fn is_in(&self, text: &str) -> bool {
         text.contains(&self.0)
     }
@@ -89,6 +95,7 @@ mod tests {
         let secret = Secret::new(" sk-1234\n").unwrap();
         assert_eq!((secret.bearer().as_str(), format!("{secret:?}").as_str()), ("Bearer sk-1234", "***"));
         assert_eq!((secret.blot("no sk-1234 here").as_str(), secret.is_in("sk-123")), ("no *** here", false));
+        assert!(secret.is("sk-1234") && !secret.is("sk-123") && !secret.is("sk-12345") && !secret.is(""));
         for wrong in ["", "  \n", "two words", "a\r\nHost: b", "schlüssel"] {
             assert_eq!(Secret::new(wrong), None, "{wrong}");
         }

@@ -6,7 +6,7 @@
 use crate::base::{Digest, Hasher, file};
 use crate::env::{Env, Example, NotBuilt, OpenTask, PackedTasks};
 use crate::experiment::{Dataset, DatasetId, EnvId, Experiment, ModelId, Named};
-use crate::model::{LanguageModel, ModelError, Wire};
+use crate::model::{LanguageModel, ModelError, ModelSpec, Wire};
 use crate::plan::Identities;
 use crate::run::StepError;
 use crate::run::manifest::RowSet;
@@ -113,10 +113,7 @@ impl<'a> Resources<'a> {
     /// Everything that decides what a version says.
     pub fn version_digest(&self, version: &Version) -> Digest {
         let Version { model, number: _, weights } = version;
-        let spec = &self.experiment.models[model.0].it;
-        let mut hasher = Hasher::new("agx-version/1");
-        hasher.put(&self.identities.models[model.0]).put(&spec.context).put(&spec.dtype).put(weights);
-        hasher.finish()
+        version_digest(&self.identities.models[model.0], &self.experiment.models[model.0].it, *weights)
     }
 
     pub fn examples(&self, id: DatasetId) -> Result<Vec<Example>, StepError> {
@@ -146,6 +143,13 @@ impl<'a> Resources<'a> {
     pub fn row_set(&self, digest: Option<Digest>) -> Result<RowSet, StepError> {
         digest.map_or_else(|| Ok(RowSet::default()), |digest| self.json(&digest))
     }
+}
+
+/// Everything that decides what a model says, of one version of it.
+pub fn version_digest(identity: &Digest, spec: &ModelSpec, weights: Option<Digest>) -> Digest {
+    let mut hasher = Hasher::new("agx-version/1");
+    hasher.put(identity).put(&spec.context).put(&spec.dtype).put(&weights);
+    hasher.finish()
 }
 
 /// A model's error with its name.

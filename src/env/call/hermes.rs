@@ -2,7 +2,7 @@
 
 use super::{Action, Call, Read, answer, json};
 
-const OPEN: &str = "<tool_call>";
+pub const OPEN: &str = "<tool_call>";
 const CLOSE: &str = "</tool_call>";
 
 pub fn parse(text: &str) -> Read {

@@ -4,7 +4,7 @@
 use super::{Action, Call, Read, answer, json};
 use serde_json::json;
 
-const MARK: &str = "<|python_tag|>";
+pub const MARK: &str = "<|python_tag|>";
 
 pub fn parse(text: &str) -> Read {
     match text.strip_prefix(MARK).map(str::trim) {

@@ -4,7 +4,7 @@
 use super::json::{self, Wire};
 use super::{Action, Call, Read, answer};
 
-const MARK: &str = "[TOOL_CALLS]";
+pub const MARK: &str = "[TOOL_CALLS]";
 
 pub fn parse(text: &str) -> Read {
     let calls = match text.strip_prefix(MARK).map(str::trim) {

@@ -77,6 +77,36 @@ pub fn render(call: &Call, format: ToolFormat) -> String {
     }
 }
 
+/// How many first bytes of a reply under way are said to the user, whatever follows: behind them is a call, or what may become
+/// one.
+pub fn settled(text: &str, format: ToolFormat) -> usize {
+    match format {
+        ToolFormat::Lines => unless_it_begins(text, &["call "]),
+        ToolFormat::Json => unless_it_begins(text, &["{"]),
+        ToolFormat::Llama3 => unless_it_begins(text, &[llama3::MARK, "{"]),
+        ToolFormat::Mistral => unless_it_begins(text, &[mistral::MARK, "[{"]),
+        ToolFormat::Hermes => text.find(hermes::OPEN).unwrap_or_else(|| without_start_of(text, hermes::OPEN)),
+        // What they say to the user stands within marks too.
+        ToolFormat::ApiBank | ToolFormat::React => 0,
+    }
+}
+
+/// All of a text, or nothing where it begins with one of the marks, or may come to.
+fn unless_it_begins(text: &str, marks: &[&str]) -> usize {
+    let begun = text.trim_start();
+    let may = marks.iter().any(|mark| begun.starts_with(mark) || mark.starts_with(begun));
+    if may { 0 } else { text.len() }
+}
+
+/// How many bytes of a text stand before what may be the start of a mark at its end.
+pub fn without_start_of(text: &str, mark: &str) -> usize {
+    let starts = (1..mark.len()).rev().filter(|length| mark.is_char_boundary(*length));
+    starts
+        .map(|length| &mark[..length])
+        .find(|start| text.ends_with(start))
+        .map_or(text.len(), |it| text.len() - it.len())
+}
+
 fn answer(text: &str) -> Read {
     Ok(Action::Answer(text.trim().to_owned()))
 }

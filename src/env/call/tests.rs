@@ -3,15 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const FORMATS: [ToolFormat; 7] = [
-    ToolFormat::Lines,
-    ToolFormat::Json,
-    ToolFormat::Hermes,
-    ToolFormat::Llama3,
-    ToolFormat::Mistral,
-    ToolFormat::ApiBank,
-    ToolFormat::React,
-];
+const FORMATS: [ToolFormat; 7] = ToolFormat::ALL;
 
 fn call(name: &str, arguments: &[(&str, &str)]) -> Call {
     let arguments = arguments.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -152,5 +144,44 @@ fn long_replies_are_read_in_time() {
     for part in ["[A(", "<tool_call>", "Action:\n", "{\"name\":", "[[", "API-Request: [A(b='c', "] {
         let text = part.repeat(1_000_000 / part.len());
         FORMATS.iter().for_each(|format| drop(parse(&text, *format)));
+    }
+}
+
+#[test]
+fn what_is_settled_of_a_reply_is_no_part_of_a_call() {
+    for (text, format, settled) in [
+        ("cal", ToolFormat::Lines, 0),
+        ("call find", ToolFormat::Lines, 0),
+        ("called", ToolFormat::Lines, 6),
+        (" \n", ToolFormat::Json, 0),
+        ("Sure: {", ToolFormat::Json, 7),
+        ("I look.\n<tool_", ToolFormat::Hermes, 8),
+        ("I look.\n<tool_call>{", ToolFormat::Hermes, 8),
+        ("a < b", ToolFormat::Hermes, 5),
+        ("<|python", ToolFormat::Llama3, 0),
+        ("[1]", ToolFormat::Mistral, 3),
+        ("AI: Done", ToolFormat::ApiBank, 0),
+    ] {
+        assert_eq!(super::settled(text, format), settled, "{text}");
+    }
+}
+
+proptest! {
+    /// What was once told stays: it only grows, and no call that is read later stands in it.
+    #[test]
+    fn what_is_settled_stays(before in "[a-z <{\\[]{0,8}", after in "[a-z <{\\[\\n:]{0,8}", called: bool) {
+        for format in FORMATS {
+            let tail = if called { render(&call("find", &[("a", "b")]), format) } else { after.clone() };
+            let text = format!("{before}{tail}");
+            let mut last = 0;
+            for (end, _) in text.char_indices().chain([(text.len(), ' ')]) {
+                let settled = super::settled(&text[..end], format);
+                prop_assert!(settled >= last && settled <= end && text.is_char_boundary(settled));
+                last = settled;
+            }
+            if let Action::Call(_) = parse(&text, format) {
+                prop_assert!(last <= before.len(), "{text}");
+            }
+        }
     }
 }

@@ -70,8 +70,15 @@ impl Chat {
     }
 
     fn render(&self, messages: &[Message], generation: bool) -> Result<String, ModelError> {
+        self.render_with(messages, None, generation)
+    }
+
+    fn render_with(&self, messages: &[Message], tools: Option<&str>, generation: bool) -> Result<String, ModelError> {
         let template = self.environment.get_template(NAME).map_err(failed)?;
-        let given: usize = messages.iter().map(|message| message.content.len()).sum();
+        let texts = messages.iter().map(|message| message.content.as_str()).chain(tools);
+        let given: usize = texts.map(str::len).sum();
+        // In the order in which they were written: models were trained on it.
+        let tools: Option<Value> = tools.map(serde_json::from_str).transpose().map_err(failed)?;
         let mut text = Bounded { bytes: Vec::new(), most: MOST_WRITTEN + MOST_TIMES * given };
         let messages: Vec<Value> = messages
             .iter()
@@ -82,7 +89,7 @@ impl Chat {
             add_generation_prompt => generation,
             bos_token => self.bos.as_deref().unwrap_or_default(),
             eos_token => self.eos.as_deref().unwrap_or_default(),
-            tools => (),
+            tools,
         };
         let rendered = template.render_captured_to(context, &mut text).map(drop);
         rendered.map_err(|error| match error.detail() {
@@ -99,6 +106,25 @@ impl Chat {
         let ids = encode_pieces(tokenizer, &self.render(&messages, true)?, guard)?;
         self.refuse_doubled_bos(&ids)?;
         Ok(ids)
+    }
+
+    /// See [`LanguageModel::encode_tools`](crate::model::LanguageModel::encode_tools).
+    pub fn encode_tools(
+        &self,
+        tokenizer: &Tokenizer,
+        messages: &[Message],
+        tools: &str,
+    ) -> Result<Option<Vec<TokenId>>, ModelError> {
+        // They are text from outside as messages are, and guarded with them.
+        let (mut messages, guard) = guarded(tokenizer, &[messages, &[Message::new(Role::Tool, tools)]].concat());
+        let tools = messages.pop().map(|tools| tools.content);
+        let text = self.render_with(&messages, tools.as_deref(), true)?;
+        if text == self.render(&messages, true)? {
+            return Ok(None);
+        }
+        let ids = encode_pieces(tokenizer, &text, guard)?;
+        self.refuse_doubled_bos(&ids)?;
+        Ok(Some(ids))
     }
 
     /// See [`LanguageModel::continue_chat`](crate::model::LanguageModel::continue_chat).

@@ -2,7 +2,7 @@
 //!
 //! Up to [`COMPANY`] sequences go forward together. Each leaves when it is done and the next enters; a prompt is prefilled
 //! in the same pass in which others decode. A sequence starts from the cache that shares most of its first tokens:
-//! another sequence's of this call, or one kept from an earlier call.
+//! another sequence's under way, or one kept of a sequence that is done.
 //!
 //! # Determinism
 //! A reply depends on the weights, the prompt, the sampling and the seed alone: every row's bits are independent of its
@@ -14,8 +14,9 @@
 use super::decoder::{Decoder, Sight};
 use super::ops::{KvCache, Segments};
 use super::prefix::{PrefixStore, shared};
-use super::sample::{Draw, draw, likeliest};
-use crate::model::{GenRequest, LIKELIEST, ModelError, StopReason, TokenId};
+use super::sample::{Draw, draw};
+use crate::base::Seed;
+use crate::model::{GenRequest, LIKELIEST, ModelError, Sampling, StopReason, TokenId};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,23 +47,38 @@ pub struct Sampled {
     pub likeliest: Vec<Vec<(TokenId, f64)>>,
 }
 
+/// Whoever asks, and hears tokens as they are drawn; as [`Listener`](crate::model::Listener), in ids.
+pub trait Company {
+    /// Requests, each with how many likeliest tokens are told beside each that is drawn.
+    fn next(&mut self, room: usize) -> Vec<(GenRequest, usize)>;
+    fn hear(&mut self, number: usize, draw: &Draw) -> bool;
+    fn done(&mut self, number: usize, reply: Result<Sampled, ModelError>);
+}
+
+/// One that waits to be let in.
+struct Waiting {
+    number: usize,
+    request: GenRequest,
+    likeliest: usize,
+}
+
 /// A sequence on its way.
-struct Sequence<'a> {
-    request: &'a GenRequest,
-    index: usize,
+struct Sequence {
+    number: usize,
+    seed: Seed,
+    sampling: Sampling,
+    likeliest: usize,
     /// Prompt and reply so far.
     tokens: Vec<TokenId>,
+    prompt: usize,
     caches: Vec<KvCache>,
     /// Tokens whose keys and values are in the caches.
     cached: usize,
     logprob: f64,
-    likeliest: Vec<Vec<(TokenId, f64)>>,
-}
-
-impl Sequence<'_> {
-    fn prompt(&self) -> usize {
-        self.request.prompt.len()
-    }
+    /// The likeliest of every draw, where the request asks for them.
+    likely: Option<Vec<Vec<(TokenId, f64)>>>,
+    /// What the last pass drew.
+    fresh: Option<Draw>,
 }
 
 fn engine(error: candle_core::Error) -> ModelError {
@@ -82,35 +98,60 @@ impl Generator {
 
     /// Replies in the order of the requests.
     pub fn generate(&self, requests: &[GenRequest]) -> Vec<Result<Sampled, ModelError>> {
-        let mut results: Vec<Option<Result<Sampled, ModelError>>> = requests.iter().map(|r| self.refuse(r)).collect();
-        // Neighbours in this order share the longest prefixes there are.
-        let mut waiting: Vec<usize> = (0..requests.len()).filter(|index| results[*index].is_none()).collect();
-        waiting.sort_by(|a, b| requests[*b].prompt.cmp(&requests[*a].prompt).then(b.cmp(a)));
-        let mut running = Vec::new();
+        let mut group = Group { requests, replies: requests.iter().map(|_| None).collect() };
+        self.attend(&mut group);
+        let missing = || Err(ModelError::Engine("a request was lost".to_owned()));
+        group.replies.into_iter().map(|reply| reply.unwrap_or_else(missing)).collect()
+    }
+
+    /// Answers whatever is asked; newcomers are let in between two passes.
+    pub fn attend(&self, company: &mut dyn Company) {
+        let (mut waiting, mut running, mut number) = (Vec::<Waiting>::new(), Vec::<Sequence>::new(), 0);
         loop {
-            self.admit(requests, &mut waiting, &mut running);
-            if running.is_empty() {
+            let room = COMPANY.saturating_sub(running.len() + waiting.len());
+            let came = if room > 0 { company.next(room) } else { Vec::new() };
+            if running.is_empty() && waiting.is_empty() && came.is_empty() {
                 break;
             }
+            if !came.is_empty() {
+                for (request, likeliest) in came {
+                    match self.refuse(&request) {
+                        Some(reply) => company.done(number, reply),
+                        None => waiting.push(Waiting { number, request, likeliest }),
+                    }
+                    number += 1;
+                }
+                // Neighbours in this order share the longest prefixes there are.
+                let order = |a: &Waiting, b: &Waiting| b.request.prompt.cmp(&a.request.prompt);
+                waiting.sort_by(|a, b| order(a, b).then(b.number.cmp(&a.number)));
+            }
+            self.admit(&mut waiting, &mut running);
+            if running.is_empty() {
+                continue;
+            }
             if let Err(error) = self.step(&mut running) {
-                let lost = running.iter().map(|sequence| sequence.index).chain(waiting.iter().copied());
-                lost.for_each(|index| results[index] = Some(Err(ModelError::Engine(error.to_string()))));
-                break;
+                let lost = running.drain(..).map(|sequence| sequence.number);
+                let lost = lost.chain(waiting.drain(..).map(|waiting| waiting.number));
+                lost.for_each(|number| company.done(number, Err(ModelError::Engine(error.to_string()))));
+                continue;
             }
             let mut index = 0;
             while index < running.len() {
-                match self.finished(&running[index]) {
-                    Some(stop) => {
+                let sequence = &mut running[index];
+                let heard = sequence.fresh.take().is_none_or(|draw| company.hear(sequence.number, &draw));
+                match self.finished(sequence) {
+                    stop if !heard || stop.is_some() => {
                         let sequence = running.remove(index);
-                        let index = sequence.index;
-                        results[index] = Some(Ok(self.retire(sequence, stop)));
+                        let number = sequence.number;
+                        let reply = self.retire(sequence);
+                        if let Some(stop) = stop.filter(|_| heard) {
+                            company.done(number, Ok(Sampled { stop, ..reply }));
+                        }
                     }
-                    None => index += 1,
+                    _ => index += 1,
                 }
             }
         }
-        let missing = || Err(ModelError::Engine("a request was lost".to_owned()));
-        results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
     }
 
     /// The answer to a request that cannot be run.
@@ -136,19 +177,19 @@ impl Generator {
     }
 
     fn finished(&self, sequence: &Sequence) -> Option<StopReason> {
-        let reply = &sequence.tokens[sequence.prompt()..];
+        let reply = &sequence.tokens[sequence.prompt..];
         let last = reply.last()?;
         if self.ends.contains(last) {
             return Some(StopReason::EndOfTurn);
         }
-        if reply.len() >= sequence.request.sampling.max_tokens as usize {
+        if reply.len() >= sequence.sampling.max_tokens as usize {
             return Some(StopReason::MaxTokens);
         }
         (sequence.tokens.len() >= self.context).then_some(StopReason::ContextFull)
     }
 
     /// Lets waiting requests in while there is room, except one that would compute what a neighbour is just computing.
-    fn admit<'a>(&self, requests: &'a [GenRequest], waiting: &mut Vec<usize>, running: &mut Vec<Sequence<'a>>) {
+    fn admit(&self, waiting: &mut Vec<Waiting>, running: &mut Vec<Sequence>) {
         let mut rows: usize = running.iter().map(|sequence| sequence.tokens.len() - sequence.cached).sum();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut place = waiting.len();
@@ -156,8 +197,7 @@ impl Generator {
         while place > 0 && patience > 0 && running.len() < COMPANY && rows < ROWS {
             place -= 1;
             patience -= 1;
-            let request = &requests[waiting[place]];
-            let prompt = &request.prompt;
+            let prompt = &waiting[place].request.prompt;
             // The last token's row is always computed: its hidden state is what the first draw is made from.
             let most = prompt.len() - 1;
             let source = running
@@ -179,9 +219,21 @@ impl Generator {
             };
             caches.iter_mut().for_each(|cache| cache.truncate(known));
             rows += prompt.len() - known;
-            let index = waiting.remove(place);
-            let (tokens, likeliest) = (prompt.clone(), Vec::new());
-            running.push(Sequence { request, index, tokens, caches, cached: known, logprob: 0.0, likeliest });
+            let Waiting { number, request: GenRequest { prompt, seed, sampling, likely }, likeliest } =
+                waiting.remove(place);
+            running.push(Sequence {
+                number,
+                seed,
+                sampling,
+                likeliest,
+                prompt: prompt.len(),
+                tokens: prompt,
+                caches,
+                cached: known,
+                logprob: 0.0,
+                likely: likely.then(Vec::new),
+                fresh: None,
+            });
         }
     }
 
@@ -225,27 +277,49 @@ impl Generator {
             .par_iter()
             .zip(logits.par_chunks_exact(vocab))
             .map(|((sequence, _), logits)| {
-                let position = (sequence.tokens.len() - sequence.prompt()) as u64;
-                let GenRequest { prompt: _, seed, sampling, likely } = sequence.request;
-                let drawn = draw(logits, &sequence.tokens, sampling, seed.uniform(position));
-                (drawn, if *likely { likeliest(logits, LIKELIEST) } else { Vec::new() })
+                let Sequence { seed, sampling, likeliest, tokens, prompt, .. } = &**sequence;
+                draw(logits, tokens, sampling, seed.uniform((tokens.len() - prompt) as u64), *likeliest)
             })
             .collect();
-        for ((sequence, _), (Draw { token, logprob }, likeliest)) in due.into_iter().zip(draws) {
-            sequence.tokens.push(token);
-            if sequence.request.likely {
-                sequence.likeliest.push(likeliest);
+        for ((sequence, _), draw) in due.into_iter().zip(draws) {
+            sequence.tokens.push(draw.token);
+            sequence.logprob += draw.logprob;
+            if let Some(likely) = &mut sequence.likely {
+                likely.push(draw.likeliest.clone());
             }
-            sequence.logprob += logprob;
+            sequence.fresh = Some(draw);
         }
         Ok(())
     }
 
-    fn retire(&self, sequence: Sequence, stop: StopReason) -> Sampled {
-        let reply = sequence.tokens[sequence.prompt()..].to_vec();
-        let mut tokens = sequence.tokens;
-        tokens.truncate(sequence.cached);
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(tokens, sequence.caches);
-        Sampled { tokens: reply, stop, logprob: sequence.logprob, likeliest: sequence.likeliest }
+    /// The reply so far; what was computed for it is kept.
+    fn retire(&self, Sequence { mut tokens, prompt, caches, cached, logprob, likely, .. }: Sequence) -> Sampled {
+        let reply = tokens[prompt..].to_vec();
+        tokens.truncate(cached);
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(tokens, caches);
+        Sampled { tokens: reply, stop: StopReason::MaxTokens, logprob, likeliest: likely.unwrap_or_default() }
+    }
+}
+
+/// Requests that came together; nobody listens.
+struct Group<'a> {
+    requests: &'a [GenRequest],
+    replies: Vec<Option<Result<Sampled, ModelError>>>,
+}
+
+impl Company for Group<'_> {
+    fn next(&mut self, _: usize) -> Vec<(GenRequest, usize)> {
+        std::mem::take(&mut self.requests)
+            .iter()
+            .map(|request| (request.clone(), if request.likely { LIKELIEST } else { 0 }))
+            .collect()
+    }
+
+    fn hear(&mut self, _: usize, _: &Draw) -> bool {
+        true
+    }
+
+    fn done(&mut self, number: usize, reply: Result<Sampled, ModelError>) {
+        self.replies[number] = Some(reply);
     }
 }

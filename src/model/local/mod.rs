@@ -12,6 +12,7 @@ mod decoder;
 mod export;
 mod fresh;
 mod generate;
+mod hearing;
 pub mod kernels;
 mod lora;
 pub mod ops;
@@ -27,10 +28,10 @@ mod weights;
 mod tests;
 
 pub use export::{export, export_adapter};
-pub use source::{files, identity};
+pub use source::{files, identity, positions};
 pub use train::train;
 
-use super::{GenReply, GenRequest, LanguageModel, Likely, Message, ModelError, ModelSpec, TokenId, TrainRow};
+use super::{GenReply, GenRequest, LanguageModel, Likely, Listener, Message, ModelError, ModelSpec, TokenId, TrainRow};
 use chat::Chat;
 use decoder::{Decoder, Parameters};
 use generate::{Generator, Sampled};
@@ -60,25 +61,33 @@ impl LocalModel {
     }
 }
 
-impl LocalModel {
-    /// The numbers in a reply, with those that might have stood there.
-    fn likely(&self, tokens: &[TokenId], likeliest: &[Vec<(TokenId, f64)>]) -> Result<Vec<Likely>, ModelError> {
-        let mut found = Vec::new();
-        for (place, (token, likeliest)) in tokens.iter().zip(likeliest).enumerate() {
-            let word = self.tokenizer.decode(&[*token])?;
-            if !word.trim().bytes().all(|byte| byte.is_ascii_digit()) {
-                continue;
-            }
-            // A token alone may be spelt without the space that it has within a text.
-            let (before, with) = (self.tokenizer.decode(&tokens[..place])?, self.tokenizer.decode(&tokens[..=place])?);
-            let Some(word) = with.strip_prefix(before.as_str()) else { continue };
-            let words = likeliest.iter().map(|(id, logprob)| Ok((self.tokenizer.decode(&[*id])?, *logprob)));
-            let words: Vec<(String, f64)> = words.collect::<Result<_, ModelError>>()?;
-            let likeliest = words.iter().map(|(word, logprob)| (word.as_str(), *logprob));
-            found.extend(Likely::of(before.len(), word, likeliest));
+/// The numbers in a reply, with those that might have stood there.
+fn likely(
+    tokenizer: &Tokenizer,
+    tokens: &[TokenId],
+    likeliest: &[Vec<(TokenId, f64)>],
+) -> Result<Vec<Likely>, ModelError> {
+    let mut found = Vec::new();
+    for (place, (token, likeliest)) in tokens.iter().zip(likeliest).enumerate() {
+        let word = tokenizer.decode(&[*token])?;
+        if !word.trim().bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
         }
-        Ok(found)
+        // A token alone may be spelt without the space that it has within a text.
+        let (before, with) = (tokenizer.decode(&tokens[..place])?, tokenizer.decode(&tokens[..=place])?);
+        let Some(word) = with.strip_prefix(before.as_str()) else { continue };
+        let words = likeliest.iter().map(|(id, logprob)| Ok((tokenizer.decode(&[*id])?, *logprob)));
+        let words: Vec<(String, f64)> = words.collect::<Result<_, ModelError>>()?;
+        let likeliest = words.iter().map(|(word, logprob)| (word.as_str(), *logprob));
+        found.extend(Likely::of(before.len(), word, likeliest));
     }
+    Ok(found)
+}
+
+fn reply(tokenizer: &Tokenizer, sampled: Sampled) -> Result<GenReply, ModelError> {
+    let Sampled { tokens, stop, logprob, likeliest } = sampled;
+    let likely = likely(tokenizer, &tokens, &likeliest)?;
+    Ok(GenReply { text: tokenizer.decode(&tokens)?, tokens, stop, logprob, likely, used: None })
 }
 
 impl LanguageModel for LocalModel {
@@ -104,11 +113,15 @@ impl LanguageModel for LocalModel {
     }
 
     fn generate(&self, requests: &[GenRequest]) -> Vec<Result<GenReply, ModelError>> {
-        let reply = |sampled: Result<Sampled, ModelError>| {
-            let Sampled { tokens, stop, logprob, likeliest } = sampled?;
-            let likely = self.likely(&tokens, &likeliest)?;
-            Ok(GenReply { text: self.tokenizer.decode(&tokens)?, tokens, stop, logprob, likely, used: None })
-        };
-        self.generator.generate(requests).into_iter().map(reply).collect()
+        let replies = self.generator.generate(requests).into_iter();
+        replies.map(|sampled| reply(&self.tokenizer, sampled?)).collect()
+    }
+
+    fn encode_tools(&self, messages: &[Message], tools: &str) -> Result<Option<Vec<TokenId>>, ModelError> {
+        self.chat.encode_tools(&self.tokenizer, messages, tools)
+    }
+
+    fn attend(&self, listener: &mut dyn Listener) {
+        self.generator.attend(&mut hearing::Hearing::new(&self.tokenizer, listener));
     }
 }

@@ -11,11 +11,13 @@ use super::kernels::{isa, rows};
 use crate::model::{Sampling, TokenId};
 use std::cmp::Ordering;
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Draw {
     pub token: TokenId,
     /// Natural logarithm of the token's probability at temperature 1, nothing cut off.
     pub logprob: f64,
+    /// The most probable tokens with the same of theirs, as many as were asked for.
+    pub likeliest: Vec<(TokenId, f64)>,
 }
 
 /// Probabilities below this are none: the exponential is cut where results would not be normal numbers.
@@ -31,7 +33,7 @@ fn order(logits: &[f32]) -> impl Fn(&u32, &u32) -> Ordering {
 /// The penalty on what was seen (Keskar et al. 2019), temperature, then the `top_k` most probable, then the smallest set of
 /// those whose mass reaches `top_p` (Holtzman et al. 2020), then those not below `min_p` of the most probable (Nguyen et al.
 /// 2024), as transformers orders them. `seen` are prompt and reply so far, `uniform` is in [0, 1).
-pub fn draw(raw: &[f32], seen: &[TokenId], sampling: &Sampling, uniform: f64) -> Draw {
+pub fn draw(raw: &[f32], seen: &[TokenId], sampling: &Sampling, uniform: f64, likeliest: usize) -> Draw {
     let mut probabilities = raw.to_vec();
     let (greatest, mass) = rows::softmax(isa(), &mut probabilities, 1.0);
     let penalised = penalised(raw, seen, sampling.repetition_penalty as f32);
@@ -45,21 +47,22 @@ pub fn draw(raw: &[f32], seen: &[TokenId], sampling: &Sampling, uniform: f64) ->
         }
         choose(logits, &probabilities, sampling, uniform)
     };
-    Draw { token, logprob: f64::from(raw[token as usize]) - f64::from(greatest) - ln64(f64::from(mass)) }
+    let logprob = |id: TokenId| f64::from(raw[id as usize]) - f64::from(greatest) - ln64(f64::from(mass));
+    let likeliest = most_probable(raw, likeliest).into_iter().map(|id| (id, logprob(id))).collect();
+    Draw { token, logprob: logprob(token), likeliest }
 }
 
-/// The most probable tokens, with the natural logarithms of their probabilities at temperature 1.
-pub fn likeliest(logits: &[f32], most: usize) -> Vec<(TokenId, f64)> {
-    let mut probabilities = logits.to_vec();
-    let (greatest, mass) = rows::softmax(isa(), &mut probabilities, 1.0);
-    let mut ids: Vec<TokenId> = (0..logits.len() as TokenId).collect();
-    if most < ids.len() {
-        ids.select_nth_unstable_by(most, order(logits));
-        ids.truncate(most);
+/// So many of the ids, the most probable first.
+fn most_probable(logits: &[f32], most: usize) -> Vec<u32> {
+    let most = most.min(logits.len());
+    if most == 0 {
+        return Vec::new();
     }
+    let mut ids: Vec<u32> = (0..logits.len() as u32).collect();
+    ids.select_nth_unstable_by(most - 1, order(logits));
+    ids.truncate(most);
     ids.sort_unstable_by(order(logits));
-    let all = f64::from(greatest) + ln64(f64::from(mass));
-    ids.into_iter().map(|id| (id, f64::from(logits[id as usize]) - all)).collect()
+    ids
 }
 
 /// The logits with those of seen tokens divided by the penalty where positive, multiplied where negative; `None` where that
@@ -119,18 +122,6 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_likeliest_are_the_greatest_with_their_share_of_all() {
-        let logits = [0.5, 3.0, -2.0, 3.0, 1.0];
-        let all: f64 = logits.iter().map(|logit| f64::from(*logit).exp()).sum();
-        let told = likeliest(&logits, 3);
-        assert_eq!(told.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 3, 4], "ties by the smaller id");
-        for (id, logprob) in told {
-            assert!((logprob - (f64::from(logits[id as usize]).exp() / all).ln()).abs() < 1e-5);
-        }
-        assert_eq!(likeliest(&logits, 9).len(), 5);
-    }
-
     fn sampling(temperature: f64, top_k: u32, top_p: f64) -> Sampling {
         Sampling { temperature, top_k, top_p, ..Sampling::drawn(1) }
     }
@@ -139,7 +130,7 @@ mod tests {
     fn shares(logits: &[f32], sampling: &Sampling) -> Vec<f64> {
         let mut counts = vec![0.0; logits.len()];
         for step in 0..10_000 {
-            counts[draw(logits, &[], sampling, f64::from(step) / 1e4).token as usize] += 1e-4;
+            counts[draw(logits, &[], sampling, f64::from(step) / 1e4, 0).token as usize] += 1e-4;
         }
         counts
     }
@@ -158,8 +149,11 @@ mod tests {
         close(&shares(&logits, &sampling(1.0, 0, 0.65)), &[0.0, 0.0, 4.0 / 7.0, 3.0 / 7.0]);
         close(&shares(&logits, &sampling(1.0, 0, 0.75)), &[0.0, 2.0 / 9.0, 4.0 / 9.0, 3.0 / 9.0]);
         close(&shares(&logits, &sampling(1.0, 1, 0.5)), &[0.0, 0.0, 1.0, 0.0]);
-        let one = draw(&logits, &[], &sampling(1.0, 0, 1.0), 0.0);
+        let one = draw(&logits, &[], &sampling(1.0, 0, 1.0), 0.0, 2);
         assert!((one.logprob - 0.1f64.ln()).abs() < 1e-6);
+        let (ids, likely): (Vec<TokenId>, Vec<f64>) = one.likeliest.into_iter().unzip();
+        close(&likely.iter().map(|logprob| logprob.exp()).collect::<Vec<_>>(), &[0.4, 0.3]);
+        assert_eq!(ids, [2, 3]);
     }
 
     #[test]
@@ -182,14 +176,14 @@ mod tests {
         let shares = |seen: &[TokenId]| {
             let mut counts = [0.0; 4];
             for step in 0..10_000 {
-                counts[draw(&logits, seen, &penalty(1.0), f64::from(step) / 1e4).token as usize] += 1e-4;
+                counts[draw(&logits, seen, &penalty(1.0), f64::from(step) / 1e4, 0).token as usize] += 1e-4;
             }
             counts
         };
         close(&shares(&[]), &of([2.0, 1.5, -1.0, -1.5]));
         // Seen twice is seen.
         close(&shares(&[0, 2, 0]), &of([1.0, 1.5, -2.0, -1.5]));
-        let greedy = draw(&logits, &[0], &penalty(0.0), 0.0);
+        let greedy = draw(&logits, &[0], &penalty(0.0), 0.0, 0);
         assert_eq!(greedy.token, 1);
         // What the model itself gives it.
         assert!((greedy.logprob - of([2.0, 1.5, -1.0, -1.5])[1].ln()).abs() < 1e-6);
@@ -197,8 +191,8 @@ mod tests {
 
     #[test]
     fn greedy_ties_go_to_the_smallest_id() {
-        assert_eq!(draw(&[0.0, 3.0, 3.0, -1.0], &[], &sampling(0.0, 0, 1.0), 0.9).token, 1);
-        assert_eq!(draw(&[0.0, 500.0, -500.0], &[], &sampling(1.0, 0, 1.0), 0.999).token, 1);
+        assert_eq!(draw(&[0.0, 3.0, 3.0, -1.0], &[], &sampling(0.0, 0, 1.0), 0.9, 0).token, 1);
+        assert_eq!(draw(&[0.0, 500.0, -500.0], &[], &sampling(1.0, 0, 1.0), 0.999, 0).token, 1);
         // Equal logits at the edge of top-k: the smaller ids stay.
         close(&shares(&[1.0, 1.0, 1.0], &sampling(1.0, 2, 1.0)), &[0.5, 0.5, 0.0]);
     }

@@ -95,6 +95,13 @@ pub fn declared(spec: &ModelSpec) -> Result<Declared, ModelError> {
     Ok(Declared { shape, tokenizer, chat, bos: bos_id, eos: ends, name, texts })
 }
 
+/// Of its `config.json`, as far as a context may go.
+pub fn positions(directory: &Path) -> Result<u32, ModelError> {
+    let file = directory.join("config.json");
+    let Config { shape, .. } = config::parse(&file.display().to_string(), &read_text(&file)?)?;
+    Ok(shape.positions.min(MOST_CONTEXT) as u32)
+}
+
 fn texts(directory: &Path, tokenizer: Vec<u8>) -> Result<Texts, ModelError> {
     let path = directory.join("tokenizer_config.json");
     let wrong = |problem: String| ModelError::File { path: path.display().to_string(), problem };

@@ -63,6 +63,19 @@ impl Tokenizer {
         self.inner.decode(ids, true).map_err(|error| ModelError::Engine(format!("tokenizer: {error}")))
     }
 
+    /// Reads ids one by one, and gives the text that each adds: nothing while a character is not whole.
+    pub fn reader(&self) -> impl FnMut(TokenId) -> String + Send + '_ {
+        let mut stream = self.inner.decode_stream(true);
+        // An id that fits nowhere adds nothing: the text as a whole tells what it stands for.
+        move |id| stream.step(id).ok().flatten().unwrap_or_default()
+    }
+
+    /// A token for people, special ones too.
+    pub fn shown(&self, id: TokenId) -> String {
+        let text = self.decode(&[id]).unwrap_or_default();
+        if text.is_empty() { self.token(id).unwrap_or_default() } else { text }
+    }
+
     pub fn id(&self, token: &str) -> Option<TokenId> {
         self.inner.token_to_id(token)
     }

@@ -13,6 +13,7 @@ mod lock;
 mod outside;
 mod rewrite;
 mod runs;
+mod serve;
 mod start;
 mod troubled;
 mod verify;
@@ -144,7 +145,7 @@ fn help_shows_examples_and_exit_codes() {
     insta::assert_snapshot!("cli_help", desk.agx(&["--help"]));
     for verb in [
         "init", "check", "fmt", "fix", "plan", "graph", "run", "resume", "status", "report", "diff", "show", "explain",
-        "export", "import", "lsp",
+        "export", "import", "lsp", "serve",
     ] {
         let help = desk.agx(&[verb, "--help"]);
         assert!(help.contains("Examples:\n  agx "), "{verb} has no example");

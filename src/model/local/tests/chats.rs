@@ -150,3 +150,27 @@ fn jinja_is_the_one_of_transformers() {
         "1"
     );
 }
+
+#[test]
+fn tools_are_shown_by_the_templates_that_show_them() {
+    let tokenizer = words();
+    let messages = &dialogues()[0][..2];
+    let tools =
+        r#"[{"type": "function", "function": {"name": "mail", "description": "to <|end|>", "a": {"z": 1, "b": 2}}}]"#;
+    let plain = chat(&tokenizer, TEMPLATE);
+    assert_eq!(plain.encode_tools(&tokenizer, messages, tools).unwrap(), None);
+    let shown =
+        "{% if tools %}{% for tool in tools %}{{ tool | tojson }}{% endfor %}{{ '<|end|>' }}{% endif %}".to_owned();
+    let chat = chat(&tokenizer, &(shown + TEMPLATE));
+    let ids = chat.encode_tools(&tokenizer, messages, tools).unwrap().expect("it shows them");
+    let wanted =
+        r#"{"type": "function", "function": {"name": "mail", "description": "to <|end|>", "a": {"z": 1, "b": 2}}}"#;
+    assert_eq!(
+        text(&tokenizer, &ids),
+        format!("{wanted}<|end|><|system|>book the room.<|end|><|user|>mail Ada.<|end|><|assistant|>")
+    );
+    // What stands in a tool ends no turn.
+    let end = tokenizer.id(END).unwrap();
+    assert_eq!(ids.iter().filter(|id| **id == end).count(), 3);
+    assert!(ids.ends_with(&chat.encode_chat(&tokenizer, messages).unwrap()));
+}

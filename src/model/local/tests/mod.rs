@@ -4,6 +4,7 @@ mod chats;
 mod exact;
 mod families;
 mod files;
+mod heard;
 mod reference;
 mod training;
 
