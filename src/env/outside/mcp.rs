@@ -19,7 +19,6 @@ use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::{ClientLifecycleMode, ClientServiceExt, RoleClient};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -188,7 +187,7 @@ fn causes(problem: &dyn std::error::Error) -> String {
 pub struct McpEpisode {
     session: Session,
     hidden: Hidden,
-    made: BTreeSet<Call>,
+    made: Vec<Call>,
     answer: String,
     metrics: Vec<String>,
 }
@@ -216,7 +215,7 @@ impl McpEpisode {
         let hidden = task.hidden.read::<Hidden>();
         let hidden =
             hidden.ok_or_else(|| EnvError::Undeclared(format!("`gold` or `answer` of {} is none", task.id)))?;
-        let (made, answer, metrics) = (BTreeSet::new(), String::new(), metrics.to_vec());
+        let (made, answer, metrics) = (Vec::new(), String::new(), metrics.to_vec());
         Ok(Self { session: Session::open(server)?, hidden, made, answer, metrics })
     }
 
@@ -239,7 +238,7 @@ impl McpEpisode {
         if result.is_error == Some(true) {
             return Ok(Observation::told(format!("error: {text}")));
         }
-        self.made.insert(call.clone());
+        self.made.push(call.clone());
         let structured = || result.structured_content.map(|value| value.to_string()).unwrap_or_default();
         Ok(Observation::told(if text.is_empty() { structured() } else { text }))
     }
@@ -279,7 +278,13 @@ impl Episode for McpEpisode {
             .map(|wanted| f64::from(!self.answer.is_empty() && plain(&self.answer).contains(&plain(wanted))));
         let called = self.hidden.gold.as_ref().map(|gold| {
             let call = |gold: &Gold| Call { name: gold.name.clone(), arguments: texts(gold.arguments.clone()) };
-            let made = gold.iter().filter(|gold| self.made.contains(&call(gold))).count();
+            // A call that was made once is one of several equal ones.
+            let mut left: Vec<&Call> = self.made.iter().collect();
+            let mut is_made = |gold: &&Gold| {
+                let place = left.iter().position(|made| **made == call(gold));
+                place.map(|place| left.swap_remove(place)).is_some()
+            };
+            let made = gold.iter().filter(|gold| is_made(gold)).count();
             if gold.is_empty() { 1.0 } else { made as f64 / gold.len() as f64 }
         });
         let has = [answered, called];

@@ -209,7 +209,7 @@ impl Opened {
         };
         let door = match &outside.reach {
             Reach::Process(command) => Door::Process(Arc::new(Processes::new(start(command), timeout))),
-            Reach::OpenEnv(address) => Door::OpenEnv(openenv::Server::new(address, timeout)),
+            Reach::OpenEnv(address) => Door::OpenEnv(openenv::Server::new(address, timeout, wire.clock)),
             Reach::McpCommand(command) => Door::Mcp(mcp::At::Command(start(command)), OnceLock::new()),
             Reach::McpAddress(address) => Door::Mcp(mcp::At::Address(address.clone()), OnceLock::new()),
             Reach::AgentGym(address) => Door::AgentGym(Arc::new(Http::new(address, timeout))),

@@ -15,8 +15,10 @@ use super::typed;
 use crate::env::{Action, Call, Episode, Observation, Truth};
 use crate::model::Role;
 use serde_json::{Map, Value, json};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tungstenite::client::{IntoClientRequest, uri_mode};
 use tungstenite::handshake::client::Request;
@@ -30,23 +32,54 @@ pub struct Server {
     address: String,
     /// Milliseconds that an answer may take.
     timeout: u64,
+    clock: fn() -> u64,
     http: Http,
     /// The schema of an action.
     action: OnceLock<Value>,
 }
 
-/// How long a server may take to close its connection.
-const GOODBYE: Duration = Duration::from_millis(500);
+/// Milliseconds that a server may take to close its connection.
+const GOODBYE: u64 = 500;
 
-type Socket = WebSocket<MaybeTlsStream<TcpStream>>;
+type Socket = WebSocket<MaybeTlsStream<Timed>>;
+
+/// A connection on which what is read has to be there by a moment, however it comes.
+#[derive(Debug)]
+struct Timed {
+    stream: TcpStream,
+    clock: fn() -> u64,
+    /// On the clock.
+    until: Arc<AtomicU64>,
+}
+
+impl Read for Timed {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let left = self.until.load(Ordering::SeqCst).saturating_sub((self.clock)());
+        if left == 0 {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(Duration::from_millis(left)))?;
+        self.stream.read(into)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.stream.flush()
+    }
+}
 
 impl Server {
-    pub fn new(address: &str, timeout: u64) -> Self {
+    pub fn new(address: &str, timeout: u64, clock: fn() -> u64) -> Self {
         let (scheme, rest) = address.split_once("://").unwrap_or(("ws", address));
         let scheme = if scheme == "wss" { "https" } else { "http" };
         let base = format!("{scheme}://{}", rest.trim_end_matches('/').trim_end_matches("/ws"));
         let http = Http::new(&base, timeout);
-        Self { address: address.to_owned(), timeout, http, action: OnceLock::new() }
+        Self { address: address.to_owned(), timeout, clock, http, action: OnceLock::new() }
     }
 
     /// What the server says of itself, for people and for `agx doctor`: its name and the fields of an action.
@@ -70,7 +103,8 @@ impl Server {
         Ok(self.action.get_or_init(|| schema))
     }
 
-    fn connect(&self) -> Result<Socket, EnvError> {
+    /// A connection, and the moment by which what is read has to be there.
+    fn connect(&self) -> Result<(Socket, Arc<AtomicU64>), EnvError> {
         let unreachable = |problem: &dyn std::fmt::Display| EnvError::Unreachable(words(&problem.to_string()));
         let request = self.address.as_str().into_client_request().map_err(|problem| unreachable(&problem))?;
         let uri = request.uri();
@@ -86,16 +120,16 @@ impl Server {
         for place in places {
             match TcpStream::connect_timeout(&place, within) {
                 Ok(stream) => {
-                    let prepared = stream
-                        .set_read_timeout(Some(within))
-                        .and_then(|()| stream.set_write_timeout(Some(within)))
-                        .and_then(|()| stream.set_nodelay(true));
+                    let prepared = stream.set_write_timeout(Some(within)).and_then(|()| stream.set_nodelay(true));
                     prepared.map_err(|problem| unreachable(&problem))?;
+                    let until = Arc::new(AtomicU64::new((self.clock)().saturating_add(self.timeout)));
+                    let stream = Timed { stream, clock: self.clock, until: until.clone() };
                     let config = WebSocketConfig::default()
                         .max_message_size(Some(LONGEST))
                         .max_frame_size(Some(LONGEST))
                         .read_buffer_size(1 << 14);
-                    return shake_hands(request, stream, config).map_err(|problem| unreachable(&problem));
+                    let socket = shake_hands(request, stream, config).map_err(|problem| unreachable(&problem))?;
+                    return Ok((socket, until));
                 }
                 Err(problem) => last = unreachable(&crate::base::file::reason(&problem)),
             }
@@ -105,13 +139,13 @@ impl Server {
 }
 
 #[cfg(feature = "https")]
-fn shake_hands(request: Request, stream: TcpStream, config: WebSocketConfig) -> Result<Socket, String> {
+fn shake_hands(request: Request, stream: Timed, config: WebSocketConfig) -> Result<Socket, String> {
     let opened = tungstenite::client_tls_with_config(request, stream, Some(config), None);
     opened.map(|(socket, _)| socket).map_err(|problem| problem.to_string())
 }
 
 #[cfg(not(feature = "https"))]
-fn shake_hands(request: Request, stream: TcpStream, config: WebSocketConfig) -> Result<Socket, String> {
+fn shake_hands(request: Request, stream: Timed, config: WebSocketConfig) -> Result<Socket, String> {
     if request.uri().scheme_str() == Some("wss") {
         return Err("this build has no TLS: build with `--features https`".to_owned());
     }
@@ -122,7 +156,11 @@ fn shake_hands(request: Request, stream: TcpStream, config: WebSocketConfig) -> 
 #[derive(Debug)]
 pub struct OpenEnvEpisode {
     socket: Socket,
+    /// Nothing has gone wrong on it: after that it is not touched again.
+    sound: bool,
+    until: Arc<AtomicU64>,
     timeout: u64,
+    clock: fn() -> u64,
     action: Value,
     figures: Figures,
 }
@@ -144,14 +182,25 @@ impl OpenEnvEpisode {
         reset: &Map<String, Value>,
         metrics: &[String],
     ) -> Result<(Self, Option<Observation>), EnvError> {
-        let (action, socket) = (server.action()?.clone(), server.connect()?);
-        let mut episode = Self { socket, timeout: server.timeout, action, figures: Figures::new(metrics) };
-        let Answer { observation, .. } = episode.ask(&json!({ "type": "reset", "data": reset }))?;
+        let (action, (socket, until)) = (server.action()?.clone(), server.connect()?);
+        let (timeout, clock, figures) = (server.timeout, server.clock, Figures::new(metrics));
+        let mut episode = Self { socket, sound: true, until, timeout, clock, action, figures };
+        let Answer { observation, done, .. } = episode.ask(&json!({ "type": "reset", "data": reset }))?;
+        if done {
+            return Err(EnvError::Garbage("it is done before it begins".to_owned()));
+        }
         let text = shown(&observation);
         Ok((episode, (!text.is_empty()).then(|| Observation::asked(text))))
     }
 
     fn ask(&mut self, question: &Value) -> Result<Answer, EnvError> {
+        let answer = self.asked(question);
+        self.sound &= answer.as_ref().err().is_none_or(EnvError::leaves_it_sound);
+        answer
+    }
+
+    fn asked(&mut self, question: &Value) -> Result<Answer, EnvError> {
+        self.until.store((self.clock)().saturating_add(self.timeout), Ordering::SeqCst);
         let sent = self.socket.send(Message::text(question.to_string()));
         sent.map_err(|problem| self.broken(problem))?;
         let text = loop {
@@ -183,9 +232,10 @@ impl OpenEnvEpisode {
     }
 
     fn broken(&self, problem: tungstenite::Error) -> EnvError {
-        use std::io::ErrorKind::{TimedOut, WouldBlock};
         match problem {
-            tungstenite::Error::Io(problem) if matches!(problem.kind(), TimedOut | WouldBlock) => {
+            tungstenite::Error::Io(problem)
+                if matches!(problem.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) =>
+            {
                 EnvError::Hangs(self.timeout)
             }
             tungstenite::Error::Capacity(_) => EnvError::Floods(LONGEST),
@@ -243,13 +293,13 @@ impl Episode for OpenEnvEpisode {
 
 impl Drop for OpenEnvEpisode {
     fn drop(&mut self) {
+        if !self.sound {
+            return;
+        }
         let _ = self.socket.send(Message::text(json!({ "type": "close" }).to_string()));
         // It closes the connection itself, if it is given a moment.
-        if let MaybeTlsStream::Plain(stream) = self.socket.get_ref() {
-            let _ = stream.set_read_timeout(Some(GOODBYE));
-            while self.socket.read().is_ok() {}
-        }
-        let _ = self.socket.close(None);
+        self.until.store((self.clock)().saturating_add(GOODBYE), Ordering::SeqCst);
+        while self.socket.read().is_ok() {}
     }
 }
 

@@ -5,7 +5,7 @@
 //! | `{"op": "tasks"}` | `{"tasks": [{"id": …, "split"?: …, fields…}, …]}` |
 //! | `{"op": "reset", "episode": …, "task": …, "seed": …}` | `{"observation"?: …, "tools"?: [{"name", "parameters"}, …]}` |
 //! | `{"op": "step", "episode": …, "call": {"name", "arguments"}}` or with `"text": …` | `{"observation": …, "role"?: "tool" or "user", "done": …, "truncated"?: …, "metrics": {…}}` |
-//! | `{"op": "close", "episode": …}` | anything, and it is ready for another |
+//! | `{"op": "close", "episode": …}` | `{"episode": …}`, and it is ready for another; anything else, and it is ended |
 //! | `{"op": "close"}` | nothing: it ends |
 //!
 //! Any answer may be `{"error": …}`. `task` is the id where the program gives the tasks itself, and the whole row where the file
@@ -65,8 +65,15 @@ impl Processes {
     }
 
     fn take(&self) -> Result<Lines, EnvError> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.map_or_else(|| Lines::start(&self.start), Ok)
+        loop {
+            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            // What has said a line too many would have it taken for the next answer.
+            match idle {
+                None => return Lines::start(&self.start),
+                Some(lines) if lines.is_quiet() => return Ok(lines),
+                Some(_) => {}
+            }
+        }
     }
 
     fn give_back(&self, lines: Lines) {
@@ -119,7 +126,8 @@ impl ProcessEpisode {
         metrics: &[String],
     ) -> Result<(Self, Option<Observation>), EnvError> {
         let lines = processes.take()?;
-        let (processes, id) = (processes.clone(), id.to_owned());
+        // The same in every repetition, another for each sample.
+        let (processes, id) = (processes.clone(), format!("{id}#{seed:08x}"));
         let mut episode = Self { processes, lines: Some(lines), id, tools: Vec::new(), figures: Figures::new(metrics) };
         let answer = episode.ask(json!({ "op": "reset", "task": task, "seed": seed }))?;
         let named = |tool: Value| {
@@ -127,6 +135,9 @@ impl ProcessEpisode {
             let of = tool.get("function").unwrap_or(&tool);
             Some((of.get("name")?.as_str()?.to_owned(), of.get("parameters")?.clone()))
         };
+        if answer.done {
+            return Err(EnvError::Garbage("it is done before it begins".to_owned()));
+        }
         episode.tools = answer.tools.into_iter().filter_map(named).collect();
         let text = answer.observation.map(text).filter(|text| !text.is_empty());
         Ok((episode, text.map(Observation::asked)))
@@ -146,6 +157,22 @@ impl ProcessEpisode {
             self.lines = Some(lines);
         }
         answer
+    }
+
+    /// Ends the episode. A program that answered all of it line by line, and says whose end it is, serves another.
+    ///
+    /// # Errors
+    /// What it answers is a step's: there was a line too many before.
+    fn close(&mut self) -> Result<(), EnvError> {
+        let answer = self.ask(json!({ "op": "close" }))?;
+        let lines = self.lines.take().filter(|lines| lines.is_quiet());
+        if answer.observation.is_some() || !answer.metrics.is_empty() {
+            return Err(EnvError::Garbage("it said a line too many: the last one came for `close`".to_owned()));
+        }
+        if answer.episode.is_some() {
+            lines.into_iter().for_each(|lines| self.processes.give_back(lines));
+        }
+        Ok(())
     }
 
     fn called(&self, Call { name, .. }: &Call) -> Option<&Value> {
@@ -172,6 +199,9 @@ impl Episode for ProcessEpisode {
             None => by,
             Some(other) => return Err(EnvError::Garbage(format!("its role `{}` is none", words(other)))),
         };
+        if over {
+            self.close()?;
+        }
         let text = answer.observation.map(text).unwrap_or_default();
         Ok(Observation { text, by, done: answer.done, truncated: answer.truncated && !answer.done })
     }
@@ -183,10 +213,8 @@ impl Episode for ProcessEpisode {
 
 impl Drop for ProcessEpisode {
     fn drop(&mut self) {
-        let Some(mut lines) = self.lines.take() else { return };
-        let question = json!({ "op": "close", "episode": self.id });
-        if ask(&mut lines, &question, self.processes.timeout).is_ok() {
-            self.processes.give_back(lines);
+        if self.lines.is_some() {
+            let _ = self.close();
         }
     }
 }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{ChildStdin, ChildStdout, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -107,6 +107,10 @@ impl Program {
         let held = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes: Vec<u8> = held.iter().copied().collect();
         EnvError::Gone { how, said: final_words(&String::from_utf8_lossy(&bytes)) }
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.ended_within(Duration::ZERO).is_some()
     }
 
     fn ended_within(&mut self, time: Duration) -> Option<String> {
@@ -229,9 +233,16 @@ impl Lines {
         match self.output.recv_timeout(Duration::from_millis(timeout)) {
             Ok(Ok(line)) => Ok(line),
             Ok(Err(unread)) => Err(self.unread(unread)),
+            // What it started may hold its output open.
+            Err(RecvTimeoutError::Timeout) if self.program.has_ended() => Err(self.program.gone()),
             Err(RecvTimeoutError::Timeout) => Err(EnvError::Hangs(timeout)),
             Err(RecvTimeoutError::Disconnected) => Err(self.program.gone()),
         }
+    }
+
+    /// Whether it has said nothing that was not asked.
+    pub fn is_quiet(&self) -> bool {
+        matches!(self.output.try_recv(), Err(TryRecvError::Empty))
     }
 
     /// Tells it that nothing more comes, and gives it a moment to end by itself.

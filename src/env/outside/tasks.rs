@@ -1,6 +1,7 @@
 //! Turns rows into the tasks of an environment's splits.
 //!
-//! A row that says its `split` is of that one; all others are dealt out to the splits in the order of the file.
+//! A row that says its `split` is of that one, and of none where that is not declared; all others are dealt out to the splits in
+//! the order of the file.
 //!
 //! # Invariants
 //! What a field's readers do not include the agent or the critic for is hidden, and so is what is not declared.
@@ -42,9 +43,13 @@ impl Tasks {
                 _ => return Err(bad("it is no object".to_owned())),
             };
             schema::fits(&row, &outside.schema.task, "").map_err(bad)?;
-            let split = row.get("split").and_then(Value::as_str).map(str::to_owned);
+            let split = match row.get("split") {
+                None => None,
+                Some(Value::String(split)) => Some(split.clone()),
+                Some(_) => return Err(bad("`split` is no text".to_owned())),
+            };
             let task = task(row, at, &outside.schema.task);
-            match split.filter(|split| splits.iter().any(|it| it.name == *split)) {
+            match split {
                 Some(split) => own.entry(split).or_insert_with(Vec::new).push(task),
                 None => common.push(task),
             }

@@ -121,12 +121,26 @@ fn a_program_that_speaks_unasked_or_is_not_there_is_no_environment() {
 }
 
 #[test]
+fn a_line_too_many_is_found_when_the_episode_ends_at_the_latest() {
+    // What it says of a step comes a line late, since it spoke before it was asked.
+    let late = r#"read line; echo '{"observation": "1"}';
+        read line; echo '{"observation": "2", "done": true, "metrics": {"success": true}}';
+        read line; echo '{"observation": "3"}'; read line; echo '{}'"#;
+    let script = format!("{TASKS} read line; echo '{{}}'; echo '{{\"observation\": \"begin\"}}'; {late}");
+    let env = Env::open(&shell(&script), &wire()).expect("it gives its tasks");
+    let (mut episode, _) = env.start(&env.task("train", 0), Seed(7)).expect("it begins");
+    let failed = (0..9).find_map(|_| episode.step(&answer("go")).err()).expect("it is out of step");
+    assert!(failed.to_string().contains("unasked") || failed.to_string().contains("too many"), "{failed}");
+}
+
+#[test]
 fn one_that_failed_is_replaced_and_one_that_is_sound_serves_the_next() {
     // Says which process it is; one that is told to die does so.
     let script = r#"
         while read line; do case "$line" in
             *tasks*) echo '{"tasks": ["a", "b", "c"]}';;
             *die*) exit 1;;
+            *close*) whose=$(echo "$line" | sed 's/.*"episode":"\([^"]*\)".*/\1/'); echo "{\"episode\": \"$whose\"}";;
             *) echo "{\"observation\": \"$$\"}";;
         esac; done"#;
     let env = Env::open(&shell(script), &wire()).expect("it gives its tasks");

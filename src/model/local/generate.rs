@@ -273,7 +273,7 @@ impl Generator {
         let logits = self.decoder.logits(&hidden, &rows).and_then(|logits| logits.flatten_all()?.to_vec1::<f32>());
         let logits = logits.map_err(engine)?;
         let vocab = self.decoder.shape().vocab;
-        let draws: Vec<(Draw, Vec<(TokenId, f64)>)> = due
+        let draws: Vec<Draw> = due
             .par_iter()
             .zip(logits.par_chunks_exact(vocab))
             .map(|((sequence, _), logits)| {
