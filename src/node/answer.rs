@@ -193,7 +193,7 @@ pub fn level(verdict: &Verdict, schema: &AnswerSchema) -> Option<f64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
@@ -201,7 +201,7 @@ mod tests {
         super::parse(text, schema, &[])
     }
 
-    fn schema(fields: &[(&str, AnswerKind)]) -> AnswerSchema {
+    pub fn schema(fields: &[(&str, AnswerKind)]) -> AnswerSchema {
         let field = |(name, kind): &(&str, AnswerKind)| AnswerField {
             name: (*name).to_owned(),
             kind: kind.clone(),
@@ -210,7 +210,7 @@ mod tests {
         AnswerSchema { fields: fields.iter().map(field).collect() }
     }
 
-    fn score() -> AnswerSchema {
+    pub fn score() -> AnswerSchema {
         schema(&[("score", AnswerKind::Int { min: 0, max: 4 })])
     }
 

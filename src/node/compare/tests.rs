@@ -1,22 +1,10 @@
 use super::*;
 use crate::model::StopReason;
+use crate::node::answer::tests::{schema, score};
 use proptest::prelude::*;
-
-fn schema(fields: &[(&str, AnswerKind)]) -> AnswerSchema {
-    let field = |(name, kind): &(&str, AnswerKind)| AnswerField {
-        name: (*name).to_owned(),
-        kind: kind.clone(),
-        expectation: false,
-    };
-    AnswerSchema { fields: fields.iter().map(field).collect() }
-}
 
 fn better() -> AnswerSchema {
     schema(&[("why", AnswerKind::Text), ("better", AnswerKind::Bool)])
-}
-
-fn score() -> AnswerSchema {
-    schema(&[("score", AnswerKind::Int { min: 0, max: 4 })])
 }
 
 fn preferred(prefers: Prefers) -> Said {

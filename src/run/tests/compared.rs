@@ -6,7 +6,7 @@ use crate::node::judge::JudgeReply;
 use crate::node::spec::{AnswerField, AnswerKind, AnswerSchema, CriticKind, Joined, OnUnparsed, Votes};
 use crate::node::template::{Filter, Piece};
 use crate::plan::bounds::bounds;
-use crate::run::manifest::{Manifest, ManifestItem, RowSet};
+use crate::run::manifest::ManifestItem;
 use crate::run::verify::Level;
 use crate::run::verify::tests::look;
 use crate::select::{Column, Expr};
@@ -61,17 +61,6 @@ fn comparing(kind: CriticKind, temperature: f64, say: &[&str]) -> Lab {
 fn sole(lab: &mut Lab) -> &mut Sole {
     let Critic::Sole(sole) = &mut lab.experiment.critics[0].it else { panic!("it was one") };
     sole
-}
-
-fn judged(lab: &Lab, events: &[RunEvent]) -> (Manifest, RowSet) {
-    let output = events.iter().find_map(|event| match event {
-        RunEvent::NodeFinished { node, output, .. } if node == "judge@1" => *output,
-        _ => None,
-    });
-    let get = |digest: &Digest| lab.project.store.get(digest).expect("is in the store");
-    let manifest = Manifest::from_bytes(&get(&output.expect("it was judged"))).expect("a manifest");
-    let rows = serde_json::from_slice(&get(&manifest.output.expect("rows"))).expect("rows");
-    (manifest, rows)
 }
 
 fn said(lab: &Lab, item: &ManifestItem) -> Said {

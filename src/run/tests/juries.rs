@@ -4,7 +4,7 @@ use super::*;
 use crate::node::judge::{self, JudgeReply};
 use crate::node::spec::{AnswerSchema, AnswerValue, Joined, OnUnparsed, Verdict, Votes};
 use crate::node::tolerance::MaxFailed;
-use crate::run::manifest::{Manifest, RowEntry, RowSet};
+use crate::run::manifest::RowEntry;
 use crate::run::verify::Level;
 use crate::run::verify::tests::look;
 
@@ -34,17 +34,6 @@ fn panel() -> Lab {
     critics[0].it = Critic::Panel(Panel { members: vec![CriticId(1), CriticId(2)], by: Joined::Mean });
     critics.extend([careful, strict]);
     lab
-}
-
-fn judged(lab: &Lab, events: &[RunEvent]) -> (Manifest, RowSet) {
-    let output = events.iter().find_map(|event| match event {
-        RunEvent::NodeFinished { node, output, .. } if node == "judge@1" => *output,
-        _ => None,
-    });
-    let get = |digest: &Digest| lab.project.store.get(digest).expect("is in the store");
-    let manifest = Manifest::from_bytes(&get(&output.expect("it was judged"))).expect("a manifest");
-    let rows = serde_json::from_slice(&get(&manifest.output.expect("rows"))).expect("rows");
-    (manifest, rows)
 }
 
 /// The verdicts in a row's replies, in their order; nothing for what cannot be read.

@@ -21,6 +21,7 @@ use crate::experiment::*;
 use crate::model::ToolFormat;
 use crate::node::spec::PerIteration;
 use crate::plan::sample::{self, evaluate, quickstart, rows};
+use crate::run::manifest::RowSet;
 use crate::run::*;
 use crate::select::{Otherwise, Stage};
 use crate::store::Record;
@@ -101,6 +102,18 @@ impl Lab {
         let surveys = survey(&self.project, &self.experiment, &identities, &plan, wire).expect("can be looked at");
         surveys.into_iter().map(|it| (it.id, (it.status, it.items.cached, it.items.total))).collect()
     }
+}
+
+/// What the first judging made.
+pub fn judged(lab: &Lab, events: &[RunEvent]) -> (Manifest, RowSet) {
+    let output = events.iter().find_map(|event| match event {
+        RunEvent::NodeFinished { node, output, .. } if node == "judge@1" => *output,
+        _ => None,
+    });
+    let get = |digest: &Digest| lab.project.store.get(digest).expect("is in the store");
+    let manifest = Manifest::from_bytes(&get(&output.expect("it was judged"))).expect("a manifest");
+    let rows = serde_json::from_slice(&get(&manifest.output.expect("rows"))).expect("rows");
+    (manifest, rows)
 }
 
 pub fn tick() -> impl Fn() -> u64 + Sync {
