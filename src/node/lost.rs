@@ -14,8 +14,34 @@ pub enum Halt {
 #[derive(Debug)]
 pub enum Why {
     Halt(Halt),
-    Failed(ModelError),
+    Failed(Problem),
+}
+
+/// What failed: the model, or the environment that it works in.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    #[error(transparent)]
+    Model(ModelError),
+    #[error(transparent)]
     Environment(EnvError),
+}
+
+impl Problem {
+    /// Whether every other item would end in the same way now.
+    pub fn is_general(&self) -> bool {
+        match self {
+            Problem::Model(problem) => problem.is_general(),
+            Problem::Environment(problem) => problem.is_general(),
+        }
+    }
+
+    /// Whether the same may go well another time.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Problem::Model(problem) => problem.is_transient(),
+            Problem::Environment(_) => true,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -34,14 +60,14 @@ impl From<ModelError> for Why {
     fn from(problem: ModelError) -> Self {
         match problem {
             ModelError::Paused => Why::Halt(Halt::Pause),
-            problem => Why::Failed(problem),
+            problem => Why::Failed(Problem::Model(problem)),
         }
     }
 }
 
 impl From<EnvError> for Why {
     fn from(problem: EnvError) -> Self {
-        Why::Environment(problem)
+        Why::Failed(Problem::Environment(problem))
     }
 }
 

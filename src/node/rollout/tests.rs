@@ -3,6 +3,7 @@
 use super::*;
 use crate::env::{EnvKind, EnvSpec, Split};
 use crate::model::{Device, Dtype, ModelSpec, Source, TokenId, scripted::Scripted};
+use crate::node::lost::Problem;
 use crate::node::template::{Filter, Piece, TemplateMessage};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -69,8 +70,8 @@ fn run(model: &dyn LanguageModel, items: &[RolloutItem], max_tokens: u32) -> (Fi
         }
     });
     let problem = |lost: Lost| match lost.why {
-        Why::Failed(problem) => problem,
-        Why::Environment(problem) => panic!("{problem}"),
+        Why::Failed(Problem::Model(problem)) => problem,
+        Why::Failed(Problem::Environment(problem)) => panic!("{problem}"),
         Why::Halt(_) => ModelError::Paused,
     };
     (finished, results.into_iter().map(|result| result.map_err(problem)).collect())

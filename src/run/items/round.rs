@@ -4,7 +4,7 @@ use super::{
     Finished, Item, Lot, Made, WorkItems, Worker, apart, diverged_words, file, finish, finished_events, together,
 };
 use crate::model::Tokens;
-use crate::node::lost::{Halt, Lost, Why};
+use crate::node::lost::{Halt, Lost, Problem, Why};
 use crate::plan::bounds::Asks;
 use crate::run::budget::Purse;
 use crate::run::missing::Lack;
@@ -224,34 +224,24 @@ impl<'r, 'w, 'e, 'i, T: Clone + Send> Round<'r, 'w, 'e, 'i, T> {
             }
             Why::Failed(problem) if problem.is_general() => {
                 let outcome = ItemOutcome::Failed { reason: problem.to_string() };
-                self.stop(blame(&self.worker.model, problem));
+                self.stop(match problem {
+                    Problem::Model(problem) => blame(&self.worker.model, problem),
+                    Problem::Environment(problem) => StepError::Outside(problem),
+                });
                 (outcome, true)
             }
-            Why::Environment(problem) if problem.is_general() => {
-                let outcome = ItemOutcome::Failed { reason: problem.to_string() };
-                self.stop(StepError::Outside(problem));
-                (outcome, true)
+            Why::Failed(problem) if self.attempt <= self.worker.tolerance.retries => {
+                self.retried(at, problem.to_string(), took);
+                self.again.push(at);
+                return;
             }
-            Why::Failed(problem) if self.retries() => return self.again(at, problem.to_string(), took),
-            Why::Environment(problem) if self.retries() => return self.again(at, problem.to_string(), took),
             Why::Failed(problem) => (ItemOutcome::Failed { reason: problem.to_string() }, problem.is_transient()),
-            // What is outside may be well another time.
-            Why::Environment(problem) => (ItemOutcome::Failed { reason: problem.to_string() }, true),
             Why::Halt(Halt::Timeout) => (ItemOutcome::Timeout, true),
         };
         self.tell(&finished_events(self.worker.node, self.lot, at, &outcome, took));
         self.done += self.lot.twins[at].len() as u64;
         self.lot.passing += u64::from(passes);
         self.lot.finished[at] = Some(Finished { outcome, also: LiteMap::new(), kept: None });
-    }
-
-    fn retries(&self) -> bool {
-        self.attempt <= self.worker.tolerance.retries
-    }
-
-    fn again(&mut self, at: usize, reason: String, took: Tokens) {
-        self.retried(at, reason, took);
-        self.again.push(at);
     }
 
     fn retried(&mut self, at: usize, reason: String, took: Tokens) {
