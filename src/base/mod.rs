@@ -10,6 +10,7 @@ pub mod hash;
 pub mod seed;
 pub mod span;
 pub mod units;
+pub mod words;
 
 pub use diagnostic::{Diagnostic, Edit, Label, Severity};
 pub use hash::{Canonical, Digest, Hasher};

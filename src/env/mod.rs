@@ -214,22 +214,14 @@ impl Env {
             EnvKind::ApiBank(declared) => {
                 let unreadable =
                     |problem| Unopened::Unreadable(format!("{}: {}", declared.data.display(), file::reason(&problem)));
-                let digest = identity(&spec.kind).map_err(unreadable)?;
-                api_bank::ApiBank::open(spec, declared, digest).map(Env::ApiBank)
+                // That all it names can be read is said by their names.
+                identity(&spec.kind).map_err(unreadable)?;
+                api_bank::ApiBank::open(spec, declared).map(Env::ApiBank)
             }
             EnvKind::Outside(outside) => {
                 let opened = outside::Opened::open(outside, &spec.splits, wire)?;
                 Ok(Env::Outside(Box::new(opened)))
             }
-        }
-    }
-
-    /// Everything that decides tasks, tools, observations and metrics.
-    pub fn digest(&self) -> Digest {
-        match self {
-            Env::Desk(desk) => desk.digest(),
-            Env::ApiBank(bank) => bank.digest(),
-            Env::Outside(outside) => outside.digest(),
         }
     }
 

@@ -82,6 +82,14 @@ impl Fields {
         value.ok_or_else(|| Refusal::field(&name, "missing_required_parameter", format!("`{name}` is missing")))
     }
 
+    /// The fields of the object that is the last field.
+    pub fn last(mut self, field: &str) -> Result<Self, Refusal> {
+        let (value, name) = (self.take(field), self.name(field));
+        let value = self.needed(field, value)?;
+        self.end()?;
+        Self::new(&name, value)
+    }
+
     /// What is said of itself and changes nothing here.
     pub fn pass_over(&mut self, fields: &[&str]) {
         fields.iter().for_each(|field| drop(self.left.remove(*field)));

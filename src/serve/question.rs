@@ -270,10 +270,7 @@ fn written(of: &str, calls: Vec<Value>, format: ToolFormat) -> Result<Option<Str
     if kind.is_some_and(|kind| kind != "function") {
         return Err(unsupported(&fields.name("type"), "only functions can be called"));
     }
-    let function = fields.take("function");
-    let function = fields.needed("function", function)?;
-    fields.end()?;
-    let mut fields = Fields::new(&format!("{of}[0].function"), function)?;
+    let mut fields = fields.last("function")?;
     let name = fields.text("name")?;
     let name = fields.needed("name", name)?;
     if !is_name(&name) {

@@ -5,7 +5,7 @@
 
 use super::fields::{Fields, unsupported, wrong};
 use super::refusal::Refusal;
-use crate::env::call::{self, Call};
+use crate::env::call::{self, Call, typed};
 use crate::model::ToolFormat;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -78,11 +78,11 @@ impl Tools {
     /// A call's arguments as a JSON object: what is no text by the tool's schema is written as what it is.
     pub fn arguments(&self, call: &Call) -> String {
         let parameters = self.all.iter().find(|tool| tool.name == call.name).map(|tool| &tool.parameters);
-        let typed = |(name, text): (&String, &String)| {
-            let kind = parameters.map_or(&Value::Null, |it| &it["properties"][name]["type"]);
-            (name.clone(), typed(text, kind))
+        let argument = |(name, text): (&String, &String)| {
+            let kinds = parameters.map_or(&Value::Null, |it| &it["properties"][name]["type"]);
+            (name.clone(), typed::as_taken(text, |wanted| typed::by_type(kinds, wanted)))
         };
-        Value::Object(call.arguments.iter().map(typed).collect::<Map<String, Value>>()).to_string()
+        Value::Object(call.arguments.iter().map(argument).collect::<Map<String, Value>>()).to_string()
     }
 }
 
@@ -93,10 +93,7 @@ impl Tool {
         if fields.needed("type", kind)? != "function" {
             return Err(unsupported(&fields.name("type"), "only functions can be called"));
         }
-        let function = fields.take("function");
-        let function = fields.needed("function", function)?;
-        fields.end()?;
-        let mut fields = Fields::new(&format!("{of}.function"), function)?;
+        let mut fields = fields.last("function")?;
         let name = fields.text("name")?;
         let name = fields.needed("name", name)?;
         if !is_name(&name) {
@@ -131,29 +128,6 @@ impl Tool {
 pub fn is_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(plain)
-}
-
-/// A text as a value of one of the schema's types; itself where it may be a text, or is none of them.
-fn typed(text: &str, kinds: &Value) -> Value {
-    let kinds: Vec<&str> = match kinds {
-        Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
-        one => one.as_str().into_iter().collect(),
-    };
-    let fits = |value: &Value| {
-        kinds.iter().any(|kind| match *kind {
-            "integer" => value.is_i64() || value.is_u64(),
-            "number" => value.is_number(),
-            "boolean" => value.is_boolean(),
-            "array" => value.is_array(),
-            "object" => value.is_object(),
-            "null" => value.is_null(),
-            _ => false,
-        })
-    };
-    match serde_json::from_str(text) {
-        Ok(value) if fits(&value) && !kinds.contains(&"string") => value,
-        _ => Value::String(text.to_owned()),
-    }
 }
 
 #[derive(serde::Deserialize)]

@@ -10,7 +10,7 @@ use super::score::Reply;
 use super::training::{self, Recording, RecordingEpisode};
 use super::value::Value;
 use super::{Declared, Level, Library, Mode, Tasks};
-use crate::base::{Digest, Seed, file};
+use crate::base::{Seed, file};
 use crate::env::benchmark::{Figure, Published};
 use crate::env::{Action, EnvSpec, Hidden, Observation, PureEpisode, Split, Task, Truth, Unopened, call};
 use crate::model::ToolFormat;
@@ -31,7 +31,6 @@ pub struct ApiBank {
     places: BTreeMap<String, usize>,
     /// Of each split the places of its tasks.
     splits: Vec<(Split, Vec<usize>)>,
-    digest: Digest,
 }
 
 #[derive(Debug)]
@@ -51,7 +50,7 @@ impl ApiBank {
     ///
     /// # Errors
     /// A copy that cannot be read, or that has fewer tasks than the splits take; training rows among what is evaluated.
-    pub fn open(spec: &EnvSpec, declared: &Declared, digest: Digest) -> Result<Self, Unopened> {
+    pub fn open(spec: &EnvSpec, declared: &Declared) -> Result<Self, Unopened> {
         let Declared { data, from, to, mode: _, tasks } = declared;
         let unreadable = |problem: super::Unreadable| Unopened::Unreadable(problem.to_string());
         let library = Library::open(data).map_err(unreadable)?;
@@ -81,11 +80,7 @@ impl ApiBank {
         let mut order = order.into_iter();
         let splits = spec.splits.iter();
         let splits = splits.map(|split| (split.clone(), order.by_ref().take(split.size as usize).collect())).collect();
-        Ok(Self { library, declared: declared.clone(), all, places, splits, digest })
-    }
-
-    pub fn digest(&self) -> Digest {
-        self.digest
+        Ok(Self { library, declared: declared.clone(), all, places, splits })
     }
 
     fn split(&self, name: &str) -> &[usize] {

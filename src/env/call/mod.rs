@@ -13,6 +13,7 @@ mod lines;
 mod llama3;
 mod mistral;
 mod react;
+pub mod typed;
 
 #[cfg(test)]
 mod tests;

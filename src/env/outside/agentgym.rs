@@ -5,9 +5,10 @@
 //!
 //! An agent's turn is an action in words: what follows its last `Action:`, or all of it.
 
-use super::error::{EnvError, words};
+use super::error::EnvError;
 use super::figures::{Figures, Said};
 use super::http::Http;
+use crate::base::words::words;
 use crate::env::{Action, Call, Episode, Observation, Truth};
 use crate::model::Role;
 use serde_json::{Map, Value, json};

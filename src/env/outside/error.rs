@@ -1,8 +1,5 @@
 //! What goes wrong with an environment outside the program, told apart.
 
-/// Of somebody else's words, so many characters are told.
-const MOST_WORDS: usize = 300;
-
 /// Ends the episode that met it, and no other.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnvError {
@@ -43,25 +40,4 @@ impl EnvError {
 
 fn last_words(said: &str) -> String {
     if said.is_empty() { String::new() } else { format!("; its last words: {said}") }
-}
-
-/// Somebody else's words on one line, not too many, without what moves a terminal's cursor.
-pub fn words(text: &str) -> String {
-    let line = one_line(text);
-    line.char_indices().nth(MOST_WORDS).map_or_else(|| line.clone(), |(end, _)| format!("{}…", &line[..end]))
-}
-
-/// The same of their end.
-pub fn final_words(text: &str) -> String {
-    let line = one_line(text);
-    let over = line.chars().count().saturating_sub(MOST_WORDS);
-    match line.char_indices().nth(over) {
-        Some((start, _)) if over > 0 => format!("…{}", &line[start..]),
-        _ => line,
-    }
-}
-
-fn one_line(text: &str) -> String {
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join(" ")
 }

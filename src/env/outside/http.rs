@@ -1,7 +1,8 @@
 //! JSON over HTTP: a question, an answer in time and of a bounded size.
 
-use super::error::{EnvError, words};
+use super::error::EnvError;
 use super::program::LONGEST;
+use crate::base::words::words;
 use serde_json::Value;
 use std::io::Read;
 use std::time::Duration;

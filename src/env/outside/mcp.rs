@@ -8,10 +8,11 @@
 //! # Invariants
 //! An episode has a server of its own, or a session: what one changes is not there for another.
 
-use super::error::{EnvError, words};
+use super::error::EnvError;
 use super::program::{Program, Start};
-use super::typed;
+use crate::base::words::words;
 use crate::env::call::json::texts;
+use crate::env::call::typed;
 use crate::env::{Action, Call, Episode, Observation, Task, Truth};
 use rmcp::model::{CallToolRequestParams, ClientConfig, ContentBlock, Implementation, ProtocolVersion, Tool};
 use rmcp::service::{ClientInitializeError, RunningService, ServiceError};

@@ -20,14 +20,14 @@ mod recorded;
 mod tasks;
 #[cfg(test)]
 mod tests;
-mod typed;
 
 pub use error::EnvError;
 pub use mcp::METRICS as MCP_METRICS;
 pub use tasks::NUMBERS;
 
 use super::schema::Schema;
-use super::{Action, Episode, Observation, Split, Task, Truth, Unopened, call};
+use super::{Action, Begun, Split, Task, Truth, Unopened, call};
+use crate::base::words::words;
 use crate::base::{Digest, Hasher, Seed, file};
 use crate::model::{Message, ToolFormat, Wire};
 use agentgym::AgentGymEpisode;
@@ -37,7 +37,7 @@ use openenv::OpenEnvEpisode;
 use process::{ProcessEpisode, Processes};
 use program::Start;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use tasks::{MOST_TASKS, Tasks};
@@ -184,7 +184,6 @@ impl Outside {
 #[derive(Debug)]
 pub struct Opened {
     outside: Outside,
-    digest: Digest,
     door: Door,
     tasks: Tasks,
 }
@@ -219,13 +218,7 @@ impl Opened {
             (None, Door::Process(processes)) => Tasks::of_rows(processes.tasks()?, outside, splits)?,
             (None, _) => Tasks::numbered(outside, splits),
         };
-        let unreadable = |problem| Unopened::Unreadable(file::reason(&problem));
-        let digest = outside.identity().map_err(unreadable)?;
-        Ok(Self { outside: outside.clone(), digest, door, tasks })
-    }
-
-    pub fn digest(&self) -> Digest {
-        self.digest
+        Ok(Self { outside: outside.clone(), door, tasks })
     }
 
     /// # Panics
@@ -253,9 +246,10 @@ impl Opened {
     ///
     /// # Errors
     /// The environment cannot be reached, or does not answer as it should.
-    pub fn start(&self, task: &Task, seed: Seed) -> Result<(Box<dyn Episode>, Option<Observation>), EnvError> {
+    pub fn start(&self, task: &Task, seed: Seed) -> Result<Begun, EnvError> {
         let metrics = &self.outside.schema.metrics;
-        let number = || NUMBERS.into_iter().find_map(|name| task_number(task, name)).unwrap_or(0);
+        let number =
+            |row: &Map<String, Value>| NUMBERS.into_iter().find_map(|name| row.get(name)?.as_u64()).unwrap_or(0);
         Ok(match &self.door {
             Door::Process(processes) => {
                 let known = self.outside.tasks.is_none();
@@ -268,7 +262,8 @@ impl Opened {
             Door::OpenEnv(server) => {
                 let mut reset = tasks::whole(task);
                 reset.remove("id");
-                reset.entry("seed").or_insert_with(|| number().into());
+                let seed = number(&reset);
+                reset.entry("seed").or_insert_with(|| seed.into());
                 let (episode, said) = OpenEnvEpisode::start(server, &reset, metrics)?;
                 (Box::new(episode), said)
             }
@@ -279,7 +274,7 @@ impl Opened {
             Door::AgentGym(http) => {
                 let mut row = tasks::whole(task);
                 row.remove("id");
-                let (episode, said) = AgentGymEpisode::start(http, &row, number(), metrics)?;
+                let (episode, said) = AgentGymEpisode::start(http, &row, number(&row), metrics)?;
                 (Box::new(episode), said)
             }
         })
@@ -303,7 +298,7 @@ impl Opened {
         seed: Seed,
         (said, ended): (&[Message], bool),
         truth: &Truth,
-    ) -> Result<(Box<dyn Episode>, Option<Observation>), EnvError> {
+    ) -> Result<Begun, EnvError> {
         if self.outside.reach.answers_again() {
             return self.start(task, seed);
         }
@@ -317,20 +312,15 @@ impl Opened {
     /// The first thing that does not fit.
     pub fn examine(&self, split: &str) -> Result<Vec<String>, EnvError> {
         let mut said = match &self.door {
-            Door::Process(_) => Vec::new(),
             Door::OpenEnv(server) => server.about()?,
             Door::Mcp(at, server) => Self::mcp(at, server, self.outside.bounds.timeout)?.about()?,
-            Door::AgentGym(_) => Vec::new(),
+            Door::Process(_) | Door::AgentGym(_) => Vec::new(),
         };
         let Some(task) = self.split(split).first() else { return Ok(said) };
         let (episode, first) = self.start(task, Seed(0))?;
         drop(episode);
-        let first = first.map(|first| error::words(&first.text));
+        let first = first.map(|first| words(&first.text));
         said.push(format!("an episode of `{}` begins: {}", task.id, first.as_deref().unwrap_or("nothing is said")));
         Ok(said)
     }
-}
-
-fn task_number(task: &Task, name: &str) -> Option<u64> {
-    tasks::whole(task).get(name)?.as_u64()
 }

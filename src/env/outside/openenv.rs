@@ -7,11 +7,12 @@
 //! # Invariants
 //! A message has one answer, in time, of a bounded size.
 
-use super::error::{EnvError, words};
+use super::error::EnvError;
 use super::figures::{Figures, Said};
 use super::http::Http;
 use super::program::LONGEST;
-use super::typed;
+use crate::base::words::words;
+use crate::env::call::typed;
 use crate::env::{Action, Call, Episode, Observation, Truth};
 use crate::model::Role;
 use serde_json::{Map, Value, json};

@@ -14,10 +14,11 @@
 //! # Invariants
 //! A program has one episode at a time, so that what one does to it ends no other. One that failed is not asked again.
 
-use super::error::{EnvError, words};
+use super::error::EnvError;
 use super::figures::{Figures, Said};
 use super::program::{Lines, Start};
-use super::typed;
+use crate::base::words::words;
+use crate::env::call::typed;
 use crate::env::{Action, Call, Episode, Observation, Truth};
 use crate::model::Role;
 use serde::Deserialize;

@@ -4,7 +4,8 @@
 //! It gets no environment but what is handed down, a process group of its own, and the limits that the file sets. Dropped, it and
 //! all that it started are killed and waited for. Of a line no more is held than a line may have.
 
-use super::error::{EnvError, final_words, words};
+use super::error::EnvError;
+use crate::base::words::{final_words, words};
 use process_wrap::std::{ChildWrapper, CommandWrap};
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};

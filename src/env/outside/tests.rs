@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::env::schema::{Field, FieldType, Visibility};
-use crate::env::{Call, Env, EnvKind, EnvSpec};
+use crate::env::{Call, Env, EnvKind, EnvSpec, Episode, Observation};
 use crate::model::Role;
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -9,6 +9,7 @@ use super::body::{Body, NEWER};
 use super::pace::{MOST_WAIT, Pace, Paused};
 use super::reply::{self, Complained, Reply};
 use crate::base::Seed;
+use crate::base::words::words;
 use crate::model::{Limits, ModelError, Remote, Secret, Tokens, Wire};
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,8 +19,6 @@ use ureq::{Agent, RequestBuilder, Timeout};
 
 /// How often what broke off after it was sent is sent again, at most: each time may be charged for.
 pub const CHARGED: u32 = 1;
-/// Of somebody else's words, so many characters are told.
-const MOST_WORDS: usize = 300;
 
 pub struct Client {
     agent: Agent,
@@ -162,15 +161,9 @@ impl Client {
         self.key.as_ref().ok()?.as_ref()
     }
 
-    /// Somebody else's words: without the key, on one line, and not too many.
+    /// Somebody else's words, without the key.
     fn words(&self, text: &str) -> String {
-        let text = self.secret().map_or_else(|| text.to_owned(), |secret| secret.blot(text));
-        let line = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-        let line = line.collect::<Vec<_>>().join(" ");
-        match line.char_indices().nth(MOST_WORDS) {
-            None => line,
-            Some((end, _)) => format!("{}…", &line[..end]),
-        }
+        words(&self.secret().map_or_else(|| text.to_owned(), |secret| secret.blot(text)))
     }
 
     fn told(&self, problem: RemoteError) -> RemoteError {

@@ -1,6 +1,6 @@
 //! Turns the arguments of a call, which are text, into what a tool's JSON Schema takes.
 
-use crate::env::Call;
+use super::Call;
 use serde_json::{Map, Value};
 
 /// By the schema of the tool's parameters; text where it says nothing, or where the text is no such value.
@@ -10,12 +10,25 @@ pub fn arguments(call: &Call, schema: Option<&Value>) -> Map<String, Value> {
 }
 
 fn typed(text: &str, schema: Option<&Value>) -> Value {
-    let as_text = || Value::String(text.to_owned());
-    let Some(schema) = schema.filter(|schema| !takes(schema, "string")) else { return as_text() };
-    match serde_json::from_str::<Value>(text) {
-        Ok(value) if says_nothing(schema) || takes(schema, kind(&value)) => value,
-        _ => as_text(),
+    match (schema, serde_json::from_str(text)) {
+        (Some(schema), Ok(value)) if says_nothing(schema) => value,
+        (Some(schema), _) => as_taken(text, |kind| takes(schema, kind)),
+        (None, _) => Value::String(text.to_owned()),
     }
+}
+
+/// A text as a value of a kind that is taken; itself where text is, or where it is none of them.
+pub fn as_taken(text: &str, takes: impl Fn(&'static str) -> bool) -> Value {
+    match serde_json::from_str(text) {
+        Ok(value) if !takes("string") && takes(kind(&value)) => value,
+        _ => Value::String(text.to_owned()),
+    }
+}
+
+/// Whether a `type`, one or several, takes a kind: every integer is a number.
+pub fn by_type(kinds: &Value, kind: &str) -> bool {
+    let is = |word: &Value| word == kind || (kind == "integer" && word == "number");
+    kinds.as_array().map_or_else(|| is(kinds), |kinds| kinds.iter().any(is))
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -40,12 +53,7 @@ fn says_nothing(schema: &Value) -> bool {
 }
 
 fn takes(schema: &Value, kind: &str) -> bool {
-    let is = |word: &Value| word == kind || (kind == "integer" && word == "number");
-    let by_type = match schema.get("type") {
-        Some(Value::Array(kinds)) => kinds.iter().any(is),
-        Some(word) => is(word),
-        None => false,
-    };
+    let by_type = schema.get("type").is_some_and(|kinds| by_type(kinds, kind));
     let one_of = schema.get("enum").and_then(Value::as_array);
     let by_value =
         schema.get("type").is_none() && one_of.is_some_and(|all| all.iter().any(|it| self::kind(it) == kind));
