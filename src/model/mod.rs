@@ -14,6 +14,7 @@ pub mod remote;
 pub mod scripted;
 pub mod spec;
 mod spelled;
+pub mod template;
 pub mod wire;
 
 pub use attend::Listener;

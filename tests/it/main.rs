@@ -20,5 +20,6 @@ mod keys;
 mod lsp;
 mod report;
 mod stages;
+mod templates;
 mod tidy;
 mod words;

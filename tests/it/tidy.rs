@@ -25,12 +25,14 @@ const LAYERS: [&str; 14] = [
 const MAX_LINES: usize = 600;
 
 /// (what, as written in code; where it may appear).
-const WALLS: [(&str, &[&str]); 32] = [
+const WALLS: [(&str, &[&str]); 34] = [
     ("pest", &["src/syntax/"]),
     ("pest_derive", &["src/syntax/"]),
     ("candle_core", &["src/model/local/"]),
     ("tokenizers", &["src/model/local/"]),
     ("safetensors", &["src/model/local/"]),
+    ("minijinja", &["src/model/template/"]),
+    ("minijinja_contrib", &["src/model/template/"]),
     ("ureq", &["src/model/remote/", "src/env/outside/http.rs"]),
     ("tungstenite", &["src/env/outside/openenv.rs"]),
     ("rmcp", &["src/env/outside/mcp.rs"]),

@@ -2,31 +2,34 @@
 //!
 //! # Invariants
 //! Text that a message carries never becomes a special token: a tool that prints `<|end|>` ends no turn.
-//! Nothing here re-tokenises what a model sampled, and nothing asks the clock (`strftime_now` is not defined).
+//! Nothing here re-tokenises what a model sampled, and nothing asks the clock.
 
 use super::tokenizer::Tokenizer;
+use crate::model::template::Template;
 use crate::model::{GenReply, Message, ModelError, Role, StopReason, TokenId, TrainRow};
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Kwargs;
-use minijinja::{Environment, ErrorKind, Value, context};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use std::collections::BTreeSet;
-use std::io::{self, Write};
-
-const NAME: &str = "chat";
-/// Bytes that a template may write, beside so many times what the messages hold: above every template, and far below what
-/// would take long to read as tokens.
-const MOST_WRITTEN: usize = 1 << 16;
-const MOST_TIMES: usize = 8;
 
 pub struct Chat {
-    environment: Environment<'static>,
+    template: Template,
     bos: Option<String>,
     eos: Option<String>,
     bos_id: Option<TokenId>,
     /// The special tokens that end a turn, by id and by text.
     ends: BTreeSet<TokenId>,
     end_texts: Vec<String>,
+}
+
+/// What a template is given, as transformers gives it.
+#[derive(Serialize)]
+struct Variables<'a> {
+    messages: &'a [Message],
+    add_generation_prompt: bool,
+    bos_token: &'a str,
+    eos_token: &'a str,
+    tools: Option<&'a RawValue>,
+    documents: Option<()>,
 }
 
 fn failed(error: impl std::fmt::Display) -> ModelError {
@@ -43,17 +46,7 @@ impl Chat {
         ends: &[TokenId],
         tokenizer: &Tokenizer,
     ) -> Result<Self, ModelError> {
-        let mut environment = Environment::new();
-        environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(failed)?);
-        environment.set_fuel(Some(10_000_000));
-        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        environment.add_function("raise_exception", |message: String| -> Result<Value, minijinja::Error> {
-            Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
-        });
-        environment.add_filter("tojson", to_json);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_template_owned(NAME, template.to_owned()).map_err(failed)?;
-
+        let template = Template::new(template)?;
         let mut ends: BTreeSet<TokenId> = ends.iter().copied().collect();
         ends.extend(eos.as_deref().and_then(|eos| tokenizer.id(eos)));
         let end_texts: Vec<String> = ends.iter().filter_map(|id| tokenizer.token(*id)).collect();
@@ -61,7 +54,7 @@ impl Chat {
             return Err(ModelError::Template("the model has no end-of-turn token".to_owned()));
         }
         let bos_id = bos.as_deref().and_then(|bos| tokenizer.id(bos));
-        Ok(Self { environment, bos, eos, bos_id, ends, end_texts })
+        Ok(Self { template, bos, eos, bos_id, ends, end_texts })
     }
 
     /// The ids after which a reply is over.
@@ -74,30 +67,15 @@ impl Chat {
     }
 
     fn render_with(&self, messages: &[Message], tools: Option<&str>, generation: bool) -> Result<String, ModelError> {
-        let template = self.environment.get_template(NAME).map_err(failed)?;
-        let texts = messages.iter().map(|message| message.content.as_str()).chain(tools);
-        let given: usize = texts.map(str::len).sum();
-        // In the order in which they were written: models were trained on it.
-        let tools: Option<Value> = tools.map(serde_json::from_str).transpose().map_err(failed)?;
-        let mut text = Bounded { bytes: Vec::new(), most: MOST_WRITTEN + MOST_TIMES * given };
-        let messages: Vec<Value> = messages
-            .iter()
-            .map(|Message { role, content }| context! { role => role.as_str(), content => content })
-            .collect();
-        let context = context! {
+        let variables = Variables {
             messages,
-            add_generation_prompt => generation,
-            bos_token => self.bos.as_deref().unwrap_or_default(),
-            eos_token => self.eos.as_deref().unwrap_or_default(),
-            tools,
+            add_generation_prompt: generation,
+            bos_token: self.bos.as_deref().unwrap_or_default(),
+            eos_token: self.eos.as_deref().unwrap_or_default(),
+            tools: tools.map(serde_json::from_str).transpose().map_err(failed)?,
+            documents: None,
         };
-        let rendered = template.render_captured_to(context, &mut text).map(drop);
-        rendered.map_err(|error| match error.detail() {
-            Some(detail) if error.kind() == ErrorKind::InvalidOperation => ModelError::Template(detail.to_owned()),
-            _ if error.kind() == ErrorKind::WriteFailure => failed("it writes far more than the conversation holds"),
-            _ => failed(error),
-        })?;
-        Ok(String::from_utf8(text.bytes).expect("a template writes text"))
+        self.template.render(&serde_json::to_string(&variables).map_err(failed)?)
     }
 
     /// See [`LanguageModel::encode_chat`](crate::model::LanguageModel::encode_chat).
@@ -195,26 +173,6 @@ impl Chat {
     }
 }
 
-/// Takes no more than a template may write.
-struct Bounded {
-    bytes: Vec<u8>,
-    most: usize,
-}
-
-impl Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.len() > self.most - self.bytes.len() {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// A rendered conversation that ends with a reply, and the bytes where the reply and its end token stand.
 struct Turn {
     text: String,
@@ -253,38 +211,4 @@ fn encode_pieces(tokenizer: &Tokenizer, text: &str, guard: char) -> Result<Vec<T
         ids.extend(tokenizer.encode(piece)?);
     }
     Ok(ids)
-}
-
-/// Jinja's `tojson` as transformers sets it up: Python's separators, no HTML escapes.
-fn to_json(value: &Value, options: Kwargs) -> Result<String, minijinja::Error> {
-    let wrong = |error: serde_json::Error| minijinja::Error::new(ErrorKind::BadSerialization, error.to_string());
-    let indent: Option<usize> = options.get("indent")?;
-    options.assert_all_used()?;
-    let mut out = Vec::new();
-    match indent {
-        Some(indent) => {
-            let spaces = vec![b' '; indent.min(16)];
-            let formatter = serde_json::ser::PrettyFormatter::with_indent(&spaces);
-            value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, formatter)).map_err(wrong)?;
-        }
-        None => value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Spaced)).map_err(wrong)?,
-    }
-    Ok(String::from_utf8(out).expect("invariant: serde_json writes UTF-8"))
-}
-
-/// `{"a": 1, "b": [2, 3]}`: the spaces of Python's `json.dumps`.
-struct Spaced;
-
-impl serde_json::ser::Formatter for Spaced {
-    fn begin_array_value<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-
-    fn begin_object_key<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-
-    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        writer.write_all(b": ")
-    }
 }
