@@ -44,6 +44,7 @@ fn main() {
         device: Device::Auto,
         lora: None,
         tool_format: ToolFormat::Lines,
+        tool_calls: ToolCalls::Drawn,
     };
     let row = |n: u64| {
         let length = 150 + Seed(n).bits(0) as usize % 200;
@@ -90,6 +91,7 @@ fn main() {
             seed: Seed(n),
             sampling: Sampling::drawn(64),
             likely: false,
+            form: None,
         };
         let requests: Vec<GenRequest> = (0..company).map(request).collect();
         let start = Instant::now();

@@ -56,6 +56,7 @@ fn main() {
         device: Device::Auto,
         lora: None,
         tool_format: ToolFormat::Lines,
+        tool_calls: ToolCalls::Drawn,
     };
     let (rate, reply) = match &work[..] {
         "decode" | "prefill" => generate(&spec, batch, work == "prefill"),
@@ -85,6 +86,7 @@ fn generate(spec: &ModelSpec, batch: u64, prefill: bool) -> (f64, Vec<TokenId>) 
             seed: Seed(n),
             sampling: Sampling::greedy(max_tokens),
             likely: false,
+            form: None,
         };
         (0..batch).map(request).collect()
     };

@@ -10,7 +10,7 @@ use crate::cli::report::fold;
 use crate::cli::run::choose_kernels;
 use crate::cli::terminal::Terminal;
 use crate::cli::version::{slot, wanted};
-use crate::model::{self, Device, Dtype, ModelError, ModelSpec, Secret, Source, ToolFormat};
+use crate::model::{self, Device, Dtype, ModelError, ModelSpec, Secret, Source, ToolCalls, ToolFormat};
 use crate::run::lineage;
 use crate::run::resources::version_digest;
 use crate::run::worked::worked;
@@ -219,8 +219,15 @@ fn chosen(args: &ServeArgs, place: &Place, terminal: &Terminal) -> Result<Chosen
 fn undeclared(path: &Path, source: Source, context: u32) -> Chosen {
     let name = path.canonicalize().ok().and_then(|path| Some(path.file_stem()?.to_string_lossy().into_owned()));
     let tool_format = ToolFormat::default();
-    let spec =
-        ModelSpec { source, context, dtype: Dtype::default(), device: Device::default(), lora: None, tool_format };
+    let spec = ModelSpec {
+        source,
+        context,
+        dtype: Dtype::default(),
+        device: Device::default(),
+        lora: None,
+        tool_format,
+        tool_calls: ToolCalls::default(),
+    };
     Chosen { name: name.unwrap_or_else(|| "model".to_owned()), spec, weights: None, made: None }
 }
 

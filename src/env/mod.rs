@@ -16,6 +16,7 @@ pub mod packed;
 pub mod schema;
 pub mod session;
 
+pub use call::form::Callable;
 pub use call::{Action, Call};
 pub use outside::{EnvError, Outside, Reach};
 pub use packed::{OpenTask, PackedTasks};
@@ -147,12 +148,20 @@ pub trait Episode: Send {
     fn step(&mut self, action: &Action) -> Result<Observation, EnvError>;
     /// Ground truth at this moment. For metrics and audits.
     fn truth(&self) -> Truth;
+    /// What may be called in it; nothing where that is not known.
+    fn tools(&self) -> Vec<Callable> {
+        Vec::new()
+    }
 }
 
 /// An episode within the program, which cannot fail.
 pub trait PureEpisode: Send {
     fn step(&mut self, action: &Action) -> Observation;
     fn truth(&self) -> Truth;
+    /// As [`Episode::tools`].
+    fn tools(&self) -> Vec<Callable> {
+        Vec::new()
+    }
 }
 
 impl PureEpisode for Box<dyn PureEpisode> {
@@ -163,6 +172,10 @@ impl PureEpisode for Box<dyn PureEpisode> {
     fn truth(&self) -> Truth {
         (**self).truth()
     }
+
+    fn tools(&self) -> Vec<Callable> {
+        (**self).tools()
+    }
 }
 
 impl<E: PureEpisode> Episode for E {
@@ -172,6 +185,10 @@ impl<E: PureEpisode> Episode for E {
 
     fn truth(&self) -> Truth {
         PureEpisode::truth(self)
+    }
+
+    fn tools(&self) -> Vec<Callable> {
+        PureEpisode::tools(self)
     }
 }
 

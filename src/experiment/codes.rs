@@ -166,6 +166,12 @@ const ALL: &[Explanation] = &[
          `called` of its `gold` calls, `answered` of its `answer`, `success` of both.",
     ),
     code(
+        "E0225",
+        "an endpoint that is to write calls well",
+        "`tool_calls = well_formed` leaves tokens undrawn, and behind an endpoint somebody else draws them. A broken call is told to the \
+         agent as an observation, so that it may mend it.",
+    ),
+    code(
         "E0302",
         "a number without its unit",
         "Tokens, times, money and memory are types of their own: `context = 512 tokens`. A bare number could be anything.",

@@ -10,7 +10,7 @@ use super::{Checker, DatasetInfo, EnvInfo, vocabulary};
 use crate::base::Span;
 use crate::env::api_bank::{Declared, Mode, Tasks, training};
 use crate::env::{EnvKind, EnvSpec, Split};
-use crate::model::{Device, Dtype, Fresh, ModelSpec, Source, ToolFormat};
+use crate::model::{Device, Dtype, Fresh, ModelSpec, Source, ToolCalls, ToolFormat};
 use crate::syntax::ast::{Apply, Argument, Block, EntryKind, Expr, ExprKind, Path};
 use crate::syntax::similar::similar;
 use std::path::PathBuf;
@@ -216,7 +216,14 @@ impl Checker<'_> {
         let device = self.word_of(&fields, "device", &devices);
         let formats = ToolFormat::ALL.map(|format| (format.as_str(), format));
         let tool_format = self.word_of(&fields, "tool_format", &formats);
+        let calls = [ToolCalls::Drawn, ToolCalls::WellFormed].map(|calls| (calls.as_str(), calls));
+        let tool_calls = self.word_of(&fields, "tool_calls", &calls);
         let lora = fields.block("lora").map(|block| self.lora(block));
+        if let (Some(Some(ToolCalls::WellFormed)), Some(Source::Remote(_)), Some(span)) =
+            (&tool_calls, &source, fields.span("tool_calls"))
+        {
+            self.error(CheckError::NotHeld { span });
+        }
         Some(ModelSpec {
             source: source?,
             context: context?,
@@ -227,6 +234,7 @@ impl Checker<'_> {
                 Some(lora) => Some(lora?),
             },
             tool_format: tool_format.unwrap_or(Some(ToolFormat::default()))?,
+            tool_calls: tool_calls.unwrap_or(Some(ToolCalls::default()))?,
         })
     }
 

@@ -8,6 +8,7 @@
 //! Nothing here knows tasks, environments or critics.
 
 pub mod attend;
+pub mod form;
 #[cfg(feature = "local")]
 pub mod local;
 pub mod remote;
@@ -18,9 +19,10 @@ pub mod template;
 pub mod wire;
 
 pub use attend::Listener;
+pub use form::Form;
 pub use spec::{
     Decay, Device, DpoLoss, Dtype, Fresh, Limits, LoraConfig, LossOn, Method, ModelSpec, Price, Rate, Remote, Scale,
-    Source, ToolFormat, TrainConfig,
+    Source, ToolCalls, ToolFormat, TrainConfig,
 };
 pub use wire::{Secret, Wire};
 
@@ -138,6 +140,8 @@ pub struct GenRequest {
     pub sampling: Sampling,
     /// Whether the reply is to say how likely the numbers in it were. It changes no draw.
     pub likely: bool,
+    /// What form the reply is to have: tokens that would break it are not drawn. Local models alone can.
+    pub form: Option<Arc<Form>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -110,7 +110,7 @@ impl Scripted {
     }
 
     fn reply(&self, request: &GenRequest) -> Result<GenReply, ModelError> {
-        let GenRequest { prompt, seed: _, sampling, likely } = request;
+        let GenRequest { prompt, seed: _, sampling, likely, form: _ } = request;
         let room = self.context.saturating_sub(prompt.len());
         if room == 0 {
             return Err(ModelError::TooLong { tokens: prompt.len(), context: self.context });
@@ -265,6 +265,7 @@ mod tests {
             device: Device::Cpu,
             lora: None,
             tool_format: ToolFormat::Lines,
+            tool_calls: ToolCalls::Drawn,
         }
     }
 
@@ -296,8 +297,13 @@ mod tests {
         max_tokens: u32,
     ) -> Result<GenReply, ModelError> {
         let sampling = Sampling { temperature, ..Sampling::greedy(max_tokens) };
-        let request =
-            GenRequest { prompt: model.encode_chat(messages).unwrap(), seed: Seed(seed), sampling, likely: true };
+        let request = GenRequest {
+            prompt: model.encode_chat(messages).unwrap(),
+            seed: Seed(seed),
+            sampling,
+            likely: true,
+            form: None,
+        };
         model.generate(&[request]).remove(0)
     }
 
@@ -444,6 +450,7 @@ mod tests {
                 seed: Seed(1),
                 sampling: Sampling::greedy(max_tokens),
                 likely: false,
+                form: None,
             };
             let said = model.generate(std::slice::from_ref(&request)).remove(0).unwrap();
             let mut ear = Ear(vec![request; 2], usize::MAX, Vec::new(), Vec::new());
@@ -464,6 +471,7 @@ mod tests {
             seed: Seed(1),
             sampling: Sampling::greedy(9),
             likely: false,
+            form: None,
         };
         let mut ear = Ear(vec![request("room: Oak")], 2, Vec::new(), Vec::new());
         model.attend(&mut ear);
@@ -486,7 +494,7 @@ mod tests {
         assert_eq!(reply.likely[0].numbers[1], (3, libm::log(0.5)));
         assert_eq!(reply.likely[0].numbers[0], (2, f64::NEG_INFINITY));
         let prompt = model.encode_chat(&user("Book")).unwrap();
-        let silent = GenRequest { prompt, seed: Seed(1), sampling: Sampling::greedy(99), likely: false };
+        let silent = GenRequest { prompt, seed: Seed(1), sampling: Sampling::greedy(99), likely: false, form: None };
         assert_eq!(model.generate(&[silent]).remove(0).unwrap().likely, []);
         let file = script(r#"{ "replies": [{ "when": "x", "say": ["3"], "likely": { "3": 1.5 } }] }"#);
         assert!(Scripted::open(file.path(), &spec(file.path(), 9), None).is_err());

@@ -14,6 +14,7 @@ pub struct ModelSpec {
     pub device: Device,
     pub lora: Option<LoraConfig>,
     pub tool_format: ToolFormat,
+    pub tool_calls: ToolCalls,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,6 +115,26 @@ pub struct LoraConfig {
     pub dropout: f64,
     /// Which linears: the names `q_proj` … `down_proj`.
     pub on: Vec<String>,
+}
+
+/// Whether a model's calls may be broken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolCalls {
+    /// A reply is what was drawn.
+    #[default]
+    Drawn,
+    /// Tokens that would break a call are not drawn.
+    WellFormed,
+}
+
+impl Canonical for ToolCalls {
+    fn feed(&self, hasher: &mut Hasher) {
+        // Left out where they are as drawn: keys of before there was a choice stand.
+        if *self != Self::Drawn {
+            hasher.str("tool_calls").str(self.as_str());
+        }
+    }
 }
 
 /// How a model writes a tool call.
@@ -239,6 +260,15 @@ named!(ToolFormat {
 named!(DpoLoss { Sigmoid => "sigmoid", Ipo => "ipo" });
 named!(Scale { Std => "std", None => "none" });
 named!(LossOn { Agent => "agent", All => "all" });
+
+impl ToolCalls {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ToolCalls::Drawn => "drawn",
+            ToolCalls::WellFormed => "well_formed",
+        }
+    }
+}
 
 impl ToolFormat {
     pub const ALL: [Self; 7] =

@@ -59,7 +59,7 @@ pub fn run_group(
         if tokens >= context {
             return Err(ModelError::TooLong { tokens, context });
         }
-        Ok(GenRequest { prompt, seed: *seed, sampling: sampling.clone(), likely })
+        Ok(GenRequest { prompt, seed: *seed, sampling: sampling.clone(), likely, form: None })
     };
     let encoded: Vec<Result<GenRequest, ModelError>> = items.par_iter().map(encode).collect();
     let (mut asked, mut requests) = (Vec::new(), Vec::new());

@@ -9,7 +9,7 @@
 //! `report`. A seed is made of root, stream, iteration, task and sample only: no order, thread count or statement name.
 
 use crate::base::{Canonical, Digest, Hasher, Seed};
-use crate::model::{Sampling, ToolFormat, TrainConfig};
+use crate::model::{Sampling, ToolCalls, ToolFormat, TrainConfig};
 use crate::node::spec::AnswerSchema;
 
 macro_rules! recipe {
@@ -46,6 +46,7 @@ recipe!(
         /// Of the version's bytes: weights, adapter, tokenizer, chat template, precision.
         model: Digest,
         tool_format: ToolFormat,
+        tool_calls: ToolCalls,
         sampling: Sampling,
         max_steps: u32,
         stream: String,
@@ -63,6 +64,7 @@ recipe!(
         prompt: Digest,
         model: Digest,
         tool_format: ToolFormat,
+        tool_calls: ToolCalls,
         sampling: Sampling,
         max_steps: u32,
         sample: u32,
@@ -130,6 +132,7 @@ mod tests {
             prompt: digest("prompt"),
             model: digest("model"),
             tool_format: ToolFormat::Lines,
+            tool_calls: ToolCalls::Drawn,
             sampling: Sampling::drawn(64),
             max_steps: 6,
             stream: "rollout".to_owned(),
@@ -152,6 +155,7 @@ mod tests {
                 |it| it.prompt = digest("other"),
                 |it| it.model = digest("other"),
                 |it| it.tool_format = ToolFormat::Json,
+                |it| it.tool_calls = ToolCalls::WellFormed,
                 |it| it.sampling.temperature = 0.9,
                 |it| it.sampling.top_p = 0.9,
                 |it| it.sampling.top_k = 40,
@@ -168,8 +172,9 @@ mod tests {
     }
 
     fn evaluation() -> EvaluateKey {
-        let RolloutKey { env, task, prompt, model, tool_format, sampling, max_steps, sample, seed, .. } = rollout();
-        EvaluateKey { env, task, prompt, model, tool_format, sampling, max_steps, sample, seed }
+        let RolloutKey { env, task, prompt, model, tool_format, tool_calls, sampling, max_steps, sample, seed, .. } =
+            rollout();
+        EvaluateKey { env, task, prompt, model, tool_format, tool_calls, sampling, max_steps, sample, seed }
     }
 
     #[test]
@@ -185,6 +190,7 @@ mod tests {
                 |it| it.prompt = digest("other"),
                 |it| it.model = digest("other"),
                 |it| it.tool_format = ToolFormat::Json,
+                |it| it.tool_calls = ToolCalls::WellFormed,
                 |it| it.sampling.temperature = 0.0,
                 |it| it.sampling.max_tokens = 65,
                 |it| it.max_steps = 7,

@@ -7,15 +7,17 @@
 //! is up is for the caller to say.
 
 use crate::base::Seed;
-use crate::env::{Action, Begun, Env, EnvError, Episode, Task};
+use crate::env::{Action, Begun, Env, EnvError, Episode, Task, call};
 use crate::model::{
-    GenReply, GenRequest, LanguageModel, Message, ModelError, Role, Sampling, StopReason, Tokens, ToolFormat, TrainRow,
+    Form, GenReply, GenRequest, LanguageModel, Message, ModelError, Role, Sampling, StopReason, Tokens, ToolCalls,
+    ToolFormat, TrainRow,
 };
 use crate::node::lost::{Halt, Lost, Why};
 use crate::node::template::{Scope, Template, render, token_counter};
 use crate::node::trajectory::{Trajectory, TruthRecord};
 use rayon::prelude::*;
 use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::thread;
 
 /// What all episodes of a node share.
@@ -24,6 +26,7 @@ pub struct Rollout<'a> {
     pub env: &'a Env,
     pub prompt: &'a Template,
     pub tool_format: ToolFormat,
+    pub tool_calls: ToolCalls,
     pub max_steps: u32,
     pub sampling: Sampling,
 }
@@ -53,6 +56,8 @@ struct Live {
     seed: Seed,
     episode: Box<dyn Episode>,
     trajectory: Trajectory,
+    /// What form its replies are to have.
+    form: Option<Arc<Form>>,
     /// Tokens sent and drawn, as the model counts them.
     took: Tokens,
 }
@@ -150,7 +155,9 @@ impl Rollout<'_> {
             return Err(ModelError::TooLong { tokens: tokens.len(), context }.into());
         }
         trajectory.row = TrainRow { learn: vec![false; tokens.len()], tokens };
-        Ok(Live { index, seed: *seed, episode, trajectory, took: Tokens::default() })
+        let form = (self.tool_calls == ToolCalls::WellFormed)
+            .then(|| Arc::new(call::form(&episode.tools(), self.tool_format)));
+        Ok(Live { index, seed: *seed, episode, trajectory, form, took: Tokens::default() })
     }
 
     fn request(&self, episode: &Live, turn: u32) -> GenRequest {
@@ -159,6 +166,7 @@ impl Rollout<'_> {
             seed: episode.seed.derive(turn),
             sampling: self.sampling.clone(),
             likely: false,
+            form: episode.form.clone(),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::env::{EnvSpec, Split};
 use crate::experiment::{
     CriticId, DatasetId, EnvId, Experiment, MetricRef, Mixed, ModelId, Named, PromptId, Sole, Until,
 };
-use crate::model::{ModelSpec, Sampling, TrainConfig};
+use crate::model::{ModelSpec, Sampling, ToolCalls, TrainConfig};
 use crate::node::key::{EvaluateKey, JudgeKey, RolloutKey, TrainKey};
 use crate::node::spec::{CriticKind, Joined, TrainerSpec, Votes};
 use crate::plan::{Episodes, History, Identities, Judge, Op, Step, StepId, TrainFrom, VersionFrom, Which, Work};
@@ -228,10 +228,13 @@ impl Recipe<'_> {
     fn model(&self, into: &mut Ingredients, model: ModelId) {
         let Named { name, it } = &self.experiment.models[model.0];
         // The source is in the identity by its contents; the adapter's shape is in the trainer's configuration.
-        let ModelSpec { source: _, context, dtype, device: _, lora: _, tool_format } = it;
+        let ModelSpec { source: _, context, dtype, device: _, lora: _, tool_format, tool_calls } = it;
         let owner = ("model", name.as_str());
         contents(into, owner, self.identities.models[model.0]);
         into.put(owner, "context", context).put(owner, "dtype", dtype).put(owner, "tool_format", tool_format);
+        if *tool_calls != ToolCalls::Drawn {
+            into.put(owner, "tool_calls", tool_calls);
+        }
     }
 
     fn env(&self, into: &mut Ingredients, env: EnvId, split: &str) {

@@ -79,6 +79,7 @@ pub const FIELDS: &[Field] = &[
     field("model", "device", Out, "where it is worked"),
     field("model", "lora", In, "of trainings whose trainer names none"),
     field("model", "tool_format", In, ""),
+    field("model", "tool_calls", In, ""),
     field("prompt", "", In, "each byte, and each hole"),
     field("critic", "model", In, "by what it is"),
     field("critic", "prompt", In, "by what it says"),

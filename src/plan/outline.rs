@@ -163,7 +163,7 @@ fn dataset(experiment: &Experiment, dataset: &Dataset) -> Value {
     json!({ "from": from })
 }
 
-fn model(ModelSpec { source, context, dtype, device, lora, tool_format }: &ModelSpec) -> Value {
+fn model(ModelSpec { source, context, dtype, device, lora, tool_format, tool_calls }: &ModelSpec) -> Value {
     let (field, source) = match source {
         Source::Path(directory) => ("weights", json!({ "path": path(directory) })),
         Source::Gguf(file) => ("weights", json!({ "gguf": path(file) })),
@@ -179,6 +179,7 @@ fn model(ModelSpec { source, context, dtype, device, lora, tool_format }: &Model
         "device": device,
         "lora": lora,
         "tool_format": tool_format,
+        "tool_calls": tool_calls,
     })
 }
 

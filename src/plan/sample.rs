@@ -3,7 +3,7 @@
 use crate::base::{Digest, Hasher};
 use crate::env::{EnvKind, EnvSpec, Split};
 use crate::experiment::*;
-use crate::model::{Decay, Device, Dtype, LossOn, Method, ModelSpec, Role, Sampling, Source, ToolFormat};
+use crate::model::{Decay, Device, Dtype, LossOn, Method, ModelSpec, Role, Sampling, Source, ToolCalls, ToolFormat};
 use crate::node::spec::{
     AnswerField, AnswerKind, AnswerSchema, CriticKind, OnUnparsed, PerIteration, TrainerSpec, Votes,
 };
@@ -25,6 +25,7 @@ fn model(path: PathBuf, context: u32) -> ModelSpec {
         device: Device::Auto,
         lora: None,
         tool_format: ToolFormat::Lines,
+        tool_calls: ToolCalls::Drawn,
     }
 }
 

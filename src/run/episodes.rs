@@ -51,7 +51,8 @@ pub fn prepare(
     let (stream, iteration) = if op == Op::Rollout { ("rollout", iteration) } else { ("evaluate", 0) };
     let model = resources.version_digest(version);
     let prompt = experiment.prompts[prompt.0].it.digest();
-    let tool_format = experiment.models[version.model.0].it.tool_format;
+    let spec = &experiment.models[version.model.0].it;
+    let (tool_format, tool_calls) = (spec.tool_format, spec.tool_calls);
     let max_steps = experiment.envs[env.0].it.max_steps;
     let env_digest = resources.identities.envs[env.0];
     let tasks = resources.tasks(*env, split)?;
@@ -68,6 +69,7 @@ pub fn prepare(
                     prompt,
                     model,
                     tool_format,
+                    tool_calls,
                     sampling: sampling.clone(),
                     max_steps,
                     stream: stream.to_owned(),
@@ -82,6 +84,7 @@ pub fn prepare(
                     prompt,
                     model,
                     tool_format,
+                    tool_calls,
                     sampling: sampling.clone(),
                     max_steps,
                     sample,
@@ -183,6 +186,7 @@ fn play(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result<Wo
                 env: again.env,
                 prompt: again.prompt,
                 tool_format: again.format,
+                tool_calls: spec.tool_calls,
                 max_steps: again.max_steps,
                 sampling: episodes.sampling.clone(),
             };

@@ -158,6 +158,7 @@ async fn complete(State(desk): Shared, headers: HeaderMap, body: Body) -> Result
                 seed: seed.derive(index),
                 sampling: sampling.clone(),
                 likely: false,
+                form: None,
             },
             probable,
         },

@@ -5,7 +5,7 @@ use agx::base::Seed;
 use agx::env::api_bank::{Declared, Mode, Tasks};
 use agx::env::{Env, EnvKind, EnvSpec, Split};
 use agx::model::scripted::Scripted;
-use agx::model::{Device, Dtype, ModelSpec, Role, Sampling, Source, ToolFormat};
+use agx::model::{Device, Dtype, ModelSpec, Role, Sampling, Source, ToolCalls, ToolFormat};
 use agx::node::rollout::{Played, Rollout, RolloutItem};
 use agx::node::template::{Filter, Piece, Template, TemplateMessage};
 use serde_json::json;
@@ -43,6 +43,7 @@ fn scripted(directory: &Path) -> Scripted {
         device: Device::Cpu,
         lora: None,
         tool_format: ToolFormat::ApiBank,
+        tool_calls: ToolCalls::Drawn,
     };
     Scripted::open(&path, &spec, None).unwrap()
 }
@@ -71,6 +72,7 @@ fn the_user_goes_on_once_the_agent_has_answered() {
         env: &env,
         prompt: &prompt,
         tool_format: ToolFormat::ApiBank,
+        tool_calls: ToolCalls::Drawn,
         max_steps: 9,
         sampling: Sampling::greedy(200),
     };

@@ -22,4 +22,6 @@ mod report;
 mod stages;
 mod templates;
 mod tidy;
+#[cfg(feature = "local")]
+mod well_formed;
 mod words;

@@ -160,6 +160,7 @@ pub fn model(subject: &Subject, name: &str) -> Facts {
     facts.field("device", spec.device.as_str());
     facts.field("lora", words::lora(spec.lora.as_ref()));
     facts.field("tool_format", spec.tool_format.as_str());
+    facts.field("tool_calls", spec.tool_calls.as_str());
     let trained = trainings(&subject.experiment.schedule, &|statement| match statement {
         Statement::Train { model, .. } => subject.experiment.models[model.0].name == name,
         _ => false,

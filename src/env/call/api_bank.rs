@@ -1,7 +1,9 @@
 //! `API-Request: [ApiName(key='value')]`, as API-Bank's prompts write it (Li et al. 2023).
 
+use super::form::{self, AROUND, Callable, literal, one_of, sequence, text};
 use super::{Action, Call, Read, answer};
 use crate::env::api_bank::parse::{api_call, parameters, written};
+use crate::model::Form;
 
 const MARK: &str = "API-Request:";
 const ANSWER: &str = "AI:";
@@ -33,4 +35,24 @@ pub fn render(call: &Call) -> String {
     let argument = |(name, value): (&String, &String)| format!("{name}='{}'", value.replace(['\n', '\r'], " "));
     let arguments: Vec<String> = call.arguments.iter().map(argument).collect();
     format!("{MARK} [{}({})]", call.name, arguments.join(", "))
+}
+
+pub fn form(tools: &[Callable]) -> Form {
+    const VALUE: &str = r#"[^'"\n\r]+"#;
+    const WORD: &str = "[A-Za-z0-9_]+";
+    let any = format!("(?:{WORD}='{VALUE}'(?:, {WORD}='{VALUE}')*)?");
+    let of = |tool: &Callable| {
+        let one = |name: &str, schema| format!("{}='{}'", literal(name), text(schema, VALUE));
+        let arguments = form::parameters(&tool.parameters).map(|all| {
+            let all: Vec<_> = all.iter().map(|it| (one(it.name, it.schema), it.required)).collect();
+            sequence(&all, ", ")
+        });
+        format!(r"{}\({}\)", literal(&tool.name), arguments.as_ref().unwrap_or(&any))
+    };
+    let calls = one_of(tools, of, || format!(r"{WORD}\({any}\)"));
+    Form {
+        begun: format!(r"\s*{MARK}[\s\S]*|[\s\S]*\[[^\s\[\](]+\([\s\S]*"),
+        whole: format!(r"{AROUND}(?:{MARK} ?)?\[{calls}\]{AROUND}"),
+        never: None,
+    }
 }

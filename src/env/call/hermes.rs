@@ -1,6 +1,8 @@
 //! `<tool_call>{"name": …, "arguments": {…}}</tool_call>`, as Hermes and Qwen write it; a text may stand before it.
 
+use super::form::{AROUND, Callable, json_call};
 use super::{Action, Call, Read, answer, json};
+use crate::model::Form;
 
 pub const OPEN: &str = "<tool_call>";
 const CLOSE: &str = "</tool_call>";
@@ -16,4 +18,13 @@ pub fn parse(text: &str) -> Read {
 
 pub fn render(call: &Call) -> String {
     format!("{OPEN}\n{}\n{CLOSE}", json::render(call))
+}
+
+pub fn form(tools: &[Callable]) -> Form {
+    Form {
+        begun: format!(r"[\s\S]*{OPEN}[\s\S]*"),
+        whole: format!(r"[\s\S]*{OPEN}{AROUND}{}{AROUND}{CLOSE}{AROUND}", json_call(tools, "arguments")),
+        // The first mark that closes it does, be it in a text.
+        never: Some(format!(r"[\s\S]*{OPEN}[\s\S]*(?:{OPEN}|{CLOSE}[\s\S]*{CLOSE})[\s\S]*")),
+    }
 }

@@ -1,6 +1,8 @@
 //! `{"name": …, "arguments": {…}}`; most other formats have such objects within.
 
+use super::form::{AROUND, Callable, json_call};
 use super::{Action, Call, Read, answer};
+use crate::model::Form;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -35,5 +37,15 @@ pub fn parse(text: &str) -> Read {
 }
 
 pub fn render(call: &Call) -> String {
-    json!({ "name": call.name, "arguments": call.arguments }).to_string()
+    written(call, "arguments")
+}
+
+/// The name first, as models are taught: where an object's names are sorted it would be last.
+pub fn written(call: &Call, arguments: &str) -> String {
+    format!(r#"{{"name":{},"{arguments}":{}}}"#, json!(call.name), json!(call.arguments))
+}
+
+pub fn form(tools: &[Callable]) -> Form {
+    let whole = format!("{AROUND}{}{AROUND}", json_call(tools, "arguments"));
+    Form { begun: r"\s*\{[\s\S]*".to_owned(), whole, never: None }
 }

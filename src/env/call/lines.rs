@@ -1,6 +1,8 @@
 //! `call NAME`, then `argument: value`, a line each: short and without quotes, for small models.
 
+use super::form::{AROUND, Callable, LINE, literal, one_of, parameters, sequence, text};
 use super::{Action, Call, Read, answer, clip};
+use crate::model::Form;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -23,4 +25,19 @@ pub fn render(call: &Call) -> String {
         write!(text, "\n{name}: {value}").expect("writing to a string");
     }
     text
+}
+
+/// Where no tool is known, an argument may still be given twice: an expression cannot tell.
+pub fn form(tools: &[Callable]) -> Form {
+    let any = format!("(?:\n[^:\n\r]+: {LINE})*");
+    let of = |tool: &Callable| {
+        let line = |name: &str, schema| format!("\n{}: {}", literal(name), text(schema, LINE));
+        let arguments = parameters(&tool.parameters).map(|all| {
+            let lines: Vec<_> = all.iter().map(|it| (line(it.name, it.schema), it.required)).collect();
+            sequence(&lines, "")
+        });
+        literal(&tool.name) + arguments.as_ref().unwrap_or(&any)
+    };
+    let calls = one_of(tools, of, || format!("{LINE}{any}"));
+    Form { begun: r"\s*call [\s\S]*".to_owned(), whole: format!("{AROUND}call {calls}{AROUND}"), never: None }
 }

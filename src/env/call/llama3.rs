@@ -1,8 +1,9 @@
 //! `<|python_tag|>{"name": …, "parameters": {…}}`, as Llama 3 writes it. The mark is a token of its own and may be lost with the
 //! others when the reply becomes text.
 
+use super::form::{AROUND, Callable, json_call, literal};
 use super::{Action, Call, Read, answer, json};
-use serde_json::json;
+use crate::model::Form;
 
 pub const MARK: &str = "<|python_tag|>";
 
@@ -15,5 +16,14 @@ pub fn parse(text: &str) -> Read {
 }
 
 pub fn render(call: &Call) -> String {
-    format!("{MARK}{}", json!({ "name": call.name, "parameters": call.arguments }))
+    format!("{MARK}{}", json::written(call, "parameters"))
+}
+
+pub fn form(tools: &[Callable]) -> Form {
+    let mark = literal(MARK);
+    Form {
+        begun: format!(r"\s*(?:{mark}|\{{)[\s\S]*"),
+        whole: format!("{AROUND}(?:{mark}{AROUND})?{}{AROUND}", json_call(tools, "parameters")),
+        never: None,
+    }
 }

@@ -1,8 +1,10 @@
 //! `[TOOL_CALLS] [{"name": …, "arguments": {…}}]`, as Mistral writes it. The mark is a token of its own and may be lost with the
 //! others when the reply becomes text.
 
+use super::form::{AROUND, Callable, json_call, literal};
 use super::json::{self, Wire};
 use super::{Action, Call, Read, answer};
+use crate::model::Form;
 
 pub const MARK: &str = "[TOOL_CALLS]";
 
@@ -22,4 +24,13 @@ pub fn parse(text: &str) -> Read {
 
 pub fn render(call: &Call) -> String {
     format!("{MARK} [{}]", json::render(call))
+}
+
+pub fn form(tools: &[Callable]) -> Form {
+    let mark = literal(MARK);
+    Form {
+        begun: format!(r"\s*(?:{mark}|\[\{{)[\s\S]*"),
+        whole: format!(r"{AROUND}(?:{mark}{AROUND})?\[{}\]{AROUND}", json_call(tools, "arguments")),
+        never: None,
+    }
 }

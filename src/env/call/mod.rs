@@ -1,12 +1,13 @@
 //! What an agent does in one turn: a tool call or an answer, read from the text a model wrote.
 //!
-//! A file a format: how it writes a call, and how one is read.
+//! A file a format: how it writes a call, how one is read, and which texts are one.
 //!
 //! # Invariants
 //! Reading never fails, whatever the text: what begins as a call and is none is [`Action::Unreadable`], with the reason.
 //! One call a turn: of several none is made.
 
 pub mod api_bank;
+pub mod form;
 mod hermes;
 pub mod json;
 mod lines;
@@ -18,7 +19,8 @@ pub mod typed;
 #[cfg(test)]
 mod tests;
 
-use crate::model::ToolFormat;
+use crate::model::{Form, ToolFormat};
+use form::Callable;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -75,6 +77,27 @@ pub fn render(call: &Call, format: ToolFormat) -> String {
         ToolFormat::Mistral => mistral::render(call),
         ToolFormat::ApiBank => api_bank::render(call),
         ToolFormat::React => react::render(call),
+    }
+}
+
+/// What replies are read without fault: calls of these tools, of any where none is known, and answers.
+/// A tool whose names a format cannot write is left out.
+pub fn form(tools: &[Callable], format: ToolFormat) -> Form {
+    let is_writable = |tool: &&Callable| {
+        let names = form::parameters(&tool.parameters).unwrap_or_default();
+        let arguments = names.iter().map(|it| (it.name.to_owned(), "1".to_owned())).collect();
+        let call = Call { name: tool.name.clone(), arguments };
+        parse(&render(&call, format), format) == Action::Call(call)
+    };
+    let tools: Vec<Callable> = tools.iter().filter(is_writable).cloned().collect();
+    match format {
+        ToolFormat::Lines => lines::form(&tools),
+        ToolFormat::Json => json::form(&tools),
+        ToolFormat::Hermes => hermes::form(&tools),
+        ToolFormat::Llama3 => llama3::form(&tools),
+        ToolFormat::Mistral => mistral::form(&tools),
+        ToolFormat::ApiBank => api_bank::form(&tools),
+        ToolFormat::React => react::form(&tools),
     }
 }
 

@@ -1,6 +1,8 @@
 //! `Action: NAME` and `Action Input: {…}`, or `Final Answer: …`, as ReAct writes it (Yao et al. 2023); thoughts may stand before.
 
+use super::form::{AROUND, Callable, LINE, any_object, arguments_of, literal, one_of};
 use super::{Action, Call, Read, answer, clip, json};
+use crate::model::Form;
 use serde_json::Value;
 
 const ACTION: &str = "Action:";
@@ -39,4 +41,22 @@ pub fn parse(text: &str) -> Read {
 
 pub fn render(call: &Call) -> String {
     format!("{ACTION} {}\n{INPUT} {}", call.name, serde_json::json!(call.arguments))
+}
+
+pub fn form(tools: &[Callable]) -> Form {
+    // Where a line begins; what stands before the first of all is not looked at.
+    const START: &str = r"(?:[\s\S]*\n *|\s*)";
+    let line = |mark: &str| format!(r"{START}{mark}[\s\S]*");
+    let both = |first: &str, second: &str| format!(r"{START}{first}[\s\S]*\n *{second}[\s\S]*");
+    let call = |name: String, input: String| format!(r"{name} ?\n{INPUT} ?{input}");
+    let calls = one_of(
+        tools,
+        |tool| call(literal(&tool.name), arguments_of(&tool.parameters)),
+        || call(LINE.to_owned(), any_object()),
+    );
+    Form {
+        begun: format!("{}|{}", line(ACTION), line(OBSERVATION)),
+        whole: format!("{START}{ACTION} ?{calls}{AROUND}"),
+        never: Some([line(OBSERVATION), both(ACTION, ACTION), both(ANSWER, ACTION)].join("|")),
+    }
 }

@@ -44,7 +44,7 @@ fn kind(value: &Value) -> &'static str {
 }
 
 /// The parts of a schema of which one has to fit.
-fn branches(schema: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn branches(schema: &Value) -> impl Iterator<Item = &Value> {
     ["anyOf", "oneOf"].into_iter().filter_map(|name| schema.get(name)?.as_array()).flatten()
 }
 

@@ -8,7 +8,7 @@ use super::lexicon::ROOMS;
 use super::moves::Value;
 use super::task::Goal;
 use super::tools::{Office, UNREADABLE};
-use crate::env::{Action, Observation, PureEpisode, Truth};
+use crate::env::{Action, Callable, Observation, PureEpisode, Truth};
 
 /// Characters of an answer that are read.
 const LONGEST_ANSWER: usize = 2000;
@@ -45,6 +45,10 @@ impl PureEpisode for DeskEpisode {
                 Observation::done()
             }
         }
+    }
+
+    fn tools(&self) -> Vec<Callable> {
+        self.office.granted().iter().map(|tool| tool.callable()).collect()
     }
 
     fn truth(&self) -> Truth {

@@ -6,8 +6,9 @@
 
 use super::lexicon::{DAYS, TIMES};
 use super::world::{Event, World};
-use crate::env::Call;
+use crate::env::{Call, Callable};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// Characters of the longest observation.
@@ -114,6 +115,15 @@ impl Tool {
         format!("{}({})", self.name(), names.join(", "))
     }
 
+    /// Every argument is text, and has to be there.
+    pub fn callable(self) -> Callable {
+        let names: Vec<&str> = self.parameters().iter().map(|(name, _)| *name).collect();
+        let properties: Map<String, Value> =
+            names.iter().map(|name| ((*name).to_owned(), json!({ "type": "string" }))).collect();
+        let parameters = json!({ "type": "object", "properties": properties, "required": names });
+        Callable { name: self.name().to_owned(), parameters }
+    }
+
     /// Whether the tool leaves something changed behind: such calls are the effects that a goal lists.
     pub fn changes(self) -> bool {
         match self {
@@ -153,6 +163,10 @@ pub struct Office {
 type Arguments = BTreeMap<String, String>;
 
 impl Office {
+    pub fn granted(&self) -> &[Tool] {
+        &self.granted
+    }
+
     pub fn new(world: World, granted: Vec<Tool>) -> Self {
         Self { world, granted, effects: Vec::new() }
     }

@@ -13,7 +13,7 @@ use super::program::{Program, Start};
 use crate::base::words::words;
 use crate::env::call::json::texts;
 use crate::env::call::typed;
-use crate::env::{Action, Call, Episode, Observation, Task, Truth};
+use crate::env::{Action, Call, Callable, Episode, Observation, Task, Truth};
 use rmcp::model::{CallToolRequestParams, ClientConfig, ContentBlock, Implementation, ProtocolVersion, Tool};
 use rmcp::service::{ClientInitializeError, RunningService, ServiceError};
 use rmcp::transport::StreamableHttpClientTransport;
@@ -69,8 +69,8 @@ impl Server {
         let name = info.as_ref().and_then(|info| info.server_info.as_ref()).map_or("without a name", |it| &it.name);
         let version = info.as_ref().map(|info| info.protocol_version.to_string()).unwrap_or_default();
         let mut said = vec![format!("its name is {}, it speaks {}", words(name), words(&version))];
-        said.extend(session.tools.iter().map(|(tool, schema, doc)| {
-            words(&format!("{}: {}", typed::signature(tool, schema), doc.lines().next().unwrap_or_default()))
+        said.extend(session.tools.iter().map(|(Callable { name, parameters }, doc)| {
+            words(&format!("{}: {}", typed::signature(name, parameters), doc.lines().next().unwrap_or_default()))
         }));
         Ok(said)
     }
@@ -100,8 +100,8 @@ struct Session {
     client: Option<Client>,
     /// Its own, where it is a program.
     program: Option<Program>,
-    /// Names, schemas of parameters, what they are for.
-    tools: Vec<(String, Value, String)>,
+    /// With what they are for.
+    tools: Vec<(Callable, String)>,
 }
 
 impl Session {
@@ -134,7 +134,8 @@ impl Session {
         let listed = server.within(session.client().list_all_tools())?;
         let tools = listed.map_err(|problem| session.broken(problem))?;
         let of = |Tool { name, description, input_schema, .. }: Tool| {
-            (name.into_owned(), Value::Object((*input_schema).clone()), description.unwrap_or_default().into_owned())
+            let parameters = Value::Object((*input_schema).clone());
+            (Callable { name: name.into_owned(), parameters }, description.unwrap_or_default().into_owned())
         };
         session.tools = tools.into_iter().map(of).collect();
         Ok(session)
@@ -221,10 +222,10 @@ impl McpEpisode {
     }
 
     fn call(&mut self, call: &Call) -> Result<Observation, EnvError> {
-        let Some((_, schema, _)) = self.session.tools.iter().find(|(name, ..)| *name == call.name) else {
+        let Some((tool, _)) = self.session.tools.iter().find(|(tool, _)| tool.name == call.name) else {
             return Ok(Observation::told(format!("error: there is no tool `{}`", call.name)));
         };
-        let arguments = typed::arguments(call, Some(schema));
+        let arguments = typed::arguments(call, Some(&tool.parameters));
         let params = CallToolRequestParams::new(call.name.clone()).with_arguments(arguments);
         let called = self.session.server.within(self.session.client().call_tool(params))?;
         let result = match called {
@@ -269,6 +270,10 @@ impl Episode for McpEpisode {
             }
             Action::Unreadable(why) => Ok(Observation::told(format!("error: {why}"))),
         }
+    }
+
+    fn tools(&self) -> Vec<Callable> {
+        self.session.tools.iter().map(|(tool, _)| tool.clone()).collect()
     }
 
     fn truth(&self) -> Truth {

@@ -18,6 +18,7 @@ pub const MODEL: Owner = Owner {
         field("device", Takes::Words(DEVICES), "Where it computes; never changes what is cached.").or("auto"),
         field("lora", Takes::Block(&LORA), "Train an adapter instead of all weights."),
         field("tool_format", Takes::Words(TOOL_FORMATS), "How it writes a tool call.").or("lines"),
+        field("tool_calls", Takes::Words(TOOL_CALLS), "Whether its calls may be broken.").or("drawn"),
     ],
 };
 
@@ -52,6 +53,11 @@ const TOOL_FORMATS: &[Word] = &[
     word("mistral", "Mistral: `[TOOL_CALLS] […]`."),
     word("api_bank", "API-Bank: `[ApiName(key='value')]`."),
     word("react", "ReAct: `Action: …` and `Action Input: …`."),
+];
+
+const TOOL_CALLS: &[Word] = &[
+    word("drawn", "A reply is what was drawn; a broken call is told to the agent."),
+    word("well_formed", "Tokens that would break a call are not drawn. Of local models."),
 ];
 
 pub const FRESH: Owner = Owner {

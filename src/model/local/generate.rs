@@ -11,6 +11,7 @@
 //! # Invariants
 //! Nothing here knows text or templates.
 
+use super::constrain::{Constrained, Constraints};
 use super::decoder::{Decoder, Sight};
 use super::ops::{KvCache, Segments};
 use super::prefix::{PrefixStore, shared};
@@ -35,6 +36,7 @@ pub struct Generator {
     context: usize,
     ends: BTreeSet<TokenId>,
     kept: Mutex<PrefixStore>,
+    constraints: Constraints,
 }
 
 /// A reply in token ids.
@@ -60,6 +62,7 @@ struct Waiting {
     number: usize,
     request: GenRequest,
     likeliest: usize,
+    constrained: Option<Constrained>,
 }
 
 /// A sequence on its way.
@@ -68,6 +71,8 @@ struct Sequence {
     seed: Seed,
     sampling: Sampling,
     likeliest: usize,
+    /// Where its form is held to.
+    constrained: Option<Constrained>,
     /// Prompt and reply so far.
     tokens: Vec<TokenId>,
     prompt: usize,
@@ -77,8 +82,8 @@ struct Sequence {
     logprob: f64,
     /// The likeliest of every draw, where the request asks for them.
     likely: Option<Vec<Vec<(TokenId, f64)>>>,
-    /// What the last pass drew.
-    fresh: Option<Draw>,
+    /// What the last pass drew, or why nothing could be.
+    fresh: Option<Result<Draw, ModelError>>,
 }
 
 fn engine(error: candle_core::Error) -> ModelError {
@@ -86,10 +91,10 @@ fn engine(error: candle_core::Error) -> ModelError {
 }
 
 impl Generator {
-    pub fn new(decoder: Decoder, context: usize, ends: BTreeSet<TokenId>) -> Self {
+    pub fn new(decoder: Decoder, context: usize, ends: BTreeSet<TokenId>, constraints: Constraints) -> Self {
         let shape = decoder.shape();
         let row_bytes = 2 * shape.layers * shape.kv_width() * size_of::<f32>();
-        Self { decoder, context, ends, kept: Mutex::new(PrefixStore::new(KEPT_BYTES / row_bytes)) }
+        Self { decoder, context, ends, kept: Mutex::new(PrefixStore::new(KEPT_BYTES / row_bytes)), constraints }
     }
 
     pub fn context(&self) -> usize {
@@ -115,9 +120,11 @@ impl Generator {
             }
             if !came.is_empty() {
                 for (request, likeliest) in came {
-                    match self.refuse(&request) {
-                        Some(reply) => company.done(number, reply),
-                        None => waiting.push(Waiting { number, request, likeliest }),
+                    let constrained = request.form.as_ref().map(|form| self.constraints.begin(form)).transpose();
+                    match (self.refuse(&request), constrained) {
+                        (Some(reply), _) => company.done(number, reply),
+                        (None, Err(error)) => company.done(number, Err(error)),
+                        (None, Ok(constrained)) => waiting.push(Waiting { number, request, likeliest, constrained }),
                     }
                     number += 1;
                 }
@@ -138,7 +145,15 @@ impl Generator {
             let mut index = 0;
             while index < running.len() {
                 let sequence = &mut running[index];
-                let heard = sequence.fresh.take().is_none_or(|draw| company.hear(sequence.number, &draw));
+                let heard = match sequence.fresh.take() {
+                    None => true,
+                    Some(Ok(draw)) => company.hear(sequence.number, &draw),
+                    Some(Err(error)) => {
+                        let sequence = running.remove(index);
+                        company.done(sequence.number, Err(error));
+                        continue;
+                    }
+                };
                 match self.finished(sequence) {
                     stop if !heard || stop.is_some() => {
                         let sequence = running.remove(index);
@@ -219,13 +234,14 @@ impl Generator {
             };
             caches.iter_mut().for_each(|cache| cache.truncate(known));
             rows += prompt.len() - known;
-            let Waiting { number, request: GenRequest { prompt, seed, sampling, likely }, likeliest } =
-                waiting.remove(place);
+            let Waiting { number, request, likeliest, constrained } = waiting.remove(place);
+            let GenRequest { prompt, seed, sampling, likely, form: _ } = request;
             running.push(Sequence {
                 number,
                 seed,
                 sampling,
                 likeliest,
+                constrained,
                 prompt: prompt.len(),
                 tokens: prompt,
                 caches,
@@ -273,19 +289,26 @@ impl Generator {
         let logits = self.decoder.logits(&hidden, &rows).and_then(|logits| logits.flatten_all()?.to_vec1::<f32>());
         let logits = logits.map_err(engine)?;
         let vocab = self.decoder.shape().vocab;
-        let draws: Vec<Draw> = due
+        let draws: Vec<Result<Draw, ModelError>> = due
             .par_iter()
             .zip(logits.par_chunks_exact(vocab))
             .map(|((sequence, _), logits)| {
-                let Sequence { seed, sampling, likeliest, tokens, prompt, .. } = &**sequence;
-                draw(logits, tokens, sampling, seed.uniform((tokens.len() - prompt) as u64), *likeliest)
+                let Sequence { seed, sampling, likeliest, tokens, prompt, constrained, .. } = &**sequence;
+                let allowed = constrained.as_ref().map(|reply| self.constraints.allowed(reply)).transpose()?;
+                let uniform = seed.uniform((tokens.len() - prompt) as u64);
+                Ok(draw(logits, tokens, allowed.as_ref(), sampling, uniform, *likeliest))
             })
             .collect();
         for ((sequence, _), draw) in due.into_iter().zip(draws) {
-            sequence.tokens.push(draw.token);
-            sequence.logprob += draw.logprob;
-            if let Some(likely) = &mut sequence.likely {
-                likely.push(draw.likeliest.clone());
+            if let Ok(draw) = &draw {
+                sequence.tokens.push(draw.token);
+                sequence.logprob += draw.logprob;
+                if let Some(likely) = &mut sequence.likely {
+                    likely.push(draw.likeliest.clone());
+                }
+                if let Some(reply) = &mut sequence.constrained {
+                    self.constraints.take(reply, draw.token);
+                }
             }
             sequence.fresh = Some(draw);
         }

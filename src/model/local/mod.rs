@@ -8,6 +8,7 @@
 mod chat;
 mod checkpoint;
 mod config;
+pub mod constrain;
 mod decoder;
 mod export;
 mod fresh;
@@ -33,13 +34,15 @@ pub use train::train;
 
 use super::{GenReply, GenRequest, LanguageModel, Likely, Listener, Message, ModelError, ModelSpec, TokenId, TrainRow};
 use chat::Chat;
+use constrain::Constraints;
 use decoder::{Decoder, Parameters};
 use generate::{Generator, Sampled};
+use std::sync::Arc;
 use tokenizer::Tokenizer;
 
 /// One version of a transformer that can be asked.
 pub struct LocalModel {
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
     chat: Chat,
     generator: Generator,
 }
@@ -56,8 +59,11 @@ impl LocalModel {
         let context = spec.context as usize;
         let decoder = Decoder::new(&declared.shape, &Parameters::Frozen(&arrays), context);
         let decoder = decoder.map_err(|error| ModelError::Engine(error.to_string()))?;
-        let generator = Generator::new(decoder, context, declared.chat.ends().clone());
-        Ok(Self { tokenizer: declared.tokenizer, chat: declared.chat, generator })
+        let tokenizer = Arc::new(declared.tokenizer);
+        let ends = declared.chat.ends();
+        let constraints = Constraints::new(tokenizer.clone(), ends.clone());
+        let generator = Generator::new(decoder, context, ends.clone(), constraints);
+        Ok(Self { tokenizer, chat: declared.chat, generator })
     }
 }
 

@@ -6,6 +6,7 @@
 //! # Invariants
 //! Nothing here draws a random number.
 
+use super::constrain::Allowed;
 use super::kernels::math::ln64;
 use super::kernels::{isa, rows};
 use crate::model::{Sampling, TokenId};
@@ -33,15 +34,26 @@ fn order(logits: &[f32]) -> impl Fn(&u32, &u32) -> Ordering {
 /// The penalty on what was seen (Keskar et al. 2019), temperature, then the `top_k` most probable, then the smallest set of
 /// those whose mass reaches `top_p` (Holtzman et al. 2020), then those not below `min_p` of the most probable (Nguyen et al.
 /// 2024), as transformers orders them. `seen` are prompt and reply so far, `uniform` is in [0, 1).
-pub fn draw(raw: &[f32], seen: &[TokenId], sampling: &Sampling, uniform: f64, likeliest: usize) -> Draw {
+/// What is not `allowed` is out before all of it.
+pub fn draw(
+    raw: &[f32],
+    seen: &[TokenId],
+    allowed: Option<&Allowed<'_>>,
+    sampling: &Sampling,
+    uniform: f64,
+    likeliest: usize,
+) -> Draw {
     let mut probabilities = raw.to_vec();
     let (greatest, mass) = rows::softmax(isa(), &mut probabilities, 1.0);
-    let penalised = penalised(raw, seen, sampling.repetition_penalty as f32);
-    let logits = penalised.as_deref().unwrap_or(raw);
+    let mut changed = penalised(raw, seen, sampling.repetition_penalty as f32);
+    if let Some(allowed) = allowed {
+        allowed.bar(changed.get_or_insert_with(|| raw.to_vec()));
+    }
+    let logits = changed.as_deref().unwrap_or(raw);
     let token = if sampling.temperature <= 0.0 {
         (1..logits.len()).fold(0, |best, id| if logits[id] > logits[best] { id } else { best }) as TokenId
     } else {
-        if sampling.temperature != 1.0 || penalised.is_some() {
+        if sampling.temperature != 1.0 || changed.is_some() {
             probabilities.copy_from_slice(logits);
             rows::softmax(isa(), &mut probabilities, (1.0 / sampling.temperature.max(COLDEST)) as f32);
         }
@@ -130,7 +142,7 @@ mod tests {
     fn shares(logits: &[f32], sampling: &Sampling) -> Vec<f64> {
         let mut counts = vec![0.0; logits.len()];
         for step in 0..10_000 {
-            counts[draw(logits, &[], sampling, f64::from(step) / 1e4, 0).token as usize] += 1e-4;
+            counts[draw(logits, &[], None, sampling, f64::from(step) / 1e4, 0).token as usize] += 1e-4;
         }
         counts
     }
@@ -149,7 +161,7 @@ mod tests {
         close(&shares(&logits, &sampling(1.0, 0, 0.65)), &[0.0, 0.0, 4.0 / 7.0, 3.0 / 7.0]);
         close(&shares(&logits, &sampling(1.0, 0, 0.75)), &[0.0, 2.0 / 9.0, 4.0 / 9.0, 3.0 / 9.0]);
         close(&shares(&logits, &sampling(1.0, 1, 0.5)), &[0.0, 0.0, 1.0, 0.0]);
-        let one = draw(&logits, &[], &sampling(1.0, 0, 1.0), 0.0, 2);
+        let one = draw(&logits, &[], None, &sampling(1.0, 0, 1.0), 0.0, 2);
         assert!((one.logprob - 0.1f64.ln()).abs() < 1e-6);
         let (ids, likely): (Vec<TokenId>, Vec<f64>) = one.likeliest.into_iter().unzip();
         close(&likely.iter().map(|logprob| logprob.exp()).collect::<Vec<_>>(), &[0.4, 0.3]);
@@ -176,14 +188,14 @@ mod tests {
         let shares = |seen: &[TokenId]| {
             let mut counts = [0.0; 4];
             for step in 0..10_000 {
-                counts[draw(&logits, seen, &penalty(1.0), f64::from(step) / 1e4, 0).token as usize] += 1e-4;
+                counts[draw(&logits, seen, None, &penalty(1.0), f64::from(step) / 1e4, 0).token as usize] += 1e-4;
             }
             counts
         };
         close(&shares(&[]), &of([2.0, 1.5, -1.0, -1.5]));
         // Seen twice is seen.
         close(&shares(&[0, 2, 0]), &of([1.0, 1.5, -2.0, -1.5]));
-        let greedy = draw(&logits, &[0], &penalty(0.0), 0.0, 0);
+        let greedy = draw(&logits, &[0], None, &penalty(0.0), 0.0, 0);
         assert_eq!(greedy.token, 1);
         // What the model itself gives it.
         assert!((greedy.logprob - of([2.0, 1.5, -1.0, -1.5])[1].ln()).abs() < 1e-6);
@@ -191,8 +203,8 @@ mod tests {
 
     #[test]
     fn greedy_ties_go_to_the_smallest_id() {
-        assert_eq!(draw(&[0.0, 3.0, 3.0, -1.0], &[], &sampling(0.0, 0, 1.0), 0.9, 0).token, 1);
-        assert_eq!(draw(&[0.0, 500.0, -500.0], &[], &sampling(1.0, 0, 1.0), 0.999, 0).token, 1);
+        assert_eq!(draw(&[0.0, 3.0, 3.0, -1.0], &[], None, &sampling(0.0, 0, 1.0), 0.9, 0).token, 1);
+        assert_eq!(draw(&[0.0, 500.0, -500.0], &[], None, &sampling(1.0, 0, 1.0), 0.999, 0).token, 1);
         // Equal logits at the edge of top-k: the smaller ids stay.
         close(&shares(&[1.0, 1.0, 1.0], &sampling(1.0, 2, 1.0)), &[0.5, 0.5, 0.0]);
     }

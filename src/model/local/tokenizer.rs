@@ -8,6 +8,7 @@ use crate::model::{ModelError, TokenId};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::LazyLock;
 
 /// Far above the largest vocabularies.
 const MOST_BYTES: u64 = 1 << 28;
@@ -89,6 +90,25 @@ impl Tokenizer {
         self.specials.keys().map(String::as_str)
     }
 
+    /// What each id adds to a text, in bytes, special tokens as they are written; nothing where an id stands for none.
+    pub fn bytes(&self) -> Vec<Vec<u8>> {
+        let decoder = serde_json::to_string(&self.inner.get_decoder()).unwrap_or_default();
+        let by_bytes = decoder.contains("\"ByteLevel\"");
+        let added: BTreeMap<TokenId, String> =
+            self.inner.get_added_tokens_decoder().into_iter().map(|(id, token)| (id, token.content)).collect();
+        let of = |id: TokenId| match (added.get(&id), self.token(id)) {
+            (Some(text), _) => text.clone().into_bytes(),
+            (None, None) => Vec::new(),
+            (None, Some(token)) if by_bytes => token.chars().filter_map(char_byte).collect(),
+            (None, Some(token)) => match token.strip_prefix("<0x").and_then(|token| token.strip_suffix('>')) {
+                Some(hex) if hex.len() == 2 => u8::from_str_radix(hex, 16).into_iter().collect(),
+                // As SentencePiece writes a blank.
+                _ => token.replace('\u{2581}', " ").into_bytes(),
+            },
+        };
+        (0..self.vocab() as TokenId).map(of).collect()
+    }
+
     /// One more than the largest id.
     pub fn vocab(&self) -> usize {
         let ids = self.inner.get_vocab(true).into_values();
@@ -106,6 +126,13 @@ fn byte_char(byte: u8) -> char {
             char::from_u32(256 + before).expect("invariant: 256..=323 are characters")
         }
     }
+}
+
+/// The byte that GPT-2 writes so.
+fn char_byte(c: char) -> Option<u8> {
+    static BYTES: LazyLock<BTreeMap<char, u8>> =
+        LazyLock::new(|| (0..=255).map(|byte| (byte_char(byte), byte)).collect());
+    BYTES.get(&c).copied()
 }
 
 fn written(text: &str) -> String {

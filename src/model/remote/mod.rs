@@ -51,7 +51,10 @@ impl RemoteModel {
         }
     }
 
-    fn reply(&self, GenRequest { prompt, seed, sampling, likely }: &GenRequest) -> Result<GenReply, ModelError> {
+    fn reply(
+        &self,
+        GenRequest { prompt, seed, sampling, likely, form: _ }: &GenRequest,
+    ) -> Result<GenReply, ModelError> {
         let (tokens, context) = (prompt.len(), self.context);
         let room = context.saturating_sub(tokens);
         if room == 0 {

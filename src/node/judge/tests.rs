@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Device, Dtype, ModelSpec, Role, Source, ToolFormat, scripted::Scripted};
+use crate::model::{Device, Dtype, ModelSpec, Role, Source, ToolCalls, ToolFormat, scripted::Scripted};
 use crate::node::spec::AnswerField;
 use std::io::Write;
 
@@ -18,6 +18,7 @@ fn critic(json: &str) -> Scripted {
         device: Device::Cpu,
         lora: None,
         tool_format: ToolFormat::Lines,
+        tool_calls: ToolCalls::Drawn,
     };
     Scripted::open(file.path(), &spec, None).unwrap()
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::env::{EnvKind, EnvSpec, Split};
-use crate::model::{Device, Dtype, ModelSpec, Source, TokenId, scripted::Scripted};
+use crate::model::{Device, Dtype, ModelSpec, Source, TokenId, ToolCalls, ToolFormat, scripted::Scripted};
 use crate::node::lost::Problem;
 use crate::node::template::{Filter, Piece, TemplateMessage};
 use std::collections::BTreeMap;
@@ -26,6 +26,7 @@ fn scripted(json: &str, context: u32) -> Scripted {
         device: Device::Cpu,
         lora: None,
         tool_format: ToolFormat::Lines,
+        tool_calls: ToolCalls::Drawn,
     };
     Scripted::open(file.path(), &spec, None).unwrap()
 }
@@ -62,7 +63,15 @@ type Finished = BTreeMap<usize, (Trajectory, TruthRecord)>;
 fn run(model: &dyn LanguageModel, items: &[RolloutItem], max_tokens: u32) -> (Finished, Vec<Result<(), ModelError>>) {
     let (env, prompt) = (desk(), prompt());
     let sampling = Sampling::drawn(max_tokens);
-    let rollout = Rollout { model, env: &env, prompt: &prompt, tool_format: ToolFormat::Lines, max_steps: 4, sampling };
+    let rollout = Rollout {
+        model,
+        env: &env,
+        prompt: &prompt,
+        tool_format: ToolFormat::Lines,
+        tool_calls: ToolCalls::Drawn,
+        max_steps: 4,
+        sampling,
+    };
     let mut finished = Finished::new();
     let results = rollout.run(items, &|| None, &mut |done| {
         for Played { index, trajectory, truth, took: _ } in done {
@@ -186,8 +195,15 @@ fn a_stop_pauses_what_is_under_way_and_keeps_what_is_done() {
     let (env, prompt, model) = (desk(), prompt(), scripted(SAYINGS, 4000));
     let items = items(&env, 4);
     let sampling = Sampling::drawn(200);
-    let rollout =
-        Rollout { model: &model, env: &env, prompt: &prompt, tool_format: ToolFormat::Lines, max_steps: 4, sampling };
+    let rollout = Rollout {
+        model: &model,
+        env: &env,
+        prompt: &prompt,
+        tool_format: ToolFormat::Lines,
+        tool_calls: ToolCalls::Drawn,
+        max_steps: 4,
+        sampling,
+    };
     let asked = AtomicU32::new(0);
     let mut done = Finished::new();
     let halt = || (asked.fetch_add(1, Ordering::Relaxed) == 2).then_some(Halt::Pause);
@@ -208,8 +224,15 @@ fn time_that_is_up_ends_what_is_under_way_and_says_what_it_took() {
     let items = items(&env, 4);
     let (whole, _) = run(&model, &items, 200);
     let sampling = Sampling::drawn(200);
-    let rollout =
-        Rollout { model: &model, env: &env, prompt: &prompt, tool_format: ToolFormat::Lines, max_steps: 4, sampling };
+    let rollout = Rollout {
+        model: &model,
+        env: &env,
+        prompt: &prompt,
+        tool_format: ToolFormat::Lines,
+        tool_calls: ToolCalls::Drawn,
+        max_steps: 4,
+        sampling,
+    };
     // Two looks a turn: before the first, after its replies, before the second, after its replies.
     for (look, replies) in [(0, 0), (1, 1), (2, 1), (3, 2)] {
         let looked = AtomicU32::new(0);

@@ -100,8 +100,10 @@ fn answer(script: &Scripted, asked: &Asked) -> (String, &'static str, Tokens) {
         ..Sampling::greedy(asked.body["max_tokens"].as_u64().expect("a number") as u32)
     };
     let (seed, sent) = (Seed(asked.body["seed"].as_u64().expect("a number")), prompt.len());
-    let reply =
-        script.generate(&[GenRequest { prompt, seed, sampling, likely: false }]).remove(0).expect("it has a default");
+    let reply = script
+        .generate(&[GenRequest { prompt, seed, sampling, likely: false, form: None }])
+        .remove(0)
+        .expect("it has a default");
     let finish = if reply.stop == StopReason::EndOfTurn { "stop" } else { "length" };
     let took = reply.took(sent);
     (reply.text, finish, took)

@@ -7,7 +7,7 @@ mod protocol;
 
 use super::{Served, Stop, Terms, serve};
 use crate::base::{Digest, Seed};
-use crate::model::{Device, Dtype, LanguageModel, ModelSpec, Secret, Source, ToolFormat, Wire};
+use crate::model::{Device, Dtype, LanguageModel, ModelSpec, Secret, Source, ToolCalls, ToolFormat, Wire};
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -74,6 +74,7 @@ pub fn scripted(json: &str) -> Arc<dyn LanguageModel> {
         device: Device::Cpu,
         lora: None,
         tool_format: ToolFormat::Lines,
+        tool_calls: ToolCalls::Drawn,
     };
     crate::model::open(&spec, None, &Wire::default()).unwrap()
 }

@@ -109,6 +109,7 @@ fn more_requests_than_places_all_get_the_reply_they_get_alone() {
         seed: Seed(index as u64),
         sampling: sampling.clone(),
         likely: false,
+        form: None,
     };
     let requests: Vec<GenRequest> = (0..150).map(request).collect();
     let together = replies(&model, &requests);
@@ -131,6 +132,7 @@ fn a_turn_that_goes_on_is_computed_as_if_from_nothing() {
         seed: Seed(4),
         sampling: sampling.clone(),
         likely: false,
+        form: None,
     };
     let reply = replies(&model, &[request(&prompt)]).remove(0);
     prompt.extend(&reply.tokens);
@@ -154,6 +156,7 @@ fn a_prompt_longer_than_one_pass_is_read_whole() {
         seed: Seed(1),
         sampling: Sampling::greedy(1),
         likely: false,
+        form: None,
     };
     let requests: Vec<GenRequest> = prompts.iter().map(request).collect();
     let replies = replies(&LocalModel::open(&spec, None).unwrap(), &requests);
@@ -173,7 +176,13 @@ fn replies_stop_where_they_must() {
     let ask = |length: usize, max_tokens: u32| {
         let prompt = vec![20; length];
         model
-            .generate(&[GenRequest { prompt, seed: Seed(1), sampling: Sampling::greedy(max_tokens), likely: false }])
+            .generate(&[GenRequest {
+                prompt,
+                seed: Seed(1),
+                sampling: Sampling::greedy(max_tokens),
+                likely: false,
+                form: None,
+            }])
             .remove(0)
     };
     let lengths = |reply: GenReply| (reply.tokens.len(), reply.stop);
@@ -183,7 +192,8 @@ fn replies_stop_where_they_must() {
     assert_eq!(lengths(ask(64, 9).unwrap()), (0, ContextFull));
     assert_eq!(ask(65, 9).unwrap_err().to_string(), "the conversation has 65 tokens; the model's context holds 64");
     assert!(ask(0, 9).is_err());
-    let stranger = GenRequest { prompt: vec![1 << 20], seed: Seed(1), sampling: Sampling::greedy(1), likely: false };
+    let stranger =
+        GenRequest { prompt: vec![1 << 20], seed: Seed(1), sampling: Sampling::greedy(1), likely: false, form: None };
     assert!(model.generate(&[stranger])[0].as_ref().unwrap_err().to_string().contains("outside the vocabulary"));
 }
 

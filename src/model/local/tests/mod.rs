@@ -12,7 +12,7 @@ use super::tokenizer::{whole_words, whole_words_config};
 use crate::base::Seed;
 use crate::model::{
     Decay, Device, Dtype, Fresh, GenReply, GenRequest, LanguageModel, LoraConfig, LossOn, Message, Method, ModelSpec,
-    Role, Sampling, Source, ToolFormat, TrainConfig, TrainMonitor, TrainProgress,
+    Role, Sampling, Source, ToolCalls, ToolFormat, TrainConfig, TrainMonitor, TrainProgress,
 };
 use std::path::Path;
 use tempfile::TempDir;
@@ -36,6 +36,7 @@ fn spec(source: Source) -> ModelSpec {
         device: Device::Auto,
         lora: None,
         tool_format: ToolFormat::Lines,
+        tool_calls: ToolCalls::Drawn,
     }
 }
 
@@ -98,6 +99,7 @@ fn requests(model: &dyn LanguageModel, temperature: f64) -> Vec<GenRequest> {
             seed: Seed(9).derive(index).derive(sample),
             sampling: sampling.clone(),
             likely: false,
+            form: None,
         })
     };
     dialogues().into_iter().enumerate().flat_map(ask).collect()

@@ -154,6 +154,7 @@ fn a_model_learns_four_dialogues_by_heart_and_says_them() {
             seed: Seed(0),
             sampling: Sampling::greedy(12),
             likely: false,
+            form: None,
         };
         let first = replies(&model, &[ask(&prompt)]).remove(0);
         assert_eq!(first.text, dialogue[2].content);

@@ -42,7 +42,8 @@ fn ask(remote: &Remote) -> Result<GenReply, ModelError> {
 
 fn ask_by(model: &RemoteModel) -> Result<GenReply, ModelError> {
     let sampling = Sampling { temperature: 0.7, ..Sampling::drawn(64) };
-    let request = GenRequest { prompt: model.encode_chat(&told()).unwrap(), seed: Seed(7), sampling, likely: false };
+    let request =
+        GenRequest { prompt: model.encode_chat(&told()).unwrap(), seed: Seed(7), sampling, likely: false, form: None };
     model.generate(&[request]).remove(0)
 }
 
@@ -85,7 +86,7 @@ fn how_likely_numbers_are_is_asked_for_and_told() {
     let model = RemoteModel::open(&endpoint.remote(), 4096, &wire());
     let ask = |likely: bool| {
         let prompt = model.encode_chat(&told()).unwrap();
-        let request = GenRequest { prompt, seed: Seed(7), sampling: Sampling::greedy(9), likely };
+        let request = GenRequest { prompt, seed: Seed(7), sampling: Sampling::greedy(9), likely, form: None };
         model.generate(&[request]).remove(0).unwrap().likely
     };
     assert_eq!(ask(true), [Likely { at: 0, number: 3, numbers: vec![(3, -0.5)] }]);

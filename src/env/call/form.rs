@@ -1,0 +1,201 @@
+//! Turns the tools that may be called into regular expressions for the ways in which calls are written.
+//!
+//! A tool's arguments stand in the order of their names, as calls are rendered. What a schema says beyond types, choices and what is
+//! required is left to the tool.
+//!
+//! # Invariants
+//! Whatever is of the form of a call is read as one: no number beyond what a double holds, no half of a surrogate pair.
+//! A schema comes from outside: however deep or wide, its expression stays small.
+
+use super::typed::branches;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// A tool that may be called, with the JSON Schema of its parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Callable {
+    pub name: String,
+    pub parameters: Value,
+}
+
+/// White space around a call: more of it would only be more of it.
+pub const AROUND: &str = r"\s{0,4}";
+/// What ends no line.
+pub const LINE: &str = r"[^\n\r]+";
+const STRING: &str = r#""(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u(?:[0-9a-cefA-CEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2}|[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}))*""#;
+const INTEGER: &str = "-?(?:0|[1-9][0-9]{0,14})";
+const FRACTION: &str = r"(?:\.[0-9]{1,16})?(?:[eE][-+]?[0-9]{1,2})?";
+/// Lists and objects within each other, where a schema does not say.
+const DEEP: usize = 2;
+/// Schemas within each other; parameters of a tool; bytes of an expression. Beyond, anything is taken.
+const DEEPEST: usize = 6;
+const WIDEST: usize = 64;
+const LONGEST: usize = 1 << 14;
+
+/// This text and no other.
+pub fn literal(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        let plain = c.is_ascii_alphanumeric() || c == '_';
+        if plain { out.push(c) } else { write!(out, "\\x{{{:x}}}", u32::from(c)).expect("writing to a string") }
+    }
+    out
+}
+
+/// One of several, each by itself; where there is none, `any`.
+pub fn one_of<T>(all: &[T], each: impl Fn(&T) -> String, any: impl FnOnce() -> String) -> String {
+    if all.is_empty() {
+        return any();
+    }
+    let each: Vec<String> = all.iter().map(each).collect();
+    format!("(?:{})", each.join("|"))
+}
+
+/// `{"name": …, "arguments": {…}}`, whatever the second is called.
+pub fn json_call(tools: &[Callable], arguments: &str) -> String {
+    let call = |name: String, object: String| format!(r#"\{{ ?"name" ?: ?{name} ?, ?"{arguments}" ?: ?{object} ?\}}"#);
+    let of = |Callable { name, parameters }: &Callable| {
+        call(literal(&Value::from(name.as_str()).to_string()), arguments_of(parameters))
+    };
+    one_of(tools, of, || call(STRING.to_owned(), any_object()))
+}
+
+/// The arguments of a tool, as an object.
+pub fn arguments_of(schema: &Value) -> String {
+    let found = object(schema, 0);
+    if found.len() > LONGEST { any_object() } else { found }
+}
+
+/// A parameter of a tool.
+pub struct Parameter<'a> {
+    pub name: &'a str,
+    pub schema: &'a Value,
+    pub required: bool,
+}
+
+/// In the order of their names; `None` where the schema names none, or too many to be told in order.
+pub fn parameters(schema: &Value) -> Option<Vec<Parameter<'_>>> {
+    let required = |name: &str| {
+        schema.get("required").and_then(Value::as_array).is_some_and(|all| all.iter().any(|it| it == name))
+    };
+    let named: BTreeMap<&str, &Value> =
+        schema.get("properties")?.as_object()?.iter().map(|(name, schema)| (name.as_str(), schema)).collect();
+    let of = |(name, schema)| Parameter { name, schema, required: required(name) };
+    (named.len() <= WIDEST).then(|| named.into_iter().map(of).collect())
+}
+
+/// Parts in their order, with what stands between two of them; a part that is not required may be left out.
+pub fn sequence(parts: &[(String, bool)], between: &str) -> String {
+    let rest = |from: usize| {
+        parts[from..].iter().fold(String::new(), |mut out, (part, required)| {
+            write!(out, "(?:{between}{part}){}", if *required { "" } else { "?" }).expect("writing to a string");
+            out
+        })
+    };
+    // The first that is there is one of those up to the first that has to be.
+    let last = parts.iter().position(|(_, required)| *required);
+    let firsts = 0..last.map_or(parts.len(), |last| last + 1);
+    let mut each: Vec<String> = firsts.map(|at| format!("{}{}", parts[at].0, rest(at + 1))).collect();
+    if last.is_none() {
+        each.push(String::new());
+    }
+    format!("(?:{})", each.join("|"))
+}
+
+fn object(schema: &Value, depth: usize) -> String {
+    let Some(parameters) = parameters(schema) else { return any_object() };
+    let field = |it: &Parameter<'_>| {
+        let name = literal(&Value::from(it.name).to_string());
+        (format!("{name} ?: ?{}", value(it.schema, depth + 1)), it.required)
+    };
+    let fields: Vec<(String, bool)> = parameters.iter().map(field).collect();
+    format!(r"\{{ ?{} ?\}}", sequence(&fields, " ?, ?"))
+}
+
+/// A value as JSON writes it.
+fn value(schema: &Value, depth: usize) -> String {
+    if depth > DEEPEST {
+        return any(0);
+    }
+    if let Some(choices) = choices(schema) {
+        return one_of(&choices, |choice| literal(&choice.to_string()), String::new);
+    }
+    let of_branches: Vec<String> = branches(schema).map(|schema| value(schema, depth + 1)).collect();
+    if !of_branches.is_empty() {
+        return one_of(&of_branches, String::clone, String::new);
+    }
+    let of_kind = |kind: &str| match kind {
+        "null" => "null".to_owned(),
+        "boolean" => "(?:true|false)".to_owned(),
+        "integer" => INTEGER.to_owned(),
+        "number" => number(),
+        "string" => STRING.to_owned(),
+        "array" => list(&schema.get("items").map_or_else(|| any(1), |items| value(items, depth + 1))),
+        "object" => object(schema, depth),
+        _ => any(DEEP),
+    };
+    one_of(&kinds(schema), |kind| of_kind(kind), || any(DEEP))
+}
+
+/// A value as text, where lines hold one each: `free` where it may be any.
+pub fn text(schema: &Value, free: &str) -> String {
+    if let Some(choices) = choices(schema) {
+        return one_of(
+            &choices,
+            |choice| literal(&choice.as_str().map_or_else(|| choice.to_string(), str::to_owned)),
+            String::new,
+        );
+    }
+    match kinds(schema).as_slice() {
+        ["integer"] => INTEGER.to_owned(),
+        ["number"] => number(),
+        ["boolean"] => "(?:true|false)".to_owned(),
+        _ => free.to_owned(),
+    }
+}
+
+/// What a schema lists, each a word on one line.
+fn choices(schema: &Value) -> Option<Vec<&Value>> {
+    let all: Vec<&Value> = match (schema.get("const"), schema.get("enum")) {
+        (Some(one), _) => vec![one],
+        (None, Some(Value::Array(all))) => all.iter().take(WIDEST).collect(),
+        _ => return None,
+    };
+    let is_word = |it: &&Value| !it.is_array() && !it.is_object() && it.as_str().is_none_or(|it| it.lines().eq([it]));
+    (!all.is_empty() && all.iter().all(is_word)).then_some(all)
+}
+
+fn kinds(schema: &Value) -> Vec<&str> {
+    match schema.get("type") {
+        Some(Value::String(kind)) => vec![kind],
+        Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).take(8).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn number() -> String {
+    format!("{INTEGER}{FRACTION}")
+}
+
+fn list(item: &str) -> String {
+    format!(r"\[ ?(?:{item}(?: ?, ?{item})*)? ?\]")
+}
+
+/// Any arguments there are.
+pub fn any_object() -> String {
+    object_of_any(DEEP)
+}
+
+fn object_of_any(depth: usize) -> String {
+    let field = format!("{STRING} ?: ?{}", any(depth));
+    format!(r"\{{ ?(?:{field}(?: ?, ?{field})*)? ?\}}")
+}
+
+fn any(depth: usize) -> String {
+    let scalar = format!("null|true|false|{}|{STRING}", number());
+    if depth == 0 {
+        return format!("(?:{scalar})");
+    }
+    format!("(?:{scalar}|{}|{})", list(&any(depth - 1)), object_of_any(depth - 1))
+}
