@@ -18,6 +18,7 @@ use crate::serve::{self, Served, Stop, Terms};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,7 +46,7 @@ pub struct ServeArgs {
     /// The file with that key.
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
-    /// Replies that may wait; whoever comes then is told to come again (429).
+    /// Once so many replies wait, whoever comes is told to come again (429).
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_waiting: u32,
     /// What requests call it; without it, as the model is called here.
@@ -85,6 +86,9 @@ struct Chosen {
 pub fn serve(args: &ServeArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
     choose_kernels()?;
     let key = key(args)?;
+    if args.model_name.as_ref().is_some_and(|name| name.is_empty() || name.chars().any(char::is_control)) {
+        return Err(Failure::new(Exit::Usage, "`--model-name` is to be a name that can be written on a line"));
+    }
     let Chosen { name, mut spec, weights, made } = chosen(args, place, terminal)?;
     if let Source::Remote(_) = spec.source {
         return Err(Failure::new(Exit::Usage, format!("{name} is behind an endpoint already"))
@@ -94,8 +98,14 @@ pub fn serve(args: &ServeArgs, place: &Place, terminal: &Terminal) -> Result<Exi
     spec.tool_format = args.tool_format.unwrap_or(spec.tool_format);
     // Before the model is opened, which takes its time.
     let listener = listen(&args.host, args.port)?;
-    let failed =
-        |problem: ModelError| Failure::new(Exit::Diagnostics, format!("{} cannot be served: {problem}", args.model));
+    let failed = |problem: ModelError| {
+        let message = match problem {
+            // They say of what they are.
+            ModelError::File { .. } | ModelError::Config { .. } => problem.to_string(),
+            _ => format!("{} cannot be served: {problem}", args.model),
+        };
+        Failure::new(Exit::Diagnostics, message)
+    };
     let identity = model::identity(&spec).map_err(failed)?;
     if let Some((run, was)) = made
         && identity != was
@@ -132,9 +142,13 @@ fn key(args: &ServeArgs) -> Result<Option<Secret>, Failure> {
 }
 
 fn listen(host: &str, port: u16) -> Result<TcpListener, Failure> {
-    TcpListener::bind((host, port)).map_err(|problem| {
+    // An IPv6 address may stand in brackets, as in the address that is told.
+    TcpListener::bind((host.trim_matches(['[', ']']), port)).map_err(|problem| {
         let message = format!("{host} port {port} cannot be listened on: {}", reason(&problem));
-        Failure::new(Exit::Usage, message).help("`--port 0` takes a free one")
+        Failure::new(Exit::Usage, message).help(match problem.kind() {
+            ErrorKind::AddrInUse | ErrorKind::PermissionDenied => "`--port 0` takes a free one",
+            _ => "`--host` takes an address of this machine: 127.0.0.1, or 0.0.0.0 for all",
+        })
     })
 }
 
@@ -178,8 +192,9 @@ fn stop_on_interrupt(stop: &Stop, terminal: Terminal) {
         if asked.swap(true, Ordering::SeqCst) {
             std::process::exit(Exit::Paused as i32);
         }
-        stop.stop();
+        // Before it may have ended.
         terminal.say("\nending after what was asked; once more ends at once");
+        stop.stop();
     };
     // Fails only where a handler is set already, as in a process that embeds agx.
     let _ = ctrlc::set_handler(handler);
@@ -202,7 +217,10 @@ fn chosen(args: &ServeArgs, place: &Place, terminal: &Terminal) -> Result<Chosen
     }
     if path.is_dir() {
         let context = args.context.map_or_else(|| model::positions(path), Ok);
-        let failed = |problem: ModelError| Failure::new(Exit::Diagnostics, problem.to_string());
+        let failed = |problem: ModelError| {
+            Failure::new(Exit::Diagnostics, problem.to_string())
+                .help("a model's directory has a `config.json`: `base/policy`, say")
+        };
         return Ok(undeclared(path, Source::Path(path.to_owned()), context.map_err(failed)?));
     }
     if is(path, "json") {

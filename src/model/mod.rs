@@ -233,6 +233,11 @@ pub trait LanguageModel: Send + Sync {
     /// Tokens that prompt and reply may hold together.
     fn context(&self) -> usize;
 
+    /// Bytes of text that a token stands for at most: so many tokens a text has at least.
+    fn longest_token(&self) -> usize {
+        usize::MAX
+    }
+
     /// The ids of a conversation by the model's own chat template, up to where the assistant is to speak.
     fn encode_chat(&self, messages: &[Message]) -> Result<Vec<TokenId>, ModelError>;
 

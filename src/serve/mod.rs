@@ -37,6 +37,7 @@ use std::thread;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
+use tokio_io_timeout::TimeoutStream;
 
 /// Connections at once; further ones wait to be accepted.
 const MOST_CONNECTIONS: usize = 1024;
@@ -69,7 +70,7 @@ pub struct Terms {
     pub seed: Seed,
     /// Replies that may wait before the model; whoever comes then is sent away.
     pub max_waiting: usize,
-    /// In which a request's head must be there, and then its body.
+    /// In which a request's head must be there, then its body, and some of what is said be taken.
     pub patience: Duration,
     /// Milliseconds since the Unix epoch.
     pub clock: fn() -> u64,
@@ -106,7 +107,8 @@ pub fn serve(listener: std::net::TcpListener, served: Served, terms: Terms, stop
         };
         let worker = thread::Builder::new().name("model".to_owned()).spawn_scoped(scope, work)?;
         let patience = terms.patience;
-        let routes = routes::routes(served, terms, queue.clone());
+        let local = listener.local_addr()?.ip().is_loopback();
+        let routes = routes::routes(served, terms, queue.clone(), local);
         let ended = runtime.block_on(listen(listener, routes, patience, &queue, stop));
         // What still listens is dropped, so nothing is answered to nobody.
         drop(runtime);
@@ -157,8 +159,11 @@ async fn listen(
         };
         // Tokens are sent as they come. Where it cannot be set they come a little later.
         let _ = stream.set_nodelay(true);
+        // Who does not take what is said keeps no place.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(patience));
         let service = TowerToHyperService::new(routes.clone());
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(Box::pin(stream)), service));
         tokio::spawn(async move {
             // A client that breaks off ends its own connection and nothing else.
             let _ = connection.await;

@@ -10,10 +10,13 @@ use crate::base::Seed;
 use crate::env::call::{self, Call, json};
 use crate::model::{Message, Role, Sampling, ToolFormat};
 use serde_json::Value;
+use std::sync::Arc;
 
 const MOST_MESSAGES: usize = 4096;
 const MOST_REPLIES: u32 = 128;
 const MOST_STOPS: usize = 4;
+/// Bytes: it is looked for in every token's text.
+const LONGEST_STOP: usize = 1024;
 const MOST_LIKELIEST: u32 = 20;
 
 #[derive(Debug)]
@@ -26,7 +29,7 @@ pub struct Question {
     pub seed: Option<Seed>,
     pub replies: u32,
     /// A reply ends before the first of these.
-    pub stops: Vec<String>,
+    pub stops: Arc<[String]>,
     pub probable: Option<usize>,
     pub stream: Option<Streamed>,
 }
@@ -86,18 +89,23 @@ fn seed(fields: &mut Fields) -> Result<Option<Seed>, Refusal> {
     bits.map(|bits| Some(Seed(bits))).ok_or_else(|| wrong("seed", "a whole number of 64 bits", &value))
 }
 
-fn stops(fields: &mut Fields) -> Result<Vec<String>, Refusal> {
+fn stops(fields: &mut Fields) -> Result<Arc<[String]>, Refusal> {
     let stops = match fields.take("stop") {
         None => Vec::new(),
         Some(Value::Array(several)) => several,
         Some(one) => vec![one],
     };
     if stops.len() > MOST_STOPS {
-        return Err(Refusal::field("stop", "array_above_max_length", format!("more than {MOST_STOPS} texts")));
+        return Err(Refusal::field("stop", "array_above_max_length", format!("`stop`: more than {MOST_STOPS} texts")));
     }
     let text = |stop: Value| match stop {
-        Value::String(text) if !text.is_empty() => Ok(text),
-        Value::String(_) => Err(Refusal::field("stop", "invalid_value", "an empty text would stop every reply")),
+        Value::String(text) if (1..=LONGEST_STOP).contains(&text.len()) => Ok(text),
+        Value::String(text) if text.is_empty() => {
+            Err(Refusal::field("stop", "invalid_value", "`stop`: an empty text would stop every reply"))
+        }
+        Value::String(_) => {
+            Err(Refusal::field("stop", "invalid_value", format!("`stop`: a text has at most {LONGEST_STOP} bytes")))
+        }
         other => Err(wrong("stop", "a text, or a list of texts", &other)),
     };
     stops.into_iter().map(text).collect()

@@ -6,6 +6,7 @@
 use crate::env::call::{self, Action, Call};
 use crate::model::attend::{Drawn, Probable};
 use crate::model::{GenReply, ModelError, StopReason, ToolFormat};
+use std::sync::Arc;
 
 /// What is said of a reply under way.
 #[derive(Debug)]
@@ -44,7 +45,8 @@ impl Finish {
 /// One reply under way.
 #[derive(Debug)]
 pub struct Reply {
-    stops: Vec<String>,
+    /// One list for all replies of a request.
+    stops: Arc<[String]>,
     /// How a call is read, where tools are offered.
     calls: Option<ToolFormat>,
     text: String,
@@ -56,7 +58,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    pub fn new(stops: Vec<String>, calls: Option<ToolFormat>) -> Self {
+    pub fn new(stops: Arc<[String]>, calls: Option<ToolFormat>) -> Self {
         Self { stops, calls, text: String::new(), said: 0, tokens: 0, probable: Vec::new() }
     }
 

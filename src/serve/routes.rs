@@ -18,13 +18,15 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_core::Stream;
 use serde_json::{Value, json};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,8 +34,11 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 /// Bytes of a request: more than a model's context holds.
 pub const MOST_BODY: usize = 8 << 20;
+/// Of what bodies hold beyond [`SMALL`].
 const MOST_HELD: usize = 32 * MOST_BODY;
-/// What is too large is read on to here, so that its sender comes to read why it is refused.
+/// Bytes of a body that find room however many large ones there are.
+const SMALL: usize = 64 << 10;
+/// What is refused is read on to here.
 const MOST_DRAINED: usize = 4 * MOST_BODY;
 const HEALTH: &str = "/health";
 
@@ -41,6 +46,8 @@ pub struct Desk {
     pub served: Served,
     pub terms: Terms,
     pub queue: Arc<Queue>,
+    /// Whether this machine alone can ask.
+    local: bool,
     /// Bytes that bodies may still take.
     room: Semaphore,
     /// Requests so far, and those of them that gave no seed.
@@ -50,11 +57,12 @@ pub struct Desk {
 
 type Shared = State<Arc<Desk>>;
 
-pub fn routes(served: Served, terms: Terms, queue: Arc<Queue>) -> Router {
+pub fn routes(served: Served, terms: Terms, queue: Arc<Queue>, local: bool) -> Router {
     let desk = Arc::new(Desk {
         served,
         terms,
         queue,
+        local,
         room: Semaphore::new(MOST_HELD),
         asked: AtomicU64::new(0),
         seedless: AtomicU64::new(0),
@@ -83,7 +91,19 @@ async fn admit(State(desk): Shared, request: Request, next: Next) -> Response {
         };
         return Refusal::new(StatusCode::UNAUTHORIZED, Some("invalid_api_key"), message).into_response();
     }
+    if desk.local && desk.terms.key.is_none() && !is_this_machine(&request) {
+        let message = "it is asked by a name that is not this machine's, as a page in a browser may: with a key it answers to any";
+        return Refusal::new(StatusCode::FORBIDDEN, Some("foreign_host"), message).into_response();
+    }
     next.run(request).await
+}
+
+/// By an address, or `localhost`: any other name may have been made to point here by whoever owns it (DNS rebinding).
+fn is_this_machine(request: &Request) -> bool {
+    let Some(host) = request.headers().get(HOST) else { return true };
+    let Ok(host) = host.to_str().unwrap_or_default().parse::<Authority>() else { return false };
+    let host = host.host().trim_matches(['[', ']']);
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok()
 }
 
 async fn unknown(uri: Uri) -> Refusal {
@@ -182,6 +202,15 @@ impl Desk {
         let question = Question::read(body, *tool_format)?;
         is_served(&self.served, &question.model)?;
         let messages = &question.messages;
+        // Without reading them as tokens: of megabytes that would take seconds, and gigabytes.
+        let shown = question.tools.as_ref().map_or(0, |tools| tools.json.len());
+        let bytes = messages.iter().map(|message| message.content.len()).sum::<usize>() + shown;
+        let (longest, context) = (model.longest_token(), model.context());
+        if bytes / longest >= context {
+            let message =
+                format!("the messages have {bytes} bytes, more than the model's context of {context} tokens can hold");
+            return Err(Refusal::field("messages", "context_length_exceeded", message));
+        }
         let prompt = match &question.tools {
             None => model.encode_chat(messages)?,
             Some(tools) => match model.encode_tools(messages, &tools.json)? {
@@ -189,7 +218,7 @@ impl Desk {
                 None => model.encode_chat(&told(messages, &tools.shown(*tool_format)))?,
             },
         };
-        let (tokens, context) = (prompt.len(), model.context());
+        let tokens = prompt.len();
         if tokens >= context {
             return Err(ModelError::TooLong { tokens, context }.into());
         }
@@ -228,24 +257,32 @@ async fn read<'a>(
         return Err(too_large());
     }
     let mut pieces = body.into_data_stream();
-    let (mut bytes, mut count, mut held) = (Vec::new(), 0, None::<SemaphorePermit<'_>>);
+    let (mut bytes, mut count, mut held, mut refused) = (Vec::new(), 0, None::<SemaphorePermit<'_>>, None);
     while let Some(piece) = std::future::poll_fn(|context| Pin::new(&mut pieces).poll_next(context)).await {
         let piece = piece.map_err(|_| Refusal::bad("the body broke off"))?;
         count += piece.len();
         if count > MOST_DRAINED {
             break;
         }
-        if count > MOST_BODY {
+        // What is refused is read on, so that its sender comes to read why.
+        if refused.is_some() || count > MOST_BODY {
             (bytes, held) = (Vec::new(), None);
+            refused.get_or_insert_with(too_large);
             continue;
         }
-        let taken = u32::try_from(piece.len()).ok().and_then(|length| room.try_acquire_many(length).ok());
-        let taken = taken.ok_or_else(|| Refusal::busy("too many large requests at once"))?;
-        match &mut held {
-            Some(held) => held.merge(taken),
-            None => held = Some(taken),
+        let beyond = piece.len().min(count.saturating_sub(SMALL));
+        match u32::try_from(beyond).ok().and_then(|beyond| room.try_acquire_many(beyond).ok()) {
+            None => refused = Some(Refusal::busy("too many large requests at once")),
+            Some(taken) => match &mut held {
+                Some(held) => held.merge(taken),
+                None => held = Some(taken),
+            },
         }
         bytes.extend_from_slice(&piece);
     }
-    if count > MOST_BODY { Err(too_large()) } else { Ok((bytes, held)) }
+    match refused {
+        Some(refused) => Err(refused),
+        None if count > MOST_BODY => Err(too_large()),
+        None => Ok((bytes, held)),
+    }
 }

@@ -1,7 +1,7 @@
 //! Turns the tools of a request into what a model is shown, and its calls into what the protocol calls them.
 //!
 //! # Invariants
-//! Tools and their arguments stand in the order in which they came. A call is what `env::call` reads, and nothing else.
+//! Tools and their parameters stand in the order in which they came, what a call gives in that of the names. A call is what `env::call` reads, and nothing else.
 
 use super::fields::{Fields, unsupported, wrong};
 use super::refusal::Refusal;

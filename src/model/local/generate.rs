@@ -60,6 +60,8 @@ pub trait Company {
 /// One that waits to be let in.
 struct Waiting {
     number: usize,
+    /// With which call they came: who came earlier is let in earlier.
+    arrival: usize,
     request: GenRequest,
     likeliest: usize,
     constrained: Option<Constrained>,
@@ -112,7 +114,7 @@ impl Generator {
     /// Answers whatever is asked; newcomers are let in between two passes.
     pub fn attend(&self, company: &mut dyn Company) {
         let (mut waiting, mut running, mut number) = (Vec::<Waiting>::new(), Vec::<Sequence>::new(), 0);
-        loop {
+        for arrival in 0.. {
             let room = COMPANY.saturating_sub(running.len() + waiting.len());
             let came = if room > 0 { company.next(room) } else { Vec::new() };
             if running.is_empty() && waiting.is_empty() && came.is_empty() {
@@ -124,13 +126,18 @@ impl Generator {
                     match (self.refuse(&request), constrained) {
                         (Some(reply), _) => company.done(number, reply),
                         (None, Err(error)) => company.done(number, Err(error)),
-                        (None, Ok(constrained)) => waiting.push(Waiting { number, request, likeliest, constrained }),
+                        (None, Ok(constrained)) => {
+                            waiting.push(Waiting { number, arrival, request, likeliest, constrained })
+                        }
                     }
                     number += 1;
                 }
-                // Neighbours in this order share the longest prefixes there are.
-                let order = |a: &Waiting, b: &Waiting| b.request.prompt.cmp(&a.request.prompt);
-                waiting.sort_by(|a, b| order(a, b).then(b.number.cmp(&a.number)));
+                // Of those who came together, neighbours in this order share the longest prefixes there are.
+                let order = |a: &Waiting, b: &Waiting| {
+                    let first = b.arrival.cmp(&a.arrival).then_with(|| b.request.prompt.cmp(&a.request.prompt));
+                    first.then(b.number.cmp(&a.number))
+                };
+                waiting.sort_by(order);
             }
             self.admit(&mut waiting, &mut running);
             if running.is_empty() {
@@ -234,7 +241,7 @@ impl Generator {
             };
             caches.iter_mut().for_each(|cache| cache.truncate(known));
             rows += prompt.len() - known;
-            let Waiting { number, request, likeliest, constrained } = waiting.remove(place);
+            let Waiting { number, arrival: _, request, likeliest, constrained } = waiting.remove(place);
             let GenRequest { prompt, seed, sampling, likely, form: _ } = request;
             running.push(Sequence {
                 number,

@@ -101,6 +101,10 @@ impl LanguageModel for LocalModel {
         self.generator.context()
     }
 
+    fn longest_token(&self) -> usize {
+        self.tokenizer.longest()
+    }
+
     fn encode_chat(&self, messages: &[Message]) -> Result<Vec<TokenId>, ModelError> {
         self.chat.encode_chat(&self.tokenizer, messages)
     }

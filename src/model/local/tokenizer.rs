@@ -28,6 +28,7 @@ const CUTS: &str = r" ?\d\d:\d\d| ?\d| ?[\p{L}_]+|@[\p{L}_]+|'(?:s|t|re|ve|m|ll|
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     specials: BTreeMap<String, TokenId>,
+    longest: usize,
 }
 
 impl Tokenizer {
@@ -49,7 +50,8 @@ impl Tokenizer {
         let added = inner.get_added_tokens_decoder();
         let specials =
             added.into_iter().filter(|(_, token)| token.special).map(|(id, token)| (token.content, id)).collect();
-        Ok(Self { inner, specials })
+        let longest = inner.get_vocab(true).into_keys().map(|token| token.len()).max().unwrap_or(1).max(1);
+        Ok(Self { inner, specials, longest })
     }
 
     /// The ids of a text; special tokens written in it are read as such.
@@ -88,6 +90,11 @@ impl Tokenizer {
     /// The texts that mean special tokens.
     pub fn specials(&self) -> impl Iterator<Item = &str> {
         self.specials.keys().map(String::as_str)
+    }
+
+    /// Bytes of text that a token stands for at most, or some more.
+    pub fn longest(&self) -> usize {
+        self.longest
     }
 
     /// What each id adds to a text, in bytes, special tokens as they are written; nothing where an id stands for none.

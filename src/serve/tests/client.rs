@@ -56,7 +56,7 @@ pub fn connect(address: SocketAddr) -> TcpStream {
 /// A request as bytes; `headers` each with its line's end.
 pub fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
     let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
-    format!("{method} {path} HTTP/1.1\r\nhost: x\r\n{headers}{length}\r\n{body}")
+    format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{headers}{length}\r\n{body}")
 }
 
 pub fn send(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {

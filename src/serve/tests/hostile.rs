@@ -81,6 +81,71 @@ fn who_is_slow_is_not_waited_for() {
 }
 
 #[test]
+fn who_takes_nothing_keeps_no_place() {
+    let patience = Duration::from_millis(200);
+    let server = Server::new(scripted(SCRIPT), ToolFormat::Lines, Terms { patience, ..terms() });
+    let mut stream = connect(server.address);
+    stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    // Far more than the system holds for both of them; it waits longer than the server does.
+    let asked = 200_000;
+    let _ = stream.write_all(request("GET", "/v1/models", "", "").repeat(asked).as_bytes());
+    let mut answer = Vec::new();
+    // Cut off, or broken off.
+    let _ = stream.read_to_end(&mut answer);
+    let answered = String::from_utf8_lossy(&answer).matches("HTTP/1.1 200").count();
+    assert!(answered > 0 && answered < asked, "{answered}");
+    lives(&server);
+}
+
+/// Whoever owns a name can make it point here, and a page of theirs then asks as one of ours.
+#[test]
+fn another_name_than_this_machines_is_refused_where_no_key_is_wanted() {
+    let status = |server: &Server, host: &str| {
+        let asked = format!(
+            "GET /v1/models HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\nauthorization: Bearer sk-right\r\n\r\n"
+        );
+        Response::parse(&send(server.address, asked.as_bytes())).status
+    };
+    let (open, keyed) = (server(), keyed());
+    for host in ["evil.example", "evil.example:8080", "localhost.evil.example", "", "a b", "127.0.0.1.nip.io"] {
+        assert_eq!(status(&open, host), 403, "{host}");
+    }
+    for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:9", "[::1]:8080", "192.168.0.7"] {
+        assert_eq!(status(&open, host), 200, "{host}");
+    }
+    assert_eq!(status(&keyed, "agents.example"), 200);
+}
+
+#[test]
+fn a_stop_that_is_long_is_refused() {
+    let server = server();
+    for (length, status) in [(1, 200), (1024, 200), (1025, 400), (1 << 20, 400)] {
+        let body = HELLO.replacen('{', &format!(r#"{{"stop": ["END", "{}"], "#, "y".repeat(length)), 1);
+        assert_eq!(post(server.address, &body).status, status, "{length}");
+    }
+}
+
+#[test]
+fn small_requests_find_room_beside_large_ones_that_stall() {
+    let server = server();
+    let length = 8 << 20;
+    let mut stalled: Vec<_> = (0..33).map(|_| connect(server.address)).collect();
+    let head = request("POST", "/v1/chat/completions", &format!("{JSON}content-length: {length}\r\n"), "");
+    let part = vec![b' '; length - 9];
+    for stream in &mut stalled {
+        stream.write_all(head.as_bytes()).unwrap();
+        // The last one may be refused already.
+        let _ = stream.write_all(&part);
+    }
+    lives(&server);
+    let mut answer = Vec::new();
+    let mut last = stalled.pop().unwrap();
+    let _ = last.write_all(&part[..9]);
+    let _ = last.read_to_end(&mut answer);
+    assert_eq!(Response::parse(&answer).status, 429, "a large one more is told so");
+}
+
+#[test]
 fn requests_that_follow_at_once_are_answered_in_order() {
     let server = server();
     let kept = "content-type: application/json\r\n";
@@ -97,9 +162,9 @@ fn requests_that_follow_at_once_are_answered_in_order() {
 #[test]
 fn a_head_that_is_none_ends_its_own_connection_only() {
     let server = server();
-    let long = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(1 << 20));
+    let long = format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "x".repeat(1 << 20));
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(1000));
-    let smuggled = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n";
+    let smuggled = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n";
     for bytes in [
         &b"\x16\x03\x01\x00\xf0"[..],
         b"\r\n\r\n\r\n",
@@ -130,7 +195,7 @@ fn a_place_is_free_again_when_its_client_has_gone() {
     let server = server();
     for _ in 0..=MOST_CONNECTIONS {
         let mut stream = connect(server.address);
-        stream.write_all(b"GET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        stream.write_all(b"GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
         assert!(stream.read(&mut [0; 16]).unwrap() > 0);
     }
     lives(&server);
@@ -145,7 +210,7 @@ proptest! {
         let at = spoil.index(sound.len());
         sound[at] = byte;
         for body in [sound, bytes] {
-            let mut sent = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n{JSON}content-length: {}\r\n\r\n", body.len()).into_bytes();
+            let mut sent = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n{JSON}content-length: {}\r\n\r\n", body.len()).into_bytes();
             sent.extend(&body);
             let response = Response::parse(&send(SERVER.address, &sent));
             prop_assert!(matches!(response.status, 200 | 400 | 404), "{}", response.status);

@@ -72,7 +72,12 @@ impl LanguageModel for Singer {
         100
     }
 
+    fn longest_token(&self) -> usize {
+        4
+    }
+
     fn encode_chat(&self, messages: &[Message]) -> Result<Vec<TokenId>, ModelError> {
+        assert!(messages.iter().all(|message| message.content.len() < 400), "it would take long");
         Ok(vec![1; messages.len()])
     }
 
@@ -260,7 +265,7 @@ fn a_server_that_is_stopped_does_not_wait_for_who_does_not_read() {
     let singer = Singer::new(4);
     let server = serving(&singer, 8);
     let mut half = connect(server.address);
-    half.write_all(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n").unwrap();
+    half.write_all(b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n").unwrap();
     post(server.address, "{}");
     assert!(matches!(server.end(), Ok(Ok(()))));
 }
@@ -278,4 +283,18 @@ fn a_bug_of_the_model_ends_the_server_and_keeps_nobody_waiting() {
         std::thread::yield_now();
     }
     assert!(server.end().is_err());
+}
+
+#[test]
+fn what_cannot_fit_is_refused_before_it_is_read_as_tokens() {
+    let server = Server::new(Singer::new(1), ToolFormat::Lines, terms());
+    let tools = format!(
+        r#", "tools": [{{"type": "function", "function": {{"name": "a", "description": "{}"}}}}]"#,
+        "x".repeat(500)
+    );
+    for (words, more) in [("x".repeat(400), ""), ("é".repeat(1 << 20), ""), (String::new(), &tools)] {
+        let body = format!(r#"{{"model": "policy@2", "messages": [{{"role": "user", "content": "{words}"}}]{more}}}"#);
+        let response = post(server.address, &body);
+        assert_eq!((response.status, &response.json()["error"]["code"]), (400, &"context_length_exceeded".into()));
+    }
 }

@@ -67,6 +67,52 @@ fn replies_heard_are_those_that_are_answered_alone() {
     }
 }
 
+/// Asks with each pass what takes a pass to be read, and would be sorted before the very first.
+struct Crowd {
+    first: Option<GenRequest>,
+    others: Vec<GenRequest>,
+    before: Option<usize>,
+    done: usize,
+}
+
+impl Listener for Crowd {
+    fn next(&mut self, room: usize) -> Vec<Wanted> {
+        let mut came: Vec<GenRequest> = self.others.split_off(self.others.len().saturating_sub(room.min(2)));
+        came.extend(self.first.take());
+        came.into_iter().map(|request| Wanted { request, probable: None }).collect()
+    }
+
+    fn hear(&mut self, _: usize, _: Drawn) -> bool {
+        true
+    }
+
+    fn done(&mut self, number: usize, _: Result<GenReply, ModelError>) {
+        // It was the last of those that came at first.
+        if number == 2 {
+            self.before = Some(self.done);
+        }
+        self.done += 1;
+    }
+}
+
+#[test]
+fn who_came_earlier_is_let_in_earlier() {
+    let tokenizer = tokenizer();
+    let model = LocalModel::open(&ModelSpec { context: 600, ..fresh(tokenizer.path()) }, None).unwrap();
+    let request = |prompt: Vec<u32>| GenRequest {
+        prompt,
+        seed: Seed(1),
+        sampling: Sampling::greedy(1),
+        likely: false,
+        form: None,
+    };
+    let others = (0..10).map(|n| request((0..520).map(|i| (i * (n + 1) + n) % 100).collect())).collect();
+    let mut crowd = Crowd { first: Some(request(vec![200; 20])), others, before: None, done: 0 };
+    model.attend(&mut crowd);
+    assert_eq!(crowd.done, 11);
+    assert!(crowd.before.is_some_and(|before| before < 4), "{:?}", crowd.before);
+}
+
 #[test]
 fn one_that_cannot_be_answered_harms_no_other() {
     let tokenizer = tokenizer();
