@@ -430,6 +430,8 @@ pub enum Unopened {
     Outside(#[from] EnvError),
     #[error("the splits take {wanted} tasks, of which there are {has}")]
     TooFew { wanted: usize, has: usize },
+    #[error("the split `{split}` takes {wanted} tasks, of which there are {has}")]
+    SplitTooFew { split: String, wanted: usize, has: usize },
 }
 
 /// The language has it, this version does not run it.

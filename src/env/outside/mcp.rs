@@ -255,6 +255,17 @@ fn content(block: &ContentBlock) -> String {
     }
 }
 
+/// Of the calls that are wanted, the share that was made; a call that was made once is one of several equal ones.
+fn share_made(gold: &[Gold], made: &[Call]) -> f64 {
+    let mut left: Vec<&Call> = made.iter().collect();
+    let mut is_made = |Gold { name, arguments }: &&Gold| {
+        let call = Call { name: name.clone(), arguments: texts(arguments.clone()) };
+        let place = left.iter().position(|made| **made == call);
+        place.map(|place| left.swap_remove(place)).is_some()
+    };
+    if gold.is_empty() { 1.0 } else { gold.iter().filter(|gold| is_made(gold)).count() as f64 / gold.len() as f64 }
+}
+
 /// Letters alone, in one case: an answer may be part of a sentence.
 fn plain(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
@@ -282,17 +293,7 @@ impl Episode for McpEpisode {
             .answer
             .as_ref()
             .map(|wanted| f64::from(!self.answer.is_empty() && plain(&self.answer).contains(&plain(wanted))));
-        let called = self.hidden.gold.as_ref().map(|gold| {
-            let call = |gold: &Gold| Call { name: gold.name.clone(), arguments: texts(gold.arguments.clone()) };
-            // A call that was made once is one of several equal ones.
-            let mut left: Vec<&Call> = self.made.iter().collect();
-            let mut is_made = |gold: &&Gold| {
-                let place = left.iter().position(|made| **made == call(gold));
-                place.map(|place| left.swap_remove(place)).is_some()
-            };
-            let made = gold.iter().filter(|gold| is_made(gold)).count();
-            if gold.is_empty() { 1.0 } else { made as f64 / gold.len() as f64 }
-        });
+        let called = self.hidden.gold.as_ref().map(|gold| share_made(gold, &self.made));
         let has = [answered, called];
         let success = f64::from(has.iter().flatten().all(|figure| *figure == 1.0) && has.iter().any(Option::is_some));
         let figure = |name: &String| match name.as_str() {
@@ -301,5 +302,27 @@ impl Episode for McpEpisode {
             _ => success,
         };
         self.metrics.iter().map(|name| (name.clone(), figure(name))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_made_once_is_one_of_equal_ones() {
+        let gold: Vec<Gold> = serde_json::from_str(
+            r#"[{"name": "add", "arguments": {"n": 1}}, {"name": "add", "arguments": {"n": 1}}, {"name": "now"}, {"name": "end"}]"#,
+        )
+        .expect("they are");
+        let call = |name: &str, n: Option<&str>| Call {
+            name: name.to_owned(),
+            arguments: n.map(|n| ("n".to_owned(), n.to_owned())).into_iter().collect(),
+        };
+        let add = call("add", Some("1"));
+        assert_eq!(share_made(&gold, std::slice::from_ref(&add)), 0.25);
+        assert_eq!(share_made(&gold, &[add.clone(), call("now", None), add.clone(), add.clone()]), 0.75);
+        assert_eq!(share_made(&gold, &[call("add", Some("2")), call("stranger", None)]), 0.0);
+        assert_eq!(share_made(&[], &[add]), 1.0);
     }
 }

@@ -32,7 +32,6 @@ impl Tasks {
     /// # Errors
     /// A row that is not as declared; an id twice; too few.
     pub fn of_rows(rows: Vec<Value>, outside: &Outside, splits: &[Split]) -> Result<Self, Unopened> {
-        let has = rows.len();
         let (mut own, mut common) = (LiteMap::<String, Vec<Task>>::new(), Vec::new());
         for (at, row) in rows.into_iter().enumerate() {
             let bad = |why: String| Unopened::Unreadable(format!("task {}: {why}", at + 1));
@@ -61,7 +60,8 @@ impl Tasks {
             tasks.truncate(*size as usize);
             tasks.extend(common.by_ref().take(*size as usize - tasks.len()));
             if tasks.len() < *size as usize {
-                return Err(Unopened::TooFew { wanted: splits.iter().map(|it| it.size as usize).sum(), has });
+                let (split, wanted, has) = (name.clone(), *size as usize, tasks.len());
+                return Err(Unopened::SplitTooFew { split, wanted, has });
             }
             of.insert(name.clone(), tasks);
         }

@@ -1,5 +1,6 @@
 //! Environments in every way wrong: programs of a few lines of shell, and servers in the test's own process.
 #![cfg(unix)]
+#![allow(clippy::disallowed_methods, reason = "a server under test stalls, and time has to pass")]
 
 use super::*;
 use crate::env::schema::{Field, FieldType, Visibility};
@@ -24,7 +25,12 @@ fn spec(reach: Reach, tasks: Option<PathBuf>, fields: Vec<Field>, metrics: &[&st
 }
 
 fn wire() -> Wire {
-    Wire::default().telling(|| vec![("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned())])
+    fn now() -> u64 {
+        static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+        START.elapsed().as_millis() as u64
+    }
+    Wire::new(now, |_| Err("no secret here".to_owned()))
+        .telling(|| vec![("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned())])
 }
 
 /// A program that answers its first lines and then does what the test says.
@@ -61,6 +67,8 @@ fn whatever_a_program_does_is_told_apart_and_in_time() {
         [
             "read line; echo 'half way' >&2; exit 3",
             "read line; kill -9 $$",
+            // What it started holds the pipe, and speaks for it no more.
+            "read line; sleep 60 & exit 4",
             "read line; exec sleep 60",
             "read line; echo '<html>'",
             "read line; echo '[]'",
@@ -77,6 +85,7 @@ fn whatever_a_program_does_is_told_apart_and_in_time() {
         @r"
     the environment is gone: it ended with exit status: 3; its last words: half way
     the environment is gone: it ended with signal: 9 (SIGKILL)
+    the environment is gone: it ended with exit status: 4
     the environment hangs: no answer in 2 s
     the environment answers garbage: expected value at line 1 column 1: <html>
     the environment answers garbage: invalid type: sequence, expected a map at line 1 column 0: []
@@ -117,7 +126,7 @@ fn a_program_that_speaks_unasked_or_is_not_there_is_no_environment() {
     let said = Env::open(&shell("read line; echo '{\"tasks\": [\"a\", \"a\", \"b\"]}'"), &wire()).expect_err("twice");
     assert_eq!(said.to_string(), "two tasks have the id `a`");
     let few = Env::open(&shell("read line; echo '{\"tasks\": [\"a\"]}'"), &wire()).expect_err("too few");
-    assert_eq!(few.to_string(), "the splits take 3 tasks, of which there are 1");
+    assert_eq!(few.to_string(), "the split `train` takes 2 tasks, of which there are 1");
 }
 
 #[test]
@@ -247,6 +256,33 @@ fn a_row_is_parted_by_who_may_see_it() {
     assert_eq!(said, "task 1: it has no `budget`");
 }
 
+#[test]
+fn a_task_of_a_split_that_is_not_declared_is_of_none() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let rows = directory.path().join("tasks.jsonl");
+    let row = |id: &str, split: Option<&str>| match split {
+        Some(split) => json!({ "id": id, "split": split }).to_string(),
+        None => json!({ "id": id }).to_string(),
+    };
+    let open = |last: Option<&str>| {
+        let all = [
+            row("v", Some("validation")),
+            row("a", None),
+            row("t", Some("test")),
+            row("w", Some("validation")),
+            row("b", last),
+        ];
+        std::fs::write(&rows, all.join("\n")).expect("a file");
+        let address = Reach::AgentGym("http://127.0.0.1:1".to_owned());
+        Env::open(&spec(address, Some(rows.clone()), Vec::new(), &["success"]), &wire())
+    };
+    let env = open(None).expect("there are enough");
+    let ids = |split| env.tasks(split).into_iter().map(|task| task.id).collect::<Vec<_>>();
+    assert_eq!((ids("train"), ids("test")), (vec!["a".to_owned(), "b".to_owned()], vec!["t".to_owned()]));
+    let few = open(Some("validation")).expect_err("what is of another split is not dealt into training");
+    assert!(matches!(few, Unopened::SplitTooFew { wanted: 2, has: 1, .. }), "{few}");
+}
+
 /// A server in a thread: answers a request for a path, and a WebSocket's messages.
 fn serve(
     http: impl Fn(&str, &Value) -> (u16, Value) + Send + Sync + 'static,
@@ -315,6 +351,14 @@ fn say(socket: &mut tungstenite::WebSocket<TcpStream>, what: &Value) -> bool {
     socket.send(tungstenite::Message::text(what.to_string())).is_ok()
 }
 
+/// Sends ten times a second, for as long as somebody takes it.
+fn while_sent(mut send: impl FnMut() -> bool, wait: &std::sync::mpsc::Receiver<()>) -> bool {
+    while send() {
+        let _ = wait.recv_timeout(std::time::Duration::from_millis(100));
+    }
+    false
+}
+
 #[test]
 fn openenv_takes_typed_actions_and_what_goes_wrong_is_told_apart() {
     let schema = json!({
@@ -336,6 +380,16 @@ fn openenv_takes_typed_actions_and_what_goes_wrong_is_told_apart() {
                 (Some("step"), Some(2)) => say(socket, &json!({ "type": "observation" })),
                 (Some("step"), Some(3)) => true,
                 (Some("step"), Some(4)) => say(socket, &json!({ "text": "x".repeat(20_000_000) })),
+                (Some("step"), Some(6)) => {
+                    while socket.send(tungstenite::Message::Ping("still here".into())).is_ok() {}
+                    false
+                }
+                // A frame of a text that comes byte by byte, each in time.
+                (Some("step"), Some(7)) => {
+                    let mut send = |bytes: &[u8]| socket.get_mut().write_all(bytes).is_ok();
+                    let (_never, wait) = std::sync::mpsc::channel::<()>();
+                    send(&[0x81, 126, 0xff, 0xff]) && while_sent(|| send(b"x"), &wait)
+                }
                 _ => false,
             }
         },
@@ -351,11 +405,13 @@ fn openenv_takes_typed_actions_and_what_goes_wrong_is_told_apart() {
     assert_eq!((won.text.as_str(), won.done, success(&*episode)), ("won", true, 1.0));
     assert_eq!(begin().0.step(&answer("I am done.")), Ok(Observation::done()), "an action takes no text");
     let failed = |number: &str| begin().0.step(&call("any", &[("move", number)])).expect_err("it fails").to_string();
-    insta::assert_snapshot!(["2", "3", "4", "5"].map(failed).join("\n"), @r#"
+    insta::assert_snapshot!(["2", "3", "4", "5", "6", "7"].map(failed).join("\n"), @r#"
     the environment answers garbage: it has no `data`: {"type":"observation"}
     the environment hangs: no answer in 2 s
     the environment floods: an answer is longer than 16 MiB
     the environment is gone: Connection reset without closing handshake
+    the environment hangs: no answer in 2 s
+    the environment hangs: no answer in 2 s
     "#);
     let gone = spec(Reach::OpenEnv("ws://127.0.0.1:1/ws".to_owned()), None, Vec::new(), &["success"]);
     let gone = Env::open(&gone, &wire()).expect("nobody is asked yet");

@@ -190,6 +190,7 @@ impl Reply {
     /// Whatever broke off before the model said that it ends is no reply.
     fn ended(self) -> Result<Self, RemoteError> {
         match self.finish.as_str() {
+            "" if self.text.is_empty() => Err(RemoteError::Malformed("there is nothing in it".to_owned())),
             "" => Err(RemoteError::Malformed("it ends without a `finish_reason`".to_owned())),
             _ => Ok(self),
         }
