@@ -84,6 +84,16 @@ pub fn row_schema(kind: CriticKind, schema: &AnswerSchema) -> AnswerSchema {
     AnswerSchema { fields: decided(schema).map(field).collect() }
 }
 
+/// Whether verdicts say which of a task's samples are better, and nothing of how good any is: all shares of comparisons, and of a
+/// group what is decided by a boolean. A number on a scale stays one, whatever is beside it.
+pub fn is_relative(kind: CriticKind, schema: &AnswerSchema) -> bool {
+    match kind {
+        CriticKind::Each => false,
+        CriticKind::Pairs => true,
+        CriticKind::Group => answer::deciding(schema).is_some_and(|field| field.kind == AnswerKind::Bool),
+    }
+}
+
 /// The fields in which one of two is preferred.
 fn decided(schema: &AnswerSchema) -> impl Iterator<Item = &str> {
     schema.fields.iter().filter(|field| field.kind == AnswerKind::Bool).map(|field| field.name.as_str())

@@ -363,6 +363,7 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, rows: &RowsFrom, jury: Jury<'_
     drop(compared);
     note_shown(&questions, &set, &mut made);
     drop(questions);
+    let pairwise = jury.by.iter().any(|judge| experiment.sole(judge.critic).kind == CriticKind::Pairs);
     let several = jury.by.iter().any(|judge| jury.by.len() > 1 || experiment.sole(judge.critic).votes.count > 1);
     let answer = jury.answer(experiment);
     if several {
@@ -394,6 +395,10 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, rows: &RowsFrom, jury: Jury<'_
     set.rows = rows;
     let verdicts: Vec<Option<&Verdict>> = set.rows.iter().map(|row| row.verdict.as_ref()).collect();
     manifest.metrics = judge::metrics(&verdicts, &answer);
+    if pairwise {
+        // A share of comparisons is a half on the average, whatever was compared.
+        manifest.metrics.retain(|metric| !metric.name.ends_with(".mean"));
+    }
     manifest.metrics.extend(metrics);
     manifest.items = made.into_iter().flatten().map(|(item, _)| item).collect();
     manifest.missing = missing;

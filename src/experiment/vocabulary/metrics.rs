@@ -39,6 +39,10 @@ const MEASURED: &[(&str, &str)] = &[
     ("score", "the mean verdict, from 0 to 1"),
     ("truth", "the share that is good by the ground truth"),
     ("gap", "how far the mean verdict is above the truth"),
+    (
+        "concordance",
+        "of the pairs of a task's trajectories of which one is good, the share in which it has the higher verdict",
+    ),
 ];
 
 /// What a column of a trajectory says.
