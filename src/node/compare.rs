@@ -162,6 +162,10 @@ fn parse_group(text: &str, schema: &AnswerSchema, shown: usize, likely: &[Likely
     for AnswerField { name, .. } in &schema.fields {
         let mut seen = vec![false; shown];
         for rest in answer::named(text, name) {
+            // `scores:` is another word, and no `score` of something.
+            if !rest.starts_with([' ', '\t']) && !rest.starts_with(|letter: char| letter.is_numeric()) {
+                continue;
+            }
             let rest = rest.trim_start_matches([' ', '\t']);
             let id = &rest[..rest.find(|letter| !answer::in_word(letter)).unwrap_or(rest.len())];
             if id.is_empty() || !answer::claims(&rest[id.len()..]) {

@@ -71,7 +71,10 @@ fn a_group_s_verdicts_go_by_id_and_one_that_lacks_shifts_none() {
     assert_eq!(scores("The score for 2 is high.\nscore 2: 3", 2), Ok(vec![None, Some(3)]));
     let twelve: Vec<String> = (1..=12).map(|id| format!("score {id}: {}", id % 5)).collect();
     assert_eq!(scores(&twelve.join("\n"), 12), Ok((1..=12).map(|id| Some(id % 5)).collect()));
+    assert_eq!(scores("Here are the scores:\nscore 1: 4\nscore 2: 0", 2), Ok(vec![Some(4), Some(0)]));
+    assert_eq!(scores("scored = well\nscore 1: 4\nSCORE\t2: 0\n", 2), Ok(vec![Some(4), None]), "as it is asked for");
     for doubtful in [
+        "score1: 4\nscore 1: 3\nscore 2: 0",
         "score 0: 4\nscore 1: 3",
         "score 1: 4\nscore 2: 3\nscore 3: 0",
         "score 1: 4\nscore 1: 4\nscore 2: 0",
