@@ -17,7 +17,7 @@ use crate::node::trajectory::Trajectory;
 use crate::node::{answer, labels};
 use crate::plan::bounds::question;
 use crate::plan::{Judge, RowsFrom, StepId, Work};
-use crate::run::items::{Also, Class, Item, Made, Ready, WorkItems, Worked};
+use crate::run::items::{Also, AtOnce, Class, Item, Made, Ready, WorkItems, Worked};
 use crate::run::manifest::{Manifest, ManifestItem, RowEntry, RowSet};
 use crate::run::resources::{Resources, Tasks, blame, read_json};
 use crate::run::state::State;
@@ -272,8 +272,8 @@ fn ask(bench: &mut Bench<'_, '_>, id: StepId, questions: &Questions<'_>) -> Resu
             }
             Ok(results)
         });
-        let in_flight = questions.critics.iter().filter_map(|asked| asked.model.in_flight()).max();
-        Ok(Ready { work, in_flight })
+        let most = questions.critics.iter().filter_map(|asked| asked.model.in_flight()).max();
+        Ok(Ready { work, at_once: most.map_or(AtOnce::Together(usize::MAX), AtOnce::Apart) })
     })
 }
 
