@@ -200,7 +200,7 @@ fn questions<'a>(
         let member = jury.joined.map(|_| resources.experiment.critics[critic.0].name.as_str());
         let (kind, greedy, several) = (*kind, sampling.temperature <= 0.0, votes.count > 1);
         let order = |first: usize, vote: u32| vote_seed(topics.seed(first), vote);
-        let layout = Layout::of(kind, &tasks, votes.count as usize, &order);
+        let mut layout = Layout::of(kind, &tasks, votes.count as usize, &order);
         let (asked, name) = (model.clone(), &resources.experiment.models[slot.0].name);
         let topics = topics.clone();
         let render = move |layout: &Layout, places: &[usize]| -> Result<Vec<(String, JudgeItem)>, StepError> {
@@ -222,13 +222,15 @@ fn questions<'a>(
         };
         let (first, count) = (all.items.len(), layout.questions());
         all.items.reserve(count);
+        let mut said = Vec::with_capacity(count);
         for start in (0..count).step_by(RENDERED) {
             let places: Vec<usize> = (start..count.min(start + RENDERED)).collect();
             for (at, (name, JudgeItem { messages, seed })) in places.iter().zip(render(&layout, &places)?) {
+                said.push(messages.digest());
                 let key = JudgeKey {
                     model: model_digest,
                     sampling: sampling.clone(),
-                    messages: messages.digest(),
+                    messages: said[*at],
                     answer: answer.clone(),
                     vote: layout.vote(*at),
                     seed,
@@ -236,6 +238,7 @@ fn questions<'a>(
                 all.items.push(Item { name, key: key.key() });
             }
         }
+        layout.note_alike(&said, answer);
         all.critics.push(Asked { critic: *critic, layout, first, render: Box::new(render), model });
     }
     Ok(all)

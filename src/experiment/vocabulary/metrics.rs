@@ -9,7 +9,7 @@ pub fn metric(name: &str) -> &'static str {
             Some((_, "alpha")) => {
                 "how far several verdicts on a row agree: Krippendorff's alpha, 1 for always, 0 for by chance"
             }
-            Some((_, "flips")) => "the share of comparisons in which the two orders disagree: the place decided",
+            Some((_, "flips")) => "the share of comparisons of two texts in which the two orders disagree: the place decided",
             Some((_, "spread")) => "how far a row's highest verdict is above its lowest, on the average",
             _ => "what the environment says of finished episodes, from 0 to 1",
         },

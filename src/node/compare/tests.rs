@@ -146,6 +146,26 @@ fn a_win_is_one_in_both_orders_and_a_flip_is_a_tie() {
     assert_eq!(layout.verdicts(0, &|_| None)[..3], [None, None, None]);
 }
 
+/// Of two equal texts a critic that goes by what it reads says the same in both orders.
+#[test]
+fn two_that_read_the_same_are_a_tie_and_no_flip() {
+    use Prefers::{First, Second};
+    let mut layout = Layout::of(CriticKind::Pairs, &["x", "x", "x"], 2, &seed);
+    // 0 and 2 are the same text; 0 and 1, and 2 and 1, are not.
+    let texts = ["01", "01", "10", "10", "00", "00", "00", "00", "10", "10", "01", "01"];
+    layout.note_alike(&texts.map(|text| Digest::of_bytes(text.as_bytes())), &better());
+    let said = [First, First, Second, Second, First, First, First, Second, Second, Second, First, First].map(preferred);
+    let said = |at: usize| Some(&said[at]);
+    let flips = flips(&better(), &layout.in_both_orders(&said));
+    assert_eq!((flips[0].value, flips[0].n), (0.0, 4), "two comparisons, two votes");
+    for vote in 0..2 {
+        let shares = layout.verdicts(vote, &said);
+        let share = |row: usize| shares[row].clone().unwrap().unwrap().get("better").unwrap().figure();
+        assert_eq!([share(0), share(1), share(2)], [Some(0.75), Some(0.0), Some(0.75)]);
+    }
+    assert_eq!(layout.verdicts(0, &|_| None), [None, None, None], "what is missing stays so");
+}
+
 proptest! {
     /// Whatever a critic prefers, what one wins another loses, and none wins for standing first.
     #[test]
