@@ -31,6 +31,8 @@ const ROLLED: [&str; 6] = ["count", "ended", "truncated", "error", "steps", "tok
 const CALIBRATED: [&str; 6] = ["accuracy", "kappa", "parsed", "precision", "recall", "auc"];
 const TRAINED: [&str; 5] = ["loss", "loss.first", "rows", "tokens", "steps"];
 const AUDITED: [&str; 6] = ["precision", "recall", "accuracy", "score", "truth", "gap"];
+/// Of verdicts that say which of a task's samples are better.
+const AUDITED_RELATIVE: [&str; 4] = ["precision", "recall", "truth", "concordance"];
 /// What a budget bounds; a loop that read it would end otherwise on another machine.
 const COSTS: [&str; 8] = ["time", "wall", "elapsed", "spend", "cost", "budget", "tokens", "price"];
 
@@ -66,7 +68,7 @@ impl Checker<'_> {
                 self.error(CheckError::UnknownMetric { span, name: reference.metric, of: what, near, known });
                 return None;
             }
-            if !audited && AUDITED.contains(&reference.metric.as_str()) {
+            if !audited && AUDITED.iter().chain(&AUDITED_RELATIVE).any(|name| *name == reference.metric) {
                 if flow.doubts.audits {
                     return None;
                 }
@@ -100,7 +102,7 @@ impl Checker<'_> {
         let schemas: Option<Vec<_>> = self.envs.iter().map(|env| Some(env.it.as_ref()?.schema.clone())).collect();
         let Some(schemas) = schemas.filter(|_| self.symbols.all_known()) else { return };
         let mut known: Vec<&str> = schemas.iter().flat_map(|schema| &schema.metrics).map(String::as_str).collect();
-        known.extend(ROLLED.iter().chain(&AUDITED).chain(&["parsed"]));
+        known.extend(ROLLED.iter().chain(&AUDITED).chain(&["concordance", "parsed"]));
         // An answer's fields are not known here.
         if metric.is_empty() || metric.ends_with(".mean") || known.contains(&metric) {
             return;
@@ -134,8 +136,9 @@ impl Checker<'_> {
             _ if rows.form != Form::Judged => {}
             Answers::Schema(schema) => {
                 let joined = rows.joined.then_some(["alpha", "spread"]).into_iter().flatten();
-                let of: Vec<&str> =
-                    ["mean"].into_iter().chain(joined).chain(rows.pairwise.then_some("flips")).collect();
+                // A share of comparisons is a half on the average.
+                let own = if rows.pairwise { "flips" } else { "mean" };
+                let of: Vec<&str> = joined.chain([own]).collect();
                 let counted = schema.fields.iter().filter(|field| field.kind != AnswerKind::Text);
                 known.extend(counted.flat_map(|field| of.iter().map(move |of| format!("{}.{of}", field.name))));
             }
@@ -143,7 +146,7 @@ impl Checker<'_> {
             Answers::NotJudged => {}
         }
         if audited {
-            known.extend(names(&AUDITED));
+            known.extend(names(if rows.relative { &AUDITED_RELATIVE } else { &AUDITED }));
         }
         Some(known)
     }

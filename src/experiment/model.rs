@@ -122,6 +122,11 @@ impl Sole {
     pub fn row_answer(&self) -> AnswerSchema {
         compare::row_schema(self.kind, &self.answer)
     }
+
+    /// Whether it says which of a task's samples are better, and of none how good it is.
+    pub fn is_relative(&self) -> bool {
+        compare::is_relative(self.kind, &self.answer)
+    }
 }
 
 /// Several critics with one answer whose verdicts become one. No member is a panel.

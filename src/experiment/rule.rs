@@ -39,6 +39,8 @@ pub struct Rows {
     pub joined: bool,
     /// They are shares of comparisons.
     pub pairwise: bool,
+    /// Their verdicts are relative to others of their task.
+    pub relative: bool,
     pub tasks: u64,
     /// At most so many of one task.
     pub samples: u64,

@@ -81,6 +81,7 @@ impl Checker<'_> {
             critic: None,
             joined: false,
             pairwise: false,
+            relative: false,
             form: Form::Rolled,
             answer: Answers::NotJudged,
             tasks,
@@ -224,6 +225,7 @@ impl Checker<'_> {
                 }
                 judged.answer = Answers::Schema(answer);
                 judged.pairwise = pairwise;
+                judged.relative = soles.iter().any(|sole| sole.is_relative());
                 judged.joined = soles.len() > 1 || soles.iter().any(|sole| sole.votes.count > 1);
             }
         }

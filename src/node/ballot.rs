@@ -78,31 +78,45 @@ pub fn agreement(rows: &[Vec<&Verdict>], schema: &AnswerSchema) -> Vec<Metric> {
     metrics
 }
 
-/// What a unit adds to the sums of [`alpha`].
-#[derive(Clone, Copy)]
+/// What [`alpha`] needs of a unit. Sums of squares are of distances from a mean: of large figures, or of equal ones that no
+/// binary fraction is, a difference of sums would be rounding alone.
+#[derive(Clone, Copy, Debug)]
 struct Unit {
     count: f64,
-    sum: f64,
+    mean: f64,
+    /// The squared distances from its mean, summed.
     squares: f64,
-    /// The squared differences of its ordered pairs, over one less than its values.
-    observed: f64,
+    low: f64,
+    high: f64,
+}
+
+impl Unit {
+    /// Figures as distances from `middle`: the same for all units, it changes no difference.
+    fn of(values: &[f64], middle: f64) -> Self {
+        let values: Vec<f64> = values.iter().map(|value| value - middle).collect();
+        let mean = mean(&values);
+        Self {
+            count: values.len() as f64,
+            mean,
+            squares: values.iter().map(|value| (value - mean) * (value - mean)).sum(),
+            low: values.iter().copied().fold(f64::INFINITY, f64::min),
+            high: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        }
+    }
 }
 
 /// Krippendorff's alpha with the interval metric (K. Krippendorff, *Content Analysis*, 2004, chapter 11): `1 − D_o / D_e`, the
 /// squared differences within rows against those between all values. Of booleans as 0 and 1 it is the nominal one. Its 95 %
 /// interval is half the width between the percentiles of resampled rows. `None` where all values are one.
 fn alpha(name: &str, units: &[Vec<f64>]) -> Option<Metric> {
-    let unit = |values: &Vec<f64>| {
-        let (count, sum) = (values.len() as f64, values.iter().sum::<f64>());
-        let squares: f64 = values.iter().map(|value| value * value).sum();
-        Unit { count, sum, squares, observed: 2.0 * (count * squares - sum * sum) / (count - 1.0) }
-    };
-    let units: Vec<Unit> = units.iter().map(unit).collect();
-    let value = alpha_of(units.iter().copied())?;
+    let middle = *units.first()?.first()?;
+    let units: Vec<Unit> = units.iter().map(|values| Unit::of(values, middle)).collect();
+    let value = alpha_of(&units)?;
     let seed = Seed(0).derive("agx-alpha/1");
     let resampled = |round: u64| {
         let mut rng = seed.derive(round).rng();
-        alpha_of(std::iter::repeat_with(|| units[rng.below(units.len())]).take(units.len()))
+        let drawn: Vec<Unit> = units.iter().map(|_| units[rng.below(units.len())]).collect();
+        alpha_of(&drawn)
     };
     let mut others: Vec<f64> = (0..RESAMPLES).filter_map(resampled).collect();
     others.sort_by(f64::total_cmp);
@@ -111,16 +125,20 @@ fn alpha(name: &str, units: &[Vec<f64>]) -> Option<Metric> {
     Some(Metric { name: name.to_owned(), value, n: units.len() as u64, ci95 })
 }
 
-fn alpha_of(units: impl Iterator<Item = Unit>) -> Option<f64> {
-    let (mut n, mut sum, mut squares, mut observed) = (0.0, 0.0, 0.0, 0.0);
-    for unit in units {
-        n += unit.count;
-        sum += unit.sum;
-        squares += unit.squares;
-        observed += unit.observed;
+/// The squared differences of all ordered pairs of `n` values are `2n` times their squared distances from the mean; those of
+/// all units together are the ones within each and those of the units' means.
+fn alpha_of(units: &[Unit]) -> Option<f64> {
+    let low = units.iter().map(|unit| unit.low).fold(f64::INFINITY, f64::min);
+    let high = units.iter().map(|unit| unit.high).fold(f64::NEG_INFINITY, f64::max);
+    if low >= high {
+        return None;
     }
-    let expected = 2.0 * (n * squares - sum * sum) / (n - 1.0);
-    (n > 1.0 && expected > 0.0).then(|| 1.0 - observed / expected)
+    let count: f64 = units.iter().map(|unit| unit.count).sum();
+    let middle = units.iter().map(|unit| unit.count * unit.mean).sum::<f64>() / count;
+    let squares = |unit: &Unit| unit.squares + unit.count * (unit.mean - middle) * (unit.mean - middle);
+    let observed: f64 = units.iter().map(|unit| unit.count * unit.squares / (unit.count - 1.0)).sum();
+    let expected = count * units.iter().map(squares).sum::<f64>() / (count - 1.0);
+    Some(1.0 - observed / expected)
 }
 
 /// Why no verdict on a row could be read; each reason once.
@@ -205,13 +223,48 @@ mod tests {
     fn nothing_agrees_or_disagrees_where_all_say_one_thing() {
         assert_eq!(alpha("a", &[vec![2.0, 2.0], vec![2.0, 2.0]]), None);
         assert_eq!(alpha("a", &[]), None);
+        // 0.1 is no binary fraction: three of it are not what its square times nine is.
+        for value in [0.1, 2.0 / 3.0, 1.1, 1e9 + 0.1] {
+            assert_eq!(alpha("a", &[vec![value; 3], vec![value; 7], vec![value; 3]]), None, "{value}");
+        }
         let rows = [verdict(1, true), verdict(3, true)];
         let metrics = agreement(&[rows.iter().collect(), vec![&rows[0]]], &schema());
         let names: Vec<(&str, f64)> = metrics.iter().map(|metric| (metric.name.as_str(), metric.value)).collect();
         assert_eq!(names, [("score.alpha", 0.0), ("score.spread", 2.0), ("ok.spread", 0.0)]);
     }
 
+    /// The formula itself: all ordered pairs within units, over one less than their values, against all ordered pairs.
+    fn alpha_by_pairs(units: &[Vec<f64>]) -> f64 {
+        let pairs = |values: &[f64]| -> f64 {
+            values.iter().flat_map(|a| values.iter().map(move |b| (a - b) * (a - b))).sum()
+        };
+        let all: Vec<f64> = units.concat();
+        let observed: f64 = units.iter().map(|unit| pairs(unit) / (unit.len() as f64 - 1.0)).sum();
+        1.0 - observed / (pairs(&all) / (all.len() as f64 - 1.0))
+    }
+
     proptest! {
+        /// On scales near zero and far from it, with steps that are binary fractions and others.
+        #[test]
+        fn alpha_is_the_one_of_all_pairs(
+            units in prop::collection::vec(prop::collection::vec(0u8..5, 2..6), 1..9),
+            start in prop::sample::select(vec![0.0, 0.1, -7.0, 1e9, -1e12]),
+            step in prop::sample::select(vec![1.0, 0.1, 1.0 / 3.0, 250.0]),
+        ) {
+            let unit = |unit: &Vec<u8>| unit.iter().map(|value| start + f64::from(*value) * step).collect();
+            let figures: Vec<Vec<f64>> = units.iter().map(unit).collect();
+            let all = units.concat();
+            match alpha("a", &figures) {
+                None => prop_assert!(all.iter().all(|value| *value == all[0])),
+                Some(metric) => {
+                    prop_assert!(all.iter().any(|value| *value != all[0]));
+                    let expected = alpha_by_pairs(&figures);
+                    prop_assert!((metric.value - expected).abs() < 1e-6, "{} for {}", metric.value, expected);
+                    prop_assert!(metric.value <= 1.0);
+                }
+            }
+        }
+
         /// Whoever is asked first changes nothing, and what is joined lies between what was said.
         #[test]
         fn no_order_and_nothing_outside(votes in prop::collection::vec((0i64..=4, any::<bool>()), 1..9), turn in 0usize..8) {

@@ -10,11 +10,11 @@ use super::ballot;
 use super::judge::{self, JudgeReply};
 use super::metric::{Metric, mean};
 use super::spec::{AnswerField, AnswerKind, AnswerSchema, AnswerValue, CriticKind, Verdict};
-use crate::base::Seed;
+use crate::base::{Digest, Seed};
 use crate::model::Likely;
 use litemap::LiteMap;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A verdict, or why none could be read.
 pub type Judged = Result<Verdict, String>;
@@ -27,6 +27,9 @@ pub struct Layout {
     votes: usize,
     /// Of each question in the order in which they are shown; none of a critic that sees one row at a time.
     shown: Vec<Vec<usize>>,
+    /// Of comparisons whose two rows render to the same text, the first question: a tie, whatever is said.
+    alike: BTreeSet<usize>,
+    tie: Preferred,
 }
 
 /// What one reply says.
@@ -82,6 +85,16 @@ pub fn row_schema(kind: CriticKind, schema: &AnswerSchema) -> AnswerSchema {
     let share = AnswerKind::Int { min: 0, max: 1 };
     let field = |name: &str| AnswerField { name: name.to_owned(), kind: share.clone(), expectation: true };
     AnswerSchema { fields: decided(schema).map(field).collect() }
+}
+
+/// Whether verdicts say which of a task's samples are better, and nothing of how good any is: all shares of comparisons, and of a
+/// group what is decided by a boolean. A number on a scale stays one, whatever is beside it.
+pub fn is_relative(kind: CriticKind, schema: &AnswerSchema) -> bool {
+    match kind {
+        CriticKind::Each => false,
+        CriticKind::Pairs => true,
+        CriticKind::Group => answer::deciding(schema).is_some_and(|field| field.kind == AnswerKind::Bool),
+    }
 }
 
 /// The fields in which one of two is preferred.
@@ -152,6 +165,10 @@ fn parse_group(text: &str, schema: &AnswerSchema, shown: usize, likely: &[Likely
     for AnswerField { name, .. } in &schema.fields {
         let mut seen = vec![false; shown];
         for rest in answer::named(text, name) {
+            // `scores:` is another word, and no `score` of something.
+            if !rest.starts_with([' ', '\t']) && !rest.starts_with(|letter: char| letter.is_numeric()) {
+                continue;
+            }
             let rest = rest.trim_start_matches([' ', '\t']);
             let id = &rest[..rest.find(|letter| !answer::in_word(letter)).unwrap_or(rest.len())];
             if id.is_empty() || !answer::claims(&rest[id.len()..]) {
@@ -204,7 +221,18 @@ impl Layout {
                 }
             }
         }
-        Self { kind, rows: tasks.len(), votes, shown }
+        Self { kind, rows: tasks.len(), votes, shown, alike: BTreeSet::new(), tie: Preferred::new() }
+    }
+
+    /// Notes which comparisons show the same text in both orders, by what each question says.
+    pub fn note_alike(&mut self, said: &[Digest], schema: &AnswerSchema) {
+        if self.kind != CriticKind::Pairs {
+            return;
+        }
+        self.tie = decided(schema).map(|field| (field.to_owned(), Prefers::Neither)).collect();
+        let first = |question: &usize| question / self.votes % 2 == 0;
+        let alike = |question: &usize| said[*question] == said[question + self.votes];
+        self.alike = (0..self.shown.len()).filter(first).filter(alike).collect();
     }
 
     /// How many questions there are, every vote counted.
@@ -226,7 +254,7 @@ impl Layout {
     }
 
     /// The verdict of one vote on each row; nothing where all questions about it are missing.
-    pub fn verdicts<'s>(&self, vote: u32, said: &dyn Fn(usize) -> Option<&'s Said>) -> Vec<Option<Judged>> {
+    pub fn verdicts<'s>(&'s self, vote: u32, said: &dyn Fn(usize) -> Option<&'s Said>) -> Vec<Option<Judged>> {
         let mut verdicts: Vec<Option<Judged>> = vec![None; self.rows];
         if self.kind == CriticKind::Pairs {
             return self.shares(vote, said);
@@ -246,7 +274,7 @@ impl Layout {
     }
 
     /// Of each row the share of its comparisons that it wins, of which a tie is a half.
-    fn shares<'s>(&self, vote: u32, said: &dyn Fn(usize) -> Option<&'s Said>) -> Vec<Option<Judged>> {
+    fn shares<'s>(&'s self, vote: u32, said: &dyn Fn(usize) -> Option<&'s Said>) -> Vec<Option<Judged>> {
         #[derive(Clone, Default)]
         struct Tally {
             compared: usize,
@@ -254,7 +282,7 @@ impl Layout {
             unread: Vec<String>,
         }
         let mut tallies = vec![Tally::default(); self.rows];
-        for ([a, b], orders) in self.compared(vote, said) {
+        for Compared { start: _, rows: [a, b], orders } in self.compared(vote, said) {
             for (row, side) in [(a, Prefers::First), (b, Prefers::Second)] {
                 let tally = &mut tallies[row];
                 tally.compared += 1;
@@ -290,38 +318,44 @@ impl Layout {
     }
 
     /// Each two rows with what was said of them in the one order and in the other; nothing where an order is missing.
-    fn compared<'s>(&self, vote: u32, said: &dyn Fn(usize) -> Option<&'s Said>) -> Vec<Compared<'s>> {
+    fn compared<'s>(&'s self, vote: u32, said: &dyn Fn(usize) -> Option<&'s Said>) -> Vec<Compared<'s>> {
         let both = |start: usize| {
             let preferred = |question: usize| match said(question) {
                 Some(Said::Pair(preferred)) => Some(preferred),
                 _ => None,
             };
             let orders = preferred(start).zip(preferred(start + self.votes)).map(|orders| match orders {
+                _ if self.alike.contains(&start) => Ok((&self.tie, &self.tie)),
                 (Ok(first), Ok(second)) => Ok((first, second)),
                 (Err(why), _) | (_, Err(why)) => Err(why.clone()),
             });
-            ([self.shown[start][0], self.shown[start][1]], orders)
+            Compared { start, rows: [self.shown[start][0], self.shown[start][1]], orders }
         };
         (vote as usize..self.shown.len()).step_by(2 * self.votes).map(both).collect()
     }
 
-    /// The comparisons that could be read in both orders, of all votes.
-    pub fn in_both_orders<'s>(&self, said: &dyn Fn(usize) -> Option<&'s Said>) -> Vec<Orders<'s>> {
+    /// The comparisons of two texts that could be read in both orders, of all votes.
+    pub fn in_both_orders<'s>(&'s self, said: &dyn Fn(usize) -> Option<&'s Said>) -> Vec<Orders<'s>> {
         if self.kind != CriticKind::Pairs {
             return Vec::new();
         }
         let all = (0..self.votes as u32).flat_map(|vote| self.compared(vote, said));
-        all.filter_map(|(_, orders)| orders?.ok()).collect()
+        all.filter(|it| !self.alike.contains(&it.start)).filter_map(|it| it.orders?.ok()).collect()
     }
 }
 
 /// Two rows with what was said of them in both orders, if that is there and can be read.
-type Compared<'s> = ([usize; 2], Option<Result<Orders<'s>, String>>);
+struct Compared<'s> {
+    /// The first question about them.
+    start: usize,
+    rows: [usize; 2],
+    orders: Option<Result<Orders<'s>, String>>,
+}
 
 /// What was said of two in the one order, and in the other.
 pub type Orders<'s> = (&'s Preferred, &'s Preferred);
 
-/// `FIELD.flips`: the share of comparisons in which the two orders disagree, so that the place decided.
+/// `FIELD.flips`: the share of comparisons of two texts in which the two orders disagree, so that the place decided.
 pub fn flips(schema: &AnswerSchema, compared: &[Orders<'_>]) -> Vec<Metric> {
     let flips = |field: &str| {
         let flipped = |(first, second): &&Orders<'_>| {

@@ -58,8 +58,8 @@ pub fn wanted(report: &Report, items: &[ReportItem]) -> Vec<ReportItem> {
 }
 
 /// Nodes give many figures; these say most, in this order. A node that has none of them is told by its first.
-const TELLING: [&str; 9] =
-    ["success", "loss", "accuracy", "kappa", "precision", "recall", "score.mean", "ended", "count"];
+const TELLING: [&str; 10] =
+    ["success", "loss", "accuracy", "kappa", "precision", "recall", "concordance", "score.mean", "ended", "count"];
 
 /// The figures that say most, first; the others in their own order after them.
 pub fn telling(metrics: &[Metric]) -> Vec<&Metric> {

@@ -11,7 +11,7 @@ use crate::node::rollout::{self, Rollout, RolloutItem};
 use crate::node::template::{Scope, Template, render, token_counter};
 use crate::node::trajectory::{Trajectory, TruthRecord};
 use crate::plan::{Episodes, Op, StepId};
-use crate::run::items::{Also, Class, Item, Made, Ready, WorkItems, Worked};
+use crate::run::items::{Also, AtOnce, Class, Item, Made, Ready, WorkItems, Worked};
 use crate::run::manifest::{Manifest, ManifestItem, RowEntry, RowSet};
 use crate::run::resources::{Resources, Tasks, Version};
 use crate::run::steps::{Bench, Finished};
@@ -177,8 +177,8 @@ fn play(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result<Wo
     bench.worker(id).work(&items, &read, &mut note, &|| {
         let model = resources.model(&version)?;
         // Each waits for whatever takes fewer.
-        let in_flight = model.in_flight().map(|most| again.env.in_flight().map_or(most, |least| most.min(least)));
-        let at_once = again.env.in_flight().unwrap_or(usize::MAX).max(1);
+        let most = again.env.in_flight().unwrap_or(usize::MAX);
+        let at_once = model.in_flight().map_or(AtOnce::Together(most), |least| AtOnce::Apart(least.min(most)));
         let (again, tasks, asked) = (&again, &tasks, &asked);
         let work: Box<WorkItems<'_>> = Box::new(move |wanted, halt, on_done| {
             let rollout = Rollout {
@@ -196,18 +196,10 @@ fn play(bench: &mut Bench<'_, '_>, id: StepId, episodes: &Episodes) -> Result<Wo
                 RolloutItem { task, sample, seed }
             };
             let group: Vec<RolloutItem<'_>> = wanted.iter().zip(held.iter().map(Deref::deref)).map(item).collect();
-            let mut results = Vec::with_capacity(group.len());
-            for part in group.chunks(at_once) {
-                let before = results.len();
-                let mut on_done = |done: Vec<rollout::Played>| {
-                    let moved = done.into_par_iter().map(|done| rollout::Played { index: before + done.index, ..done });
-                    on_done(moved.map(made_of).collect());
-                };
-                results.extend(rollout.run(part, halt, &mut on_done));
-            }
-            Ok(results)
+            let mut on_done = |done: Vec<rollout::Played>| on_done(done.into_par_iter().map(made_of).collect());
+            Ok(rollout.run(&group, halt, &mut on_done))
         });
-        Ok(Ready { work, in_flight })
+        Ok(Ready { work, at_once })
     })
 }
 

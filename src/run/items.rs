@@ -80,8 +80,16 @@ pub type WorkItems<'f> = dyn Fn(
 /// How items are worked, made once it is known that some are.
 pub struct Ready<'f> {
     pub work: Box<WorkItems<'f>>,
-    /// So many at once, each by itself; `None` for groups.
-    pub in_flight: Option<usize>,
+    pub at_once: AtOnce,
+}
+
+/// How many items are under way.
+#[derive(Clone, Copy)]
+pub enum AtOnce {
+    /// So many, each by itself.
+    Apart(usize),
+    /// In groups of so many at the most.
+    Together(usize),
 }
 
 pub struct Worker<'a, 'e> {
@@ -165,9 +173,9 @@ impl Worker<'_, '_> {
         let open = |at: &usize| lot.finished[*at].is_none() && !lot.twins[*at].is_empty();
         let mut wanted: Vec<usize> = (0..items.len()).filter(open).collect();
         if !wanted.is_empty() {
-            let Ready { work, in_flight } = ready()?;
+            let Ready { work, at_once } = ready()?;
             for attempt in 1.. {
-                wanted = Round::new(&mut self, &mut lot, note, attempt).work(&wanted, &*work, in_flight)?;
+                wanted = Round::new(&mut self, &mut lot, note, attempt).work(&wanted, &*work, at_once)?;
                 if wanted.is_empty() {
                     break;
                 }

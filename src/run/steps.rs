@@ -181,12 +181,13 @@ fn audit_rows(bench: &Bench<'_, '_>, from: &RowsFrom, metric: &str) -> Result<Ma
     let kept: BTreeSet<(u32, String, u32)> = bench.rows(from)?.rows.into_iter().map(place).collect();
     // Back through the selections to what they chose from.
     let mut universe = from.clone();
-    let mut schema = None;
+    let (mut schema, mut relative) = (None, false);
     state.walk_origins(from, &mut |_, work| {
         if let Work::Judge { by, .. } = work
-            && let [by, ..] = by.as_slice()
+            && let Some(first) = by.first()
         {
-            schema.get_or_insert_with(|| resources.experiment.sole(by.critic).row_answer());
+            schema.get_or_insert_with(|| resources.experiment.sole(first.critic).row_answer());
+            relative |= by.iter().any(|judge| resources.experiment.sole(judge.critic).is_relative());
         }
     });
     loop {
@@ -211,15 +212,18 @@ fn audit_rows(bench: &Bench<'_, '_>, from: &RowsFrom, metric: &str) -> Result<Ma
             passes: verdict.and_then(|(verdict, schema)| answer::passes(verdict, schema)),
             level: verdict.and_then(|(verdict, schema)| answer::level(verdict, schema)),
             solved: labels::solved(&record.truth, metric),
+            group: (row.iteration, row.task.clone()),
             kept: kept.contains(&place(row)),
         })
     };
     let rows = bench.rows(&universe)?.rows;
     let observed: Vec<AuditRow> = rows.into_par_iter().map(observe).collect::<Result<_, _>>()?;
     let mut manifest = Manifest::new(Op::Audit);
-    manifest.metrics = audit::metrics(&observed);
-    let pairs: Vec<(Option<bool>, bool)> = observed.iter().map(|row| (row.passes, row.solved)).collect();
-    manifest.detail = serde_json::json!({ "confusion": Confusion::of(&pairs) });
+    manifest.metrics = audit::metrics(&observed, relative);
+    if !relative {
+        let pairs: Vec<(Option<bool>, bool)> = observed.iter().map(|row| (row.passes, row.solved)).collect();
+        manifest.detail = serde_json::json!({ "confusion": Confusion::of(&pairs) });
+    }
     Ok(manifest)
 }
 

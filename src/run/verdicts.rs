@@ -17,7 +17,7 @@ use crate::node::trajectory::Trajectory;
 use crate::node::{answer, labels};
 use crate::plan::bounds::question;
 use crate::plan::{Judge, RowsFrom, StepId, Work};
-use crate::run::items::{Also, Class, Item, Made, Ready, WorkItems, Worked};
+use crate::run::items::{Also, AtOnce, Class, Item, Made, Ready, WorkItems, Worked};
 use crate::run::manifest::{Manifest, ManifestItem, RowEntry, RowSet};
 use crate::run::resources::{Resources, Tasks, blame, read_json};
 use crate::run::state::State;
@@ -200,7 +200,7 @@ fn questions<'a>(
         let member = jury.joined.map(|_| resources.experiment.critics[critic.0].name.as_str());
         let (kind, greedy, several) = (*kind, sampling.temperature <= 0.0, votes.count > 1);
         let order = |first: usize, vote: u32| vote_seed(topics.seed(first), vote);
-        let layout = Layout::of(kind, &tasks, votes.count as usize, &order);
+        let mut layout = Layout::of(kind, &tasks, votes.count as usize, &order);
         let (asked, name) = (model.clone(), &resources.experiment.models[slot.0].name);
         let topics = topics.clone();
         let render = move |layout: &Layout, places: &[usize]| -> Result<Vec<(String, JudgeItem)>, StepError> {
@@ -222,13 +222,15 @@ fn questions<'a>(
         };
         let (first, count) = (all.items.len(), layout.questions());
         all.items.reserve(count);
+        let mut said = Vec::with_capacity(count);
         for start in (0..count).step_by(RENDERED) {
             let places: Vec<usize> = (start..count.min(start + RENDERED)).collect();
             for (at, (name, JudgeItem { messages, seed })) in places.iter().zip(render(&layout, &places)?) {
+                said.push(messages.digest());
                 let key = JudgeKey {
                     model: model_digest,
                     sampling: sampling.clone(),
-                    messages: messages.digest(),
+                    messages: said[*at],
                     answer: answer.clone(),
                     vote: layout.vote(*at),
                     seed,
@@ -236,6 +238,7 @@ fn questions<'a>(
                 all.items.push(Item { name, key: key.key() });
             }
         }
+        layout.note_alike(&said, answer);
         all.critics.push(Asked { critic: *critic, layout, first, render: Box::new(render), model });
     }
     Ok(all)
@@ -272,8 +275,8 @@ fn ask(bench: &mut Bench<'_, '_>, id: StepId, questions: &Questions<'_>) -> Resu
             }
             Ok(results)
         });
-        let in_flight = questions.critics.iter().filter_map(|asked| asked.model.in_flight()).max();
-        Ok(Ready { work, in_flight })
+        let most = questions.critics.iter().filter_map(|asked| asked.model.in_flight()).max();
+        Ok(Ready { work, at_once: most.map_or(AtOnce::Together(usize::MAX), AtOnce::Apart) })
     })
 }
 
@@ -363,6 +366,7 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, rows: &RowsFrom, jury: Jury<'_
     drop(compared);
     note_shown(&questions, &set, &mut made);
     drop(questions);
+    let pairwise = jury.by.iter().any(|judge| experiment.sole(judge.critic).kind == CriticKind::Pairs);
     let several = jury.by.iter().any(|judge| jury.by.len() > 1 || experiment.sole(judge.critic).votes.count > 1);
     let answer = jury.answer(experiment);
     if several {
@@ -394,6 +398,10 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, rows: &RowsFrom, jury: Jury<'_
     set.rows = rows;
     let verdicts: Vec<Option<&Verdict>> = set.rows.iter().map(|row| row.verdict.as_ref()).collect();
     manifest.metrics = judge::metrics(&verdicts, &answer);
+    if pairwise {
+        // A share of comparisons is a half on the average, whatever was compared.
+        manifest.metrics.retain(|metric| !metric.name.ends_with(".mean"));
+    }
     manifest.metrics.extend(metrics);
     manifest.items = made.into_iter().flatten().map(|(item, _)| item).collect();
     manifest.missing = missing;

@@ -5,7 +5,7 @@
 //! | `{"op": "tasks"}` | `{"tasks": [{"id": …, "split"?: …, fields…}, …]}` |
 //! | `{"op": "reset", "episode": …, "task": …, "seed": …}` | `{"observation"?: …, "tools"?: [{"name", "parameters"}, …]}` |
 //! | `{"op": "step", "episode": …, "call": {"name", "arguments"}}` or with `"text": …` | `{"observation": …, "role"?: "tool" or "user", "done": …, "truncated"?: …, "metrics": {…}}` |
-//! | `{"op": "close", "episode": …}` | `{"episode": …}`, and it is ready for another; anything else, and it is ended |
+//! | `{"op": "close", "episode": …}` | `{"episode": …}`, and it is ready for another; nothing or an error, and it is ended; a step's answer or garbage, and the episode fails |
 //! | `{"op": "close"}` | nothing: it ends |
 //!
 //! Any answer may be `{"error": …}`. `task` is the id where the program gives the tasks itself, and the whole row where the file
@@ -160,13 +160,19 @@ impl ProcessEpisode {
         answer
     }
 
-    /// Ends the episode. A program that answered all of it line by line, and says whose end it is, serves another.
+    /// Ends the episode. A program that answered all of it line by line, and says whose end it is, serves another. One that ends,
+    /// or says that it cannot, takes nothing from an episode that has its end: it is only asked no more.
     ///
     /// # Errors
-    /// What it answers is a step's: there was a line too many before.
+    /// What it answers is a step's, or nothing that can be read: there was a line too many before.
     fn close(&mut self) -> Result<(), EnvError> {
-        let answer = self.ask(json!({ "op": "close" }))?;
+        let answer = self.ask(json!({ "op": "close" }));
         let lines = self.lines.take().filter(|lines| lines.is_quiet());
+        let answer = match answer {
+            Err(too_many @ EnvError::Garbage(_)) => return Err(too_many),
+            Err(_) => return Ok(()),
+            Ok(answer) => answer,
+        };
         if answer.observation.is_some() || !answer.metrics.is_empty() {
             return Err(EnvError::Garbage("it said a line too many: the last one came for `close`".to_owned()));
         }

@@ -112,6 +112,35 @@ fn a_sound_answer_is_read_whole() {
     assert_eq!(cut, Observation { truncated: true, ..told("late", Role::User) });
 }
 
+/// The end and its figures were told: what a program does of being let go takes nothing from them, and it is asked no more.
+#[test]
+fn an_episode_that_has_its_end_stands_whatever_becomes_of_its_program() {
+    let end = r#"read line; echo '{"observation": "won", "done": true, "metrics": {"success": true}}';"#;
+    let parts = ["", "read line; exit 3", "read line; kill -9 $$", "read line; echo '{\"error\": \"no\"}'; sleep 60", "sleep 60"];
+    for part in parts {
+        let end = first_step(&format!("{end} {part}")).expect(part);
+        assert_eq!((end.text.as_str(), end.done), ("won", true), "{part}");
+    }
+    let late = first_step(&format!("{end} read line; echo '{{\"observation\": \"3\"}}'")).expect_err("out of step");
+    assert!(late.to_string().contains("too many"), "{late}");
+    // One that says that it cannot go on is not asked to.
+    let script = r#"
+        while read line; do case "$line" in
+            *tasks*) echo '{"tasks": ["a", "b", "c"]}';;
+            *reset*) echo "{\"observation\": \"$$\"}";;
+            *step*) echo '{"done": true, "metrics": {"success": 0.5}}';;
+            *) echo '{"error": "no"}';;
+        esac; done"#;
+    let env = Env::open(&shell(script), &wire()).expect("it gives its tasks");
+    let whose = || {
+        let (mut episode, first) = env.start(&env.task("train", 0), Seed(1)).expect("it begins");
+        assert!(episode.step(&answer("go")).expect("it ends").done);
+        assert_eq!(success(&*episode), 0.5);
+        first.expect("it says which it is").text
+    };
+    assert_ne!(whose(), whose());
+}
+
 #[test]
 fn a_program_that_speaks_unasked_or_is_not_there_is_no_environment() {
     let twice = format!("{TASKS} while read line; do echo '{{}}'; echo '{{}}'; done");

@@ -9,7 +9,7 @@ pub fn metric(name: &str) -> &'static str {
             Some((_, "alpha")) => {
                 "how far several verdicts on a row agree: Krippendorff's alpha, 1 for always, 0 for by chance"
             }
-            Some((_, "flips")) => "the share of comparisons in which the two orders disagree: the place decided",
+            Some((_, "flips")) => "the share of comparisons of two texts in which the two orders disagree: the place decided",
             Some((_, "spread")) => "how far a row's highest verdict is above its lowest, on the average",
             _ => "what the environment says of finished episodes, from 0 to 1",
         },
@@ -39,6 +39,10 @@ const MEASURED: &[(&str, &str)] = &[
     ("score", "the mean verdict, from 0 to 1"),
     ("truth", "the share that is good by the ground truth"),
     ("gap", "how far the mean verdict is above the truth"),
+    (
+        "concordance",
+        "of the pairs of a task's trajectories of which one is good, the share in which it has the higher verdict",
+    ),
 ];
 
 /// What a column of a trajectory says.

@@ -26,6 +26,8 @@ pub struct Reply {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Token {
     token: String,
+    /// How likely it was itself.
+    logprob: Option<f64>,
     #[serde(default)]
     top_logprobs: Vec<Top>,
 }
@@ -201,11 +203,15 @@ impl Reply {
 /// after them.
 pub fn likely(text: &str, tokens: &[Token]) -> Vec<Likely> {
     let (mut at, mut found) = (0, Vec::new());
-    for Token { token, top_logprobs } in tokens {
+    for Token { token, logprob, top_logprobs } in tokens {
         if !text.get(at..).is_some_and(|rest| rest.starts_with(token.as_str())) {
             break;
         }
         let likeliest = top_logprobs.iter().take(LIKELIEST).map(|top| (top.token.as_str(), top.logprob));
+        // What was drawn need not be among the likeliest; alone, it would say that nothing else might have stood there.
+        let drawn = logprob.filter(|_| !top_logprobs.is_empty()).map(|logprob| (token.as_str(), logprob));
+        let drawn = drawn.filter(|_| top_logprobs.iter().take(LIKELIEST).all(|top| top.token != *token));
+        let likeliest = likeliest.chain(drawn);
         found.extend(Likely::of(at, token, likeliest));
         at += token.len();
     }
@@ -320,8 +326,17 @@ mod tests {
         // Tokens that do not spell the text, as those of half a letter, say nothing of what follows.
         assert_eq!(likely("Es ist 3", &reply.tokens), []);
         assert_eq!(likely("", &reply.tokens), []);
-        let odd = Token { token: "3".to_owned(), top_logprobs: vec![Top { token: "3".to_owned(), logprob: 7.0 }] };
-        assert_eq!(likely("3", &[odd])[0].numbers, [(3, 0.0)], "no probability is above one");
+        let token = |logprob: Option<f64>, tops: &[(&str, f64)]| {
+            let top = |(token, logprob): &(&str, f64)| Top { token: (*token).to_owned(), logprob: *logprob };
+            Token { token: "3".to_owned(), logprob, top_logprobs: tops.iter().map(top).collect() }
+        };
+        let numbers = |token: Token| likely("3", &[token])[0].numbers.clone();
+        assert_eq!(numbers(token(None, &[("3", 7.0)])), [(3, 0.0)], "no probability is above one");
+        // Drawn, and not among the likeliest.
+        assert_eq!(numbers(token(Some(-2.5), &[("4", -0.5), ("0", -1.0)])), [(4, -0.5), (0, -1.0), (3, -2.5)]);
+        assert_eq!(numbers(token(Some(-0.5), &[("3", -0.5), ("4", -1.0)])), [(3, -0.5), (4, -1.0)]);
+        assert_eq!(numbers(token(None, &[("4", -0.5)])), [(4, -0.5)]);
+        assert_eq!(numbers(token(Some(-0.5), &[])), [], "what else might have stood there is not told");
     }
 
     #[test]

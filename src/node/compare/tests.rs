@@ -71,7 +71,10 @@ fn a_group_s_verdicts_go_by_id_and_one_that_lacks_shifts_none() {
     assert_eq!(scores("The score for 2 is high.\nscore 2: 3", 2), Ok(vec![None, Some(3)]));
     let twelve: Vec<String> = (1..=12).map(|id| format!("score {id}: {}", id % 5)).collect();
     assert_eq!(scores(&twelve.join("\n"), 12), Ok((1..=12).map(|id| Some(id % 5)).collect()));
+    assert_eq!(scores("Here are the scores:\nscore 1: 4\nscore 2: 0", 2), Ok(vec![Some(4), Some(0)]));
+    assert_eq!(scores("scored = well\nscore 1: 4\nSCORE\t2: 0\n", 2), Ok(vec![Some(4), None]), "as it is asked for");
     for doubtful in [
+        "score1: 4\nscore 1: 3\nscore 2: 0",
         "score 0: 4\nscore 1: 3",
         "score 1: 4\nscore 2: 3\nscore 3: 0",
         "score 1: 4\nscore 1: 4\nscore 2: 0",
@@ -141,6 +144,26 @@ fn a_win_is_one_in_both_orders_and_a_flip_is_a_tie() {
     );
     // What is missing is neither a verdict nor unread.
     assert_eq!(layout.verdicts(0, &|_| None)[..3], [None, None, None]);
+}
+
+/// Of two equal texts a critic that goes by what it reads says the same in both orders.
+#[test]
+fn two_that_read_the_same_are_a_tie_and_no_flip() {
+    use Prefers::{First, Second};
+    let mut layout = Layout::of(CriticKind::Pairs, &["x", "x", "x"], 2, &seed);
+    // 0 and 2 are the same text; 0 and 1, and 2 and 1, are not.
+    let texts = ["01", "01", "10", "10", "00", "00", "00", "00", "10", "10", "01", "01"];
+    layout.note_alike(&texts.map(|text| Digest::of_bytes(text.as_bytes())), &better());
+    let said = [First, First, Second, Second, First, First, First, Second, Second, Second, First, First].map(preferred);
+    let said = |at: usize| Some(&said[at]);
+    let flips = flips(&better(), &layout.in_both_orders(&said));
+    assert_eq!((flips[0].value, flips[0].n), (0.0, 4), "two comparisons, two votes");
+    for vote in 0..2 {
+        let shares = layout.verdicts(vote, &said);
+        let share = |row: usize| shares[row].clone().unwrap().unwrap().get("better").unwrap().figure();
+        assert_eq!([share(0), share(1), share(2)], [Some(0.75), Some(0.0), Some(0.75)]);
+    }
+    assert_eq!(layout.verdicts(0, &|_| None), [None, None, None], "what is missing stays so");
 }
 
 proptest! {

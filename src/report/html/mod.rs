@@ -290,7 +290,7 @@ fn steadiness(report: &Report) -> Markup {
 
 fn truth(report: &Report) -> Markup {
     let truths = figures::truths(report);
-    let audits = ["precision", "recall", "accuracy"].map(|metric| audit_curve(&truths, metric));
+    let audits = ["precision", "recall", "accuracy", "concordance"].map(|metric| audit_curve(&truths, metric));
     let drawn: Vec<&Curve> = audits.iter().filter(|curve| curve.points.len() > 1 && curve.is_ratio()).collect();
     let belief = ["score", "truth"].map(|metric| audit_curve(&truths, metric));
     let parts = belief.iter().all(|curve| curve.points.len() > 1 && curve.is_ratio());

@@ -1,7 +1,7 @@
 //! One round over items: what came of each is filed and told here, and what failed is kept to be worked again.
 
 use super::{
-    Finished, Item, Lot, Made, WorkItems, Worker, apart, diverged_words, file, finish, finished_events, together,
+    AtOnce, Finished, Item, Lot, Made, WorkItems, Worker, apart, diverged_words, file, finish, finished_events, together,
 };
 use crate::model::Tokens;
 use crate::node::lost::{Halt, Lost, Problem, Why};
@@ -124,11 +124,11 @@ impl<'r, 'w, 'e, 'i, T: Clone + Send> Round<'r, 'w, 'e, 'i, T> {
         mut self,
         wanted: &[usize],
         work: &WorkItems<'_>,
-        in_flight: Option<usize>,
+        at_once: AtOnce,
     ) -> Result<Vec<usize>, StepError> {
-        let ended = match in_flight {
-            Some(at_once) => apart::work(&mut self, wanted, work, at_once),
-            None => together::work(&mut self, wanted, work),
+        let ended = match at_once {
+            AtOnce::Apart(most) => apart::work(&mut self, wanted, work, most),
+            AtOnce::Together(most) => together::work(&mut self, wanted, work, most),
         };
         self.check()?;
         ended?;

@@ -1,7 +1,7 @@
 //! Works items in groups: a model answers a group at once, and while it does a thread beside it files what it has answered.
 //!
 //! # Invariants
-//! A group is a range of item indices, whatever is cached. What was made waits for the disk only as far as the channel is
+//! A group is a range of item indices, whatever is cached, or part of one. What was made waits for the disk only as far as the channel is
 //! long, so that no more is held in memory than a few groups.
 
 use super::round::{Round, Watch};
@@ -28,6 +28,7 @@ pub fn work<T: Clone + Send>(
     round: &mut Round<'_, '_, '_, '_, T>,
     wanted: &[usize],
     work: &WorkItems<'_>,
+    most: usize,
 ) -> Result<(), StepError> {
     let watch = round.watch();
     let (tell, hear) = mpsc::sync_channel(WAITING);
@@ -42,17 +43,25 @@ pub fn work<T: Clone + Send>(
     thread::scope(|scope| {
         let filing = thread::Builder::new().spawn_scoped(scope, serve);
         let filing = filing.map_err(|problem| StepError::Threads(problem.to_string()))?;
-        let ended = ask(&watch, wanted, work, &tell);
+        let ended = ask(&watch, wanted, work, most, &tell);
         drop(tell);
         filing.join().unwrap_or_else(|panic| resume_unwind(panic));
         ended
     })
 }
 
-fn ask(watch: &Watch<'_>, wanted: &[usize], work: &WorkItems<'_>, tell: &SyncSender<Came>) -> Result<(), StepError> {
+fn ask(
+    watch: &Watch<'_>,
+    wanted: &[usize],
+    work: &WorkItems<'_>,
+    most: usize,
+    tell: &SyncSender<Came>,
+) -> Result<(), StepError> {
     // Nobody hears where filing panicked: then nothing more is asked.
     let tell = |came| tell.send(came).unwrap_or_else(|_| watch.stop());
-    let mut queue: Vec<Vec<usize>> = wanted.chunk_by(|a, b| a / GROUP == b / GROUP).map(<[usize]>::to_vec).collect();
+    let groups = wanted.chunk_by(|a, b| a / GROUP == b / GROUP);
+    // Between two groups a pause is looked for, and what failed is told.
+    let mut queue: Vec<Vec<usize>> = groups.flat_map(|group| group.chunks(most.max(1))).map(<[usize]>::to_vec).collect();
     queue.reverse();
     while let Some(mut wanted) = queue.pop() {
         if watch.pauses() {

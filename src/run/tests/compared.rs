@@ -5,6 +5,7 @@ use crate::node::compare::{self, Said};
 use crate::node::judge::JudgeReply;
 use crate::node::spec::{AnswerField, AnswerKind, AnswerSchema, CriticKind, Joined, OnUnparsed, Votes};
 use crate::node::template::{Filter, Piece};
+use crate::node::trajectory::Trajectory;
 use crate::plan::bounds::bounds;
 use crate::run::manifest::ManifestItem;
 use crate::run::verify::Level;
@@ -106,6 +107,8 @@ fn each_two_of_a_task_are_compared_in_both_orders_as_the_plan_says() {
 #[test]
 fn a_row_has_the_share_of_its_comparisons_that_it_wins() {
     let lab = comparing(CriticKind::Pairs, 1.0, &["better: a", "better: b", "better: tie", "neither, I think"]);
+    let policy = json!({ "replies": [], "default": ["Done.", "I am done.", "All is done.", "It is done."] });
+    std::fs::write(lab.directory.path().join("policy.json"), policy.to_string()).expect("can be written");
     let (outcome, events) = lab.start();
     assert_eq!(outcome.end, RunEnd::Finished, "{:?}", outcome.failed);
     let (manifest, rows) = judged(&lab, &events);
@@ -116,11 +119,23 @@ fn a_row_has_the_share_of_its_comparisons_that_it_wins() {
             ((item.item.rsplit_once('/').unwrap().0, item.shown[0], item.shown[1]), prefers)
         })
         .collect();
-    let (mut unparsed, mut different) = (0, BTreeSet::new());
+    let shown: BTreeMap<(&str, u32), Vec<crate::model::Message>> = (rows.rows.iter())
+        .map(|row| {
+            let bytes = lab.project.store.get(&row.trajectory).expect("stored");
+            let trajectory: Trajectory = serde_json::from_slice(&bytes).expect("a trajectory");
+            ((row.task.as_str(), row.sample), trajectory.messages)
+        })
+        .collect();
+    let (mut unparsed, mut different, mut ties) = (0, BTreeSet::new(), 0);
     for row in &rows.rows {
         let (mut points, mut compared) = (0.0, 0);
         for other in (0..SAMPLES).filter(|other| *other != row.sample) {
             let task = row.task.as_str();
+            // Nothing tells them apart: a tie, whatever is said.
+            if shown[&(task, row.sample)] == shown[&(task, other)] {
+                (compared, points, ties) = (compared + 1, points + 0.5, ties + 1);
+                continue;
+            }
             let (Some(first), Some(second)) = (said[&(task, row.sample, other)], said[&(task, other, row.sample)])
             else {
                 continue;
@@ -138,6 +153,7 @@ fn a_row_has_the_share_of_its_comparisons_that_it_wins() {
         unparsed += usize::from(compared == 0);
         different.extend(figure.map(|figure| (figure * 100.0) as i64));
     }
+    assert!(ties > 0, "some samples say the same");
     assert!(different.len() > 2, "replies are drawn each for itself: {different:?}");
     assert_eq!(metric(&events, "judge@1", "parsed"), (18 - unparsed) as f64 / 18.0);
     let RunEvent::NodeFinished { detail, .. } = events

@@ -163,6 +163,22 @@ fn what_goes_wrong_ends_its_episode_and_the_others_go_on() {
     assert!(said.contains("3 of 6 items failed, 2 allowed") && said.ends_with("-- exit 3\n"), "{said}");
 }
 
+/// What failed is told before the next ones begin: a pause between them would find it in the journal.
+#[test]
+fn episodes_are_told_as_few_at_a_time_as_they_are_played() {
+    let desk = faulty("max_failed = 6");
+    let file = std::fs::read_to_string(desk.path().join("faulty.agx")).unwrap();
+    desk.write("faulty.agx", file.replace("timeout = 1 s", "timeout = 1 s, in_flight = 2"));
+    desk.write("env.sh", FAULTY.replace("*hang*) sleep 60;;", ""));
+    assert_eq!(desk.code(&["run", "faulty.agx"]), Some(0));
+    let journal = std::fs::read_to_string(desk.path().join(".agx/runs/faulty-1/journal.jsonl")).unwrap();
+    let events = journal.lines().map(|line| serde_json::from_str::<Value>(line).unwrap().to_string());
+    let told: Vec<String> = events.filter(|event| event.contains("item_finished")).collect();
+    let place = |name: &str| told.iter().position(|event| event.contains(&format!("{name}/0"))).unwrap();
+    assert!(place("crash") < place("good-2"), "{told:?}");
+    assert!(place("hang") < place("good-3"), "{told:?}");
+}
+
 #[test]
 fn a_doctor_looks_at_all_that_a_file_names() {
     let desk = faulty("max_failed = 3");
