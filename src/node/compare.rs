@@ -230,7 +230,7 @@ impl Layout {
             return;
         }
         self.tie = decided(schema).map(|field| (field.to_owned(), Prefers::Neither)).collect();
-        let first = |question: &usize| question / self.votes % 2 == 0;
+        let first = |question: &usize| (question / self.votes).is_multiple_of(2);
         let alike = |question: &usize| said[*question] == said[question + self.votes];
         self.alike = (0..self.shown.len()).filter(first).filter(alike).collect();
     }
