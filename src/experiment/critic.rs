@@ -32,6 +32,16 @@ pub struct CriticInfo {
     pub itself: bool,
 }
 
+impl CriticInfo {
+    /// Whether several verdicts on a row become one.
+    pub fn joined(&self) -> bool {
+        match &self.it {
+            Critic::Sole(sole) => sole.votes.count > 1,
+            Critic::Panel(_) => true,
+        }
+    }
+}
+
 /// The answer once several have become one.
 fn joined_answer(answer: &AnswerSchema, joined: Option<Joined>) -> AnswerSchema {
     let mut answer = answer.clone();
