@@ -478,9 +478,9 @@ pub struct ShowArgs {
     /// Only what belongs to this task.
     #[arg(long, value_name = "TASK")]
     pub task: Option<String>,
-    /// Only this item, counted from 0.
-    #[arg(long, value_name = "N", conflicts_with = "task")]
-    pub item: Option<usize>,
+    /// Only this item: its place, counted from 0, or its name.
+    #[arg(long, value_name = "ITEM", conflicts_with = "task")]
+    pub item: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -31,6 +31,7 @@ pub mod watch;
 pub mod report;
 pub mod diff;
 pub mod reading;
+mod replies;
 pub mod show;
 pub mod lineage;
 pub mod verify;

@@ -4,7 +4,7 @@ use crate::cli::args::ShowArgs;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::object::Subject;
 use crate::cli::place::wire;
-use crate::cli::reading::{read, turn};
+use crate::cli::reading::{is_item, read, turn};
 use crate::cli::report::fold;
 use crate::cli::terminal::Terminal;
 use crate::env::{Env, Labelled, Task, schema};
@@ -79,9 +79,9 @@ fn judged(
     let env = subject.experiment.envs.first().ok_or_else(|| usage("the file has no environment"))?;
     let offer = schema(&env.it.kind).offers.iter().find(|offer| offer.labelled);
     let offer = offer.ok_or_else(|| usage("nothing to judge yet").help("name a run with `--run`"))?;
-    let wanted = match (&args.task, args.item) {
+    let wanted = match (&args.task, &args.item) {
         (Some(task), _) => task.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(0),
-        (None, item) => item.unwrap_or(0),
+        (None, item) => item.as_ref().and_then(|item| item.parse().ok()).unwrap_or(0),
     };
     let first = u32::try_from(wanted).ok().filter(|first| *first < MOST_EXAMPLES).unwrap_or(0);
     let shown = match kind {
@@ -148,9 +148,9 @@ fn rows(project: &Project, report: &Report, args: &ShowArgs) -> Result<Vec<RowEn
         let manifest: Manifest = read(&project.store, &output)?;
         let Some(rows) = manifest.output else { continue };
         let RowSet { rows, .. } = read(&project.store, &rows)?;
-        let wanted = rows.iter().enumerate().find(|(index, row)| match (&args.task, args.item) {
+        let wanted = rows.iter().enumerate().find(|(index, row)| match (&args.task, &args.item) {
             (Some(task), _) => row.task == *task,
-            (None, Some(item)) => *index == item,
+            (None, Some(item)) => is_item(item, *index, row),
             (None, None) => true,
         });
         if let Some((_, row)) = wanted {

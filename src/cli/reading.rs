@@ -2,8 +2,8 @@
 
 use crate::base::Digest;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::replies::Reply;
 use crate::model::Message;
-use crate::node::judge::JudgeReply;
 use crate::node::spec::{AnswerValue, Verdict};
 use crate::node::trajectory::{Trajectory, TruthRecord};
 use crate::report::html::Reading;
@@ -31,6 +31,11 @@ pub fn find<'a>(report: &'a Report, run: &str, id: &str) -> Result<&'a NodeRepor
         let help = did_you_mean(&near).unwrap_or_else(|| "`agx status` lists the nodes".to_owned());
         Failure::new(Exit::Usage, format!("run `{run}` has no node `{id}`")).help(help)
     })
+}
+
+/// Whether `--item` means a row: by its place, or by its task and sample.
+pub fn is_item(item: &str, place: usize, row: &RowEntry) -> bool {
+    item.parse() == Ok(place) || item == format!("{}/{}", row.task, row.sample)
 }
 
 /// The trajectories a node holds: its own rows, kept before dropped; those that it trained on; or those of its items.
@@ -78,6 +83,7 @@ pub fn reading(store: &Store, node: &NodeReport, row: &RowEntry) -> Result<Readi
         messages: trajectory.messages,
         prompt_len: trajectory.prompt_len,
         verdict: row.verdict.as_ref().map(verdict_text),
+        unparsed: row.unparsed.clone(),
         dropped_by: row.dropped_by.clone(),
         success: truth.truth.get("success").map(|value| *value >= 1.0),
     })
@@ -93,22 +99,20 @@ pub fn verdict_text(verdict: &Verdict) -> String {
     verdict.iter().map(field).collect::<Vec<_>>().join(", ")
 }
 
-pub fn raw_reply(store: &Store, row: &RowEntry) -> Result<Option<JudgeReply>, Failure> {
-    row.reply.as_ref().map(|reply| read(store, reply)).transpose()
-}
-
-pub fn reading_text(reading: &Reading, reply: Option<&JudgeReply>) -> String {
+pub fn reading_text(reading: &Reading, replies: &[Reply]) -> String {
     let mut out = format!("{} · task {} · sample {}\n", reading.node, plain(&reading.task), reading.sample);
     for (index, message) in reading.messages.iter().enumerate() {
         let prompt = if index < reading.prompt_len { " (prompt)" } else { "" };
         out.push_str(&format!("\n── {}{prompt}\n", message.role.as_str()));
         out.push_str(&turn(message));
     }
-    if let Some(reply) = reply {
-        out.push_str(&format!("\n── critic\n{}\n", plain_lines(reply.text.trim_end())));
+    for Reply { item: _, asked, text } in replies {
+        let asked = if asked.is_empty() { String::new() } else { format!(" ({})", plain(asked)) };
+        out.push_str(&format!("\n── critic{asked}\n{}\n", plain_lines(text.trim_end())));
     }
     let mut closing = Vec::new();
     closing.extend(reading.verdict.clone());
+    closing.extend(reading.unparsed.as_ref().map(|why| format!("no verdict: {why}")));
     match &reading.dropped_by {
         Some(stage) => closing.push(format!("dropped by {stage}")),
         None if reading.node.starts_with("select") => closing.push("kept".to_owned()),
@@ -125,7 +129,9 @@ pub fn turn(message: &Message) -> String {
     format!("{}\n", plain_lines(message.content.trim_end_matches('\n')))
 }
 
-pub fn reading_json(reading: &Reading) -> Value {
+pub fn reading_json(reading: &Reading, replies: &[Reply]) -> Value {
+    let replies =
+        replies.iter().map(|Reply { item, asked, text }| json!({ "item": item, "asked": asked, "text": text }));
     json!({
         "node": reading.node,
         "task": reading.task,
@@ -133,6 +139,8 @@ pub fn reading_json(reading: &Reading) -> Value {
         "messages": reading.messages,
         "prompt_len": reading.prompt_len,
         "verdict": reading.verdict,
+        "unparsed": reading.unparsed,
+        "replies": replies.collect::<Vec<_>>(),
         "dropped_by": reading.dropped_by,
         "success": reading.success,
     })

@@ -4,17 +4,19 @@ use crate::cli::args::ShowArgs;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::place::Place;
 use crate::cli::reading::{
-    MOST_LISTED, find, is_digest_start, lineage_of, raw_reply, read, reading, reading_json, reading_text, rows,
+    MOST_LISTED, find, is_digest_start, is_item, lineage_of, read, reading, reading_json, reading_text, rows,
 };
+use crate::cli::replies::{self, Reply};
 use crate::cli::report::fold;
 use crate::cli::terminal::Terminal;
 use crate::cli::{lineage, object};
+use crate::node::reasons::Commonest;
 use crate::report::html::Reading;
-use crate::report::text::{Cell, Table, count, figure, plain_lines};
+use crate::report::text::{Cell, Table, count, figure, plain, plain_lines};
 use crate::report::{NodeReport, status_word};
 use crate::run::lineage::Lineage;
 use crate::run::manifest::{Manifest, RowEntry};
-use crate::run::{ItemOutcome, MissingItem, Project};
+use crate::run::{ItemOutcome, MissingItem, Project, RunEvent, directory};
 use crate::store::Store;
 use crate::syntax::similar::{did_you_mean, similar};
 use serde_json::{Value, json};
@@ -72,29 +74,75 @@ fn node(args: &ShowArgs, place: &Place, project: &Project, id: &str, terminal: &
     }
     let manifest = manifest.ok_or_else(|| Failure::new(Exit::Usage, format!("`{id}` has not finished")))?;
     let rows = rows(project, &run, node, &manifest)?;
-    let wanted = |index: usize, row: &RowEntry| match (&args.task, args.item) {
+    let mut questions = replies::questions(project, &report, node)?;
+    // A question by its name is about one row or several.
+    if let Some(question) = questions.iter().find(|question| args.item.as_ref() == Some(&question.item)) {
+        questions = vec![question.clone()];
+    }
+    let asked = |row: &RowEntry| match questions.as_slice() {
+        [question] => args.item.as_ref() == Some(&question.item) && replies::asked(question, row).is_some(),
+        _ => false,
+    };
+    let wanted = |index: usize, row: &RowEntry| match (&args.task, &args.item) {
         (Some(task), _) => row.task == *task,
-        (None, item) => item == Some(index),
+        (None, item) => item.as_ref().is_some_and(|item| is_item(item, index, row)) || asked(row),
     };
     let found: Vec<&RowEntry> =
         rows.iter().enumerate().filter(|(index, row)| wanted(*index, row)).map(|(_, row)| row).collect();
-    if found.is_empty() {
+    let missing = missing(project, &run, node, &manifest, args)?;
+    if found.is_empty() && missing.is_empty() {
         let help = match rows.first() {
             Some(row) => format!("it has {} trajectories, the first of task `{}`", rows.len(), row.task),
             None => "it holds no trajectories".to_owned(),
         };
         return Err(Failure::new(Exit::Usage, format!("`{id}` has nothing of that")).help(help));
     }
-    let readings: Result<Vec<Reading>, Failure> = found.iter().map(|row| reading(&project.store, node, row)).collect();
-    let readings = readings?;
+    let read = |row: &&RowEntry| Ok((reading(&project.store, node, row)?, replies::replies(project, &questions, row)?));
+    let readings: Vec<(Reading, Vec<Reply>)> = found.iter().map(read).collect::<Result<_, Failure>>()?;
     if terminal.json() {
-        terminal.value(&Value::Array(readings.iter().map(reading_json).collect()));
+        let lacking = missing.iter().map(|(item, why)| json!({ "node": id, "item": item, "missing": why }));
+        let shown = readings.iter().map(|(reading, replies)| reading_json(reading, replies));
+        terminal.value(&Value::Array(shown.chain(lacking).collect()));
     } else {
-        for (reading, row) in readings.iter().zip(found) {
-            terminal.data(&reading_text(reading, raw_reply(&project.store, row)?.as_ref()));
+        for (reading, replies) in &readings {
+            terminal.data(&reading_text(reading, replies));
+        }
+        for (item, why) in &missing {
+            terminal.data(&format!("{id} · {} is missing: {}\n", plain(item), plain(why)));
         }
     }
     Ok(Exit::Ok)
+}
+
+/// What is asked for and missing of a node, with why, as the journal says last.
+fn missing(
+    project: &Project,
+    run: &str,
+    node: &NodeReport,
+    manifest: &Manifest,
+    args: &ShowArgs,
+) -> Result<Vec<(String, String)>, Failure> {
+    let of_task = |item: &str, task: &str| {
+        item.strip_prefix(task).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '@', '#']))
+    };
+    let wanted = |item: &&MissingItem| match (&args.task, &args.item) {
+        (Some(task), _) => of_task(&item.item, task),
+        (None, name) => name.as_ref() == Some(&item.item),
+    };
+    let mut missing: Vec<(String, String)> =
+        manifest.missing.iter().filter(wanted).map(|it| (it.item.clone(), it.kind.as_str().to_owned())).collect();
+    if missing.is_empty() {
+        return Ok(missing);
+    }
+    directory::each_event(project, run, |_, event| {
+        if let RunEvent::ItemFinished { node: of, item, outcome: ItemOutcome::Failed { reason }, .. } = event
+            && of == node.info.id
+            && let Some((_, why)) = missing.iter_mut().find(|(name, _)| *name == item)
+        {
+            *why = reason;
+        }
+    })?;
+    Ok(missing)
 }
 
 fn summary(node: &NodeReport, manifest: Option<&Manifest>, lineage: Option<&Lineage>, terminal: &Terminal) {
@@ -107,6 +155,8 @@ fn summary(node: &NodeReport, manifest: Option<&Manifest>, lineage: Option<&Line
             "key": node.info.key,
             "inputs": node.info.inputs,
             "items": node.items,
+            "failures": node.failures.commonest(),
+            "unread": node.unread(),
             "output": node.output,
             "manifest": manifest,
             "lineage": lineage,
@@ -124,6 +174,11 @@ fn summary(node: &NodeReport, manifest: Option<&Manifest>, lineage: Option<&Line
     if node.missing() > 0 {
         fact("missing", format!("{} of {} items", count(node.missing()), count(node.total)));
     }
+    for (name, commonest) in [("failed", node.failures.commonest()), ("unread", node.unread())] {
+        for (times, reason) in commonest.iter().flat_map(Commonest::told) {
+            fact(name, format!("{} × {reason}", count(times)));
+        }
+    }
     if !node.info.inputs.is_empty() {
         fact("reads", node.info.inputs.join(", "));
     }
@@ -134,7 +189,8 @@ fn summary(node: &NodeReport, manifest: Option<&Manifest>, lineage: Option<&Line
         fact("why", reason.clone());
     }
     terminal.data(&facts.text());
-    if !node.detail.is_null() {
+    // What a judge says of its replies stands above.
+    if !node.detail.is_null() && node.info.op != "judge" {
         let detail = serde_json::to_string_pretty(&node.detail).expect("a JSON value is text");
         terminal.data(&format!("\n{}\n", plain_lines(&detail)));
     }

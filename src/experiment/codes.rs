@@ -101,7 +101,12 @@ const ALL: &[Explanation] = &[
         "a missing field",
         "What changes the science has no default: a seed, a critic's `on_unparsed`, a trainer's `lr`, `epochs` and `batch`.",
     ),
-    code("E0206", "a field or a parameter given twice", "Which of the two would count?"),
+    code(
+        "E0206",
+        "a field or a parameter given twice",
+        "Which of the two would count? A critic's reply is read whatever the case of its letters, so that two fields of its answer that \
+         differ in nothing else are one.",
+    ),
     code(
         "E0207",
         "an unknown split",
@@ -170,6 +175,11 @@ const ALL: &[Explanation] = &[
         "an endpoint that is to write calls well",
         "`tool_calls = well_formed` leaves tokens undrawn, and behind an endpoint somebody else draws them. A broken call is told to the \
          agent as an observation, so that it may mend it.",
+    ),
+    code(
+        "E0226",
+        "an answer's field with a name that every row has",
+        "`iteration` and `added` are columns of every row. A rule that names one means that, so no rule could read the answer.",
     ),
     code(
         "E0302",
@@ -326,7 +336,12 @@ const ALL: &[Explanation] = &[
         "used outside its loop",
         "Each iteration makes it anew: `kept@all` is what all iterations have made.",
     ),
-    code("E0514", "equal samples", "At temperature 0 every sample of a task is the same reply."),
+    code(
+        "E0514",
+        "equal samples",
+        "At temperature 0 every sample of a task is the same reply, and so is each vote. A critic that stands in a panel twice is asked \
+         the same with the same seed.",
+    ),
     code("E0515", "a result without a name", "What is rolled out, judged, selected or picked is used by its name."),
     code(
         "E0516",
@@ -453,6 +468,12 @@ const ALL: &[Explanation] = &[
         "a prompt that never says how to answer",
         "A critic's reply is parsed by its `answer`. A prompt that prints neither `{{ answer.format }}` nor the name of one of the \
          answer's fields leaves the critic to guess, and what cannot be read is dropped or fails.",
+    ),
+    code(
+        "W0405",
+        "a prompt that never prints its trajectories' ids",
+        "A critic of a `group` answers with a line for each trajectory, by its id: `score 2: 4`. Where the prompt does not print \
+         `{{ t.id }}` beside each, the critic can only guess which is meant.",
     ),
     code("W0501", "a stage that every row passes", "From what is known before the run, the condition is always true."),
     code(

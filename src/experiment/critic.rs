@@ -14,6 +14,9 @@ use crate::syntax::similar::similar;
 /// Tokens a critic may say when its block does not set `max_tokens`.
 const CRITIC_TOKENS: u32 = 64;
 
+/// Columns of a row that a rule calls by one word, as it does an answer's fields.
+const OWN_COLUMNS: [&str; 2] = ["iteration", "added"];
+
 const JOINED: [(&str, Joined); 5] = [
     ("mean", Joined::Mean),
     ("median", Joined::Median),
@@ -30,6 +33,16 @@ pub struct CriticInfo {
     pub prompts: Vec<PromptId>,
     /// The file says that it may judge what its own model has done.
     pub itself: bool,
+}
+
+impl CriticInfo {
+    /// Whether several verdicts on a row become one.
+    pub fn joined(&self) -> bool {
+        match &self.it {
+            Critic::Sole(sole) => sole.votes.count > 1,
+            Critic::Panel(_) => true,
+        }
+    }
 }
 
 /// The answer once several have become one.
@@ -94,6 +107,9 @@ impl Checker<'_> {
         }
         if let (Some(prompt), Some(answer), Some(asked)) = (prompt, &answer, fields.value("prompt")) {
             self.says_how_to_answer(prompt, answer, asked.span);
+            if kind == Some(CriticKind::Group) {
+                self.shows_ids(prompt, asked.span);
+            }
         }
         let sole = Sole {
             model: ModelId(model?),
@@ -151,7 +167,7 @@ impl Checker<'_> {
             return None;
         };
         let by = self.name_as("`by`", by, words, &JOINED);
-        let mut members = Vec::new();
+        let (mut members, mut spans) = (Vec::new(), Vec::new());
         let mut answer: Option<AnswerSchema> = None;
         let mut prompts = Vec::new();
         let (mut fits, mut itself) = (items.len() > 1, true);
@@ -163,6 +179,12 @@ impl Checker<'_> {
                 fits = false;
                 continue;
             };
+            if let Some(first) = members.iter().position(|member| *member == CriticId(id)) {
+                let (name, first) = (self.critics[id].name.clone(), spans[first]);
+                self.error(CheckError::MemberTwice { span: item.span, name, first });
+                fits = false;
+                continue;
+            }
             if self.panels.contains(&id) {
                 self.error(CheckError::PanelMember { span: item.span, why: "is a panel itself" });
                 fits = false;
@@ -183,6 +205,7 @@ impl Checker<'_> {
                 field.expectation |= other.expectation;
             }
             members.push(CriticId(id));
+            spans.push(item.span);
             if let Some(why) = why {
                 self.error(CheckError::PanelMember { span: item.span, why });
                 fits = false;
@@ -209,6 +232,17 @@ impl Checker<'_> {
             if let Some(first) = fields.iter().position(|field| field.name == name) {
                 let first = block.entries[first].key.span;
                 self.error(CheckError::FieldTwice { span: entry.key.span, name, first });
+                fits = false;
+                continue;
+            }
+            if let Some(first) = fields.iter().position(|field| field.name.eq_ignore_ascii_case(&name)) {
+                let (known, first) = (fields[first].name.clone(), block.entries[first].key.span);
+                self.error(CheckError::CaseAlone { span: entry.key.span, name, first, known });
+                fits = false;
+                continue;
+            }
+            if OWN_COLUMNS.contains(&name.as_str()) {
+                self.error(CheckError::OwnColumn { span: entry.key.span, name });
                 fits = false;
                 continue;
             }

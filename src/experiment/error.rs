@@ -48,6 +48,9 @@ pub enum CheckError {
     BadLine { span: Span, path: String, line: u64, why: String },
     PanelToo { span: Span, name: &'static str },
     PanelMember { span: Span, why: &'static str },
+    MemberTwice { span: Span, name: String, first: Span },
+    CaseAlone { span: Span, name: String, first: Span, known: String },
+    OwnColumn { span: Span, name: String },
     Circular { span: Span, name: String, declared: Span },
     Unused { span: Span, name: String, what: &'static str },
     UnusedRows { span: Span, name: String },
@@ -87,6 +90,7 @@ pub enum CheckError {
     PromptMisfit { span: Span, name: String, why: &'static str, help: &'static str },
     ShowsNoTask { span: Span, name: String },
     SaysNoAnswer { span: Span, name: String },
+    ShowsNoId { span: Span, name: String },
     SystemLate { span: Span },
     EmptyPrompt { span: Span, name: String },
     PromptTooLong { span: Span, name: String, words: u64, context: u64 },
@@ -231,6 +235,24 @@ impl From<CheckError> for Diagnostic {
                 Diagnostic::error("E0206", format!("`{name}` is given twice"), span, "again here")
                     .label(first, "first here")
             }
+            CheckError::CaseAlone { span, name, first, known } => {
+                let message = format!("`{name}` differs from `{known}` in case alone");
+                Diagnostic::error("E0206", message, span, "the same name in a reply")
+                    .label(first, "first here")
+                    .help("a reply is read whatever the case of its letters: give one of them another name")
+            }
+            CheckError::OwnColumn { span, name } => {
+                Diagnostic::error("E0226", format!("`{name}` is a column of every row"), span, "no rule could read it")
+                    .help("give the answer's field another name")
+            }
+            CheckError::MemberTwice { span, name, first } => Diagnostic::error(
+                "E0514",
+                format!("`{name}` is in the panel already"),
+                span,
+                "the same reply each time",
+            )
+            .label(first, "first here")
+            .help("ask it more often by its own `votes = 3 by median`, or name another critic"),
             CheckError::UnknownSplit { span, name, env, near, known } => {
                 let diagnostic =
                     Diagnostic::error("E0207", format!("`{env}` has no split `{name}`"), span, "unknown split");

@@ -221,6 +221,11 @@ fn prompt(error: CheckError) -> Diagnostic {
             Diagnostic::warning("W0404", message, span, "names neither `answer.format` nor a field of the answer")
                 .help("print `{{ answer.format }}`: it is made from the critic's `answer`")
         }
+        CheckError::ShowsNoId { span, name } => {
+            let message = format!("the prompt `{name}` never prints the trajectories' ids");
+            Diagnostic::warning("W0405", message, span, "the critic answers by ids: `score 2: 4`")
+                .help("print them: `{% for t in trajs %}Trajectory {{ t.id }}: …{% end %}`")
+        }
         CheckError::SystemLate { span } => {
             Diagnostic::error("E0412", "a system message comes first", span, "other messages stand before it")
         }

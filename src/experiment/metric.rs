@@ -9,7 +9,7 @@ use super::schedule::{Flow, Made};
 use super::scope::Kind;
 use super::vocabulary;
 use crate::base::Span;
-use crate::node::spec::AnswerKind;
+use crate::node::spec::{AnswerKind, AnswerSchema};
 use crate::syntax::ast::{self, Apply, Expr, ExprKind, Name, Operator, Path, ReportLine};
 use crate::syntax::similar::similar;
 use std::collections::BTreeMap;
@@ -33,6 +33,8 @@ const TRAINED: [&str; 5] = ["loss", "loss.first", "rows", "tokens", "steps"];
 const AUDITED: [&str; 6] = ["precision", "recall", "accuracy", "score", "truth", "gap"];
 /// Of verdicts that say which of a task's samples are better.
 const AUDITED_RELATIVE: [&str; 4] = ["precision", "recall", "truth", "concordance"];
+/// Of each field of several verdicts.
+const AGREED: [&str; 2] = ["alpha", "spread"];
 /// What a budget bounds; a loop that read it would end otherwise on another machine.
 const COSTS: [&str; 8] = ["time", "wall", "elapsed", "spend", "cost", "budget", "tokens", "price"];
 
@@ -129,18 +131,17 @@ impl Checker<'_> {
         };
         let mut known = match rows.form {
             Form::Rolled => names(&ROLLED),
+            Form::Judged if rows.joined || rows.pairwise => names(&["count", "parsed", "unread"]),
             Form::Judged => names(&["count", "parsed"]),
             Form::Selected => names(&["count"]),
         };
         match &rows.answer {
             _ if rows.form != Form::Judged => {}
             Answers::Schema(schema) => {
-                let joined = rows.joined.then_some(["alpha", "spread"]).into_iter().flatten();
                 // A share of comparisons is a half on the average.
                 let own = if rows.pairwise { "flips" } else { "mean" };
-                let of: Vec<&str> = joined.chain([own]).collect();
-                let counted = schema.fields.iter().filter(|field| field.kind != AnswerKind::Text);
-                known.extend(counted.flat_map(|field| of.iter().map(move |of| format!("{}.{of}", field.name))));
+                let joined = if rows.joined { &AGREED[..] } else { &[] };
+                known.extend(of_fields(schema, &[&[own], joined].concat()));
             }
             Answers::Unknown => return None,
             Answers::NotJudged => {}
@@ -168,14 +169,26 @@ impl Checker<'_> {
                 self.index.metrics(binding.span, &known);
             }
         }
-        for (made, known) in [(&flow.calibrated, &CALIBRATED[..]), (&flow.changed, &TRAINED[..])] {
+        for (made, critic) in [(&flow.calibrated, true), (&flow.changed, false)] {
             for name in made.keys() {
                 if let Some((_, declared)) = self.symbols.find(name) {
-                    let known: Vec<String> = known.iter().map(|name| (*name).to_owned()).collect();
+                    let known = self.declared_metrics(name, critic);
                     self.index.metrics(declared, &known);
                 }
             }
         }
+    }
+
+    /// What a calibration of a critic measures, or a training of a model.
+    fn declared_metrics(&self, name: &str, critic: bool) -> Vec<String> {
+        let known: &[&str] = if critic { &CALIBRATED } else { &TRAINED };
+        let mut known: Vec<String> = known.iter().map(|name| (*name).to_owned()).collect();
+        let info = self.critics.iter().find(|it| critic && it.name == name).and_then(|it| it.it.as_ref());
+        if let Some(info) = info.filter(|info| info.joined()) {
+            known.push("unread".to_owned());
+            known.extend(of_fields(&info.answer, &AGREED));
+        }
+        known
     }
 
     fn declared_metric(
@@ -202,10 +215,9 @@ impl Checker<'_> {
                     self.error(CheckError::NotMeasured { span, name, metric, critic });
                     return None;
                 };
-                let known: &[&str] = if critic { &CALIBRATED } else { &TRAINED };
-                if !known.contains(&reference.metric.as_str()) {
-                    let near = similar(&reference.metric, known.iter().copied());
-                    let known = known.iter().map(|name| (*name).to_owned()).collect();
+                let known = self.declared_metrics(&first.value, critic);
+                if !known.contains(&reference.metric) {
+                    let near = similar(&reference.metric, known.iter().map(String::as_str));
                     let of = format!("the {} of `{}`", if critic { "calibration" } else { "training" }, first.value);
                     let span = path.parts[1..].iter().map(|part| part.span).reduce(Span::to).unwrap_or(path.span);
                     self.error(CheckError::UnknownMetric { span, name: reference.metric, of, near, known });
@@ -431,6 +443,12 @@ impl Checker<'_> {
         };
         fits.then_some(item)
     }
+}
+
+/// These measures of each field that is a figure.
+fn of_fields(schema: &AnswerSchema, measures: &[&str]) -> Vec<String> {
+    let counted = schema.fields.iter().filter(|field| field.kind != AnswerKind::Text);
+    counted.flat_map(|field| measures.iter().map(move |measure| format!("{}.{measure}", field.name))).collect()
 }
 
 fn path_of(expr: &Expr) -> Option<&Path> {

@@ -29,6 +29,17 @@ impl Checker<'_> {
             self.error(CheckError::SaysNoAnswer { span, name });
         }
     }
+
+    /// A critic of a group answers by ids, which only the prompt can tell it.
+    pub(super) fn shows_ids(&mut self, prompt: usize, used: Span) {
+        let Some(info) = &self.prompts[prompt].it else { return };
+        let is_id = |path: &[String]| matches!(path, [of, id] if of != "task" && id == "id");
+        if !any(&info.template, &|piece| matches!(piece, Piece::Value { path, .. } if is_id(path))) {
+            let name = self.prompts[prompt].name.clone();
+            let span = self.symbols.find(&name).map_or(used, |(_, declared)| declared);
+            self.error(CheckError::ShowsNoId { span, name });
+        }
+    }
 }
 
 /// Whether a template names `root` or a field of it.

@@ -180,8 +180,8 @@ impl Checker<'_> {
         match self.critics[critic].it.as_ref() {
             None => judged.answer = Answers::Unknown,
             Some(info) => {
-                let (itself, answer, prompts, it) =
-                    (info.itself, info.answer.clone(), info.prompts.clone(), info.it.clone());
+                let (itself, joined) = (info.itself, info.joined());
+                let (answer, prompts, it) = (info.answer.clone(), info.prompts.clone(), info.it.clone());
                 let soles = self.soles(&it);
                 if !itself && soles.iter().any(|sole| sole.model == judged.model) {
                     let name = self.models[judged.model.0].name.clone();
@@ -226,7 +226,7 @@ impl Checker<'_> {
                 judged.answer = Answers::Schema(answer);
                 judged.pairwise = pairwise;
                 judged.relative = soles.iter().any(|sole| sole.is_relative());
-                judged.joined = soles.len() > 1 || soles.iter().any(|sole| sole.votes.count > 1);
+                judged.joined = joined;
             }
         }
         let (name, tolerance) = (name?, tolerance?);

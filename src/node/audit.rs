@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn nothing_kept_has_no_precision() {
-        let names: Vec<String> = metrics(&[row(false, None, false)], false).into_iter().map(|metric| metric.name).collect();
+        let names: Vec<String> =
+            metrics(&[row(false, None, false)], false).into_iter().map(|metric| metric.name).collect();
         assert_eq!(names, ["truth"]);
         assert_eq!(metrics(&[], false), []);
         assert_eq!(metrics(&[], true), []);
@@ -135,8 +136,13 @@ mod tests {
             group: (iteration, task.to_owned()),
             ..row(level > 0.5, Some(level), solved)
         };
-        let perfect =
-            [of(1, "a", 1.0, true), of(1, "a", 0.0, false), of(1, "b", 0.5, false), of(1, "b", 0.5, false), of(1, "c", 1.0, true)];
+        let perfect = [
+            of(1, "a", 1.0, true),
+            of(1, "a", 0.0, false),
+            of(1, "b", 0.5, false),
+            of(1, "b", 0.5, false),
+            of(1, "c", 1.0, true),
+        ];
         let metrics = metrics(&perfect, true);
         let names: Vec<&str> = metrics.iter().map(|metric| metric.name.as_str()).collect();
         assert_eq!(names, ["precision", "recall", "truth", "concordance"]);

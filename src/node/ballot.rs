@@ -235,9 +235,8 @@ mod tests {
 
     /// The formula itself: all ordered pairs within units, over one less than their values, against all ordered pairs.
     fn alpha_by_pairs(units: &[Vec<f64>]) -> f64 {
-        let pairs = |values: &[f64]| -> f64 {
-            values.iter().flat_map(|a| values.iter().map(move |b| (a - b) * (a - b))).sum()
-        };
+        let pairs =
+            |values: &[f64]| -> f64 { values.iter().flat_map(|a| values.iter().map(move |b| (a - b) * (a - b))).sum() };
         let all: Vec<f64> = units.concat();
         let observed: f64 = units.iter().map(|unit| pairs(unit) / (unit.len() as f64 - 1.0)).sum();
         1.0 - observed / (pairs(&all) / (all.len() as f64 - 1.0))

@@ -16,6 +16,14 @@ use litemap::LiteMap;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Why a row has no verdict that nobody could have given.
+const ALONE: &str = "no other sample of its task is there to compare it with";
+
+/// Whether a row has no verdict for want of another to compare it with, in all votes.
+pub fn is_alone(unparsed: &str) -> bool {
+    unparsed.strip_prefix(ALONE).is_some_and(|rest| !rest.contains(';'))
+}
+
 /// A verdict, or why none could be read.
 pub type Judged = Result<Verdict, String>;
 
@@ -309,7 +317,7 @@ impl Layout {
                 return Some(Ok(won.iter().map(share).collect()));
             }
             match (compared, unread.is_empty()) {
-                (0, _) => Some(Err("no other sample of its task is there to compare it with".to_owned())),
+                (0, _) => Some(Err(ALONE.to_owned())),
                 (_, true) => None,
                 (_, false) => Some(Err(ballot::unread(&unread))),
             }

@@ -16,6 +16,7 @@ pub mod key;
 pub mod metric;
 pub mod tolerance;
 pub mod lost;
+pub mod reasons;
 pub mod rollout;
 pub mod answer;
 pub mod ballot;

@@ -122,6 +122,8 @@ pub struct Funnel {
     pub rolled_out: Option<u64>,
     /// Of these, how many have no verdict: the question failed, and `max_failed` let it.
     pub missing: u64,
+    /// And how many have none for want of another sample of their task.
+    pub alone: u64,
     /// Rows with a verdict that could be read: what the rule sees.
     pub readable: u64,
     /// Left after the rule's opening conditions.
@@ -138,14 +140,18 @@ pub struct Drop {
 }
 
 pub const UNREADABLE: &str = "verdict could not be read";
+/// It compares, and there is one sample of the task.
+pub const ALONE: &str = "nothing to compare with";
 /// The critic was asked and the question failed.
 pub const MISSING: &str = "no verdict: the question failed";
 
 impl Funnel {
     pub fn drops(&self) -> Vec<Drop> {
-        let unreadable = self.rolled_out.map(|all| all.saturating_sub(self.missing + self.readable));
+        let known = self.missing.saturating_add(self.alone).saturating_add(self.readable);
+        let unreadable = self.rolled_out.map(|all| all.saturating_sub(known));
         let unreadable = unreadable.map(|rows| Drop { reason: UNREADABLE.to_owned(), rows });
-        let first = [Drop { reason: MISSING.to_owned(), rows: self.missing }].into_iter().chain(unreadable);
+        let drop = |reason: &str, rows| Drop { reason: reason.to_owned(), rows };
+        let first = [drop(MISSING, self.missing), drop(ALONE, self.alone)].into_iter().chain(unreadable);
         let stages = self.stages.iter().map(|stage| Drop {
             reason: stage.stage.clone(),
             rows: stage.rows_in.saturating_sub(stage.rows_out) as u64,
@@ -173,6 +179,7 @@ fn funnel(report: &Report, node: &NodeReport) -> Option<Funnel> {
         iteration: node.info.iteration,
         rolled_out,
         missing,
+        alone: node.detail.get("alone").and_then(Value::as_u64).unwrap_or(0),
         readable: first.rows_in as u64,
         passed: passed.map_or(first.rows_in, |stage| stage.rows_out) as u64,
         kept: stages.last().map_or(first.rows_in, |stage| stage.rows_out) as u64,
@@ -200,14 +207,18 @@ fn rolled_out(report: &Report, node: &NodeReport) -> (Option<u64>, u64) {
     (if rollouts.is_empty() { None } else { Some(rollouts.iter().filter_map(items).sum()) }, missing)
 }
 
-/// How far critics agree with themselves: in both orders of a comparison, and from vote to vote.
+/// Whether a measure says how far a critic agrees with itself.
+pub fn is_steadiness(metric: &Metric) -> bool {
+    let measure = metric.name.rsplit_once('.').map_or(metric.name.as_str(), |(_, measure)| measure);
+    matches!(measure, "flips" | "alpha" | "spread" | "unread")
+}
+
+/// How far critics agree with themselves: in both orders of a comparison, and from vote to vote; and how many replies had no part
+/// in that.
 pub fn steadiness(report: &Report) -> Vec<(&NodeReport, Vec<&Metric>)> {
-    let of_steadiness = |metric: &&Metric| {
-        let measure = metric.name.rsplit_once('.').map(|(_, measure)| measure);
-        matches!(measure, Some("flips" | "alpha" | "spread"))
-    };
-    let judges = report.nodes.iter().filter(|node| node.info.op == "judge");
-    let measured = judges.map(|node| (node, node.metrics.iter().filter(of_steadiness).collect::<Vec<_>>()));
+    let judges = report.nodes.iter().filter(|node| matches!(node.info.op.as_str(), "judge" | "calibrate"));
+    let measured =
+        judges.map(|node| (node, node.metrics.iter().filter(|metric| is_steadiness(metric)).collect::<Vec<_>>()));
     measured.filter(|(_, metrics)| !metrics.is_empty()).collect()
 }
 

@@ -4,6 +4,7 @@
 //! Nothing here decides whether colours are wanted: they are always in, and the edge takes them out.
 
 use crate::experiment::{MetricRef, ReportItem};
+use crate::node::reasons::Commonest;
 use crate::report::figures::{self, Curve, Parting, RocPoint, Truth};
 use crate::report::live::closing_note;
 use crate::report::published::{self, Beside};
@@ -164,6 +165,8 @@ pub fn tables(report: &Report, items: &[ReportItem]) -> Vec<(String, Table)> {
     tables.push(("Outside the loop".to_owned(), outside(report, items)));
     tables.extend(published::beside(report).into_iter().map(beside));
     tables.push(("Selection".to_owned(), selection(report)));
+    tables.push(("Replies that could not be read".to_owned(), reasons(report, NodeReport::unread)));
+    tables.push(("Items that failed".to_owned(), reasons(report, |node| node.failures.commonest())));
     tables.push(("Critics against themselves".to_owned(), measures(figures::steadiness(report))));
     tables.push(("Critic against labelled verdicts".to_owned(), truth(report, "calibrate")));
     for truth in figures::truths(report).iter().filter(|truth| !truth.roc.is_empty()) {
@@ -228,10 +231,24 @@ fn selection(report: &Report) -> Table {
     table
 }
 
+/// The commonest reasons of each node.
+fn reasons(report: &Report, of: impl Fn(&NodeReport) -> Option<Commonest>) -> Table {
+    let mut table = Table::with_head([Cell::left("node"), Cell::right("n"), Cell::left("why")]);
+    for node in &report.nodes {
+        for (times, reason) in of(node).iter().flat_map(Commonest::told) {
+            table.push([Cell::left(&node.info.id), Cell::right(count(times)), Cell::left(reason).at_most(96)]);
+        }
+    }
+    table
+}
+
 /// One row an audit or a calibration.
 fn truth(report: &Report, op: &str) -> Table {
     let truths: Vec<Truth> = figures::truths(report).into_iter().filter(|truth| truth.node.info.op == op).collect();
-    measures(truths.iter().map(|truth| (truth.node, truth.metrics.iter().collect())))
+    let nodes = truths.iter().map(|Truth { node, metrics, .. }| {
+        (*node, metrics.iter().filter(|metric| !figures::is_steadiness(metric)).collect())
+    });
+    measures(nodes)
 }
 
 /// One row a node; the columns are the metrics that any of them has.

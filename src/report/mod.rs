@@ -23,10 +23,10 @@ pub mod change;
 pub mod diff;
 
 use crate::base::Digest;
+use crate::node::reasons::{Commonest, Tally};
 use crate::run::{ItemCounts, ItemOutcome, Metric, NodeInfo, NodeStatus, PauseReason, RunEvent, RunLabel};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 /// One run, as far as its events go.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,7 +83,7 @@ pub struct NodeReport {
     pub output: Option<Digest>,
     pub reason: Option<String>,
     /// The failures by reason, in this run.
-    pub failures: BTreeMap<String, u64>,
+    pub failures: Tally,
 }
 
 impl NodeReport {
@@ -98,7 +98,7 @@ impl NodeReport {
             detail: Value::Null,
             output: None,
             reason: None,
-            failures: BTreeMap::new(),
+            failures: Tally::default(),
         }
     }
 
@@ -109,6 +109,11 @@ impl NodeReport {
     /// Items that it does without, though it completed.
     pub fn missing(&self) -> u64 {
         if matches!(self.status, NodeStatus::Done | NodeStatus::Cached) { self.items.failed } else { 0 }
+    }
+
+    /// Why a critic's replies could not be read.
+    pub fn unread(&self) -> Option<Commonest> {
+        Commonest::deserialize(self.detail.get("unread")?).ok()
     }
 
     pub fn is_over(&self) -> bool {
@@ -260,7 +265,7 @@ impl Report {
 impl NodeReport {
     fn fail(&mut self, reason: &str) {
         self.items.failed += 1;
-        *self.failures.entry(reason.to_owned()).or_default() += 1;
+        self.failures.add(reason);
     }
 }
 
@@ -275,6 +280,11 @@ fn node_json(node: &NodeReport) -> Value {
     });
     if let Some(reason) = &node.reason {
         value["reason"] = json!(reason);
+    }
+    for (name, commonest) in [("unread", node.unread()), ("failures", node.failures.commonest())] {
+        if let Some(commonest) = commonest {
+            value[name] = json!(commonest);
+        }
     }
     value
 }

@@ -4,6 +4,7 @@ use crate::base::Digest;
 use crate::base::file::reason;
 use crate::env::{EnvError, NotBuilt, Unopened};
 use crate::model::ModelError;
+use crate::node::reasons::{Commonest, Reason};
 use crate::node::train::AssembleError;
 use crate::plan::PlanError;
 use crate::run::ItemCounts;
@@ -27,8 +28,8 @@ pub enum StepError {
     Items { counts: ItemCounts, allowed: u64, passing: u64, item: String, reason: String },
     #[error("{NOT_RECORDED}")]
     NotRecorded,
-    #[error("`{stage}` does not hold: {kept} rows are left")]
-    Require { stage: String, kept: usize },
+    #[error("`{stage}` does not hold: {kept} rows are left{}", unread.as_ref().map_or_else(String::new, words_of))]
+    Require { stage: String, kept: usize, unread: Option<Commonest> },
     #[error("model `{name}`: {problem}")]
     Model { name: String, problem: ModelError },
     #[error("no thread can be started: {0}")]
@@ -102,6 +103,12 @@ pub enum RunError {
     /// What a survey could not work out.
     #[error(transparent)]
     Step(StepError),
+}
+
+/// `; of 12 rows no verdict could be read, of 9 as `score` is not given`
+fn words_of(unread: &Commonest) -> String {
+    let most = unread.reasons.first().map(|Reason { reason, count }| format!(", of {count} since {reason}"));
+    format!("; of {} rows no verdict could be read{}", unread.count, most.unwrap_or_default())
 }
 
 fn permitted(most: u64) -> String {

@@ -76,7 +76,8 @@ pub struct RowEntry {
     /// Why nothing could be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unparsed: Option<String>,
-    /// The stage of a selection that dropped it, as the file writes it; `readable` for a verdict that could not be read.
+    /// The stage of a selection that dropped it, as the file writes it; `readable` for a verdict that could not be read,
+    /// `comparable` for a row without another to compare it with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped_by: Option<String>,
 }

@@ -5,8 +5,9 @@ use crate::experiment::{Experiment, MetricRef, Until};
 use crate::node::audit::{self, AuditRow};
 use crate::node::calibrate::Confusion;
 use crate::node::metric::Metric;
+use crate::node::reasons::Tally;
 use crate::node::trajectory::{Trajectory, TruthRecord};
-use crate::node::{answer, gate, labels, pick, rows as node_rows};
+use crate::node::{answer, compare, gate, labels, pick, rows as node_rows};
 use crate::plan::{History, Op, RowsFrom, StepId, Work};
 use crate::run::budget::Purse;
 use crate::run::emit::Emitter;
@@ -131,6 +132,11 @@ fn select_rows(bench: &Bench<'_, '_>, id: StepId, from: &RowsFrom, rule: &select
     let origins = verdicts::Origins::of(resources, bench.state, from)?;
     let oracle = resources.experiment.unstable.iter().any(|feature| feature == "oracle");
     let store = resources.store;
+    let mut unread = Tally::default();
+    let without = entering.iter().filter_map(|row| row.unparsed.as_ref());
+    let (alone, why): (Vec<&String>, Vec<&String>) = without.partition(|why| compare::is_alone(why));
+    why.into_iter().for_each(|why| unread.add(why));
+    let alone = alone.len();
     // A verdict that could not be read is never a number: its row reaches no rule.
     let (readable, unreadable): (Vec<RowEntry>, Vec<RowEntry>) =
         entering.into_iter().partition(|row| row.unparsed.is_none());
@@ -150,7 +156,8 @@ fn select_rows(bench: &Bench<'_, '_>, id: StepId, from: &RowsFrom, rule: &select
     let set = RowSet {
         rows: selection.kept.iter().map(|&at| readable[at].clone()).collect(),
         dropped: {
-            let unread = unreadable.iter().map(|row| (row, Some("readable".to_owned())));
+            let went = |why: &String| if compare::is_alone(why) { "comparable" } else { "readable" };
+            let unread = unreadable.iter().map(|row| (row, row.unparsed.as_ref().map(|why| went(why).to_owned())));
             let dropped = readable.iter().zip(&selection.dropped_at);
             let dropped = dropped.filter_map(|(row, at)| at.map(|at| (row, stage_of(at))));
             unread.chain(dropped).map(|(row, dropped_by)| RowEntry { dropped_by, ..row.clone() }).collect()
@@ -159,7 +166,7 @@ fn select_rows(bench: &Bench<'_, '_>, id: StepId, from: &RowsFrom, rule: &select
     let (kept, entered) = (set.rows.len(), readable.len() + unreadable.len());
     if selection.unmet == Some(Otherwise::Fail) {
         let stage = selection.funnel.last().map(|step| step.stage.clone()).unwrap_or_default();
-        return Err(StepError::Require { stage, kept });
+        return Err(StepError::Require { stage, kept, unread: unread.commonest() });
     }
     let mut manifest = Manifest::new(Op::Select);
     manifest.metrics.push(Metric::plain("count", kept as f64, entered));
@@ -171,6 +178,9 @@ fn select_rows(bench: &Bench<'_, '_>, id: StepId, from: &RowsFrom, rule: &select
         "stop": selection.unmet == Some(Otherwise::Stop),
         "skip": selection.unmet == Some(Otherwise::Skip),
     });
+    if alone > 0 {
+        manifest.detail["alone"] = serde_json::json!(alone);
+    }
     manifest.output = Some(bench.put_json(&set)?);
     Ok(manifest)
 }

@@ -10,6 +10,8 @@ use crate::node::calibrate::Confusion;
 use crate::node::compare::{self, Judged, Layout, Said};
 use crate::node::judge::{self, JudgeItem, JudgeReply};
 use crate::node::key::{JudgeKey, item_seed};
+use crate::node::metric::Metric;
+use crate::node::reasons::{Commonest, Tally};
 use crate::node::roc::Roc;
 use crate::node::spec::{AnswerSchema, CriticKind, Joined, OnUnparsed, Verdict};
 use crate::node::template::{Scope, token_counter};
@@ -367,13 +369,10 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, rows: &RowsFrom, jury: Jury<'_
     note_shown(&questions, &set, &mut made);
     drop(questions);
     let pairwise = jury.by.iter().any(|judge| experiment.sole(judge.critic).kind == CriticKind::Pairs);
-    let several = jury.by.iter().any(|judge| jury.by.len() > 1 || experiment.sole(judge.critic).votes.count > 1);
     let answer = jury.answer(experiment);
-    if several {
-        let read: Vec<Vec<&Verdict>> = ballots.iter().map(|ballot| ballot.said.iter().collect()).collect();
-        metrics.extend(ballot::agreement(&read, &answer));
-    }
+    metrics.extend(steadiness(experiment, jury, &ballots, &made));
     let mut manifest = Manifest::new(crate::plan::Op::Judge);
+    manifest.detail = detail(unread(&made));
     let mut rows = Vec::with_capacity(set.rows.len());
     // A row whose questions are all missing goes no further.
     for (mut row, ballot) in set.rows.into_iter().zip(&mut ballots) {
@@ -409,6 +408,35 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, rows: &RowsFrom, jury: Jury<'_
     Ok(Finished { manifest, counts })
 }
 
+/// How far several verdicts on each row agree, and which share of the questions could not be read: where a row has several,
+/// it may have a verdict all the same.
+fn steadiness(experiment: &Experiment, jury: Jury<'_>, ballots: &[Ballot], made: &MadeItems) -> Vec<Metric> {
+    let soles = || jury.by.iter().map(|judge| experiment.sole(judge.critic));
+    let joined = jury.by.len() > 1 || soles().any(|sole| sole.votes.count > 1);
+    let mut metrics = Vec::new();
+    if joined {
+        let read: Vec<Vec<&Verdict>> = ballots.iter().map(|ballot| ballot.said.iter().collect()).collect();
+        metrics.extend(ballot::agreement(&read, &jury.answer(experiment)));
+    }
+    if joined || soles().any(|sole| sole.kind == CriticKind::Pairs) {
+        let asked = made.iter().flatten().count();
+        let unread = made.iter().flatten().filter(|(_, said)| said.unread().is_some()).count();
+        metrics.extend(Metric::share("unread", unread, asked));
+    }
+    metrics
+}
+
+/// Why replies could not be read, or some of what they were to say.
+fn unread(made: &MadeItems) -> Option<Commonest> {
+    let mut tally = Tally::default();
+    made.iter().flatten().filter_map(|(_, said)| said.unread()).for_each(|why| tally.add(why));
+    tally.commonest()
+}
+
+fn detail(unread: Option<Commonest>) -> serde_json::Value {
+    unread.map_or(serde_json::Value::Null, |unread| serde_json::json!({ "unread": unread }))
+}
+
 /// Writes down which samples a question showed, and in which order, where it showed several.
 fn note_shown(questions: &Questions<'_>, set: &RowSet, made: &mut MadeItems) {
     for Asked { layout, first, .. } in &questions.critics {
@@ -442,6 +470,7 @@ pub fn calibrate(
     let experiment = bench.resources.experiment;
     let schema = jury.answer(experiment);
     let ballots = ballots(experiment, &questions, &made, examples.len());
+    let steadiness = steadiness(experiment, jury, &ballots, &made);
     let judge = |(example, mut ballot): (&Labelled, Ballot)| {
         let judged = ballot.judged(jury.joined, &schema).and_then(Result::ok);
         (judged, labels::solved(&example.truth, metric))
@@ -458,7 +487,9 @@ pub fn calibrate(
     let mut manifest = Manifest::new(crate::plan::Op::Calibrate);
     manifest.metrics = confusion.metrics();
     manifest.metrics.extend(roc.as_ref().map(Roc::auc));
-    manifest.detail = serde_json::json!({ "confusion": confusion });
+    manifest.metrics.extend(steadiness);
+    manifest.detail = detail(unread(&made));
+    manifest.detail["confusion"] = serde_json::json!(confusion);
     if let Some(roc) = roc {
         manifest.detail["roc"] = serde_json::json!(roc.points);
     }

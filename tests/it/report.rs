@@ -180,6 +180,7 @@ fn plain(text: &str) -> String {
 
 fn reading(text: &str) -> Reading {
     Reading {
+        unparsed: None,
         node: "rollout@1".to_owned(),
         task: "train-0012".to_owned(),
         sample: 2,

@@ -116,7 +116,13 @@ fn a_sound_answer_is_read_whole() {
 #[test]
 fn an_episode_that_has_its_end_stands_whatever_becomes_of_its_program() {
     let end = r#"read line; echo '{"observation": "won", "done": true, "metrics": {"success": true}}';"#;
-    let parts = ["", "read line; exit 3", "read line; kill -9 $$", "read line; echo '{\"error\": \"no\"}'; sleep 60", "sleep 60"];
+    let parts = [
+        "",
+        "read line; exit 3",
+        "read line; kill -9 $$",
+        "read line; echo '{\"error\": \"no\"}'; sleep 60",
+        "sleep 60",
+    ];
     for part in parts {
         let end = first_step(&format!("{end} {part}")).expect(part);
         assert_eq!((end.text.as_str(), end.done), ("won", true), "{part}");

@@ -9,7 +9,9 @@ pub fn metric(name: &str) -> &'static str {
             Some((_, "alpha")) => {
                 "how far several verdicts on a row agree: Krippendorff's alpha, 1 for always, 0 for by chance"
             }
-            Some((_, "flips")) => "the share of comparisons of two texts in which the two orders disagree: the place decided",
+            Some((_, "flips")) => {
+                "the share of comparisons of two texts in which the two orders disagree: the place decided"
+            }
             Some((_, "spread")) => "how far a row's highest verdict is above its lowest, on the average",
             _ => "what the environment says of finished episodes, from 0 to 1",
         },
@@ -25,6 +27,7 @@ const MEASURED: &[(&str, &str)] = &[
     ("steps", "the mean number of turns; of a training, the optimiser's steps"),
     ("tokens", "the mean number of tokens; of a training, all it has seen"),
     ("parsed", "the share of verdicts that could be read"),
+    ("unread", "the share of questions whose replies could not be read, in whole or in part"),
     ("accuracy", "the share of verdicts that agree with the truth"),
     ("kappa", "the agreement with the truth beyond chance"),
     (

@@ -10,11 +10,13 @@ pub mod chart;
 
 use crate::experiment::ReportItem;
 use crate::model::{Message, Role};
+use crate::node::compare;
+use crate::node::reasons::Commonest;
 use crate::report::figures::{self, Confusion, Curve, Funnel, Truth};
 use crate::report::human::{self, iteration_word};
 use crate::report::published::{self, Beside};
 use crate::report::text::{clip, count, figure, number, plain, plain_lines, value};
-use crate::report::{Report, label_word, status_word};
+use crate::report::{NodeReport, Report, label_word, status_word};
 use crate::run::{Metric, RunLabel};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -31,6 +33,8 @@ pub struct Reading {
     pub prompt_len: usize,
     /// The critic's verdict, as `score 3`; `None` when it could not be read.
     pub verdict: Option<String>,
+    /// Why it could not be read.
+    pub unparsed: Option<String>,
     /// The stage that dropped it; `None` when it was kept.
     pub dropped_by: Option<String>,
     /// Ground truth, known to metrics only.
@@ -66,6 +70,8 @@ pub fn page(report: &Report, items: &[ReportItem], readings: &[Reading], version
                     (tables(report, &wanted))
                     (beside(report))
                     (selection(report))
+                    (reasons(report, "Replies that could not be read", NodeReport::unread))
+                    (reasons(report, "Items that failed", |node| node.failures.commonest()))
                     (steadiness(report))
                     (truth(report))
                     (reading(readings))
@@ -270,6 +276,32 @@ fn funnel_table(funnels: &[&Funnel]) -> Markup {
     }
 }
 
+/// The commonest reasons of each node.
+fn reasons(report: &Report, title: &str, of: impl Fn(&NodeReport) -> Option<Commonest>) -> Markup {
+    let told: Vec<(&NodeReport, Commonest)> = report.nodes.iter().filter_map(|node| Some((node, of(node)?))).collect();
+    html! {
+        @if !told.is_empty() {
+            section {
+                h2 { (title) }
+                div.scroll { table {
+                    thead { tr { th { "node" } th.number { "n" } th { "why" } } }
+                    tbody {
+                        @for (node, commonest) in &told {
+                            @for (times, reason) in commonest.told() {
+                                tr {
+                                    th scope="row" { (plain(&node.info.id)) }
+                                    td.number { (count(times)) }
+                                    td { (clip(&plain(reason), 300)) }
+                                }
+                            }
+                        }
+                    }
+                } }
+            }
+        }
+    }
+}
+
 /// How far critics agree with themselves.
 fn steadiness(report: &Report) -> Markup {
     let measured = figures::steadiness(report);
@@ -277,7 +309,7 @@ fn steadiness(report: &Report) -> Markup {
         @if !measured.is_empty() {
             section {
                 h2 { "Critics against themselves" }
-                p.note { "“flips” is the share of comparisons that the order decided; “alpha” is Krippendorff's, 1 where several verdicts on a row always agree; “spread” is how far they lie apart." }
+                p.note { "“flips” is the share of comparisons that the order decided; “alpha” is Krippendorff's, 1 where several verdicts on a row always agree; “spread” is how far they lie apart; “unread” is the share of questions whose replies could not be read, in whole or in part." }
                 div.matrices {
                     @for (node, metrics) in measured {
                         div.matrix { h3 { (plain(&node.info.id)) } dl { @for metric in metrics { (definition(metric)) } } }
@@ -329,7 +361,7 @@ fn matrix(truth: &Truth) -> Markup {
             h3 { (plain(&truth.node.info.id)) }
             @if let Some(confusion) = truth.confusion { (squares(confusion)) }
             @if !truth.roc.is_empty() { (chart::roc(&truth.roc)) }
-            dl { @for metric in truth.metrics { (definition(metric)) } }
+            dl { @for metric in truth.metrics.iter().filter(|metric| !figures::is_steadiness(metric)) { (definition(metric)) } }
         }
     }
 }
@@ -376,7 +408,9 @@ fn trajectory(reading: &Reading) -> Markup {
                 span.facts {
                     @match &reading.verdict {
                         Some(verdict) => span.badge { (plain(verdict)) },
-                        None => span.badge.quiet { "verdict unreadable" },
+                        None => span.badge.quiet title=(reading.unparsed.as_deref().map(plain).unwrap_or_default()) {
+                            @if reading.unparsed.as_deref().is_some_and(compare::is_alone) { (figures::ALONE) } @else { "verdict unreadable" }
+                        },
                     }
                     @match &reading.dropped_by {
                         None => span.badge.good { "kept" },

@@ -1,7 +1,8 @@
 //! One round over items: what came of each is filed and told here, and what failed is kept to be worked again.
 
 use super::{
-    AtOnce, Finished, Item, Lot, Made, WorkItems, Worker, apart, diverged_words, file, finish, finished_events, together,
+    AtOnce, Finished, Item, Lot, Made, WorkItems, Worker, apart, diverged_words, file, finish, finished_events,
+    together,
 };
 use crate::model::Tokens;
 use crate::node::lost::{Halt, Lost, Problem, Why};
@@ -120,12 +121,7 @@ impl<'r, 'w, 'e, 'i, T: Clone + Send> Round<'r, 'w, 'e, 'i, T> {
     ///
     /// # Errors
     /// A pause, trouble that every other item would meet, a store that cannot be written.
-    pub fn work(
-        mut self,
-        wanted: &[usize],
-        work: &WorkItems<'_>,
-        at_once: AtOnce,
-    ) -> Result<Vec<usize>, StepError> {
+    pub fn work(mut self, wanted: &[usize], work: &WorkItems<'_>, at_once: AtOnce) -> Result<Vec<usize>, StepError> {
         let ended = match at_once {
             AtOnce::Apart(most) => apart::work(&mut self, wanted, work, most),
             AtOnce::Together(most) => together::work(&mut self, wanted, work, most),

@@ -61,7 +61,8 @@ fn ask(
     let tell = |came| tell.send(came).unwrap_or_else(|_| watch.stop());
     let groups = wanted.chunk_by(|a, b| a / GROUP == b / GROUP);
     // Between two groups a pause is looked for, and what failed is told.
-    let mut queue: Vec<Vec<usize>> = groups.flat_map(|group| group.chunks(most.max(1))).map(<[usize]>::to_vec).collect();
+    let mut queue: Vec<Vec<usize>> =
+        groups.flat_map(|group| group.chunks(most.max(1))).map(<[usize]>::to_vec).collect();
     queue.reverse();
     while let Some(mut wanted) = queue.pop() {
         if watch.pauses() {

@@ -106,7 +106,8 @@ fn each_two_of_a_task_are_compared_in_both_orders_as_the_plan_says() {
 /// Against another way to count them.
 #[test]
 fn a_row_has_the_share_of_its_comparisons_that_it_wins() {
-    let lab = comparing(CriticKind::Pairs, 1.0, &["better: a", "better: b", "better: tie", "neither, I think"]);
+    let say = ["better: a", "better: b", "better: a", "better: b", "better: tie", "neither, I think"];
+    let lab = comparing(CriticKind::Pairs, 1.0, &say);
     let policy = json!({ "replies": [], "default": ["Done.", "I am done.", "All is done.", "It is done."] });
     std::fs::write(lab.directory.path().join("policy.json"), policy.to_string()).expect("can be written");
     let (outcome, events) = lab.start();
@@ -154,6 +155,11 @@ fn a_row_has_the_share_of_its_comparisons_that_it_wins() {
         different.extend(figure.map(|figure| (figure * 100.0) as i64));
     }
     assert!(ties > 0, "some samples say the same");
+    let unread = said.values().filter(|prefers| prefers.is_none()).count();
+    assert!(unread > 0 && metric(&events, "judge@1", "unread") == unread as f64 / 36.0, "{unread}");
+    let why = &manifest.detail["unread"];
+    assert_eq!((&why["count"], &why["reasons"][0]["count"]), (&json!(unread), &json!(unread)));
+    assert_eq!(why["reasons"][0]["reason"], "`better` is not given");
     assert!(different.len() > 2, "replies are drawn each for itself: {different:?}");
     assert_eq!(metric(&events, "judge@1", "parsed"), (18 - unparsed) as f64 / 18.0);
     let RunEvent::NodeFinished { detail, .. } = events
@@ -164,6 +170,34 @@ fn a_row_has_the_share_of_its_comparisons_that_it_wins() {
         unreachable!()
     };
     assert_eq!(detail["readable"], 18 - unparsed, "what has no verdict reaches no rule");
+}
+
+/// What lacks another is not what could not be read, and a rule that is left with nothing says of which there is how much.
+#[test]
+fn a_row_alone_and_one_that_cannot_be_read_are_told_apart() {
+    let of = |kind: CriticKind, say: &str, samples: u32| {
+        let mut lab = comparing(kind, 0.0, &[say]);
+        for statement in sample::body(&mut lab.experiment) {
+            if let Statement::Rollout { samples: of, .. } = statement {
+                *of = samples;
+            }
+        }
+        let (_, events) = lab.start();
+        let detail = |event: &RunEvent| match event {
+            RunEvent::NodeFinished { node, detail, .. } if node == "select@1" => Some(detail.clone()),
+            _ => None,
+        };
+        let detail = events.iter().find_map(detail).expect("it was selected");
+        (detail["readable"].as_u64(), detail["alone"].as_u64())
+    };
+    assert_eq!(of(CriticKind::Pairs, "better: a", 1), (Some(0), Some(6)));
+    assert_eq!(of(CriticKind::Group, "all fine", 3), (Some(0), None));
+    let mut lab = comparing(CriticKind::Group, 0.0, &["all fine"]);
+    lab.experiment.rules[0].it.stages.push(Stage::Require { count: 1, otherwise: Otherwise::Fail });
+    let (outcome, _) = lab.start();
+    let reason = outcome.failed.first().map(|failed| failed.reason.clone()).unwrap_or_default();
+    let expected = "0 rows are left; of 18 rows no verdict could be read, of 6 since `score 1` is not given";
+    assert!(reason.ends_with(expected), "{reason}");
 }
 
 #[test]

@@ -78,6 +78,11 @@ fn each_row_is_asked_as_often_as_it_has_votes_and_they_become_one() {
     let alpha = metric(&events, "judge@1", "score.alpha");
     assert!((-1.0..0.5).contains(&alpha), "{alpha}: they are drawn, and agree by chance");
     assert!(metric(&events, "judge@1", "score.spread") > 1.0);
+    let unread = rows.rows.iter().flat_map(|row| said(&lab, row, &schema)).filter(Option::is_none).count();
+    assert!(unread > 0 && metric(&events, "judge@1", "unread") == unread as f64 / 36.0, "{unread}");
+    let alpha = metric(&events, "calibrate:grader", "score.alpha");
+    assert!((-1.0..0.5).contains(&alpha), "{alpha}: a calibration asks as often");
+    assert!(metric(&events, "calibrate:grader", "unread") > 0.0);
     let (_, again) = lab.start();
     assert_eq!(statuses(&again, NodeStatus::Done), Vec::<String>::new(), "all is cached");
     assert_eq!(lab.survey()["judge@1"], (SurveyStatus::Cached, 36, Some(36)));

@@ -153,6 +153,20 @@ fn what_goes_wrong_ends_its_episode_and_the_others_go_on() {
         ("hang", "the environment hangs: no answer in 1 s"),
     ];
     assert_eq!(reasons(&desk), expected.map(|(name, why)| (name.to_owned(), why.to_owned())));
+    // Why is told wherever the node is looked at.
+    let gone = "the environment is gone: it ended with exit status: 7; its last words: no more paper";
+    let shown = desk.agx(&["show", "evaluate:dev", "--task", "crash"]);
+    let missing = format!("-- stdout\nevaluate:dev · crash/0 is missing: {gone}\n-- exit 0\n");
+    assert!(shown.ends_with(&missing), "{shown}");
+    assert!(desk.agx(&["show", "evaluate:dev", "--item", "crash/0"]).ends_with(&missing));
+    assert_eq!(value(&desk, &["show", "evaluate:dev", "--task", "crash", "--format", "json"])[0]["missing"], gone);
+    assert!(desk.agx(&["show", "evaluate:dev"]).contains(&format!("1 × {gone}")));
+    let told = desk.agx(&["report"]);
+    assert!(told.contains("Items that failed") && told.contains(&gone[..60]), "{told}");
+    let failures = value(&desk, &["report", "--json"])["nodes"][0]["failures"].clone();
+    assert_eq!((&failures["count"], failures["reasons"].as_array().map(Vec::len)), (&json!(3), Some(3)));
+    let page = desk.agx(&["report", "--html", "-"]);
+    assert!(page.contains("Items that failed") && page.contains(gone));
     // Another run tries them again; what is mended is done.
     desk.write("env.sh", FAULTY.replace("*crash*)", "*crash-no-more*)").replace("*hang*)", "*hang-no-more*)"));
     let changed = desk.agx(&["resume"]);

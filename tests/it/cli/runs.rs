@@ -71,6 +71,29 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
+/// A verdict of several replies is shown with all of them.
+#[test]
+fn every_reply_of_which_a_verdict_was_made_is_shown() {
+    let desk = lab(24);
+    let votes = "on_unparsed = drop\n  votes       = 2 by mean\n  decode      = sample { temperature = 0.7 }";
+    let file = std::fs::read_to_string(desk.path().join("lab.agx")).unwrap();
+    assert!(file.contains("on_unparsed = drop"));
+    desk.write("lab.agx", file.replace("on_unparsed = drop", votes));
+    let critic = std::fs::read_to_string(desk.path().join("critic.json")).unwrap();
+    desk.write("critic.json", critic.replace(r#"["score: 4"]"#, r#"["score: 4", "score: 3", "none"]"#));
+    assert_eq!(desk.code(&["run", "lab.agx"]), Some(0));
+    for node in ["judge@1", "select@1"] {
+        let shown = desk.agx(&["show", node, "--item", "0"]);
+        assert!(shown.contains("── critic (vote 1)\n") && shown.contains("── critic (vote 2)\n"), "{shown}");
+    }
+    let one = desk.agx(&["show", "judge@1", "--item", "train-0001/1#2"]);
+    assert!(one.contains("task train-0001 · sample 1\n") && one.contains("(vote 2)"), "{one}");
+    assert!(!one.contains("(vote 1)"), "{one}");
+    let said = desk.agx(&["report"]);
+    assert!(said.contains("Replies that could not be read") && said.contains("`score` is not given"), "{said}");
+    assert!(said.contains("unread"), "{said}");
+}
+
 #[test]
 fn a_run_is_told_line_by_line_and_reported() {
     let desk = lab(24);
@@ -98,6 +121,12 @@ fn a_run_is_told_line_by_line_and_reported() {
             assert!(said.contains(part) && said.ends_with("-- exit 0\n"), "{part}: {said}");
         }
     }
+    let unread = desk.agx(&["show", "judge@1", "--task", "train-0003"]);
+    assert!(
+        unread.contains("── critic\nhard to say\n") && unread.contains("no verdict: `score` is not given"),
+        "{unread}"
+    );
+    assert_eq!(desk.agx(&["show", "judge@1", "--item", "train-0003/0"]), desk.agx(&["show", "judge@1", "--item", "6"]));
     let digest = text(&value(&desk, &["show", "train@1", "--format", "json"])["output"]);
     assert_eq!(value(&desk, &["show", &digest[..12]])["op"], "train", "an object by the start of its digest");
     let report = value(&desk, &["report", "--json"]);
