@@ -23,7 +23,7 @@ pub use packed::{OpenTask, PackedTasks};
 pub use schema::{Field, FieldType, Schema, ToolInfo, Visibility};
 
 use crate::base::{Canonical, Digest, Hasher, Seed, file};
-use crate::model::{Message, Role, ToolFormat, Wire};
+use crate::model::{Form, Message, Role, ToolFormat, Wire};
 use benchmark::{Figure, Published};
 use litemap::LiteMap;
 use rayon::prelude::*;
@@ -292,6 +292,14 @@ impl Env {
             Env::Desk(_) => call::parse(reply, format),
             Env::ApiBank(bank) => bank.action(reply, format),
             Env::Outside(outside) => outside.action(reply, format),
+        }
+    }
+
+    /// What form replies in an episode have that are read without fault; `None` where every text is an action.
+    pub fn form(&self, episode: &dyn Episode, format: ToolFormat) -> Option<Form> {
+        match self {
+            Env::Outside(outside) if !outside.has_calls() => None,
+            _ => Some(call::form(&episode.tools(), format)),
         }
     }
 

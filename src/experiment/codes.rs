@@ -172,8 +172,8 @@ const ALL: &[Explanation] = &[
     ),
     code(
         "E0225",
-        "an endpoint that is to write calls well",
-        "`tool_calls = well_formed` leaves tokens undrawn, and behind an endpoint somebody else draws them. A broken call is told to the \
+        "calls that are to be well-formed where nothing can hold them so",
+        "`tool_calls = well_formed` leaves tokens undrawn: behind an endpoint somebody else draws them, and a script draws none. A broken call is told to the \
          agent as an observation, so that it may mend it.",
     ),
     code(

@@ -219,7 +219,7 @@ impl Checker<'_> {
         let calls = [ToolCalls::Drawn, ToolCalls::WellFormed].map(|calls| (calls.as_str(), calls));
         let tool_calls = self.word_of(&fields, "tool_calls", &calls);
         let lora = fields.block("lora").map(|block| self.lora(block));
-        if let (Some(Some(ToolCalls::WellFormed)), Some(Source::Remote(_)), Some(span)) =
+        if let (Some(Some(ToolCalls::WellFormed)), Some(Source::Remote(_) | Source::Scripted(_)), Some(span)) =
             (&tool_calls, &source, fields.span("tool_calls"))
         {
             self.error(CheckError::NotHeld { span });

@@ -303,13 +303,10 @@ impl From<CheckError> for Diagnostic {
                 Diagnostic::error("E0215", "a model has one source", span, "a second one")
                     .help("keep one of `weights`, `remote` and `scripted`")
             }
-            CheckError::NotHeld { span } => Diagnostic::error(
-                "E0225",
-                "an endpoint's calls cannot be held well-formed",
-                span,
-                "only a local model's can",
-            )
-            .help("leave it out: a broken call is told to the agent, which may mend it"),
+            CheckError::NotHeld { span } => {
+                Diagnostic::error("E0225", "calls cannot be held well-formed here", span, "only a local model's can")
+                    .help("leave it out: a broken call is told to the agent, which may mend it")
+            }
             CheckError::NotName { span, what } => {
                 Diagnostic::error("E0216", format!("the name of {what} is due here"), span, "no name")
             }

@@ -131,6 +131,7 @@ pub(super) fn detail(error: CheckError) -> Diagnostic {
         | CheckError::PromptMisfit { .. }
         | CheckError::ShowsNoTask { .. }
         | CheckError::SaysNoAnswer { .. }
+        | CheckError::ShowsNoId { .. }
         | CheckError::SystemLate { .. }
         | CheckError::EmptyPrompt { .. }
         | CheckError::PromptTooLong { .. }

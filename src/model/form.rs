@@ -10,4 +10,6 @@ pub struct Form {
     pub whole: String,
     /// Of those, the ones that are not to be all the same: mostly none.
     pub never: Option<String>,
+    /// Special tokens that stand for themselves, though a text does without them; no other is drawn but what ends a reply.
+    pub marks: &'static [&'static str],
 }

@@ -7,7 +7,7 @@
 //! is up is for the caller to say.
 
 use crate::base::Seed;
-use crate::env::{Action, Begun, Env, EnvError, Episode, Task, call};
+use crate::env::{Action, Begun, Env, EnvError, Episode, Task};
 use crate::model::{
     Form, GenReply, GenRequest, LanguageModel, Message, ModelError, Role, Sampling, StopReason, Tokens, ToolCalls,
     ToolFormat, TrainRow,
@@ -155,8 +155,8 @@ impl Rollout<'_> {
             return Err(ModelError::TooLong { tokens: tokens.len(), context }.into());
         }
         trajectory.row = TrainRow { learn: vec![false; tokens.len()], tokens };
-        let form = (self.tool_calls == ToolCalls::WellFormed)
-            .then(|| Arc::new(call::form(&episode.tools(), self.tool_format)));
+        let held = self.tool_calls == ToolCalls::WellFormed;
+        let form = if held { self.env.form(&*episode, self.tool_format).map(Arc::new) } else { None };
         Ok(Live { index, seed: *seed, episode, trajectory, form, took: Tokens::default() })
     }
 

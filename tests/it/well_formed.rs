@@ -169,14 +169,81 @@ fn what_a_model_writes_well_is_of_the_form() {
     assert!(!walker.takes(&form, &count.replace("-3", "3.5")) && !walker.takes(&form, &format!("{count}{count}")));
 }
 
+/// Names and types are held to whatever else a schema has: what is too large gives way alone.
+#[test]
+fn what_a_schema_says_is_held_to() {
+    let walker = Walker::new();
+    let many: serde_json::Map<String, serde_json::Value> = (0..13)
+        .map(|n| (format!("p{n:02}"), json!({ "type": "string" })))
+        .chain([("zid".to_owned(), json!({ "type": "integer" }))])
+        .collect();
+    let choices: Vec<String> = (0..100).map(|n| format!("c{n:03}")).collect();
+    let two = json!({ "properties": { "id": { "type": "string" }, "meta": {}, "tags": { "type": "object" } }, "required": ["id"] });
+    let odd = json!({ "properties": {
+        "e": { "enum": choices }, "f": { "enum": ["", "two\nlines"] }, "l": { "type": "array", "items": { "type": "integer" } },
+        "n": { "anyOf": [{ "type": "integer" }, { "type": "null" }] },
+    } });
+    let tool = |name: &str, parameters| Callable { name: name.to_owned(), parameters };
+    let tools = [
+        tool("many", json!({ "properties": many, "required": ["zid"] })),
+        tool("two", two),
+        tool("odd", odd),
+        tool("none", json!({})),
+    ];
+    let json = Arc::new(call::form(&tools, ToolFormat::Json));
+    let lines = Arc::new(call::form(&tools, ToolFormat::Lines));
+    for (form, text, is_taken) in [
+        (&json, r#"{"name": "many", "arguments": {"p03": "x", "zid": 3}}"#, true),
+        (&json, r#"{"name": "many", "arguments": {"p03": "x"}}"#, false),
+        (&json, r#"{"name": "many", "arguments": {"zid": "3"}}"#, false),
+        (&json, r#"{"name": "two", "arguments": {"id": "a", "meta": {"a": [1]}, "tags": {"b": null}}}"#, true),
+        (&json, r#"{"name": "two", "arguments": {}}"#, false),
+        (&json, r#"{"name": "two", "arguments": {"id": "a", "zz": 1}}"#, false),
+        (&json, r#"{"name": "odd", "arguments": {"e": "c099", "f": "two\nlines", "n": null}}"#, true),
+        (&json, r#"{"name": "odd", "arguments": {"e": "c100"}}"#, false),
+        (&json, r#"{"name": "odd", "arguments": {"n": -0}}"#, false),
+        (&lines, "call odd\ne: c099\nl: [1, 2]\nn: null", true),
+        (&lines, "call odd\nn: many", false),
+        (&lines, "call odd\nl: many", false),
+        (&lines, "call odd\nn: -0", false),
+        (&lines, "call none\na: 1", true),
+        (&lines, "call none\na: 1\na: 1", false),
+    ] {
+        assert_eq!(walker.takes(form, text), is_taken, "{text}");
+    }
+    let unwritable = Arc::new(call::form(&[tool("send", json!({ "properties": { "a:b": {} } }))], ToolFormat::Lines));
+    assert!(!walker.takes(&unwritable, "call send") && walker.takes(&unwritable, "I cannot."));
+    let react = Arc::new(call::form(&[], ToolFormat::React));
+    assert!(
+        walker.takes(&react, "Action: find\nAction Input: {}")
+            && !walker.takes(&react, "Action: Action Input: a\nAction Input: {}")
+    );
+}
+
+/// What is lost when ids become text would hide a call from the form.
+#[test]
+fn a_special_token_opens_no_way_around() {
+    let walker = Walker::new();
+    let form = Arc::new(call::form(&tools(), ToolFormat::Lines));
+    for text in ["<|user|>call zzz", "ca<|user|>ll ", "ok<|tool|>"] {
+        assert!(!walker.takes(&form, text), "{text}");
+    }
+    // An end that the tokenizer does not have ends all the same.
+    let constraints = Constraints::new(walker.tokenizer.clone(), [walker.end, 1 << 20].into());
+    let mut logits = vec![0.0; walker.tokenizer.vocab() + 8];
+    constraints.allowed(&constraints.begin(&form).unwrap()).unwrap().bar(&mut logits);
+    assert_eq!(logits[walker.end as usize], 0.0);
+    assert!(logits[walker.tokenizer.vocab()..].iter().all(|logit| *logit == f32::NEG_INFINITY));
+}
+
 #[test]
 fn hostile_schemas_stay_small() {
     let mut deep = json!({ "type": "string" });
-    for _ in 0..100 {
-        deep = json!({ "type": "object", "properties": { "a": deep.clone(), "b": deep } });
-        if deep.to_string().len() > 1 << 16 {
-            break;
-        }
+    for _ in 0..7 {
+        let mut properties: serde_json::Map<String, serde_json::Value> =
+            (0..63).map(|n| (format!("p{n:02}"), json!({ "type": "string" }))).collect();
+        properties.insert("z".to_owned(), deep);
+        deep = json!({ "type": "object", "properties": properties });
     }
     let wide: serde_json::Map<String, serde_json::Value> =
         (0..5000).map(|n| (format!("p{n}"), json!({ "anyOf": [{ "type": "string" }, { "enum": [n] }] }))).collect();
@@ -185,7 +252,7 @@ fn hostile_schemas_stay_small() {
         for format in ToolFormat::ALL {
             let name = "a\")|(?:\n".to_owned();
             let form = call::form(&[Callable { name, parameters: parameters.clone() }], format);
-            assert!(form.whole.len() < 1 << 17, "{}", form.whole.len());
+            assert!(form.whole.len() < 1 << 18, "{}", form.whole.len());
             Walker::new().constraints.begin(&Arc::new(form)).unwrap();
         }
     }

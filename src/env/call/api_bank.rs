@@ -43,7 +43,7 @@ pub fn form(tools: &[Callable]) -> Form {
     let any = format!("(?:{WORD}='{VALUE}'(?:, {WORD}='{VALUE}')*)?");
     let of = |tool: &Callable| {
         let one = |name: &str, schema| format!("{}='{}'", literal(name), text(schema, VALUE));
-        let arguments = form::parameters(&tool.parameters).map(|all| {
+        let arguments = form::parameters(&tool.parameters).and_then(|all| {
             let all: Vec<_> = all.iter().map(|it| (one(it.name, it.schema), it.required)).collect();
             sequence(&all, ", ")
         });
@@ -54,5 +54,6 @@ pub fn form(tools: &[Callable]) -> Form {
         begun: format!(r"\s*{MARK}[\s\S]*|[\s\S]*\[[^\s\[\](]+\([\s\S]*"),
         whole: format!(r"{AROUND}(?:{MARK} ?)?\[{calls}\]{AROUND}"),
         never: None,
+        marks: &[],
     }
 }

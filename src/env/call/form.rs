@@ -24,14 +24,20 @@ pub const AROUND: &str = r"\s{0,4}";
 /// What ends no line.
 pub const LINE: &str = r"[^\n\r]+";
 const STRING: &str = r#""(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u(?:[0-9a-cefA-CEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2}|[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}))*""#;
-const INTEGER: &str = "-?(?:0|[1-9][0-9]{0,14})";
+/// Minus nothing is a fraction to who reads it.
+const INTEGER: &str = "(?:0|-?[1-9][0-9]{0,14})";
+const WHOLE: &str = "-?(?:0|[1-9][0-9]{0,14})";
 const FRACTION: &str = r"(?:\.[0-9]{1,16})?(?:[eE][-+]?[0-9]{1,2})?";
 /// Lists and objects within each other, where a schema does not say.
 const DEEP: usize = 2;
-/// Schemas within each other; parameters of a tool; bytes of an expression. Beyond, anything is taken.
+/// Schemas within each other; parameters of a tool, and choices of one; bytes of an expression. Beyond, anything is taken in the
+/// place of what is too large, and of nothing around it.
 const DEEPEST: usize = 6;
 const WIDEST: usize = 64;
-const LONGEST: usize = 1 << 14;
+const MOST_CHOICES: usize = 1024;
+const LONGEST: usize = 1 << 16;
+/// No text.
+pub const NONE: &str = r"[^\s\S]";
 
 /// This text and no other.
 pub fn literal(text: &str) -> String {
@@ -63,8 +69,7 @@ pub fn json_call(tools: &[Callable], arguments: &str) -> String {
 
 /// The arguments of a tool, as an object.
 pub fn arguments_of(schema: &Value) -> String {
-    let found = object(schema, 0);
-    if found.len() > LONGEST { any_object() } else { found }
+    object(schema, 0).unwrap_or_else(any_object)
 }
 
 /// A parameter of a tool.
@@ -85,8 +90,9 @@ pub fn parameters(schema: &Value) -> Option<Vec<Parameter<'_>>> {
     (named.len() <= WIDEST).then(|| named.into_iter().map(of).collect())
 }
 
-/// Parts in their order, with what stands between two of them; a part that is not required may be left out.
-pub fn sequence(parts: &[(String, bool)], between: &str) -> String {
+/// Parts in their order, with what stands between two of them; a part that is not required may be left out. `None` where that
+/// would be too large.
+pub fn sequence(parts: &[(String, bool)], between: &str) -> Option<String> {
     let rest = |from: usize| {
         parts[from..].iter().fold(String::new(), |mut out, (part, required)| {
             write!(out, "(?:{between}{part}){}", if *required { "" } else { "?" }).expect("writing to a string");
@@ -96,34 +102,41 @@ pub fn sequence(parts: &[(String, bool)], between: &str) -> String {
     // The first that is there is one of those up to the first that has to be.
     let last = parts.iter().position(|(_, required)| *required);
     let firsts = 0..last.map_or(parts.len(), |last| last + 1);
+    let once: usize = parts.iter().map(|(part, _)| part.len() + between.len() + 6).sum();
+    if once * firsts.len() > LONGEST {
+        return None;
+    }
     let mut each: Vec<String> = firsts.map(|at| format!("{}{}", parts[at].0, rest(at + 1))).collect();
     if last.is_none() {
         each.push(String::new());
     }
-    format!("(?:{})", each.join("|"))
+    Some(format!("(?:{})", each.join("|")))
 }
 
-fn object(schema: &Value, depth: usize) -> String {
-    let Some(parameters) = parameters(schema) else { return any_object() };
+fn object(schema: &Value, depth: usize) -> Option<String> {
+    let parameters = parameters(schema)?;
     let field = |it: &Parameter<'_>| {
         let name = literal(&Value::from(it.name).to_string());
         (format!("{name} ?: ?{}", value(it.schema, depth + 1)), it.required)
     };
     let fields: Vec<(String, bool)> = parameters.iter().map(field).collect();
-    format!(r"\{{ ?{} ?\}}", sequence(&fields, " ?, ?"))
+    Some(format!(r"\{{ ?{} ?\}}", sequence(&fields, " ?, ?")?))
 }
 
 /// A value as JSON writes it.
-fn value(schema: &Value, depth: usize) -> String {
-    if depth > DEEPEST {
-        return any(0);
-    }
+pub fn value(schema: &Value, depth: usize) -> String {
+    let found = if depth > DEEPEST { any(0) } else { value_of(schema, depth) };
+    if found.len() > LONGEST { any(DEEP) } else { found }
+}
+
+fn value_of(schema: &Value, depth: usize) -> String {
     if let Some(choices) = choices(schema) {
         return one_of(&choices, |choice| literal(&choice.to_string()), String::new);
     }
-    let of_branches: Vec<String> = branches(schema).map(|schema| value(schema, depth + 1)).collect();
-    if !of_branches.is_empty() {
-        return one_of(&of_branches, String::clone, String::new);
+    let kinds = kinds(schema);
+    let of_branches: Vec<&Value> = branches(schema).take(WIDEST).collect();
+    if kinds.is_empty() && !of_branches.is_empty() {
+        return one_of(&of_branches, |schema| value(schema, depth + 1), String::new);
     }
     let of_kind = |kind: &str| match kind {
         "null" => "null".to_owned(),
@@ -132,38 +145,55 @@ fn value(schema: &Value, depth: usize) -> String {
         "number" => number(),
         "string" => STRING.to_owned(),
         "array" => list(&schema.get("items").map_or_else(|| any(1), |items| value(items, depth + 1))),
-        "object" => object(schema, depth),
+        "object" => object(schema, depth).unwrap_or_else(any_object),
         _ => any(DEEP),
     };
-    one_of(&kinds(schema), |kind| of_kind(kind), || any(DEEP))
+    one_of(&kinds, |kind| of_kind(kind), || any(DEEP))
 }
 
-/// A value as text, where lines hold one each: `free` where it may be any.
+/// A value as text, as lines hold them: `free` where it may be any, or is no text that `free` takes.
 pub fn text(schema: &Value, free: &str) -> String {
-    if let Some(choices) = choices(schema) {
-        return one_of(
-            &choices,
-            |choice| literal(&choice.as_str().map_or_else(|| choice.to_string(), str::to_owned)),
-            String::new,
-        );
-    }
-    match kinds(schema).as_slice() {
-        ["integer"] => INTEGER.to_owned(),
-        ["number"] => number(),
-        ["boolean"] => "(?:true|false)".to_owned(),
-        _ => free.to_owned(),
-    }
+    let found = text_of(schema, free, 0);
+    if found.len() > LONGEST { free.to_owned() } else { found }
 }
 
-/// What a schema lists, each a word on one line.
+fn text_of(schema: &Value, free: &str, depth: usize) -> String {
+    if let Some(choices) = choices(schema) {
+        let words: Vec<String> =
+            choices.iter().map(|choice| choice.as_str().map_or_else(|| choice.to_string(), str::to_owned)).collect();
+        // What is read has no blanks around it, and a list or a quote may be something else.
+        let is_word = |word: &String| {
+            word.trim() == word && !word.is_empty() && !word.contains(['\n', '\r', '\'', '"', '[', '{'])
+        };
+        return if words.iter().all(is_word) {
+            one_of(&words, |word| literal(word), String::new)
+        } else {
+            free.to_owned()
+        };
+    }
+    let (kinds, of_branches): (_, Vec<&Value>) = (kinds(schema), branches(schema).take(WIDEST).collect());
+    if kinds.is_empty() && !of_branches.is_empty() && depth < DEEPEST {
+        return one_of(&of_branches, |schema| text_of(schema, free, depth + 1), String::new);
+    }
+    let of_kind = |kind: &str| match kind {
+        "null" => "null".to_owned(),
+        "boolean" => "(?:true|false)".to_owned(),
+        "integer" => INTEGER.to_owned(),
+        "number" => number(),
+        "array" | "object" if free == LINE => value(schema, 0),
+        _ => free.to_owned(),
+    };
+    one_of(&kinds, |kind| of_kind(kind), || free.to_owned())
+}
+
+/// What a schema lists, unless it is too long.
 fn choices(schema: &Value) -> Option<Vec<&Value>> {
     let all: Vec<&Value> = match (schema.get("const"), schema.get("enum")) {
         (Some(one), _) => vec![one],
-        (None, Some(Value::Array(all))) => all.iter().take(WIDEST).collect(),
+        (None, Some(Value::Array(all))) => all.iter().collect(),
         _ => return None,
     };
-    let is_word = |it: &&Value| !it.is_array() && !it.is_object() && it.as_str().is_none_or(|it| it.lines().eq([it]));
-    (!all.is_empty() && all.iter().all(is_word)).then_some(all)
+    (1..=MOST_CHOICES).contains(&all.len()).then_some(all)
 }
 
 fn kinds(schema: &Value) -> Vec<&str> {
@@ -175,7 +205,7 @@ fn kinds(schema: &Value) -> Vec<&str> {
 }
 
 fn number() -> String {
-    format!("{INTEGER}{FRACTION}")
+    format!("{WHOLE}{FRACTION}")
 }
 
 fn list(item: &str) -> String {

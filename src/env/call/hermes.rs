@@ -26,5 +26,6 @@ pub fn form(tools: &[Callable]) -> Form {
         whole: format!(r"[\s\S]*{OPEN}{AROUND}{}{AROUND}{CLOSE}{AROUND}", json_call(tools, "arguments")),
         // The first mark that closes it does, be it in a text.
         never: Some(format!(r"[\s\S]*{OPEN}[\s\S]*(?:{OPEN}|{CLOSE}[\s\S]*{CLOSE})[\s\S]*")),
+        marks: &[],
     }
 }

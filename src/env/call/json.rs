@@ -47,5 +47,5 @@ pub fn written(call: &Call, arguments: &str) -> String {
 
 pub fn form(tools: &[Callable]) -> Form {
     let whole = format!("{AROUND}{}{AROUND}", json_call(tools, "arguments"));
-    Form { begun: r"\s*\{[\s\S]*".to_owned(), whole, never: None }
+    Form { begun: r"\s*\{[\s\S]*".to_owned(), whole, never: None, marks: &[] }
 }

@@ -27,17 +27,23 @@ pub fn render(call: &Call) -> String {
     text
 }
 
-/// Where no tool is known, an argument may still be given twice: an expression cannot tell.
+/// Where no tool is known, an argument may still be given twice: an expression cannot tell. One whose arguments are not known takes one.
 pub fn form(tools: &[Callable]) -> Form {
-    let any = format!("(?:\n[^:\n\r]+: {LINE})*");
+    let one = format!("\n[^:\n\r]+: {LINE}");
+    let any = format!("(?:{one})*");
     let of = |tool: &Callable| {
         let line = |name: &str, schema| format!("\n{}: {}", literal(name), text(schema, LINE));
-        let arguments = parameters(&tool.parameters).map(|all| {
+        let arguments = parameters(&tool.parameters).and_then(|all| {
             let lines: Vec<_> = all.iter().map(|it| (line(it.name, it.schema), it.required)).collect();
             sequence(&lines, "")
         });
-        literal(&tool.name) + arguments.as_ref().unwrap_or(&any)
+        literal(&tool.name) + &arguments.unwrap_or_else(|| format!("(?:{one})?"))
     };
     let calls = one_of(tools, of, || format!("{LINE}{any}"));
-    Form { begun: r"\s*call [\s\S]*".to_owned(), whole: format!("{AROUND}call {calls}{AROUND}"), never: None }
+    Form {
+        begun: r"\s*call [\s\S]*".to_owned(),
+        whole: format!("{AROUND}call {calls}{AROUND}"),
+        never: None,
+        marks: &[],
+    }
 }

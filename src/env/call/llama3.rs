@@ -25,5 +25,6 @@ pub fn form(tools: &[Callable]) -> Form {
         begun: format!(r"\s*(?:{mark}|\{{)[\s\S]*"),
         whole: format!("{AROUND}(?:{mark}{AROUND})?{}{AROUND}", json_call(tools, "parameters")),
         never: None,
+        marks: &[MARK],
     }
 }

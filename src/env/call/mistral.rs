@@ -32,5 +32,6 @@ pub fn form(tools: &[Callable]) -> Form {
         begun: format!(r"\s*(?:{mark}|\[\{{)[\s\S]*"),
         whole: format!(r"{AROUND}(?:{mark}{AROUND})?\[{}\]{AROUND}", json_call(tools, "arguments")),
         never: None,
+        marks: &[MARK],
     }
 }

@@ -89,16 +89,18 @@ pub fn form(tools: &[Callable], format: ToolFormat) -> Form {
         let call = Call { name: tool.name.clone(), arguments };
         parse(&render(&call, format), format) == Action::Call(call)
     };
-    let tools: Vec<Callable> = tools.iter().filter(is_writable).cloned().collect();
-    match format {
-        ToolFormat::Lines => lines::form(&tools),
-        ToolFormat::Json => json::form(&tools),
-        ToolFormat::Hermes => hermes::form(&tools),
-        ToolFormat::Llama3 => llama3::form(&tools),
-        ToolFormat::Mistral => mistral::form(&tools),
-        ToolFormat::ApiBank => api_bank::form(&tools),
-        ToolFormat::React => react::form(&tools),
-    }
+    let writable: Vec<Callable> = tools.iter().filter(is_writable).cloned().collect();
+    let form = match format {
+        ToolFormat::Lines => lines::form(&writable),
+        ToolFormat::Json => json::form(&writable),
+        ToolFormat::Hermes => hermes::form(&writable),
+        ToolFormat::Llama3 => llama3::form(&writable),
+        ToolFormat::Mistral => mistral::form(&writable),
+        ToolFormat::ApiBank => api_bank::form(&writable),
+        ToolFormat::React => react::form(&writable),
+    };
+    // Where none of those that are known can be called, none is.
+    if writable.is_empty() && !tools.is_empty() { Form { whole: form::NONE.to_owned(), ..form } } else { form }
 }
 
 /// How many first bytes of a reply under way are said to the user, whatever follows: behind them is a call, or what may become

@@ -1,6 +1,6 @@
 //! `Action: NAME` and `Action Input: {…}`, or `Final Answer: …`, as ReAct writes it (Yao et al. 2023); thoughts may stand before.
 
-use super::form::{AROUND, Callable, LINE, any_object, arguments_of, literal, one_of};
+use super::form::{AROUND, Callable, any_object, arguments_of, literal, one_of};
 use super::{Action, Call, Read, answer, clip, json};
 use crate::model::Form;
 use serde_json::Value;
@@ -44,6 +44,8 @@ pub fn render(call: &Call) -> String {
 }
 
 pub fn form(tools: &[Callable]) -> Form {
+    // No mark.
+    const NAME: &str = r"[^\s:][^:\n\r]*";
     // Where a line begins; what stands before the first of all is not looked at.
     const START: &str = r"(?:[\s\S]*\n *|\s*)";
     let line = |mark: &str| format!(r"{START}{mark}[\s\S]*");
@@ -52,11 +54,12 @@ pub fn form(tools: &[Callable]) -> Form {
     let calls = one_of(
         tools,
         |tool| call(literal(&tool.name), arguments_of(&tool.parameters)),
-        || call(LINE.to_owned(), any_object()),
+        || call(NAME.to_owned(), any_object()),
     );
     Form {
         begun: format!("{}|{}", line(ACTION), line(OBSERVATION)),
         whole: format!("{START}{ACTION} ?{calls}{AROUND}"),
         never: Some([line(OBSERVATION), both(ACTION, ACTION), both(ANSWER, ACTION)].join("|")),
+        marks: &[],
     }
 }

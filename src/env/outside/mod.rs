@@ -242,6 +242,11 @@ impl Opened {
         }
     }
 
+    /// Whether replies are read as calls.
+    pub fn has_calls(&self) -> bool {
+        !matches!(self.door, Door::AgentGym(_))
+    }
+
     /// An episode, and what is said as it begins.
     ///
     /// # Errors

@@ -44,7 +44,7 @@ const GOODBYE: u64 = 500;
 
 type Socket = WebSocket<MaybeTlsStream<Timed>>;
 
-/// A connection on which what is read has to be there by a moment, however it comes.
+/// A connection on which what is read has to be there, and what is written be taken, by a moment, however it comes.
 #[derive(Debug)]
 struct Timed {
     stream: TcpStream,
@@ -53,20 +53,30 @@ struct Timed {
     until: Arc<AtomicU64>,
 }
 
+impl Timed {
+    fn left(&self) -> std::io::Result<Duration> {
+        match self.until.load(Ordering::SeqCst).saturating_sub((self.clock)()) {
+            0 => Err(ErrorKind::TimedOut.into()),
+            left => Ok(Duration::from_millis(left)),
+        }
+    }
+}
+
 impl Read for Timed {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        let left = self.until.load(Ordering::SeqCst).saturating_sub((self.clock)());
-        if left == 0 {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        self.stream.set_read_timeout(Some(Duration::from_millis(left)))?;
+        self.stream.set_read_timeout(Some(self.left()?))?;
         self.stream.read(into)
     }
 }
 
 impl Write for Timed {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.stream.write(bytes)
+        self.stream.set_write_timeout(Some(self.left()?))?;
+        // To each of many pings a pong is tried: one that finds no room is not to be waited for again.
+        self.stream.write(bytes).map_err(|problem| match problem.kind() {
+            ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),
+            _ => problem,
+        })
     }
 
     fn flush(&mut self) -> std::io::Result<()> {

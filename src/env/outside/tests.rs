@@ -153,7 +153,7 @@ fn a_program_that_speaks_unasked_or_is_not_there_is_no_environment() {
     let env = Env::open(&shell(&twice), &wire()).expect("it gives its tasks");
     let (mut episode, _) = env.start(&env.task("train", 0), Seed(7)).expect("it begins");
     // A line too many is seen as soon as it has come.
-    let failed = (0..100).find_map(|_| episode.step(&answer("go")).err()).expect("nobody asked");
+    let failed = (0..10_000).find_map(|_| episode.step(&answer("go")).err()).expect("nobody asked");
     assert!(failed.to_string().contains("unasked"), "{failed}");
     let missing = spec(Reach::Process(vec![Word::Text("no-such-program".to_owned())]), None, Vec::new(), &["success"]);
     let said = Env::open(&missing, &wire()).expect_err("it is not there").to_string();

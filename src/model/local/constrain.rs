@@ -31,6 +31,8 @@ pub struct Constraints {
 
 struct Automaton {
     regex: Regex,
+    /// Special tokens, which are lost when ids become text: with them a text would be another than the one that is held to the form.
+    barred: Vec<TokenId>,
     /// The tokens that a state takes, the ends apart.
     taken: BTreeMap<u32, Arc<SimpleVob>>,
 }
@@ -71,11 +73,16 @@ impl Constraints {
     fn tokens(&self) -> &TokTrie {
         self.tokens.get_or_init(|| {
             let mut words = self.tokenizer.bytes();
-            self.ends.iter().for_each(|end| words[*end as usize].clear());
+            self.ends.iter().for_each(|end| words.get_mut(*end as usize).into_iter().for_each(Vec::clear));
             words.iter_mut().filter(|word| word.len() > LONGEST).for_each(Vec::clear);
             let end = self.ends.first().copied().unwrap_or_default();
             TokTrie::from(&TokRxInfo::new(words.len() as u32, end), &words)
         })
+    }
+
+    fn barred(&self, form: &Form) -> Vec<TokenId> {
+        let specials = self.tokenizer.specials().filter(|special| !form.marks.contains(special));
+        specials.filter_map(|special| self.tokenizer.id(special)).collect()
     }
 
     /// Begins a reply of this form.
@@ -92,7 +99,8 @@ impl Constraints {
                 if made.len() >= MOST_FORMS {
                     made.clear();
                 }
-                let automaton = Arc::new(Mutex::new(Automaton { regex, taken: BTreeMap::new() }));
+                let automaton =
+                    Arc::new(Mutex::new(Automaton { regex, barred: self.barred(form), taken: BTreeMap::new() }));
                 made.insert(form.clone(), automaton.clone());
                 automaton
             }
@@ -126,7 +134,7 @@ impl Constraints {
 
 /// Every text that does not begin as a call; of those that do, the whole ones.
 fn regex(form: &Form) -> Result<Regex, String> {
-    let Form { begun, whole, never } = form;
+    let Form { begun, whole, never, marks: _ } = form;
     let of = |text: &String| RegexAst::Regex(text.clone());
     let not = |ast| RegexAst::Not(Box::new(ast));
     let whole = match never {
@@ -147,6 +155,7 @@ impl Automaton {
         }
         let mut taken = tokens.alloc_token_set();
         tokens.add_bias(&mut Walk { regex: &mut self.regex, states: vec![state] }, &mut taken, &[]);
+        self.barred.iter().for_each(|token| taken.disallow_token(*token));
         let taken = Arc::new(taken);
         if self.taken.len() >= MOST_STATES {
             self.taken.clear();

@@ -126,7 +126,11 @@ fn a_run_is_told_line_by_line_and_reported() {
         unread.contains("── critic\nhard to say\n") && unread.contains("no verdict: `score` is not given"),
         "{unread}"
     );
-    assert_eq!(desk.agx(&["show", "judge@1", "--item", "train-0003/0"]), desk.agx(&["show", "judge@1", "--item", "6"]));
+    let shown = |item: &str| {
+        let said = desk.agx(&["show", "judge@1", "--item", item]);
+        said.split_once("-- stdout\n").expect("it is shown").1.to_owned()
+    };
+    assert_eq!(shown("train-0003/0"), shown("6"), "by its name and by its place");
     let digest = text(&value(&desk, &["show", "train@1", "--format", "json"])["output"]);
     assert_eq!(value(&desk, &["show", &digest[..12]])["op"], "train", "an object by the start of its digest");
     let report = value(&desk, &["report", "--json"]);
