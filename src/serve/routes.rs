@@ -261,13 +261,15 @@ async fn read<'a>(
     while let Some(piece) = std::future::poll_fn(|context| Pin::new(&mut pieces).poll_next(context)).await {
         let piece = piece.map_err(|_| Refusal::bad("the body broke off"))?;
         count += piece.len();
+        if count > MOST_BODY {
+            refused.get_or_insert_with(too_large);
+        }
         if count > MOST_DRAINED {
             break;
         }
         // What is refused is read on, so that its sender comes to read why.
-        if refused.is_some() || count > MOST_BODY {
+        if refused.is_some() {
             (bytes, held) = (Vec::new(), None);
-            refused.get_or_insert_with(too_large);
             continue;
         }
         let beyond = piece.len().min(count.saturating_sub(SMALL));
@@ -280,9 +282,5 @@ async fn read<'a>(
         }
         bytes.extend_from_slice(&piece);
     }
-    match refused {
-        Some(refused) => Err(refused),
-        None if count > MOST_BODY => Err(too_large()),
-        None => Ok((bytes, held)),
-    }
+    refused.map_or(Ok((bytes, held)), Err)
 }

@@ -1,6 +1,6 @@
 //! `API-Request: [ApiName(key='value')]`, as API-Bank's prompts write it (Li et al. 2023).
 
-use super::form::{self, AROUND, Callable, literal, one_of, sequence, text};
+use super::form::{self, AROUND, Callable, literal, one_of, text};
 use super::{Action, Call, Read, answer};
 use crate::env::api_bank::parse::{api_call, parameters, written};
 use crate::model::Form;
@@ -42,11 +42,8 @@ pub fn form(tools: &[Callable]) -> Form {
     const WORD: &str = "[A-Za-z0-9_]+";
     let any = format!("(?:{WORD}='{VALUE}'(?:, {WORD}='{VALUE}')*)?");
     let of = |tool: &Callable| {
-        let one = |name: &str, schema| format!("{}='{}'", literal(name), text(schema, VALUE));
-        let arguments = form::parameters(&tool.parameters).and_then(|all| {
-            let all: Vec<_> = all.iter().map(|it| (one(it.name, it.schema), it.required)).collect();
-            sequence(&all, ", ")
-        });
+        let one = |name: &str, schema: &_| format!("{}='{}'", literal(name), text(schema, VALUE));
+        let arguments = form::arguments(&tool.parameters, ", ", one);
         format!(r"{}\({}\)", literal(&tool.name), arguments.as_ref().unwrap_or(&any))
     };
     let calls = one_of(tools, of, || format!(r"{WORD}\({any}\)"));

@@ -92,7 +92,7 @@ pub fn parameters(schema: &Value) -> Option<Vec<Parameter<'_>>> {
 
 /// Parts in their order, with what stands between two of them; a part that is not required may be left out. `None` where that
 /// would be too large.
-pub fn sequence(parts: &[(String, bool)], between: &str) -> Option<String> {
+fn sequence(parts: &[(String, bool)], between: &str) -> Option<String> {
     let rest = |from: usize| {
         parts[from..].iter().fold(String::new(), |mut out, (part, required)| {
             write!(out, "(?:{between}{part}){}", if *required { "" } else { "?" }).expect("writing to a string");
@@ -113,14 +113,17 @@ pub fn sequence(parts: &[(String, bool)], between: &str) -> Option<String> {
     Some(format!("(?:{})", each.join("|")))
 }
 
+/// The arguments that a schema names, each written as `one` writes its name and its value. `None` where it names none, or too many.
+pub fn arguments(schema: &Value, between: &str, one: impl Fn(&str, &Value) -> String) -> Option<String> {
+    let each: Vec<(String, bool)> =
+        parameters(schema)?.into_iter().map(|it| (one(it.name, it.schema), it.required)).collect();
+    sequence(&each, between)
+}
+
 fn object(schema: &Value, depth: usize) -> Option<String> {
-    let parameters = parameters(schema)?;
-    let field = |it: &Parameter<'_>| {
-        let name = literal(&Value::from(it.name).to_string());
-        (format!("{name} ?: ?{}", value(it.schema, depth + 1)), it.required)
-    };
-    let fields: Vec<(String, bool)> = parameters.iter().map(field).collect();
-    Some(format!(r"\{{ ?{} ?\}}", sequence(&fields, " ?, ?")?))
+    let field =
+        |name: &str, of: &Value| format!("{} ?: ?{}", literal(&Value::from(name).to_string()), value(of, depth + 1));
+    arguments(schema, " ?, ?", field).map(|fields| format!(r"\{{ ?{fields} ?\}}"))
 }
 
 /// A value as JSON writes it.
@@ -139,14 +142,10 @@ fn value_of(schema: &Value, depth: usize) -> String {
         return one_of(&of_branches, |schema| value(schema, depth + 1), String::new);
     }
     let of_kind = |kind: &str| match kind {
-        "null" => "null".to_owned(),
-        "boolean" => "(?:true|false)".to_owned(),
-        "integer" => INTEGER.to_owned(),
-        "number" => number(),
         "string" => STRING.to_owned(),
         "array" => list(&schema.get("items").map_or_else(|| any(1), |items| value(items, depth + 1))),
         "object" => object(schema, depth).unwrap_or_else(any_object),
-        _ => any(DEEP),
+        other => plain(other).unwrap_or_else(|| any(DEEP)),
     };
     one_of(&kinds, |kind| of_kind(kind), || any(DEEP))
 }
@@ -176,12 +175,8 @@ fn text_of(schema: &Value, free: &str, depth: usize) -> String {
         return one_of(&of_branches, |schema| text_of(schema, free, depth + 1), String::new);
     }
     let of_kind = |kind: &str| match kind {
-        "null" => "null".to_owned(),
-        "boolean" => "(?:true|false)".to_owned(),
-        "integer" => INTEGER.to_owned(),
-        "number" => number(),
         "array" | "object" if free == LINE => value(schema, 0),
-        _ => free.to_owned(),
+        other => plain(other).unwrap_or_else(|| free.to_owned()),
     };
     one_of(&kinds, |kind| of_kind(kind), || free.to_owned())
 }
@@ -202,6 +197,17 @@ fn kinds(schema: &Value) -> Vec<&str> {
         Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).take(8).collect(),
         _ => Vec::new(),
     }
+}
+
+/// What is written alike in JSON and as text.
+fn plain(kind: &str) -> Option<String> {
+    Some(match kind {
+        "null" => "null".to_owned(),
+        "boolean" => "(?:true|false)".to_owned(),
+        "integer" => INTEGER.to_owned(),
+        "number" => number(),
+        _ => return None,
+    })
 }
 
 fn number() -> String {

@@ -1,6 +1,6 @@
 //! `call NAME`, then `argument: value`, a line each: short and without quotes, for small models.
 
-use super::form::{AROUND, Callable, LINE, literal, one_of, parameters, sequence, text};
+use super::form::{AROUND, Callable, LINE, arguments, literal, one_of, text};
 use super::{Action, Call, Read, answer, clip};
 use crate::model::Form;
 use std::collections::BTreeMap;
@@ -32,12 +32,8 @@ pub fn form(tools: &[Callable]) -> Form {
     let one = format!("\n[^:\n\r]+: {LINE}");
     let any = format!("(?:{one})*");
     let of = |tool: &Callable| {
-        let line = |name: &str, schema| format!("\n{}: {}", literal(name), text(schema, LINE));
-        let arguments = parameters(&tool.parameters).and_then(|all| {
-            let lines: Vec<_> = all.iter().map(|it| (line(it.name, it.schema), it.required)).collect();
-            sequence(&lines, "")
-        });
-        literal(&tool.name) + &arguments.unwrap_or_else(|| format!("(?:{one})?"))
+        let line = |name: &str, schema: &_| format!("\n{}: {}", literal(name), text(schema, LINE));
+        literal(&tool.name) + &arguments(&tool.parameters, "", line).unwrap_or_else(|| format!("(?:{one})?"))
     };
     let calls = one_of(tools, of, || format!("{LINE}{any}"));
     Form {

@@ -131,8 +131,7 @@ impl Server {
         for place in places {
             match TcpStream::connect_timeout(&place, within) {
                 Ok(stream) => {
-                    let prepared = stream.set_write_timeout(Some(within)).and_then(|()| stream.set_nodelay(true));
-                    prepared.map_err(|problem| unreachable(&problem))?;
+                    stream.set_nodelay(true).map_err(|problem| unreachable(&problem))?;
                     let until = Arc::new(AtomicU64::new((self.clock)().saturating_add(self.timeout)));
                     let stream = Timed { stream, clock: self.clock, until: until.clone() };
                     let config = WebSocketConfig::default()

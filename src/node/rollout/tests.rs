@@ -60,18 +60,21 @@ fn items(env: &Env, samples: u32) -> Vec<RolloutItem<'static>> {
 
 type Finished = BTreeMap<usize, (Trajectory, TruthRecord)>;
 
-fn run(model: &dyn LanguageModel, items: &[RolloutItem], max_tokens: u32) -> (Finished, Vec<Result<(), ModelError>>) {
-    let (env, prompt) = (desk(), prompt());
-    let sampling = Sampling::drawn(max_tokens);
-    let rollout = Rollout {
+fn rollout<'a>(model: &'a dyn LanguageModel, env: &'a Env, prompt: &'a Template, max_tokens: u32) -> Rollout<'a> {
+    Rollout {
         model,
-        env: &env,
-        prompt: &prompt,
+        env,
+        prompt,
         tool_format: ToolFormat::Lines,
         tool_calls: ToolCalls::Drawn,
         max_steps: 4,
-        sampling,
-    };
+        sampling: Sampling::drawn(max_tokens),
+    }
+}
+
+fn run(model: &dyn LanguageModel, items: &[RolloutItem], max_tokens: u32) -> (Finished, Vec<Result<(), ModelError>>) {
+    let (env, prompt) = (desk(), prompt());
+    let rollout = rollout(model, &env, &prompt, max_tokens);
     let mut finished = Finished::new();
     let results = rollout.run(items, &|| None, &mut |done| {
         for Played { index, trajectory, truth, took: _ } in done {
@@ -194,16 +197,7 @@ fn a_model_that_has_no_reply_fails_its_episode_and_no_other() {
 fn a_stop_pauses_what_is_under_way_and_keeps_what_is_done() {
     let (env, prompt, model) = (desk(), prompt(), scripted(SAYINGS, 4000));
     let items = items(&env, 4);
-    let sampling = Sampling::drawn(200);
-    let rollout = Rollout {
-        model: &model,
-        env: &env,
-        prompt: &prompt,
-        tool_format: ToolFormat::Lines,
-        tool_calls: ToolCalls::Drawn,
-        max_steps: 4,
-        sampling,
-    };
+    let rollout = rollout(&model, &env, &prompt, 200);
     let asked = AtomicU32::new(0);
     let mut done = Finished::new();
     let halt = || (asked.fetch_add(1, Ordering::Relaxed) == 2).then_some(Halt::Pause);
@@ -223,16 +217,7 @@ fn time_that_is_up_ends_what_is_under_way_and_says_what_it_took() {
     let (env, prompt, model) = (desk(), prompt(), scripted(SAYINGS, 4000));
     let items = items(&env, 4);
     let (whole, _) = run(&model, &items, 200);
-    let sampling = Sampling::drawn(200);
-    let rollout = Rollout {
-        model: &model,
-        env: &env,
-        prompt: &prompt,
-        tool_format: ToolFormat::Lines,
-        tool_calls: ToolCalls::Drawn,
-        max_steps: 4,
-        sampling,
-    };
+    let rollout = rollout(&model, &env, &prompt, 200);
     // Two looks a turn: before the first, after its replies, before the second, after its replies.
     for (look, replies) in [(0, 0), (1, 1), (2, 1), (3, 2)] {
         let looked = AtomicU32::new(0);
