@@ -17,7 +17,6 @@ use crate::model::ModelError;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, ErrorKind, Value};
 use std::io::{self, Write};
-use std::{panic, thread};
 
 const NAME: &str = "chat";
 /// Bytes that a template may write, beside so many times what it is given: above every template, and far below what would take
@@ -70,10 +69,7 @@ impl Template {
             let template = self.environment.get_template(NAME).map_err(failed)?;
             template.render_captured_to(values, &mut text).map(drop).map_err(in_words)
         };
-        thread::scope(|scope| {
-            let running = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, run).map_err(failed)?;
-            running.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
-        })?;
+        stacker::grow(STACK, run)?;
         Ok(String::from_utf8(text.bytes).expect("a template writes text"))
     }
 }
