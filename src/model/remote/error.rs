@@ -16,6 +16,9 @@ pub enum RemoteError {
     /// It does not want this request.
     #[error("the endpoint rejects the request ({status}{})", said(.what))]
     Rejected { status: u16, what: String },
+    /// It wanted none of the first requests, always for the same reason.
+    #[error("the endpoint rejects every request ({status}{}); so the first {count} ended, and no more are sent", said(.what))]
+    AllRejected { status: u16, what: String, count: usize },
     #[error("the endpoint cannot be reached: {0}")]
     Unreachable(String),
     /// It asks for patience.
@@ -42,19 +45,27 @@ impl RemoteError {
             | Self::Refused { .. }
             | Self::Redirected { .. }
             | Self::Rejected { .. }
+            | Self::AllRejected { .. }
             | Self::TooLarge(_)
             | Self::Filtered => false,
         }
     }
 
-    /// Whether the same run may go on another time: once a key is set, or an account is filled.
+    /// Whether the same run may go on another time: once a key is set, an account is filled, or a server knows the model.
     pub fn is_transient(&self) -> bool {
-        self.is_passing() || matches!(self, Self::NoSecret { .. } | Self::Refused { .. })
+        self.is_passing() || matches!(self, Self::NoSecret { .. } | Self::Refused { .. } | Self::AllRejected { .. })
     }
 
     /// Whether it lies in the endpoint and not in the request: any other would end in the same way.
     pub fn is_general(&self) -> bool {
-        matches!(self, Self::NoSecret { .. } | Self::Refused { .. } | Self::Redirected { .. } | Self::Unreachable(_))
+        matches!(
+            self,
+            Self::NoSecret { .. }
+                | Self::Refused { .. }
+                | Self::Redirected { .. }
+                | Self::AllRejected { .. }
+                | Self::Unreachable(_)
+        )
     }
 }
 

@@ -4,7 +4,8 @@ use super::{
     AtOnce, Finished, Item, Lot, Made, WorkItems, Worker, apart, diverged_words, file, finish, finished_events,
     together,
 };
-use crate::model::Tokens;
+use crate::model::remote::RemoteError;
+use crate::model::{ModelError, Tokens};
 use crate::node::lost::{Halt, Lost, Problem, Why};
 use crate::plan::bounds::Asks;
 use crate::run::budget::Purse;
@@ -25,7 +26,40 @@ pub struct Round<'r, 'w, 'e, 'i, T> {
     /// What failed and is to be worked again.
     again: Vec<usize>,
     trouble: Option<StepError>,
+    rejections: Rejections,
     watch: Arc<Watch<'r>>,
+}
+
+/// Items that an endpoint has rejected in the same words before anything else came of one. Some servers say so of what no
+/// request could mend: a wrong key of the one behind them, a model they do not know.
+enum Rejections {
+    Alike(Option<(u16, String)>, usize),
+    Mixed,
+}
+
+impl Rejections {
+    /// So many are taken to say what the others would meet.
+    const ENOUGH: usize = 8;
+
+    /// The problem as one that every item has, once that is plain.
+    fn judge(&mut self, problem: Problem) -> Problem {
+        let Problem::Model(ModelError::Remote { problem: RemoteError::Rejected { status, what }, took }) = problem else {
+            *self = Rejections::Mixed;
+            return problem;
+        };
+        let said = (status, what.clone());
+        let count = match self {
+            Rejections::Alike(None, _) => 1,
+            Rejections::Alike(Some(first), count) if *first == said => *count + 1,
+            _ => 0,
+        };
+        *self = if count > 0 { Rejections::Alike(Some(said), count) } else { Rejections::Mixed };
+        let problem = match count {
+            ..Self::ENOUGH => RemoteError::Rejected { status, what },
+            _ => RemoteError::AllRejected { status, what, count },
+        };
+        Problem::Model(ModelError::Remote { problem, took })
+    }
 }
 
 /// What asking goes by: whether more is begun, what the budget has room for, and when work under way is to stop. A pause lets
@@ -114,7 +148,7 @@ impl<'r, 'w, 'e, 'i, T: Clone + Send> Round<'r, 'w, 'e, 'i, T> {
             items: lot.items,
         };
         let done = lot.count(|_| true);
-        Self { worker, lot, note, attempt, done, again: Vec::new(), trouble: None, watch: Arc::new(watch) }
+        Self { worker, lot, note, attempt, done, again: Vec::new(), trouble: None, rejections: Rejections::Alike(None, 0), watch: Arc::new(watch) }
     }
 
     /// What failed is to be worked again, as long as this was not the last attempt: what took too long would take it again.
@@ -156,6 +190,7 @@ impl<'r, 'w, 'e, 'i, T: Clone + Send> Round<'r, 'w, 'e, 'i, T> {
         if made.is_empty() {
             return;
         }
+        self.rejections = Rejections::Mixed;
         let (op, label, items, read) = (self.worker.op, self.worker.label, self.lot.items, self.lot.read);
         let took: Vec<(usize, Tokens)> = made.iter().map(|(at, made)| (*at, made.took)).collect();
         let loaded = made.into_iter().map(|(at, made)| made.loaded(op, label, &items[at]));
@@ -209,6 +244,10 @@ impl<'r, 'w, 'e, 'i, T: Clone + Send> Round<'r, 'w, 'e, 'i, T> {
 
     /// Notes what came to nothing.
     pub fn lost(&mut self, at: usize, Lost { why, took }: Lost) {
+        let why = match why {
+            Why::Failed(problem) => Why::Failed(self.rejections.judge(problem)),
+            halt => halt,
+        };
         let (outcome, passes) = match why {
             Why::Halt(Halt::Pause) => {
                 self.watch.pause();

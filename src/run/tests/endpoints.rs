@@ -274,6 +274,28 @@ fn what_every_request_would_meet_ends_the_step_at_once() {
     assert_eq!(behind.resume(&outcome.run).0.end, RunEnd::Finished);
 }
 
+/// As LiteLLM says of a name it does not know, or of the key of the provider behind it.
+#[test]
+fn what_every_request_is_rejected_for_ends_the_step_soon() {
+    let mut behind = Behind::new();
+    behind.lab.experiment.envs[0].it.splits[1].size = 200;
+    behind.lab.experiment.schedule = vec![evaluate(Some("base"), "dev", Version::Declared)];
+    let unknown = Arc::new(AtomicBool::new(true));
+    let known = unknown.clone();
+    let endpoint = behind.serve(move |_, stream| {
+        known.load(Ordering::SeqCst).then(|| status(stream, 400, "", r#"{"error":{"message":"unknown model"}}"#))
+    });
+    behind.limit(|limits| limits.in_flight = 4);
+    let (outcome, _) = behind.start();
+    assert_eq!(outcome.end, RunEnd::Failed);
+    let FailedStep { step, reason, transient } = &outcome.failed[0];
+    assert_eq!((step.as_str(), *transient), ("evaluate:base", true));
+    assert!(reason.contains("rejects every request (400: unknown model); so the first 8 ended"), "{reason}");
+    assert!(endpoint.asked().len() <= 12, "{}", endpoint.asked().len());
+    unknown.store(false, Ordering::SeqCst);
+    assert_eq!(behind.resume(&outcome.run).0.end, RunEnd::Finished);
+}
+
 #[test]
 fn every_item_ends_done_or_failed() {
     ends_done_or_failed(500);
