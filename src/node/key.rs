@@ -39,7 +39,7 @@ macro_rules! recipe {
 
 recipe!(
     /// One episode of a training rollout.
-    RolloutKey, "rollout", 1 {
+    RolloutKey, "rollout", 2 {
         env: Digest,
         task: Digest,
         prompt: Digest,
@@ -58,7 +58,7 @@ recipe!(
 
 recipe!(
     /// One episode of an evaluation: as a rollout, without iteration and stream, so that equal weights share results.
-    EvaluateKey, "evaluate", 1 {
+    EvaluateKey, "evaluate", 2 {
         env: Digest,
         task: Digest,
         prompt: Digest,
@@ -287,6 +287,6 @@ mod tests {
     #[test]
     fn a_key_is_what_it_was() {
         let keys = [rollout().key(), evaluation().key(), question().key(), training().key()];
-        assert_eq!(keys.map(|key| key.short()), ["0fbf73c659d4", "15384839bcb3", "ccae8d9e67e3", "1497ba4dee5d"]);
+        assert_eq!(keys.map(|key| key.short()), ["185ab46dade5", "c90748df11a0", "ccae8d9e67e3", "1497ba4dee5d"]);
     }
 }

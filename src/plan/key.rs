@@ -22,11 +22,12 @@ use serde_json::{Value, json};
 pub fn op_rev(op: Op) -> u64 {
     match op {
         Op::Rollout => RolloutKey::REV,
-        Op::Judge => JudgeKey::REV,
+        // What it measures of the replies has changed once.
+        Op::Judge => JudgeKey::REV + 1,
         Op::Select => 1,
-        Op::Audit => 1,
-        // It asks as `judge` does; with what it measures of the replies it has changed once.
-        Op::Calibrate => JudgeKey::REV + 1,
+        Op::Audit => 2,
+        // It asks as `judge` does; with what it measures of the replies it has changed twice.
+        Op::Calibrate => JudgeKey::REV + 2,
         Op::Train => TrainKey::REV,
         Op::Evaluate => EvaluateKey::REV,
         Op::Gate => 1,
