@@ -43,7 +43,8 @@ impl Rejections {
 
     /// The problem as one that every item has, once that is plain.
     fn judge(&mut self, problem: Problem) -> Problem {
-        let Problem::Model(ModelError::Remote { problem: RemoteError::Rejected { status, what }, took }) = problem else {
+        let Problem::Model(ModelError::Remote { problem: RemoteError::Rejected { status, what }, took }) = problem
+        else {
             *self = Rejections::Mixed;
             return problem;
         };
@@ -148,7 +149,17 @@ impl<'r, 'w, 'e, 'i, T: Clone + Send> Round<'r, 'w, 'e, 'i, T> {
             items: lot.items,
         };
         let done = lot.count(|_| true);
-        Self { worker, lot, note, attempt, done, again: Vec::new(), trouble: None, rejections: Rejections::Alike(None, 0), watch: Arc::new(watch) }
+        Self {
+            worker,
+            lot,
+            note,
+            attempt,
+            done,
+            again: Vec::new(),
+            trouble: None,
+            rejections: Rejections::Alike(None, 0),
+            watch: Arc::new(watch),
+        }
     }
 
     /// What failed is to be worked again, as long as this was not the last attempt: what took too long would take it again.
