@@ -1,14 +1,10 @@
-//! Where a training step's time goes: products, attention, loss, and a whole step of a model of the quickstart's size.
-//! `cargo bench --bench kernels -- [avx512|avx2|portable] [training]`.
+//! What a training step's time goes to: products and attention. `cargo bench --bench kernels -- [avx512|avx2|portable]`.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark reads the clock and prints")]
 
+use agx::model::local::kernels::attention::{self, Heads};
 use agx::model::local::kernels::{Isa, Packed, View, matmul, set_isa};
-use agx::model::local::ops::*;
-use agx::model::local::optim::{AdamW, AdamWConfig, Gradients};
-use candle_core::{Device, Result, Tensor, Var};
-use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::Instant;
 
 #[global_allocator]
@@ -72,125 +68,23 @@ fn products(isa: Isa) {
     }
 }
 
-struct Model {
-    vars: BTreeMap<String, Var>,
-    tables: Arc<RopeTables>,
+fn attention(isa: Isa) {
+    const HEADS: Heads = Heads { heads: 4, kv_heads: 2, head_dim: 48, window: None };
+    let segments: Vec<_> = (0..16).map(|n| n * 250..(n + 1) * 250).collect();
+    let [q, kv] = [HEADS.query_width(), HEADS.kv_width()].map(|width| numbers(4000 * width, 1.0));
+    let forward = best(10, || drop(attention::forward(isa, HEADS, &q, &kv, &kv, &segments)));
+    let backward = best(10, || drop(attention::backward(isa, HEADS, &q, &kv, &kv, &q, &segments)));
+    println!("attention of 16 × 250 rows, 4 heads of 48, 2 of keys and values, milliseconds:");
+    println!("  forward {:.2}, backward {:.2}", forward * 1e3, backward * 1e3);
 }
 
-const LAYERS: usize = 5;
-const WIDTH: usize = 192;
-const FFN: usize = 512;
-const VOCAB: usize = 1600;
-const HEADS: Heads = Heads { heads: 4, kv_heads: 2, head_dim: 48, window: None };
-
-impl Model {
-    fn new() -> Result<Self> {
-        let mut vars = BTreeMap::new();
-        let mut add = |name: String, shape: &[usize]| -> Result<()> {
-            let data = match shape.len() {
-                1 => vec![1.0; shape[0]],
-                _ => numbers(shape.iter().product(), 0.05),
-            };
-            vars.insert(name, Var::from_tensor(&Tensor::from_vec(data, shape, &Device::Cpu)?)?);
-            Ok(())
-        };
-        add("embed".into(), &[VOCAB, WIDTH])?;
-        add("norm".into(), &[WIDTH])?;
-        for layer in 0..LAYERS {
-            let (query, kv) = (HEADS.query_width(), HEADS.kv_width());
-            for (name, out, input) in [
-                ("q", query, WIDTH),
-                ("k", kv, WIDTH),
-                ("v", kv, WIDTH),
-                ("o", WIDTH, query),
-                ("gate", FFN, WIDTH),
-                ("up", FFN, WIDTH),
-                ("down", WIDTH, FFN),
-            ] {
-                add(format!("{layer}.{name}"), &[out, input])?;
-            }
-            add(format!("{layer}.norm1"), &[WIDTH])?;
-            add(format!("{layer}.norm2"), &[WIDTH])?;
-        }
-        Ok(Self { vars, tables: RopeTables::new(&RopeTables::frequencies(HEADS.head_dim, 10_000.0), 1024, 1.0) })
-    }
-
-    fn linear(&self, x: &Tensor, name: String) -> Result<Tensor> {
-        linear(x, &Weight::Trained(self.vars[&name].as_tensor().clone()))
-    }
-
-    fn hidden(&self, ids: &[u32], segments: &Arc<Segments>) -> Result<Tensor> {
-        let positions: Arc<[u32]> = segments.positions().into();
-        let mut x = embed(&self.vars["embed"], ids)?;
-        for layer in 0..LAYERS {
-            let normed = rms_norm(&x, &self.vars[&format!("{layer}.norm1")], 1e-5)?;
-            let q = rope(&self.linear(&normed, format!("{layer}.q"))?, &positions, &self.tables)?;
-            let k = rope(&self.linear(&normed, format!("{layer}.k"))?, &positions, &self.tables)?;
-            let v = self.linear(&normed, format!("{layer}.v"))?;
-            let seen = attention(&q, &k, &v, segments, HEADS)?;
-            x = add(&x, &self.linear(&seen, format!("{layer}.o"))?)?;
-            let normed = rms_norm(&x, &self.vars[&format!("{layer}.norm2")], 1e-5)?;
-            let gate = self.linear(&normed, format!("{layer}.gate"))?;
-            let up = self.linear(&normed, format!("{layer}.up"))?;
-            x = add(&x, &self.linear(&swiglu(&gate, &up)?, format!("{layer}.down"))?)?;
-        }
-        rms_norm(&x, &self.vars["norm"], 1e-5)
-    }
-}
-
-fn training() -> Result<()> {
-    let model = Model::new()?;
-    let parameters: usize = model.vars.values().map(|v| v.elem_count()).sum();
-    let segments = Arc::new(Segments::from_lengths([250; 16]));
-    let ids: Vec<u32> = (0..4000u32).map(|i| i.wrapping_mul(2_654_435_761) % VOCAB as u32).collect();
-    let targets: Vec<u32> = (0..4000).map(|i| ids[(i + 1) % 4000]).collect();
-    let weights = vec![1.0; 4000];
-    let mut optimiser = AdamW::new(model.vars.clone(), AdamWConfig::default());
-    let head = || Weight::Trained(model.vars["embed"].as_tensor().clone());
-    println!("a step of {:.2} M parameters on 4,000 tokens, milliseconds:", parameters as f64 / 1e6);
-    let mut parts = [f64::INFINITY; 5];
-    for _ in 0..12 {
-        let mut times = vec![now()];
-        let hidden = model.hidden(&ids, &segments)?;
-        times.push(now());
-        let loss = cross_entropy(&hidden, &head(), &targets, &weights)?;
-        times.push(now());
-        let store = loss.backward()?;
-        times.push(now());
-        let grads = Gradients::of(&model.vars, &store)?;
-        let norm = grads.global_norm()?;
-        optimiser.step(&grads, 1e-3, 1.0 / norm.max(1.0))?;
-        times.push(now());
-        for (part, pair) in parts.iter_mut().zip(times.windows(2)) {
-            *part = part.min(pair[1] - pair[0]);
-        }
-        parts[4] = parts[4].min(times[4] - times[0]);
-    }
-    for (name, part) in ["forward", "loss and its gradient", "backward", "optimiser"].iter().zip(parts) {
-        println!("  {name:<24} {:>7.1}", part * 1e3);
-    }
-    println!("  {:<24} {:>7.1}   {:.0} tokens/s", "all", parts[4] * 1e3, 4000.0 / parts[4]);
-
-    let [q, kv] = [HEADS.query_width(), HEADS.kv_width()]
-        .map(|width| Var::from_tensor(&Tensor::from_vec(numbers(4000 * width, 1.0), (4000, width), &Device::Cpu)?));
-    let (q, kv) = (q?, kv?);
-    let out = attention(&q, &kv, &kv, &segments, HEADS)?;
-    let forward = best(10, || drop(attention(&q, &kv, &kv, &segments, HEADS)));
-    let loss = out.sum_all()?;
-    let backward = best(10, || drop(loss.backward()));
-    println!("  of it attention, a layer: forward {:.2}, backward {:.2}", forward * 1e3, backward * 1e3);
-    Ok(())
-}
-
-fn main() -> Result<()> {
+fn main() {
     let isa = match std::env::args().skip(1).find_map(|name| Isa::named(&name)) {
         Some(isa) => isa,
         None => Isa::best(),
     };
     set_isa(isa);
     println!("{} on {} threads", isa.name(), rayon::current_num_threads());
-    if std::env::args().all(|word| word != "training") {
-        products(isa);
-    }
-    training()
+    products(isa);
+    attention(isa);
 }

@@ -4,60 +4,30 @@
 //! rows, the earlier ones in its cache).
 //!
 //! # Shapes
-//! Packed rows `[rows, width]`; hidden states `[rows, width]`; logits `[rows, vocab]`.
+//! Packed rows `[rows, width]`; hidden rows `[rows, width]`, before the last norm; logits `[rows, vocab]`.
 //!
 //! # Invariants
 //! A row's result depends on its own sequence alone. Nothing here draws a random number or knows an optimiser.
 
 use super::config::{Biases, Shape};
-use super::ops::{self, FrozenWeight, Heads, KvCache, RopeTables, Segments, Weight};
+use super::kernels::Buffer;
+use super::ops::{self, Adapter, Dropout, FrozenWeight, Goal, Head, Heads, KvCache, Layer, Linear, Norm, Param, Pass};
+use super::ops::{RopeTables, Segments, Slot, Weight};
+use super::optim::Gradients;
 use super::weights::{Array, Arrays};
-use candle_core::{Device, Result, Tensor, Var};
+use candle_core::{Device, Result, Tensor, Var, bail};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub struct Decoder {
     shape: Shape,
-    embedding: Tensor,
-    layers: Vec<Layer>,
-    norm: Tensor,
-    head: Weight,
+    embedding: Param,
+    layers: Vec<Arc<Layer>>,
+    head: Arc<Head>,
     tables: Arc<RopeTables>,
+    /// Where the gradients of the variables collect.
+    slots: BTreeMap<String, Slot>,
 }
-
-struct Layer {
-    heads: Heads,
-    attention_norm: Tensor,
-    /// Of each head's queries and keys.
-    query_norm: Option<Tensor>,
-    key_norm: Option<Tensor>,
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    output: Linear,
-    mlp_norm: Tensor,
-    gate: Linear,
-    up: Linear,
-    down: Linear,
-}
-
-/// A linear map of a layer. `dropout` masks what goes into its adapter.
-struct Linear {
-    weight: Weight,
-    bias: Option<Tensor>,
-    adapter: Option<DroppedAdapter>,
-}
-
-/// An adapter whose input is thinned by a mask, so it cannot be fused with its base.
-struct DroppedAdapter {
-    a: Tensor,
-    b: Tensor,
-    scale: f64,
-    site: usize,
-}
-
-/// The mask of one adapter's input, `[rows, in]`, by the adapter's number; entries are 0 or `1 / (1 − rate)`.
-pub type Dropout<'a> = &'a dyn Fn(usize, usize, usize) -> Result<Tensor>;
 
 /// Where the weights of a decoder come from.
 pub enum Parameters<'a> {
@@ -66,53 +36,11 @@ pub enum Parameters<'a> {
     /// Every weight is a variable.
     Full(&'a BTreeMap<String, Var>),
     /// Frozen weights; the adapters' variables by PEFT's names without the leading `base_model.model.`.
-    Lora { base: &'a Arrays, adapters: &'a BTreeMap<String, Var>, scale: f64, dropout: bool },
-}
-
-/// What the rows of a forward pass see besides themselves.
-pub enum Sight<'a> {
-    /// Each segment is a whole sequence.
-    Whole(&'a Arc<Segments>),
-    /// Each segment continues the sequence whose caches (one a layer) stand at its place.
-    Cached(&'a Segments, &'a mut [&'a mut Vec<KvCache>]),
+    Lora { base: &'a Arrays, adapters: &'a BTreeMap<String, Var>, scale: f64 },
 }
 
 pub fn tensor(array: &Array) -> Result<Tensor> {
     Tensor::from_slice(&array.data, array.shape.as_slice(), &Device::Cpu)
-}
-
-impl Parameters<'_> {
-    fn plain(&self, name: &str) -> Result<Tensor> {
-        match self {
-            Parameters::Frozen(arrays) | Parameters::Lora { base: arrays, .. } => tensor(&arrays[name]),
-            Parameters::Full(variables) => Ok(variables[name].as_tensor().clone()),
-        }
-    }
-
-    fn weight(&self, name: &str) -> Result<Weight> {
-        match self {
-            Parameters::Full(_) => Ok(Weight::Trained(self.plain(name)?)),
-            _ => Ok(Weight::Frozen(FrozenWeight::new(&self.plain(name)?)?)),
-        }
-    }
-
-    fn linear(&self, module: &str, bias: bool, site: &mut usize) -> Result<Linear> {
-        *site += 1;
-        let bias = bias.then(|| self.plain(&format!("{module}.bias"))).transpose()?;
-        let name = format!("{module}.weight");
-        if let Parameters::Lora { adapters, scale, dropout, .. } = self
-            && let (Some(a), Some(b)) = (adapters.get(&lora_a(module)), adapters.get(&lora_b(module)))
-        {
-            let (a, b) = (a.as_tensor().clone(), b.as_tensor().clone());
-            if *dropout {
-                let adapter = DroppedAdapter { a, b, scale: *scale, site: *site };
-                return Ok(Linear { weight: self.weight(&name)?, bias, adapter: Some(adapter) });
-            }
-            let base = FrozenWeight::new(&self.plain(&name)?)?;
-            return Ok(Linear { weight: Weight::Lora { base, a, b, scale: *scale as f32 }, bias, adapter: None });
-        }
-        Ok(Linear { weight: self.weight(&name)?, bias, adapter: None })
-    }
 }
 
 /// The name of a module's first adapter matrix, `[rank, in]`.
@@ -125,19 +53,76 @@ pub fn lora_b(module: &str) -> String {
     format!("{module}.lora_B.weight")
 }
 
-impl Linear {
-    fn forward(&self, x: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
-        let mut y = ops::linear(x, &self.weight)?;
-        if let Some(bias) = &self.bias {
-            y = ops::add_bias(&y, bias)?;
+/// Puts a decoder together.
+struct Builder<'a> {
+    parameters: &'a Parameters<'a>,
+    slots: BTreeMap<String, Slot>,
+    /// Adapters and other linear maps so far.
+    site: usize,
+}
+
+impl Builder<'_> {
+    fn learning(&mut self, name: &str, variable: &Var) -> Result<Param> {
+        let slot = self.slots.entry(name.to_owned()).or_default();
+        Param::new(variable.as_tensor(), Some(slot.clone()))
+    }
+
+    fn plain(&mut self, name: &str) -> Result<Param> {
+        match self.parameters {
+            Parameters::Frozen(arrays) | Parameters::Lora { base: arrays, .. } => {
+                Param::new(&tensor(&arrays[name])?, None)
+            }
+            Parameters::Full(variables) => self.learning(name, &variables[name]),
         }
-        let Some(DroppedAdapter { a, b, scale, site }) = &self.adapter else { return Ok(y) };
-        let thinned = match dropout {
-            Some(mask) => x.mul(&mask(*site, x.dim(0)?, x.dim(1)?)?)?,
-            None => x.clone(),
-        };
-        let low = ops::linear(&thinned, &Weight::Trained(a.clone()))?;
-        ops::add(&y, &ops::linear(&low, &Weight::Trained(b.clone()))?.affine(*scale, 0.0)?)
+    }
+
+    fn weight(&mut self, name: &str) -> Result<Weight> {
+        match self.parameters {
+            Parameters::Full(_) => Ok(Weight::Trained(self.plain(name)?)),
+            Parameters::Frozen(arrays) | Parameters::Lora { base: arrays, .. } => {
+                Ok(Weight::Frozen(FrozenWeight::new(&tensor(&arrays[name])?)?))
+            }
+        }
+    }
+
+    fn linear(&mut self, module: &str, bias: bool) -> Result<Linear> {
+        self.site += 1;
+        let bias = bias.then(|| self.plain(&format!("{module}.bias"))).transpose()?;
+        let weight = self.weight(&format!("{module}.weight"))?;
+        if let (Weight::Frozen(base), Parameters::Lora { adapters, scale, .. }) = (&weight, self.parameters)
+            && let (Some(a), Some(b)) = (adapters.get(&lora_a(module)), adapters.get(&lora_b(module)))
+        {
+            let (a, b) = (self.learning(&lora_a(module), a)?, self.learning(&lora_b(module), b)?);
+            let adapter = Adapter { a, b, scale: *scale as f32, site: self.site };
+            return Ok(Linear::new(Weight::Lora(base.clone(), adapter), bias));
+        }
+        Ok(Linear::new(weight, bias))
+    }
+
+    fn norm(&mut self, name: &str, shape: &Shape) -> Result<Norm> {
+        Ok(Norm { weight: self.plain(name)?, eps: shape.norm_eps as f32 })
+    }
+
+    fn layer(&mut self, index: usize, shape: &Shape) -> Result<Layer> {
+        let at = |part: &str| format!("model.layers.{index}.{part}");
+        let Biases { qkv, output, mlp } = shape.biases;
+        let Shape { heads, kv_heads, head_dim, .. } = *shape;
+        let mut head_norm = |part: &str| shape.qk_norm.then(|| self.norm(&at(part), shape)).transpose();
+        let (query_norm, key_norm) = (head_norm("self_attn.q_norm.weight")?, head_norm("self_attn.k_norm.weight")?);
+        Ok(Layer {
+            heads: Heads { heads, kv_heads, head_dim, window: shape.windows[index] },
+            query_norm,
+            key_norm,
+            query: self.linear(&at("self_attn.q_proj"), qkv)?,
+            key: self.linear(&at("self_attn.k_proj"), qkv)?,
+            value: self.linear(&at("self_attn.v_proj"), qkv)?,
+            output: self.linear(&at("self_attn.o_proj"), output)?,
+            gate: self.linear(&at("mlp.gate_proj"), mlp)?,
+            up: self.linear(&at("mlp.up_proj"), mlp)?,
+            down: self.linear(&at("mlp.down_proj"), mlp)?,
+            attention_norm: self.norm(&at("input_layernorm.weight"), shape)?,
+            mlp_norm: self.norm(&at("post_attention_layernorm.weight"), shape)?,
+        })
     }
 }
 
@@ -146,37 +131,18 @@ impl Decoder {
     ///
     /// `positions` is the longest sequence that will be asked for.
     pub fn new(shape: &Shape, parameters: &Parameters, positions: usize) -> Result<Self> {
-        let mut site = 0;
-        let layer = |index: usize| -> Result<Layer> {
-            let at = |part: &str| format!("model.layers.{index}.{part}");
-            let mut linear = |part: &str, bias: bool| parameters.linear(&at(part), bias, &mut site);
-            let Biases { qkv, output, mlp } = shape.biases;
-            let head_norm = |part: &str| shape.qk_norm.then(|| parameters.plain(&at(part))).transpose();
-            let Shape { heads, kv_heads, head_dim, .. } = *shape;
-            Ok(Layer {
-                heads: Heads { heads, kv_heads, head_dim, window: shape.windows[index] },
-                query_norm: head_norm("self_attn.q_norm.weight")?,
-                key_norm: head_norm("self_attn.k_norm.weight")?,
-                query: linear("self_attn.q_proj", qkv)?,
-                key: linear("self_attn.k_proj", qkv)?,
-                value: linear("self_attn.v_proj", qkv)?,
-                output: linear("self_attn.o_proj", output)?,
-                gate: linear("mlp.gate_proj", mlp)?,
-                up: linear("mlp.up_proj", mlp)?,
-                down: linear("mlp.down_proj", mlp)?,
-                attention_norm: parameters.plain(&at("input_layernorm.weight"))?,
-                mlp_norm: parameters.plain(&at("post_attention_layernorm.weight"))?,
-            })
-        };
-        let layers = (0..shape.layers).map(layer).collect::<Result<_>>()?;
-        let head = if shape.tied { "model.embed_tokens.weight" } else { "lm_head.weight" };
+        let mut builder = Builder { parameters, slots: BTreeMap::new(), site: 0 };
+        let layers =
+            (0..shape.layers).map(|index| Ok(Arc::new(builder.layer(index, shape)?))).collect::<Result<_>>()?;
+        let output = if shape.tied { "model.embed_tokens.weight" } else { "lm_head.weight" };
+        let output = Linear::new(builder.weight(output)?, None);
         Ok(Self {
             shape: shape.clone(),
-            embedding: parameters.plain("model.embed_tokens.weight")?,
+            embedding: builder.plain("model.embed_tokens.weight")?,
             layers,
-            norm: parameters.plain("model.norm.weight")?,
-            head: parameters.weight(head)?,
+            head: Arc::new(Head { norm: builder.norm("model.norm.weight", shape)?, output }),
             tables: shape.rope.tables(shape.head_dim, positions),
+            slots: builder.slots,
         })
     }
 
@@ -184,63 +150,66 @@ impl Decoder {
         &self.shape
     }
 
-    pub fn head(&self) -> &Weight {
-        &self.head
-    }
-
     /// Empty caches for one sequence.
     pub fn caches(&self) -> Vec<KvCache> {
         self.layers.iter().map(|layer| KvCache::new(layer.heads)).collect()
     }
 
-    /// The hidden states after the last norm. `positions` is each row's place in its sequence.
-    pub fn hidden(
-        &self,
-        ids: &[u32],
-        positions: &Arc<[u32]>,
-        mut sight: Sight,
-        dropout: Option<Dropout>,
-    ) -> Result<Tensor> {
-        let eps = self.shape.norm_eps as f32;
-        let mut x = ops::embed(&self.embedding, ids)?;
+    /// What the rows of segments have in common; `positions` is each row's place in its sequence.
+    pub fn pass(&self, segments: Segments, positions: Vec<u32>, dropout: Option<Dropout>) -> Arc<Pass> {
+        Arc::new(Pass { segments, positions, tables: self.tables.clone(), dropout })
+    }
+
+    /// The hidden rows of whole sequences, or with `caches` of sequences that go on from theirs, one a layer.
+    ///
+    /// # Panics
+    /// A token outside the vocabulary, a position past those that were asked for.
+    pub fn advance(&self, ids: &[u32], pass: &Pass, mut caches: Option<&mut [&mut Vec<KvCache>]>) -> Buffer {
+        let mut x = ops::embed(&self.embedding, ids);
         for (index, layer) in self.layers.iter().enumerate() {
-            let normed = ops::rms_norm(&x, &layer.attention_norm, eps)?;
-            let turned = |linear: &Linear, norm: &Option<Tensor>| {
-                let rows = linear.forward(&normed, dropout)?;
-                let rows = match norm {
-                    Some(norm) => self.by_head(&rows, |heads| ops::rms_norm(heads, norm, eps))?,
-                    None => rows,
-                };
-                ops::rope(&rows, positions, &self.tables)
-            };
-            let query = turned(&layer.query, &layer.query_norm)?;
-            let key = turned(&layer.key, &layer.key_norm)?;
-            let value = layer.value.forward(&normed, dropout)?;
-            let seen = match &mut sight {
-                Sight::Whole(segments) => ops::attention(&query, &key, &value, segments, layer.heads)?,
-                Sight::Cached(segments, caches) => {
-                    let mut at_layer: Vec<&mut KvCache> = caches.iter_mut().map(|caches| &mut caches[index]).collect();
-                    ops::cached_attention(&query, &key, &value, segments, &mut at_layer, layer.heads)?
-                }
-            };
-            x = ops::add(&x, &layer.output.forward(&seen, dropout)?)?;
-            let normed = ops::rms_norm(&x, &layer.mlp_norm, eps)?;
-            let gate = layer.gate.forward(&normed, dropout)?;
-            let up = layer.up.forward(&normed, dropout)?;
-            x = ops::add(&x, &layer.down.forward(&ops::swiglu(&gate, &up)?, dropout)?)?;
+            let at_layer = caches.as_mut().map(|caches| caches.iter_mut().map(|caches| &mut caches[index]));
+            let mut at_layer: Option<Vec<&mut KvCache>> = at_layer.map(Iterator::collect);
+            x = layer.advance(&x, pass, at_layer.as_deref_mut());
         }
-        ops::rms_norm(&x, &self.norm, eps)
+        x
     }
 
-    /// Maps rows `[n · heads, head_dim]` in the place of `[n, heads · head_dim]`.
-    fn by_head(&self, rows: &Tensor, map: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
-        let (count, width) = rows.dims2()?;
-        let head_dim = self.shape.head_dim;
-        map(&rows.reshape((count * width / head_dim, head_dim))?)?.reshape((count, width))
+    /// The logits of the chosen ones of hidden rows.
+    pub fn logits(&self, hidden: &[f32], rows: &[usize]) -> Buffer {
+        self.head.logits(&ops::gather(hidden, self.shape.width, rows.iter().copied()))
     }
 
-    /// The logits of the chosen rows of hidden states (inference only).
-    pub fn logits(&self, hidden: &Tensor, rows: &[usize]) -> Result<Tensor> {
-        ops::linear(&ops::select_rows(hidden, rows)?, &self.head)
+    /// The loss of whole sequences, with the rows that the layers were given.
+    fn traced(&self, ids: &[u32], pass: &Arc<Pass>, goal: Goal) -> Result<(Var, Tensor)> {
+        let embedded =
+            Tensor::from_slice(&ops::embed(&self.embedding, ids), (ids.len(), self.shape.width), &Device::Cpu)?;
+        // A variable, so that candle walks back to the first layer, also where the table is frozen.
+        let first = Var::from_tensor(&embedded)?;
+        let mut x = first.as_tensor().clone();
+        for layer in &self.layers {
+            x = ops::layer(&x, layer, pass)?;
+        }
+        Ok((first, ops::loss(&x, &self.head, goal)?))
+    }
+
+    /// The loss of whole sequences; its gradients are added to those that are collected already.
+    ///
+    /// # Errors
+    /// A target outside the vocabulary.
+    pub fn learn(&self, ids: &[u32], pass: &Arc<Pass>, goal: Goal) -> Result<f64> {
+        let (first, loss) = self.traced(ids, pass, goal)?;
+        let value = f64::from(loss.to_scalar::<f32>()?);
+        let store = loss.backward()?;
+        let Some(grad) = store.get(&first) else { bail!("the loss does not depend on what goes in") };
+        ops::embed_back(&self.embedding, ids, &ops::floats(grad)?);
+        Ok(value)
+    }
+
+    /// What was collected for the variables, which begins anew.
+    ///
+    /// # Errors
+    /// Names the first variable that has no gradient.
+    pub fn gradients(&self, variables: &BTreeMap<String, Var>) -> Result<Gradients> {
+        Gradients::of(variables, |name| self.slots.get(name)?.take())
     }
 }

@@ -12,7 +12,8 @@
 //! Nothing here knows text or templates.
 
 use super::constrain::{Constrained, Constraints};
-use super::decoder::{Decoder, Sight};
+use super::decoder::Decoder;
+use super::kernels::Hold;
 use super::ops::{KvCache, Segments};
 use super::prefix::{PrefixStore, shared};
 use super::sample::{Draw, draw};
@@ -20,7 +21,7 @@ use crate::base::Seed;
 use crate::model::{GenRequest, LIKELIEST, ModelError, Sampling, StopReason, TokenId};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 /// Sequences that go forward together.
 const COMPANY: usize = 64;
@@ -88,10 +89,6 @@ struct Sequence {
     fresh: Option<Result<Draw, ModelError>>,
 }
 
-fn engine(error: candle_core::Error) -> ModelError {
-    ModelError::Engine(error.to_string())
-}
-
 impl Generator {
     pub fn new(decoder: Decoder, context: usize, ends: BTreeSet<TokenId>, constraints: Constraints) -> Self {
         let shape = decoder.shape();
@@ -113,6 +110,7 @@ impl Generator {
 
     /// Answers whatever is asked; newcomers are let in between two passes.
     pub fn attend(&self, company: &mut dyn Company) {
+        let _memory = Hold::new();
         let (mut waiting, mut running, mut number) = (Vec::<Waiting>::new(), Vec::<Sequence>::new(), 0);
         for arrival in 0.. {
             let room = COMPANY.saturating_sub(running.len() + waiting.len());
@@ -143,12 +141,7 @@ impl Generator {
             if running.is_empty() {
                 continue;
             }
-            if let Err(error) = self.step(&mut running) {
-                let lost = running.drain(..).map(|sequence| sequence.number);
-                let lost = lost.chain(waiting.drain(..).map(|waiting| waiting.number));
-                lost.for_each(|number| company.done(number, Err(ModelError::Engine(error.to_string()))));
-                continue;
-            }
+            self.step(&mut running);
             let mut index = 0;
             while index < running.len() {
                 let sequence = &mut running[index];
@@ -262,7 +255,7 @@ impl Generator {
 
     /// One forward pass: every sequence's rows that are not cached yet (long prompts in parts), then a draw for each whose
     /// last row was among them.
-    fn step(&self, running: &mut [Sequence]) -> Result<(), ModelError> {
+    fn step(&self, running: &mut [Sequence]) {
         let mut room = ROWS.max(running.len());
         let mut ids = Vec::new();
         let mut positions = Vec::new();
@@ -278,23 +271,18 @@ impl Generator {
             positions.extend(range.map(|position| position as u32));
             lengths.push(take);
         }
-        let segments = Segments::from_lengths(lengths.iter().copied());
+        let pass = self.decoder.pass(Segments::from_lengths(lengths.iter().copied()), positions, None);
         let mut caches: Vec<&mut Vec<KvCache>> = running.iter_mut().map(|sequence| &mut sequence.caches).collect();
-        let sight = Sight::Cached(&segments, &mut caches);
-        let hidden = self.decoder.hidden(&ids, &Arc::from(positions), sight, None).map_err(engine)?;
+        let hidden = self.decoder.advance(&ids, &pass, Some(&mut caches));
         let mut due = Vec::new();
         for (place, (sequence, take)) in running.iter_mut().zip(&lengths).enumerate() {
             sequence.cached += take;
             if sequence.cached == sequence.tokens.len() {
-                due.push((sequence, segments.range(place).end - 1));
+                due.push((sequence, pass.segments.range(place).end - 1));
             }
         }
-        if due.is_empty() {
-            return Ok(());
-        }
         let rows: Vec<usize> = due.iter().map(|(_, row)| *row).collect();
-        let logits = self.decoder.logits(&hidden, &rows).and_then(|logits| logits.flatten_all()?.to_vec1::<f32>());
-        let logits = logits.map_err(engine)?;
+        let logits = self.decoder.logits(&hidden, &rows);
         let vocab = self.decoder.shape().vocab;
         let draws: Vec<Result<Draw, ModelError>> = due
             .par_iter()
@@ -319,7 +307,6 @@ impl Generator {
             }
             sequence.fresh = Some(draw);
         }
-        Ok(())
     }
 
     /// The reply so far; what was computed for it is kept.

@@ -12,20 +12,20 @@
 //! No row is cut, padded or skipped; no variable is left without a gradient.
 
 use super::checkpoint::{self, Checkpoint, Progress};
-use super::decoder::{Decoder, Parameters, Sight, tensor};
+use super::decoder::{Decoder, Parameters, tensor};
+use super::kernels::Hold;
 use super::kernels::math::cos_sin;
 use super::lora::{self, Adapter, Version};
-use super::ops::{self, Segments};
-use super::optim::{AdamW, AdamWConfig, Gradients};
+use super::ops::{Dropout, Goal, Segments};
+use super::optim::{AdamW, AdamWConfig};
 use super::source::{self, Declared};
 use super::weights::{Array, Arrays};
 use crate::base::{Digest, Hasher, Seed};
 use crate::model::{
     Decay, LossOn, Method, ModelError, ModelSpec, TrainConfig, TrainMonitor, TrainProgress, TrainRow, Trained,
 };
-use candle_core::{Tensor, Var};
+use candle_core::Var;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// Rows of a batch go forward together up to this many tokens.
 const CHUNK_TOKENS: usize = 2048;
@@ -54,6 +54,7 @@ pub fn train(
     let declared = source::declared(spec)?;
     check(&declared, spec, rows, config)?;
     let training = training_digest(spec, start, rows, config, seed)?;
+    let _memory = Hold::new();
     let mut run = Run::new(&declared, spec, start, config, seed)?;
     let mut progress = Progress::default();
     if let Some(checkpoint) = monitor.load().and_then(|bytes| checkpoint::read(training, &bytes)) {
@@ -232,8 +233,7 @@ impl<'a> Run<'a> {
                     }
                 };
                 let variables = variables(&adapters)?;
-                let (scale, dropout) = (lora::scale(lora), lora.dropout > 0.0);
-                let parameters = Parameters::Lora { base: &base, adapters: &variables, scale, dropout };
+                let parameters = Parameters::Lora { base: &base, adapters: &variables, scale: lora::scale(lora) };
                 (Decoder::new(shape, &parameters, spec.context as usize), variables, output)
             }
         };
@@ -245,27 +245,18 @@ impl<'a> Run<'a> {
     /// One optimiser step; gives the loss and the norm of the gradient before clipping.
     fn step(&mut self, batch: &[&TrainRow], step: u64, lr: f64) -> Result<(f64, f64), ModelError> {
         let loss_on = loss_on(self.config)?;
-        let counted = |row: &TrainRow| targets(row, loss_on).filter(|(_, learn)| *learn).count();
-        let total: usize = batch.iter().map(|row| counted(row)).sum();
+        let counted = |row: &&TrainRow| targets(row, loss_on).filter(|(_, learn)| *learn).count();
+        let total = batch.iter().map(counted).sum::<usize>() as f64;
         let mut loss = 0.0;
-        let mut gradients: Option<Gradients> = None;
         for (number, chunk) in chunks(batch).into_iter().enumerate() {
-            let share = chunk.iter().map(|row| counted(row)).sum::<usize>() as f64 / total as f64;
             let seed = self.seed.derive("dropout").derive(step).derive(number);
-            let part = self.loss(&chunk, seed).and_then(|part| part.affine(share, 0.0)).map_err(engine)?;
-            loss += f64::from(part.to_scalar::<f32>().map_err(engine)?);
+            loss += self.learn(&chunk, loss_on, total, seed).map_err(engine)?;
             if !loss.is_finite() {
                 return Err(failed(format!("the loss of step {} is not finite; a lower lr may help", step + 1)));
             }
-            let store = part.backward().map_err(engine)?;
-            let new = Gradients::of(self.optimiser.vars(), &store).map_err(failed)?;
-            match &mut gradients {
-                None => gradients = Some(new),
-                Some(sum) => sum.add(&new).map_err(engine)?,
-            }
         }
-        let gradients = gradients.ok_or_else(|| failed("an empty batch"))?;
-        let norm = gradients.global_norm().map_err(engine)?;
+        let gradients = self.decoder.gradients(self.optimiser.vars()).map_err(failed)?;
+        let norm = gradients.global_norm();
         if !norm.is_finite() {
             return Err(failed(format!("the gradient of step {} is not finite; a lower lr may help", step + 1)));
         }
@@ -275,11 +266,10 @@ impl<'a> Run<'a> {
         Ok((loss, norm))
     }
 
-    /// The mean loss over the counted tokens of some rows.
-    fn loss(&self, rows: &[&TrainRow], seed: Seed) -> candle_core::Result<Tensor> {
-        let loss_on = loss_on(self.config).map_err(candle_core::Error::wrap)?;
+    /// What some rows of a batch add to its loss and its gradients; `total` tokens of the batch count.
+    fn learn(&self, rows: &[&TrainRow], loss_on: LossOn, total: f64, seed: Seed) -> candle_core::Result<f64> {
         let inputs = |row: &&TrainRow| row.tokens.len() - 1;
-        let segments = Arc::new(Segments::from_lengths(rows.iter().map(inputs)));
+        let segments = Segments::from_lengths(rows.iter().map(inputs));
         let ids: Vec<u32> = rows.iter().flat_map(|row| row.tokens[..row.tokens.len() - 1].iter().copied()).collect();
         let (targets, weights): (Vec<u32>, Vec<f32>) = rows
             .iter()
@@ -287,15 +277,10 @@ impl<'a> Run<'a> {
             .map(|(target, learn)| (target, if learn { 1.0 } else { 0.0 }))
             .unzip();
         let rate = self.config.lora.as_ref().map_or(0.0, |lora| lora.dropout);
-        let mask = |site: usize, rows: usize, width: usize| {
-            let (seed, kept) = (seed.derive(site), (1.0 / (1.0 - rate)) as f32);
-            let draw = |position| if seed.uniform(position) < rate { 0.0 } else { kept };
-            let mask: Vec<f32> = (0..(rows * width) as u64).map(draw).collect();
-            Tensor::from_vec(mask, (rows, width), &candle_core::Device::Cpu)
-        };
-        let positions = Arc::from(segments.positions());
-        let hidden = self.decoder.hidden(&ids, &positions, Sight::Whole(&segments), Some(&mask))?;
-        ops::cross_entropy(&hidden, self.decoder.head(), &targets, &weights)
+        let dropout = (rate > 0.0).then_some(Dropout { rate, seed });
+        let positions = segments.positions();
+        let pass = self.decoder.pass(segments, positions, dropout);
+        self.decoder.learn(&ids, &pass, Goal::new(&targets, &weights, total)?)
     }
 
     fn arrays(&self) -> Result<Arrays, ModelError> {

@@ -7,6 +7,7 @@
 //! Query i of a sequence sees keys 0 ..= i, of them the last `window` where there is one. Scores are chains over the head's width, outputs chains over keys in order, so
 //! neither block size, company nor the point where a cached sequence was continued can be seen in the bits.
 
+use super::buffer::Buffer;
 use super::matmul::{Target, matmul_block};
 use super::pack::{Lane, Packed, Panels, View, pack_panel};
 use super::parallel::{Shared, each, tasks_for};
@@ -175,9 +176,9 @@ impl KvCache {
 }
 
 /// Attention inside each segment, from packed rows alone.
-pub fn forward(isa: Isa, heads: Heads, q: &[f32], k: &[f32], v: &[f32], segments: &[Range<usize>]) -> Vec<f32> {
+pub fn forward(isa: Isa, heads: Heads, q: &[f32], k: &[f32], v: &[f32], segments: &[Range<usize>]) -> Buffer {
     heads.check(q, k, v, segments);
-    let mut out = vec![0.0; q.len()];
+    let mut out = Buffer::zeros(q.len());
     let shared = Shared::new(&mut out);
     each(segments.len() * heads.kv_heads, heads.work(segments), |task| {
         let (rows, head) = (&segments[task / heads.kv_heads], task % heads.kv_heads);
@@ -198,12 +199,12 @@ pub fn cached(
     v: &[f32],
     segments: &[Range<usize>],
     caches: &mut [&mut KvCache],
-) -> Vec<f32> {
+) -> Buffer {
     heads.check(q, k, v, segments);
     assert_eq!(segments.len(), caches.len(), "a cache for every segment");
     assert!(caches.iter().all(|cache| cache.heads == heads), "a cache of other heads");
     let held: usize = segments.iter().zip(caches.iter()).map(|(s, cache)| s.len() * (s.len() + cache.len())).sum();
-    let mut out = vec![0.0; q.len()];
+    let mut out = Buffer::zeros(q.len());
     let shared = Shared::new(&mut out);
     let mut tasks: Vec<_> = segments
         .iter()
@@ -301,10 +302,10 @@ pub fn backward(
     v: &[f32],
     grad: &[f32],
     segments: &[Range<usize>],
-) -> [Vec<f32>; 3] {
+) -> [Buffer; 3] {
     heads.check(q, k, v, segments);
     assert_eq!(grad.len(), q.len(), "the gradient has another size");
-    let (mut dq, mut dk, mut dv) = (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]);
+    let [mut dq, mut dk, mut dv] = [q, k, v].map(|x| Buffer::zeros(x.len()));
     let shared = [Shared::new(&mut dq), Shared::new(&mut dk), Shared::new(&mut dv)];
     each(segments.len() * heads.kv_heads, heads.work(segments) * 3, |task| {
         let (rows, head) = (&segments[task / heads.kv_heads], task % heads.kv_heads);

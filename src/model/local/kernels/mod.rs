@@ -13,6 +13,7 @@
 #![allow(unsafe_code)]
 
 pub mod attention;
+mod buffer;
 pub mod math;
 pub mod matmul;
 pub mod pack;
@@ -21,9 +22,10 @@ pub mod rows;
 pub mod simd;
 mod tile;
 
+pub use buffer::{Buffer, Hold};
 pub use matmul::{matmul, matmul_onto};
 pub use pack::{Lane, Packed, Panels, View};
-pub use parallel::filled;
+pub use parallel::{filled, filled_vectors};
 pub use simd::{Isa, isa, set_isa};
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! # Invariants
 //! Packing moves values and never changes one, however they are stored. What pads a panel is zero and is never stored to a result.
 
-use super::parallel::filled;
+use super::parallel::filled_vectors;
 use super::simd::{Isa, LANES, Portable, Simd, for_every_isa};
 use half::{bf16, f16};
 use std::ops::Range;
@@ -54,6 +54,12 @@ impl<'a> View<'a> {
 
     pub fn width(&self) -> usize {
         self.cols
+    }
+
+    /// All numbers of a view of whole rows that lie one after another.
+    pub fn flat(&self) -> &'a [f32] {
+        assert!(self.by_row && self.stride == self.cols, "rows do not lie one after another");
+        self.data
     }
 
     pub fn transposed(self) -> Self {
@@ -233,7 +239,8 @@ impl Packed {
     /// Packs a right side `[depth, width]`.
     pub fn new(isa: Isa, view: View<'_>) -> Self {
         let (depth, width) = (view.height(), view.width());
-        let [lanes] = filled(width.div_ceil(LANES) * depth, depth, depth * width, |p, [panel]| {
+        let len = width.div_ceil(LANES) * depth;
+        let [lanes] = filled_vectors([Vec::with_capacity(len)], [(len, depth)], depth * width, |p, [panel]| {
             pack_panel(isa, view.cols(p * LANES..width.min((p + 1) * LANES)), panel);
         });
         Self { lanes: Stored::F32(lanes), depth, width }

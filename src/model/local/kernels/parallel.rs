@@ -4,6 +4,7 @@
 //! Tasks write disjoint places and read nothing another task writes, so who runs which, and when, cannot matter. Small work
 //! never leaves the calling thread.
 
+use super::buffer::Buffer;
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -27,22 +28,39 @@ pub fn each(tasks: usize, work: usize, task: impl Fn(usize) + Send + Sync) {
     }
 }
 
-/// New vectors of `len` values each, filled by tasks of `chunk` values: `fill(task, the task's chunk of every vector)`. A
-/// chunk is zero when its task begins; it is cleared there and then, while it is about to be in the cache anyway.
-pub fn filled<T: Copy + Default + Send, const N: usize>(
-    len: usize,
-    chunk: usize,
+/// New buffers, each of so many values filled by tasks of so many: `fill(task, the task's part of every buffer)`. A part is
+/// zero when its task begins; it is cleared there and then, while it is about to be in the cache anyway.
+///
+/// # Panics
+/// Buffers that need different numbers of tasks.
+pub fn filled<const N: usize>(
+    parts: [(usize, usize); N],
+    work: usize,
+    fill: impl Fn(usize, [&mut [f32]; N]) + Send + Sync,
+) -> [Buffer; N] {
+    filled_vectors(parts.map(|(len, _)| Buffer::room(len)), parts, work, fill).map(Buffer::from)
+}
+
+/// As [`filled`], in the room of vectors.
+pub fn filled_vectors<T: Copy + Default + Send, const N: usize>(
+    mut out: [Vec<T>; N],
+    parts: [(usize, usize); N],
     work: usize,
     fill: impl Fn(usize, [&mut [T]; N]) + Send + Sync,
 ) -> [Vec<T>; N] {
-    let mut out: [Vec<T>; N] = std::array::from_fn(|_| Vec::with_capacity(len));
-    let shared = out.each_mut().map(|vector| Shared::unfilled(vector, len));
-    each(len.div_ceil(chunk.max(1)), work, |task| {
-        let range = task * chunk..len.min((task + 1) * chunk);
-        // SAFETY: every task has a range of its own.
-        fill(task, shared.each_ref().map(|shared| unsafe { shared.cleared(range.clone()) }));
+    let tasks = parts.map(|(len, part)| len.div_ceil(part.max(1)));
+    assert!(tasks.iter().all(|count| *count == tasks[0]), "vectors of different numbers of parts");
+    let mut lengths = parts.iter().map(|(len, _)| *len);
+    let shared = out.each_mut().map(|vector| {
+        vector.clear();
+        Shared::unfilled(vector, lengths.next().expect("a length each"))
     });
-    for vector in &mut out {
+    each(tasks[0], work, |task| {
+        let range = |(len, part): (usize, usize)| task * part..len.min((task + 1) * part);
+        // SAFETY: every task has a range of its own.
+        fill(task, std::array::from_fn(|n| unsafe { shared[n].cleared(range(parts[n])) }));
+    });
+    for (vector, (len, _)) in out.iter_mut().zip(parts) {
         // SAFETY: the tasks' ranges cover `len`, and all of them were cleared.
         unsafe { vector.set_len(len) };
     }
@@ -88,7 +106,6 @@ impl<'a, T: Copy + Default> Shared<'a, T> {
     /// While the part lives, no other part that overlaps it may.
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn cleared(&self, range: Range<usize>) -> &mut [T] {
-        self.check(&range);
         for at in range.clone() {
             // SAFETY: inside the slice by the check, unaliased by the caller's word.
             unsafe { self.start.add(at).write(T::default()) };

@@ -3,9 +3,10 @@
 //! # Invariants
 //! A frozen weight gets no gradient and is packed once. Nothing is split over the summed axis.
 
-use super::kernels::{Packed, Panels, View, isa, matmul, matmul_onto};
-use super::{floats, slice, tensor};
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use super::kernels::{Buffer, Packed, Panels, View, isa, matmul, matmul_onto, rows};
+use super::{Param, add_onto, by_rows, floats, summed};
+use crate::base::Seed;
+use candle_core::{Result, Tensor};
 use std::sync::{Arc, OnceLock};
 
 /// A weight `[out, in]` that never changes, packed once; for the backward pass once more, when it is first asked for.
@@ -26,14 +27,6 @@ impl FrozenWeight {
         Ok(Arc::new(Self { forward, backward: OnceLock::new(), out, input }))
     }
 
-    pub fn out_width(&self) -> usize {
-        self.out
-    }
-
-    pub fn in_width(&self) -> usize {
-        self.input
-    }
-
     pub(super) fn forward(&self) -> &Packed {
         &self.forward
     }
@@ -49,154 +42,172 @@ impl FrozenWeight {
 /// What a linear map multiplies with. Shapes are `[out, in]`.
 #[derive(Clone)]
 pub enum Weight {
-    /// No gradient for the weight; packed once.
     Frozen(Arc<FrozenWeight>),
-    /// A variable's tensor, packed at every call.
-    Trained(Tensor),
-    /// `y = x Wᵀ + scale · (x Aᵀ) Bᵀ` with `a` `[rank, in]` and `b` `[out, rank]`; gradients for `a` and `b` alone.
-    Lora { base: Arc<FrozenWeight>, a: Tensor, b: Tensor, scale: f32 },
+    /// Packed at every call.
+    Trained(Param),
+    /// Only the adapter learns.
+    Lora(Arc<FrozenWeight>, Adapter),
 }
 
-impl Weight {
-    /// `(out, in)`.
-    pub fn dims(&self) -> Result<(usize, usize)> {
-        match self {
-            Weight::Frozen(base) | Weight::Lora { base, .. } => Ok((base.out, base.input)),
-            Weight::Trained(weight) => weight.dims2(),
-        }
-    }
+/// `x ↦ scale · (x Aᵀ) Bᵀ` with `a` `[rank, in]` and `b` `[out, rank]` (Hu et al. 2021).
+#[derive(Clone)]
+pub struct Adapter {
+    pub a: Param,
+    pub b: Param,
+    pub scale: f32,
+    /// Its number among the adapters of the model.
+    pub site: usize,
 }
 
-/// `x Wᵀ`: `[n, in] → [n, out]`.
-pub fn linear(x: &Tensor, weight: &Weight) -> Result<Tensor> {
-    let x = x.contiguous()?;
-    let (out, input) = weight.dims()?;
-    if x.dims2()?.1 != input {
-        bail!("linear: rows of {} values meet a weight of {out} × {input}", x.dims2()?.1);
-    }
-    match weight {
-        Weight::Frozen(base) => x.apply_op1(Frozen(base.clone())),
-        Weight::Trained(weight) => x.apply_op2(&weight.contiguous()?, Trained),
-        Weight::Lora { base, a, b, scale } => {
-            let rank = a.dims2()?.0;
-            if a.dims2()? != (rank, input) || b.dims2()? != (out, rank) {
-                bail!("linear: low-rank factors {:?} and {:?} for a weight of {out} × {input}", a.dims(), b.dims());
+/// Leaves out a share of what goes into the adapters; the rest counts by so much more (Srivastava et al. 2014).
+#[derive(Clone)]
+pub struct Dropout {
+    pub rate: f64,
+    pub seed: Seed,
+}
+
+impl Dropout {
+    /// The rows that the adapter of `site` sees in the place of `x`.
+    pub(super) fn thinned(&self, site: usize, x: &[f32], width: usize) -> Buffer {
+        let (seed, kept) = (self.seed.derive(site), (1.0 / (1.0 - self.rate)) as f32);
+        let [out] = by_rows(x.len() / width, width, |first, [chunk]| {
+            let from = first * width;
+            for (at, (out, x)) in chunk.iter_mut().zip(&x[from..]).enumerate() {
+                *out = if seed.uniform((from + at) as u64) < self.rate { 0.0 } else { kept * x };
             }
-            x.apply_op3(&a.contiguous()?, &b.contiguous()?, Lora { base: base.clone(), scale: *scale })
+        });
+        out
+    }
+}
+
+pub struct Linear {
+    weight: Weight,
+    bias: Option<Param>,
+    out: usize,
+    input: usize,
+}
+
+/// Runs `with` on a right side, packed where it cannot be read as it lies.
+fn panels<T>(right: View<'_>, with: impl FnOnce(Panels<'_>) -> T) -> T {
+    match Panels::in_place(right) {
+        Some(panels) => with(panels),
+        None => with(Packed::new(isa(), right).panels()),
+    }
+}
+
+/// `left · right`, added to `onto` where there is one.
+fn product(left: View<'_>, right: Panels<'_>, onto: Option<Buffer>) -> Buffer {
+    match onto {
+        None => matmul(isa(), left, right),
+        Some(mut sum) => {
+            matmul_onto(isa(), left, right, &mut sum);
+            sum
         }
     }
 }
 
-/// `a · b`; packs `b` where it cannot be read as it lies.
-fn product(a: View<'_>, b: View<'_>) -> Vec<f32> {
-    match Panels::in_place(b) {
-        Some(panels) => matmul(isa(), a, panels),
-        None => matmul(isa(), a, Packed::new(isa(), b).panels()),
+impl Linear {
+    /// # Panics
+    /// A bias or an adapter of another size than the weight.
+    pub fn new(weight: Weight, bias: Option<Param>) -> Self {
+        let (out, input) = match &weight {
+            Weight::Frozen(base) | Weight::Lora(base, _) => (base.out, base.input),
+            Weight::Trained(weight) => (weight.dims()[0], weight.dims()[1]),
+        };
+        if let Weight::Lora(_, Adapter { a, b, .. }) = &weight {
+            assert!(a.dims() == [b.dims()[1], input] && b.dims()[0] == out, "an adapter of another size");
+        }
+        assert!(bias.as_ref().is_none_or(|bias| bias.dims() == [out]), "a bias of another size");
+        Self { weight, bias, out, input }
+    }
+
+    pub fn weight(&self) -> &Weight {
+        &self.weight
+    }
+
+    /// `x Wᵀ + bias`: `[n, in] → [n, out]`.
+    pub fn forward(&self, x: &[f32], dropout: Option<&Dropout>) -> Buffer {
+        let Self { weight, bias, out, input } = self;
+        let x = View::new(x, x.len() / input, *input);
+        let mut y = match weight {
+            Weight::Frozen(base) | Weight::Lora(base, _) => matmul(isa(), x, base.forward.panels()),
+            Weight::Trained(weight) => {
+                panels(View::new(&weight.value(), *out, *input).transposed(), |weight| matmul(isa(), x, weight))
+            }
+        };
+        if let Weight::Lora(_, adapter) = weight {
+            adapter.forward(x, dropout, &mut y);
+        }
+        if let Some(bias) = bias {
+            let bias = bias.value();
+            y.chunks_exact_mut(*out).for_each(|row| rows::add(isa(), &bias, row));
+        }
+        y
+    }
+
+    /// The gradient to `x`, added to `onto` where there is one, from that to the result; those to weight and bias collect.
+    pub fn backward(&self, x: &[f32], grad: &[f32], dropout: Option<&Dropout>, onto: Option<Buffer>) -> Buffer {
+        let Self { weight, bias, out, input } = self;
+        let count = x.len() / input;
+        if let Some(bias) = bias {
+            bias.learn(|sum| summed(grad, *out, sum));
+        }
+        let (x, grad) = (View::new(x, count, *input), View::new(grad, count, *out));
+        match weight {
+            Weight::Frozen(base) => product(grad, base.backward().panels(), onto),
+            Weight::Trained(weight) => {
+                weight.learn(|sum| panels(x, |x| matmul_onto(isa(), grad.transposed(), x, sum)));
+                panels(View::new(&weight.value(), *out, *input), |weight| product(grad, weight, onto))
+            }
+            Weight::Lora(base, adapter) => {
+                let mut dx = product(grad, base.backward().panels(), onto);
+                adapter.backward(x, grad, dropout, &mut dx);
+                dx
+            }
+        }
     }
 }
 
-struct Frozen(Arc<FrozenWeight>);
-
-impl CustomOp1 for Frozen {
-    fn name(&self) -> &'static str {
-        "linear-frozen"
+impl Adapter {
+    fn rank(&self) -> usize {
+        self.a.dims()[0]
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (rows, width) = layout.shape().dims2()?;
-        let y = matmul(isa(), View::new(slice(x, layout)?, rows, width), self.0.forward.panels());
-        Ok((CpuStorage::F32(y), (rows, self.0.out).into()))
+    /// `scale · left · right`.
+    fn scaled(&self, left: View<'_>, right: View<'_>) -> Buffer {
+        let mut out = panels(right, |right| matmul(isa(), left, right));
+        rows::scale(isa(), self.scale, &mut out);
+        out
     }
 
-    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let grad = grad.contiguous()?;
-        let (rows, out) = grad.dims2()?;
-        let dx = matmul(isa(), View::new(&floats(&grad)?, rows, out), self.0.backward().panels());
-        Ok(Some(tensor(dx, x.shape().clone())?))
-    }
-}
-
-struct Trained;
-
-impl CustomOp2 for Trained {
-    fn name(&self) -> &'static str {
-        "linear"
+    fn forward(&self, x: View<'_>, dropout: Option<&Dropout>, y: &mut [f32]) {
+        let (a, b) = (self.a.value(), self.b.value());
+        let (rank, input, count) = (self.rank(), x.width(), x.height());
+        let thinned = dropout.map(|dropout| dropout.thinned(self.site, x.flat(), input));
+        let x = thinned.as_deref().map_or(x, |thinned| View::new(thinned, count, input));
+        let low = self.scaled(x, View::new(&a, rank, input).transposed());
+        let b = View::new(&b, b.len() / rank, rank).transposed();
+        panels(b, |b| matmul_onto(isa(), View::new(&low, count, rank), b, y));
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout, w: &CpuStorage, wl: &Layout) -> Result<(CpuStorage, Shape)> {
-        let ((rows, width), (out, _)) = (xl.shape().dims2()?, wl.shape().dims2()?);
-        let weight = View::new(slice(w, wl)?, out, width);
-        let y = product(View::new(slice(x, xl)?, rows, width), weight.transposed());
-        Ok((CpuStorage::F32(y), (rows, out).into()))
-    }
-
-    fn bwd(&self, x: &Tensor, w: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let ((rows, width), (out, _)) = (x.dims2()?, w.dims2()?);
-        let grad = grad.contiguous()?;
-        let (xs, ws, grads) = (floats(x)?, floats(w)?, floats(&grad)?);
-        let grads = View::new(&grads, rows, out);
-        let dx = product(grads, View::new(&ws, out, width));
-        let dw = product(grads.transposed(), View::new(&xs, rows, width));
-        Ok((Some(tensor(dx, (rows, width))?), Some(tensor(dw, (out, width))?)))
-    }
-}
-
-struct Lora {
-    base: Arc<FrozenWeight>,
-    scale: f32,
-}
-
-impl Lora {
-    fn scaled(&self, mut data: Vec<f32>) -> Vec<f32> {
-        super::kernels::rows::scale(isa(), self.scale, &mut data);
-        data
-    }
-}
-
-impl CustomOp3 for Lora {
-    fn name(&self) -> &'static str {
-        "linear-lora"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        xl: &Layout,
-        a: &CpuStorage,
-        al: &Layout,
-        b: &CpuStorage,
-        bl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let ((rows, width), (rank, _)) = (xl.shape().dims2()?, al.shape().dims2()?);
-        let x = View::new(slice(x, xl)?, rows, width);
-        let a = View::new(slice(a, al)?, rank, width);
-        let b = Packed::new(isa(), View::new(slice(b, bl)?, self.base.out, rank).transposed());
-        let mut y = matmul(isa(), x, self.base.forward.panels());
-        let low = self.scaled(product(x, a.transposed()));
-        matmul_onto(isa(), View::new(&low, rows, rank), b.panels(), &mut y);
-        Ok((CpuStorage::F32(y), (rows, self.base.out).into()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        a: &Tensor,
-        b: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let ((rows, width), (rank, _), out) = (x.dims2()?, a.dims2()?, self.base.out);
-        let grad = grad.contiguous()?;
-        let (xs, aas, bs, grads) = (floats(x)?, floats(a)?, floats(b)?, floats(&grad)?);
-        let (xs, grads) = (View::new(&xs, rows, width), View::new(&grads, rows, out));
-        let (a, b) = (View::new(&aas, rank, width), View::new(&bs, out, rank));
-        let low = self.scaled(product(xs, a.transposed()));
-        let db = product(grads.transposed(), View::new(&low, rows, rank));
-        let dlow = self.scaled(product(grads, b));
-        let dlow = View::new(&dlow, rows, rank);
-        let da = product(dlow.transposed(), xs);
-        let mut dx = matmul(isa(), grads, self.base.backward().panels());
-        matmul_onto(isa(), dlow, Packed::new(isa(), a).panels(), &mut dx);
-        Ok((Some(tensor(dx, (rows, width))?), Some(tensor(da, (rank, width))?), Some(tensor(db, (out, rank))?)))
+    fn backward(&self, x: View<'_>, grad: View<'_>, dropout: Option<&Dropout>, dx: &mut [f32]) {
+        let (a, b) = (self.a.value(), self.b.value());
+        let (rank, input, count) = (self.rank(), x.width(), x.height());
+        let (a, b) = (View::new(&a, rank, input), View::new(&b, grad.width(), rank));
+        let thinned = dropout.map(|dropout| dropout.thinned(self.site, x.flat(), input));
+        let x = thinned.as_deref().map_or(x, |thinned| View::new(thinned, count, input));
+        let low = self.scaled(x, a.transposed());
+        let low = View::new(&low, count, rank);
+        self.b.learn(|sum| panels(low, |low| matmul_onto(isa(), grad.transposed(), low, sum)));
+        let dlow = self.scaled(grad, b);
+        let dlow = View::new(&dlow, count, rank);
+        self.a.learn(|sum| panels(x, |x| matmul_onto(isa(), dlow.transposed(), x, sum)));
+        match dropout {
+            None => panels(a, |a| matmul_onto(isa(), dlow, a, dx)),
+            Some(dropout) => {
+                let whole = panels(a, |a| matmul(isa(), dlow, a));
+                add_onto(dx, &dropout.thinned(self.site, &whole, input));
+            }
+        }
     }
 }

@@ -1,31 +1,36 @@
-//! Turns kernels into candle operations with gradients.
+//! Turns kernels into the parts of a decoder, each with its gradients, and these into candle operations: a layer, a loss.
 //!
 //! Activations are packed rows: `[rows, width]`, contiguous f32 on the CPU, sequences one after another along the first
-//! axis. [`Segments`] says where each begins; nothing is ever padded.
+//! axis. [`Segments`] says where each begins; nothing is ever padded. An operation is as large as a layer since candle's
+//! walk clears, adds and copies a tensor for every operand: between small ones that is as much work as what they do.
 //!
 //! # Invariants
-//! No result depends on thread count, batch company or instruction set. No padding, no hidden cut of a gradient: an
-//! operation either gives every gradient asked of it or is named inference-only.
+//! No result depends on thread count, batch company or instruction set. No padding, no hidden cut of a gradient: what a
+//! weight has to learn collects in its [`Slot`].
 
-mod attention;
-mod cross_entropy;
 mod elementwise;
 mod embed;
+mod head;
+mod layer;
 mod linear;
+mod norm;
+mod param;
 mod rope;
 
 #[cfg(test)]
 mod tests;
 
 pub use super::kernels::attention::{Heads, KvCache};
-pub use attention::{attention, cached_attention};
-pub use cross_entropy::cross_entropy;
-pub use elementwise::{add, add_bias, rms_norm, swiglu};
-pub use embed::{embed, select_rows};
-pub use linear::{FrozenWeight, Weight, linear};
-pub use rope::{RopeTables, rope};
+pub use elementwise::{add_onto, swiglu, swiglu_back};
+pub use embed::{embed, embed_back, gather};
+pub use head::{Goal, Head, loss};
+pub use layer::{Layer, Pass, layer};
+pub use linear::{Adapter, Dropout, FrozenWeight, Linear, Weight};
+pub use norm::Norm;
+pub use param::{Param, Slot};
+pub use rope::RopeTables;
 
-use super::kernels::{self, filled, isa};
+use super::kernels::{self, Buffer, filled, isa, rows};
 use candle_core::{CpuStorage, Device, Layout, Result, Storage, Tensor, bail};
 use std::ops::{Deref, Range};
 
@@ -119,12 +124,22 @@ fn tensor(data: Vec<f32>, shape: impl Into<candle_core::Shape>) -> Result<Tensor
 /// Rows a task works on when work goes row by row; fixed, because gradients over rows are added chunk by chunk.
 const CHUNK: usize = 32;
 
-/// New rows of `width` values in N tensors, filled chunk by chunk: `fill(first row, chunk of every tensor)`.
+/// New rows of `width` values in N vectors, filled chunk by chunk: `fill(first row, chunk of every vector)`.
 fn by_rows<const N: usize>(
     rows: usize,
     width: usize,
     fill: impl Fn(usize, [&mut [f32]; N]) + Send + Sync,
-) -> [Vec<f32>; N] {
+) -> [Buffer; N] {
     // An elementwise pass costs about as much an element as a chain of eight does.
-    filled(rows * width, CHUNK * width, rows * width * 8, |task, chunks| fill(task * CHUNK, chunks))
+    filled([(rows * width, CHUNK * width); N], rows * width * 8, |task, chunks| fill(task * CHUNK, chunks))
+}
+
+/// Adds each column of rows to `sum`: row by row inside chunks, then chunk by chunk.
+fn summed(x: &[f32], width: usize, sum: &mut [f32]) {
+    let chunks = x.len().div_ceil(CHUNK * width);
+    let [partial] = filled([(chunks * width, width)], x.len() * 8, |task, [part]| {
+        let chunk = &x[task * CHUNK * width..x.len().min((task + 1) * CHUNK * width)];
+        chunk.chunks(width).for_each(|row| rows::add(isa(), row, part));
+    });
+    partial.chunks(width).for_each(|part| rows::add(isa(), part, sum));
 }

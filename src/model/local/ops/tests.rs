@@ -4,20 +4,22 @@
 
 use super::*;
 use crate::base::Seed;
-use candle_core::{DType, Var};
+use candle_core::Var;
 use std::sync::Arc;
 
 fn numbers(seed: u64, count: usize) -> Vec<f32> {
     (0..count as u64).map(|i| (Seed(seed).bits(i) >> 40) as f32 / (1u64 << 23) as f32 - 1.0).collect()
 }
 
-fn variable(seed: u64, shape: &[usize]) -> Var {
-    let data = numbers(seed, shape.iter().product());
-    Var::from_tensor(&Tensor::from_vec(data, shape, &Device::Cpu).expect("a tensor")).expect("a variable")
+fn wide(x: &[f32]) -> Vec<f64> {
+    x.iter().map(|x| f64::from(*x)).collect()
 }
 
-fn values(tensor: &Tensor) -> Vec<f32> {
-    tensor.flatten_all().and_then(|t| t.to_vec1()).expect("f32")
+/// A weight that learns, and where.
+fn learning(values: &[f32], shape: &[usize]) -> (Param, Slot) {
+    let slot = Slot::default();
+    let value = Tensor::from_slice(values, shape, &Device::Cpu).expect("a tensor");
+    (Param::new(&value, Some(slot.clone())).expect("whole"), slot)
 }
 
 fn close(what: &str, got: &[f32], wanted: &[f64], tolerance: f64) {
@@ -28,21 +30,24 @@ fn close(what: &str, got: &[f32], wanted: &[f64], tolerance: f64) {
     }
 }
 
-/// Compares `op` with `formula` and the gradients of `Σ op · r` with central differences of `Σ formula · r`, r random.
-fn check(shapes: &[&[usize]], op: impl Fn(&[Tensor]) -> Result<Tensor>, formula: impl Fn(&[Vec<f64>]) -> Vec<f64>) {
-    let vars: Vec<Var> = shapes.iter().enumerate().map(|(i, shape)| variable(i as u64 + 1, shape)).collect();
-    let inputs: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
-    let mut wide: Vec<Vec<f64>> = inputs.iter().map(|t| values(t).into_iter().map(f64::from).collect()).collect();
-    let out = op(&inputs).expect("the operation runs");
-    close("output", &values(&out), &formula(&wide), 2e-6);
+/// Compares a result with `formula`, and its gradients, at a random gradient to the result, with central differences of
+/// `formula`. `op` gives the result and what makes all gradients of one to it.
+fn check<B: FnOnce(&[f32]) -> Vec<Buffer>>(
+    sizes: &[usize],
+    op: impl FnOnce(&[Vec<f32>]) -> (Buffer, B),
+    formula: impl Fn(&[Vec<f64>]) -> Vec<f64>,
+) {
+    let inputs: Vec<Vec<f32>> = sizes.iter().enumerate().map(|(i, size)| numbers(i as u64 + 1, *size)).collect();
+    let mut wide: Vec<Vec<f64>> = inputs.iter().map(|x| wide(x)).collect();
+    let (out, backward) = op(&inputs);
+    close("output", &out, &formula(&wide), 2e-6);
 
-    let weights = numbers(99, out.elem_count());
-    let factor = Tensor::from_vec(weights.clone(), out.shape(), &Device::Cpu).expect("a tensor");
-    let loss = (&out * &factor).and_then(|t| t.sum_all()).expect("a sum");
-    let grads = loss.backward().expect("gradients");
-    let total = |wide: &[Vec<f64>]| formula(wide).iter().zip(&weights).map(|(y, &w)| y * f64::from(w)).sum::<f64>();
-    for (i, var) in vars.iter().enumerate() {
-        let got = values(grads.get(var.as_tensor()).unwrap_or_else(|| panic!("operand {i} has no gradient")));
+    // A loss is where a backward pass begins.
+    let factors = if out.len() == 1 { vec![1.0] } else { numbers(99, out.len()) };
+    let gradients = backward(&factors);
+    assert_eq!(gradients.len(), inputs.len());
+    let total = |wide: &[Vec<f64>]| formula(wide).iter().zip(&factors).map(|(y, &w)| y * f64::from(w)).sum::<f64>();
+    for (i, got) in gradients.iter().enumerate() {
         let mut wanted = Vec::new();
         for j in 0..wide[i].len() {
             let (x, step) = (wide[i][j], 1e-4);
@@ -53,7 +58,7 @@ fn check(shapes: &[&[usize]], op: impl Fn(&[Tensor]) -> Result<Tensor>, formula:
             wide[i][j] = x;
             wanted.push((above - below) / (2.0 * step));
         }
-        close(&format!("gradient of operand {i}"), &got, &wanted, 1e-5);
+        close(&format!("gradient of operand {i}"), got, &wanted, 1e-5);
     }
 }
 
@@ -63,52 +68,101 @@ fn times(x: &[f64], w: &[f64], input: usize) -> Vec<f64> {
     x.chunks(input).flat_map(|x| w.chunks(input).map(move |w| dot(x, w))).collect()
 }
 
+fn frozen(values: &[f32], shape: &[usize]) -> Arc<FrozenWeight> {
+    FrozenWeight::new(&Tensor::from_slice(values, shape, &Device::Cpu).expect("a tensor")).expect("packed")
+}
+
 #[test]
 fn linear_with_a_trained_weight() {
-    check(&[&[23, 18], &[35, 18]], |t| linear(&t[0], &Weight::Trained(t[1].clone())), |x| times(&x[0], &x[1], 18));
+    for (rows, out, input) in [(23, 35, 18), (9, 16, 32)] {
+        check(
+            &[rows * input, out * input, out],
+            |x| {
+                let (weight, learned) = learning(&x[1], &[out, input]);
+                let (bias, offset) = learning(&x[2], &[out]);
+                let (linear, x) = (Linear::new(Weight::Trained(weight), Some(bias)), x[0].clone());
+                (linear.forward(&x, None), move |grad: &[f32]| {
+                    let dx = linear.backward(&x, grad, None, None);
+                    vec![dx, learned.take().expect("learned"), offset.take().expect("learned")]
+                })
+            },
+            |x| times(&x[0], &x[1], input).iter().enumerate().map(|(i, y)| y + x[2][i % out]).collect(),
+        );
+    }
 }
 
 #[test]
 fn linear_with_a_frozen_weight() {
-    let weight = variable(50, &[21, 18]);
-    let wide: Vec<f64> = values(&weight).into_iter().map(f64::from).collect();
-    let frozen = FrozenWeight::new(&weight).expect("packed");
-    check(&[&[9, 18]], |t| linear(&t[0], &Weight::Frozen(frozen.clone())), |x| times(&x[0], &wide, 18));
+    let weight = numbers(50, 21 * 18);
+    check(
+        &[9 * 18],
+        |x| {
+            let (linear, x) = (Linear::new(Weight::Frozen(frozen(&weight, &[21, 18])), None), x[0].clone());
+            (linear.forward(&x, None), move |grad: &[f32]| vec![linear.backward(&x, grad, None, None)])
+        },
+        |x| times(&x[0], &wide(&weight), 18),
+    );
 }
 
+fn adapted(weight: &[f32], a: &[f32], b: &[f32]) -> (Linear, [Slot; 2]) {
+    let (a, to_a) = learning(a, &[4, 18]);
+    let (b, to_b) = learning(b, &[21, 4]);
+    let adapter = Adapter { a, b, scale: 0.5, site: 3 };
+    (Linear::new(Weight::Lora(frozen(weight, &[21, 18]), adapter), None), [to_a, to_b])
+}
+
+/// Without dropout and with it; the gradient to the rows joins another.
 #[test]
 fn linear_with_a_low_rank_part() {
-    let weight = variable(50, &[21, 18]);
-    let wide: Vec<f64> = values(&weight).into_iter().map(f64::from).collect();
-    let base = FrozenWeight::new(&weight).expect("packed");
-    let lora = |t: &[Tensor]| Weight::Lora { base: base.clone(), a: t[1].clone(), b: t[2].clone(), scale: 0.5 };
-    check(
-        &[&[9, 18], &[4, 18], &[21, 4]],
-        |t| linear(&t[0], &lora(t)),
-        |x| {
-            let low = times(&times(&x[0], &x[1], 18), &x[2], 4);
-            times(&x[0], &wide, 18).iter().zip(low).map(|(y, low)| y + 0.5 * low).collect()
-        },
-    );
+    let weight = numbers(50, 21 * 18);
+    for dropout in [None, Some(Dropout { rate: 0.25, seed: Seed(6) })] {
+        // What the mask does to ones is the mask.
+        let mask = dropout.as_ref().map_or(vec![1.0; 9 * 18].into(), |dropout| dropout.thinned(3, &[1.0; 9 * 18], 18));
+        assert_eq!(mask.contains(&0.0), dropout.is_some());
+        check(
+            &[9 * 18, 4 * 18, 21 * 4],
+            |x| {
+                let (linear, [to_a, to_b]) = adapted(&weight, &x[1], &x[2]);
+                let (x, dropout) = (x[0].clone(), dropout.clone());
+                (linear.forward(&x, dropout.as_ref()), move |grad: &[f32]| {
+                    let mut dx = linear.backward(&x, grad, dropout.as_ref(), Some(vec![2.0; 9 * 18].into()));
+                    dx.iter_mut().for_each(|x| *x -= 2.0);
+                    vec![dx, to_a.take().expect("learned"), to_b.take().expect("learned")]
+                })
+            },
+            |x| {
+                let thinned: Vec<f64> = x[0].iter().zip(&*mask).map(|(x, mask)| x * f64::from(*mask)).collect();
+                let low = times(&times(&thinned, &x[1], 18), &x[2], 4);
+                times(&x[0], &wide(&weight), 18).iter().zip(low).map(|(y, low)| y + 0.5 * low).collect()
+            },
+        );
+    }
 }
 
 #[test]
 fn a_zero_adapter_changes_no_bit() {
-    let (x, weight) = (variable(1, &[30, 40]), variable(2, &[50, 40]));
-    let base = FrozenWeight::new(&weight).expect("packed");
-    let b = Tensor::zeros((50, 8), DType::F32, &Device::Cpu).expect("zeros");
-    let adapted = Weight::Lora { base: base.clone(), a: variable(3, &[8, 40]).as_tensor().clone(), b, scale: 2.0 };
-    let plain = linear(&x, &Weight::Frozen(base)).expect("runs");
-    assert_eq!(values(&plain), values(&linear(&x, &adapted).expect("runs")));
-    let trained = Weight::Trained(weight.as_tensor().clone());
-    assert_eq!(values(&plain), values(&linear(&x, &trained).expect("runs")));
+    let (x, weight) = (numbers(1, 30 * 18), numbers(2, 21 * 18));
+    let (linear, _) = adapted(&weight, &numbers(3, 4 * 18), &[0.0; 21 * 4]);
+    let plain = Linear::new(Weight::Frozen(frozen(&weight, &[21, 18])), None).forward(&x, None);
+    assert_eq!(*plain, *linear.forward(&x, None));
+    let trained = Linear::new(Weight::Trained(learning(&weight, &[21, 18]).0), None);
+    assert_eq!(*plain, *trained.forward(&x, None));
 }
 
 #[test]
 fn norm() {
     check(
-        &[&[70, 20], &[20]],
-        |t| rms_norm(&t[0], &t[1], 1e-5),
+        &[70 * 20, 20],
+        |x| {
+            let (weight, learned) = learning(&x[1], &[20]);
+            let (norm, x) = (Norm { weight, eps: 1e-5 }, x[0].clone());
+            (norm.forward(&x), move |grad: &[f32]| {
+                let beside = vec![3.0; x.len()];
+                let mut dx = norm.backward(&x, grad, Some(&beside));
+                dx.iter_mut().for_each(|x| *x -= 3.0);
+                vec![dx, learned.take().expect("learned")]
+            })
+        },
         |x| {
             let eps = f64::from(1e-5f32);
             let row = |row: &[f64]| -> Vec<f64> {
@@ -123,34 +177,22 @@ fn norm() {
 #[test]
 fn gated_activation() {
     check(
-        &[&[7, 33], &[7, 33]],
-        |t| swiglu(&t[0], &t[1]),
+        &[7 * 33, 7 * 33],
+        |x| {
+            let (gate, up) = (x[0].clone(), x[1].clone());
+            (swiglu(&gate, &up), move |grad: &[f32]| swiglu_back(&gate, &up, grad).into())
+        },
         |x| x[0].iter().zip(&x[1]).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect(),
     );
 }
 
 #[test]
-fn bias() {
-    check(
-        &[&[70, 19], &[19]],
-        |t| add_bias(&t[0], &t[1]),
-        |x| x[0].iter().enumerate().map(|(i, value)| value + x[1][i % 19]).collect(),
-    );
-    assert!(add_bias(&variable(1, &[4, 8]), &variable(2, &[7])).is_err());
-}
-
-#[test]
-fn residual_sum() {
-    check(&[&[5, 19], &[5, 19]], |t| add(&t[0], &t[1]), |x| x[0].iter().zip(&x[1]).map(|(a, b)| a + b).collect());
-}
-
-#[test]
 fn rotation_by_position() {
     let tables = RopeTables::new(&RopeTables::frequencies(12, 10_000.0), 400, 1.0);
-    let positions: Arc<[u32]> = [0, 1, 2, 0, 399, 17].into();
+    let positions = [0, 1, 2, 0, 399, 17];
     check(
-        &[&[6, 24]],
-        |t| rope(&t[0], &positions, &tables),
+        &[6 * 24],
+        |x| (tables.turn(&x[0], &positions, 1.0), |grad: &[f32]| vec![tables.turn(grad, &positions, -1.0)]),
         |x| {
             let mut out = x[0].clone();
             for (row, position) in positions.iter().enumerate() {
@@ -164,18 +206,22 @@ fn rotation_by_position() {
             out
         },
     );
-    assert!(rope(&variable(1, &[1, 24]), &[400].into(), &tables).is_err(), "a position past the table");
 }
 
 #[test]
 fn rows_of_a_table() {
     let ids = [3, 0, 3, 6, 3];
     check(
-        &[&[7, 10]],
-        |t| embed(&t[0], &ids),
+        &[7 * 10],
+        |x| {
+            let (table, learned) = learning(&x[0], &[7, 10]);
+            (embed(&table, &ids), move |grad: &[f32]| {
+                embed_back(&table, &ids, grad);
+                vec![learned.take().expect("learned")]
+            })
+        },
         |x| ids.iter().flat_map(|&id| x[0][id as usize * 10..][..10].to_vec()).collect(),
     );
-    assert!(embed(&variable(1, &[7, 10]), &[7]).is_err(), "an id past the table");
 }
 
 #[test]
@@ -185,7 +231,7 @@ fn causal_attention() {
 
 fn attention_in(window: Option<usize>) {
     let heads = Heads { heads: 4, kv_heads: 2, head_dim: 6, window };
-    let segments = Arc::new(Segments::from_lengths([3, 1, 20]));
+    let segments = Segments::from_lengths([3, 1, 20]);
     let formula = |x: &[Vec<f64>]| {
         let mut out = vec![0.0; x[0].len()];
         for range in segments.ranges() {
@@ -203,15 +249,27 @@ fn attention_in(window: Option<usize>) {
         }
         out
     };
-    check(&[&[24, 24], &[24, 12], &[24, 12]], |t| attention(&t[0], &t[1], &t[2], &segments, heads), formula);
+    let op = |x: &[Vec<f32>]| {
+        let (q, k, v) = (x[0].clone(), x[1].clone(), x[2].clone());
+        let ranges = segments.ranges();
+        let out = kernels::attention::forward(isa(), heads, &q, &k, &v, ranges);
+        let backward =
+            move |grad: &[f32]| Vec::from(kernels::attention::backward(isa(), heads, &q, &k, &v, grad, ranges));
+        (out, backward)
+    };
+    check(&[24 * 24, 24 * 12, 24 * 12], op, formula);
 }
 
 const TARGETS: [u32; 6] = [4, 0, 29, 7, 7, 1000];
 const WEIGHTS: [f32; 6] = [1.0, 0.5, 2.0, 0.0, 1.0, 0.0];
 
-/// The weighted mean loss for 30 classes and rows of 8.
-fn mean_loss(hidden: &[f64], layer: &[f64]) -> Vec<f64> {
-    let logits = times(hidden, layer, 8);
+/// The weighted mean loss for 30 classes and rows of 8, after a norm.
+fn mean_loss(hidden: &[f64], norm: &[f64], layer: &[f64]) -> Vec<f64> {
+    let normed = hidden.chunks(8).flat_map(|row| {
+        let r = 1.0 / (row.iter().map(|x| x * x).sum::<f64>() / 8.0 + f64::from(1e-5f32)).sqrt();
+        row.iter().zip(norm).map(move |(x, w)| x * r * w)
+    });
+    let logits = times(&normed.collect::<Vec<_>>(), layer, 8);
     let loss = |(i, row): (usize, &[f64])| match WEIGHTS[i] {
         0.0 => 0.0,
         w => f64::from(w) * (row.iter().map(|z| z.exp()).sum::<f64>().ln() - row[TARGETS[i] as usize]),
@@ -220,85 +278,97 @@ fn mean_loss(hidden: &[f64], layer: &[f64]) -> Vec<f64> {
     vec![total / 4.5]
 }
 
+fn rows_of_8(x: &[f32]) -> Var {
+    let x = Tensor::from_slice(x, (x.len() / 8, 8), &Device::Cpu).expect("a tensor");
+    Var::from_tensor(&x).expect("a variable")
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().and_then(|t| t.to_vec1()).expect("f32")
+}
+
+fn goal() -> Goal {
+    Goal::new(&TARGETS, &WEIGHTS, 4.5).expect("weights")
+}
+
 #[test]
 fn loss_with_a_trained_output_layer() {
     check(
-        &[&[6, 8], &[30, 8]],
-        |t| cross_entropy(&t[0], &Weight::Trained(t[1].clone()), &TARGETS, &WEIGHTS),
-        |x| mean_loss(&x[0], &x[1]),
+        &[6 * 8, 8, 30 * 8],
+        |x| {
+            let (weight, to_norm) = learning(&x[1], &[8]);
+            let (layer, to_layer) = learning(&x[2], &[30, 8]);
+            let output = Linear::new(Weight::Trained(layer), None);
+            let head = Arc::new(Head { norm: Norm { weight, eps: 1e-5 }, output });
+            let x = rows_of_8(&x[0]);
+            let loss = loss(&x, &head, goal()).expect("runs");
+            (values(&loss).into(), move |_: &[f32]| {
+                let store = loss.backward().expect("gradients");
+                let dx = values(store.get(&x).expect("a gradient"));
+                for (i, row) in dx.chunks(8).enumerate() {
+                    assert_eq!(row.iter().all(|&x| x == 0.0), WEIGHTS[i] == 0.0, "row {i}");
+                }
+                assert!(loss.backward().is_err(), "gradients are given once");
+                vec![dx.into(), to_norm.take().expect("learned"), to_layer.take().expect("learned")]
+            })
+        },
+        |x| mean_loss(&x[0], &x[1], &x[2]),
     );
 }
 
 #[test]
 fn loss_with_a_frozen_output_layer() {
-    let layer = variable(60, &[30, 8]);
-    let wide: Vec<f64> = values(&layer).into_iter().map(f64::from).collect();
-    let frozen = FrozenWeight::new(&layer).expect("packed");
+    let layer = numbers(60, 30 * 8);
     check(
-        &[&[6, 8]],
-        |t| cross_entropy(&t[0], &Weight::Frozen(frozen.clone()), &TARGETS, &WEIGHTS),
-        |x| mean_loss(&x[0], &wide),
+        &[6 * 8, 8],
+        |x| {
+            let (weight, to_norm) = learning(&x[1], &[8]);
+            let output = Linear::new(Weight::Frozen(frozen(&layer, &[30, 8])), None);
+            let head = Arc::new(Head { norm: Norm { weight, eps: 1e-5 }, output });
+            let x = rows_of_8(&x[0]);
+            let loss = loss(&x, &head, goal()).expect("runs");
+            (values(&loss).into(), move |_: &[f32]| {
+                let store = loss.backward().expect("gradients");
+                vec![values(store.get(&x).expect("a gradient")).into(), to_norm.take().expect("learned")]
+            })
+        },
+        |x| mean_loss(&x[0], &x[1], &wide(&layer)),
     );
 }
 
 #[test]
 fn a_loss_in_many_chunks_is_the_mean_of_its_rows() {
     // 1,400 rows of 1,600 logits do not fit one chunk.
-    let (hidden, layer) = (variable(61, &[1400, 16]), variable(62, &[1600, 16]));
+    let hidden = rows_of_8(&numbers(61, 1400 * 8));
+    let output = Linear::new(Weight::Frozen(frozen(&numbers(62, 1600 * 8), &[1600, 8])), None);
+    let head = Arc::new(Head { norm: Norm { weight: learning(&[1.0; 8], &[8]).0, eps: 1e-5 }, output });
     let targets: Vec<u32> = (0..1400).map(|i| i * 7 % 1600).collect();
-    let weight = Weight::Trained(layer.as_tensor().clone());
-    let loss = |rows: std::ops::Range<usize>| {
+    let loss = |rows: Range<usize>| {
         let hidden = hidden.narrow(0, rows.start, rows.len()).expect("rows");
-        let loss = cross_entropy(&hidden, &weight, &targets[rows.clone()], &vec![1.0; rows.len()]).expect("runs");
-        f64::from(loss.to_scalar::<f32>().expect("a scalar"))
+        let goal = Goal::new(&targets[rows.clone()], &vec![1.0; rows.len()], rows.len() as f64).expect("weights");
+        values(&loss(&hidden, &head, goal).expect("runs"))[0]
     };
-    let singles: f64 = (0..1400).step_by(100).map(|i| loss(i..i + 100)).sum::<f64>() / 14.0;
-    assert!((loss(0..1400) - singles).abs() < 1e-6);
-}
-
-#[test]
-fn a_tied_table_collects_both_gradients() {
-    let table = variable(63, &[30, 8]);
-    let loss = |t: &[Tensor]| {
-        let hidden = embed(&t[0], &[1, 2, 3, 4, 5, 29])?;
-        cross_entropy(&hidden, &Weight::Trained(t[0].clone()), &TARGETS, &WEIGHTS)
-    };
-    let formula = |x: &[Vec<f64>]| {
-        let hidden: Vec<f64> = [1, 2, 3, 4, 5, 29].iter().flat_map(|&id| x[0][id * 8..][..8].to_vec()).collect();
-        mean_loss(&hidden, &x[0])
-    };
-    assert!(loss(&[table.as_tensor().clone()]).is_ok());
-    check(&[&[30, 8]], loss, formula);
+    let singles: f32 = (0..1400).step_by(100).map(|i| loss(i..i + 100)).sum::<f32>() / 14.0;
+    assert!((loss(0..1400) - singles).abs() < 1e-5);
 }
 
 #[test]
 fn mistakes_are_errors() {
-    let (x, w) = (variable(1, &[4, 8]), variable(2, &[5, 7]));
-    let trained = |w: &Var| Weight::Trained(w.as_tensor().clone());
-    assert!(linear(&x, &trained(&w)).is_err());
-    assert!(rms_norm(&x, &variable(3, &[7]), 1e-5).is_err());
-    assert!(swiglu(&x, &variable(3, &[8, 4])).is_err());
-    let layer = variable(3, &[5, 8]);
-    assert!(cross_entropy(&x, &trained(&layer), &[0; 3], &[1.0; 4]).is_err(), "too few targets");
-    assert!(cross_entropy(&x, &trained(&layer), &[5; 4], &[1.0; 4]).is_err(), "a target past the vocabulary");
-    assert!(cross_entropy(&x, &trained(&layer), &[0; 4], &[0.0; 4]).is_err(), "nothing to learn");
-    assert!(cross_entropy(&x, &trained(&layer), &[0; 4], &[f32::NAN; 4]).is_err(), "no number");
-    let heads = Heads { heads: 3, kv_heads: 2, head_dim: 2, window: None };
-    assert!(attention(&x, &x, &x, &Arc::new(Segments::from_lengths([4])), heads).is_err());
-    let half = x.to_dtype(DType::F16).expect("half");
-    assert!(add(&half, &half).is_err(), "f32 alone");
-}
-
-#[test]
-fn a_row_of_no_weight_gets_no_gradient() {
-    let (hidden, layer) = (variable(1, &[6, 8]), variable(2, &[30, 8]));
-    let weight = Weight::Trained(layer.as_tensor().clone());
-    let loss = cross_entropy(&hidden, &weight, &TARGETS, &WEIGHTS).expect("runs");
-    let grads = loss.backward().expect("gradients");
-    let rows = values(grads.get(&hidden).expect("a gradient"));
-    for (i, row) in rows.chunks(8).enumerate() {
-        assert_eq!(row.iter().all(|&x| x == 0.0), WEIGHTS[i] == 0.0, "row {i}");
-    }
+    let head = |vocab: usize| {
+        let output = Linear::new(Weight::Frozen(frozen(&numbers(1, vocab * 8), &[vocab, 8])), None);
+        Arc::new(Head { norm: Norm { weight: learning(&[1.0; 8], &[8]).0, eps: 1e-5 }, output })
+    };
+    let x = rows_of_8(&numbers(2, 32));
+    assert!(Goal::new(&[0; 3], &[1.0; 4], 4.0).is_err(), "too few targets");
+    assert!(Goal::new(&[0; 4], &[0.0; 4], 0.0).is_err(), "nothing to learn");
+    assert!(Goal::new(&[0; 4], &[f32::NAN; 4], 1.0).is_err(), "no number");
+    let goal = |target: u32, count: usize| Goal::new(&vec![target; count], &vec![1.0; count], 1.0).expect("weights");
+    assert!(loss(&x, &head(5), goal(5, 4)).is_err(), "a target past the vocabulary");
+    assert!(loss(&x, &head(5), goal(4, 5)).is_err(), "more targets than rows");
+    let loss = loss(&x, &head(5), goal(4, 4)).expect("runs");
+    assert!((loss * 2.0).and_then(|twice| twice.backward()).is_err(), "a backward pass begins at the loss");
+    let half = Tensor::zeros(3, candle_core::DType::F16, &Device::Cpu).expect("half");
+    assert!(Param::new(&half, None).is_err(), "f32 alone");
 }
 
 #[test]

@@ -2,10 +2,9 @@
 
 use super::*;
 use crate::model::local::LocalModel;
-use crate::model::local::decoder::{Decoder, Parameters, Sight};
+use crate::model::local::decoder::{Decoder, Parameters};
 use crate::model::local::ops::{KvCache, Segments};
 use crate::model::local::{lora, source, weights::Arrays};
-use std::sync::Arc;
 
 fn parts(spec: &ModelSpec) -> (source::Declared, Arrays) {
     let declared = source::declared(spec).unwrap();
@@ -13,18 +12,20 @@ fn parts(spec: &ModelSpec) -> (source::Declared, Arrays) {
     (declared, arrays)
 }
 
-fn bits(tensor: &candle_core::Tensor) -> Vec<u32> {
-    tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
 }
 
-/// The hidden states of whole sequences, packed.
+/// The logits of whole sequences, packed.
 fn whole(decoder: &Decoder, sequences: &[&[u32]]) -> Vec<Vec<u32>> {
-    let segments = Arc::new(Segments::from_lengths(sequences.iter().map(|sequence| sequence.len())));
-    let positions = Arc::from(segments.positions());
-    let hidden = decoder.hidden(&sequences.concat(), &positions, Sight::Whole(&segments), None).unwrap();
-    let all = bits(&decoder.logits(&hidden, &(0..segments.rows()).collect::<Vec<_>>()).unwrap());
+    let segments = Segments::from_lengths(sequences.iter().map(|sequence| sequence.len()));
+    let positions = segments.positions();
+    let pass = decoder.pass(segments, positions, None);
+    let hidden = decoder.advance(&sequences.concat(), &pass, None);
+    let all = bits(&decoder.logits(&hidden, &(0..pass.segments.rows()).collect::<Vec<_>>()));
     let vocab = decoder.shape().vocab;
-    (0..segments.len()).map(|s| segments.range(s)).map(|r| all[r.start * vocab..r.end * vocab].to_vec()).collect()
+    let part = |range: std::ops::Range<usize>| all[range.start * vocab..range.end * vocab].to_vec();
+    pass.segments.ranges().iter().cloned().map(part).collect()
 }
 
 /// The logits of one sequence whose rows arrive in parts of the given lengths.
@@ -33,12 +34,9 @@ fn in_parts(decoder: &Decoder, sequence: &[u32], lengths: &[usize]) -> Vec<u32> 
     let (mut out, mut from) = (Vec::new(), 0);
     for length in lengths {
         let to = from + length;
-        let segments = Segments::from_lengths([*length]);
-        let positions: Arc<[u32]> = (from as u32..to as u32).collect();
-        let mut all = [&mut caches];
-        let sight = Sight::Cached(&segments, &mut all);
-        let hidden = decoder.hidden(&sequence[from..to], &positions, sight, None).unwrap();
-        out.extend(bits(&decoder.logits(&hidden, &(0..*length).collect::<Vec<_>>()).unwrap()));
+        let pass = decoder.pass(Segments::from_lengths([*length]), (from as u32..to as u32).collect(), None);
+        let hidden = decoder.advance(&sequence[from..to], &pass, Some(&mut [&mut caches]));
+        out.extend(bits(&decoder.logits(&hidden, &(0..*length).collect::<Vec<_>>())));
         from = to;
     }
     out
@@ -211,7 +209,7 @@ fn an_adapter_that_learned_nothing_changes_nothing() {
     assert_eq!(replies(&base, &requests), replies(&adapted, &requests));
     // And as it is trained: the adapter beside the frozen weight.
     let variables = super::super::train::variables(&adapter).unwrap();
-    let parameters = Parameters::Lora { base: &arrays, adapters: &variables, scale: 2.0, dropout: false };
+    let parameters = Parameters::Lora { base: &arrays, adapters: &variables, scale: 2.0 };
     let beside = Decoder::new(&declared.shape, &parameters, 64).unwrap();
     let frozen = Decoder::new(&declared.shape, &Parameters::Frozen(&arrays), 64).unwrap();
     let sequence: Vec<u32> = (5..40).collect();

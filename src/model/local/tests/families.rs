@@ -134,7 +134,7 @@ fn gradients_are_the_slopes_of_the_loss_in_each_family() {
         let declared = source::declared(&spec).unwrap();
         let all = variables(&declared.weights(&spec).unwrap()).unwrap();
         let decoder = Decoder::new(&declared.shape, &Parameters::Full(&all), 64).unwrap();
-        differentiate(name, &all, &decoder, &rows(&spec)[2]);
+        differentiate(name, &all, &decoder, &rows(&spec)[2], None);
     }
 }
 

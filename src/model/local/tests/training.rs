@@ -1,16 +1,14 @@
 //! What training does, and that nothing disturbs it.
 
 use super::*;
-use crate::model::local::decoder::{Decoder, Parameters, Sight, tensor};
-use crate::model::local::ops::{self, Segments};
-use crate::model::local::optim::Gradients;
+use crate::model::local::decoder::{Decoder, Parameters, tensor};
+use crate::model::local::ops::{Dropout, Goal, Segments};
 use crate::model::local::train::variables;
 use crate::model::local::weights::{Array, Arrays};
 use crate::model::local::{LocalModel, export, fresh as fresh_weights, identity, lora as adapters, source, train};
 use crate::model::{ModelError, TrainRow, Trained};
 use candle_core::Var;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 pub(super) fn rows(spec: &ModelSpec) -> Vec<TrainRow> {
     let model = LocalModel::open(spec, None).unwrap();
@@ -21,35 +19,44 @@ pub(super) fn trained(spec: &ModelSpec, start: Option<&[u8]>, config: &TrainConf
     train(spec, start, &rows(spec), config, Seed(11), &mut Monitor::default()).unwrap()
 }
 
-fn loss(decoder: &Decoder, row: &TrainRow) -> candle_core::Tensor {
+/// The loss of a row in two segments; its gradients collect.
+fn loss(decoder: &Decoder, row: &TrainRow, dropout: Option<&Dropout>) -> f64 {
     let count = row.tokens.len() - 1;
-    let segments = Arc::new(Segments::from_lengths([count / 3, count - count / 3]));
-    let positions = Arc::from(segments.positions());
+    let segments = Segments::from_lengths([count / 3, count - count / 3]);
+    let positions = segments.positions();
     let weights: Vec<f32> = row.learn[1..].iter().map(|learn| f32::from(u8::from(*learn))).collect();
-    let hidden = decoder.hidden(&row.tokens[..count], &positions, Sight::Whole(&segments), None).unwrap();
-    ops::cross_entropy(&hidden, decoder.head(), &row.tokens[1..], &weights).unwrap()
+    let goal = Goal::new(&row.tokens[1..], &weights, weights.iter().map(|weight| f64::from(*weight)).sum()).unwrap();
+    decoder.learn(&row.tokens[..count], &decoder.pass(segments, positions, dropout.cloned()), goal).unwrap()
 }
 
 /// Holds each variable's gradient against the loss's change along it.
-pub(super) fn differentiate(what: &str, variables: &BTreeMap<String, Var>, decoder: &Decoder, row: &TrainRow) {
-    let store = loss(decoder, row).backward().unwrap();
-    Gradients::of(variables, &store).unwrap();
+pub(super) fn differentiate(
+    what: &str,
+    variables: &BTreeMap<String, Var>,
+    decoder: &Decoder,
+    row: &TrainRow,
+    dropout: Option<&Dropout>,
+) {
+    loss(decoder, row, dropout);
+    let gradients = decoder.gradients(variables).unwrap();
     for (name, variable) in variables {
-        let gradient = store.get(variable).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let gradient = gradients.get(name).unwrap();
         let norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
         assert!(norm > 1e-4, "{what}: {name}: the gradient is only {norm}");
         let before = variable.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        let step = 1e-2;
+        let step = 4e-3;
         let at = |sign: f64| {
             let move_by = |(value, g): (&f32, &f32)| (f64::from(*value) + sign * step * f64::from(*g) / norm) as f32;
-            let moved = before.iter().zip(&gradient).map(move_by).collect();
+            let moved = before.iter().zip(gradient).map(move_by).collect();
             variable.set(&tensor(&Array::new(variable.dims(), moved)).unwrap()).unwrap();
-            f64::from(loss(decoder, row).to_scalar::<f32>().unwrap())
+            loss(decoder, row, dropout)
         };
         let slope = (at(1.0) - at(-1.0)) / (2.0 * step);
         variable.set(&tensor(&Array::new(variable.dims(), before.clone())).unwrap()).unwrap();
         assert!((slope - norm).abs() < 0.02 * norm + 2e-4, "{what}: {name}: slope {slope}, gradient {norm}");
     }
+    // Those of the last slopes.
+    decoder.gradients(variables).unwrap();
 }
 
 /// Weights large enough that every part of the model matters.
@@ -70,14 +77,15 @@ fn gradients_are_the_slopes_of_the_loss() {
     let (declared, arrays) = loud(&spec);
     let row = &rows(&spec)[2];
     let all = variables(&arrays).unwrap();
-    differentiate("all weights", &all, &Decoder::new(&declared.shape, &Parameters::Full(&all), 64).unwrap(), row);
+    differentiate("all weights", &all, &Decoder::new(&declared.shape, &Parameters::Full(&all), 64).unwrap(), row, None);
 
     let mut adapter = adapters::fresh(&declared.shape, &lora(), Seed(3));
     adapter.values_mut().for_each(|array| array.data = fresh_weights::normal(Seed(2), array.data.len(), 0.3));
     let variables = variables(&adapter).unwrap();
-    for dropout in [false, true] {
-        let parameters = Parameters::Lora { base: &arrays, adapters: &variables, scale: 2.0, dropout };
-        differentiate("an adapter", &variables, &Decoder::new(&declared.shape, &parameters, 64).unwrap(), row);
+    let parameters = Parameters::Lora { base: &arrays, adapters: &variables, scale: 2.0 };
+    let decoder = Decoder::new(&declared.shape, &parameters, 64).unwrap();
+    for dropout in [None, Some(Dropout { rate: 0.3, seed: Seed(5) })] {
+        differentiate("an adapter", &variables, &decoder, row, dropout.as_ref());
     }
 }
 
@@ -95,6 +103,7 @@ fn an_untied_head_learns_too() {
         &all,
         &Decoder::new(&declared.shape, &Parameters::Full(&all), 64).unwrap(),
         &rows(&spec)[0],
+        None,
     );
 }
 
@@ -222,6 +231,34 @@ fn a_batch_in_chunks_has_the_loss_of_the_batch() {
         total += count(&rows[index]);
     }
     assert!((together.first_loss - sum / total).abs() < 1e-5, "{} {}", together.first_loss, sum / total);
+}
+
+/// What a chunk adds to a gradient goes on from what the chunk before left there.
+#[test]
+fn a_batch_in_chunks_has_the_gradients_of_the_batch() {
+    let tokenizer = tokenizer();
+    let (declared, arrays) = loud(&fresh(tokenizer.path()));
+    let all = variables(&arrays).unwrap();
+    let decoder = Decoder::new(&declared.shape, &Parameters::Full(&all), 64).unwrap();
+    let sequence = |salt: u32| -> Vec<u32> { (0..64).map(|i| (i * i + salt) % 250 + 5).collect() };
+    let sequences = [sequence(1), sequence(2), sequence(3)];
+    let gradients = |parts: &[&[Vec<u32>]]| {
+        for part in parts {
+            let segments = Segments::from_lengths(part.iter().map(Vec::len));
+            let positions = segments.positions();
+            let goal = Goal::new(&vec![7; positions.len()], &vec![1.0; positions.len()], 192.0).unwrap();
+            decoder.learn(&part.concat(), &decoder.pass(segments, positions, None), goal).unwrap();
+        }
+        let gradients = decoder.gradients(&all).unwrap();
+        all.keys().map(|name| gradients.get(name).unwrap().to_vec()).collect::<Vec<_>>()
+    };
+    let (whole, parts) = (gradients(&[&sequences]), gradients(&[&sequences[..1], &sequences[1..]]));
+    assert!(decoder.gradients(&all).is_err(), "each is given once");
+    for ((name, whole), parts) in all.keys().zip(&whole).zip(&parts) {
+        // But for the table, which takes from both of its ends in turn.
+        let same = if name.contains("embed_tokens") { whole.len() == parts.len() } else { whole == parts };
+        assert!(same, "{name}");
+    }
 }
 
 #[test]
