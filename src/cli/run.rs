@@ -145,7 +145,10 @@ fn finish(project: &Project, place: &Place, terminal: &Terminal, outcome: &RunOu
             let resume = place.command(&format!("resume {run}"));
             let has = |what: &dyn Fn(&FailedStep) -> bool| outcome.failed.iter().any(what);
             terminal.say(&if has(&|failed| failed.transient) {
-                format!("what was finished is kept; {resume} tries the rest again")
+                format!(
+                    "what was finished is kept; {resume} tries the rest again; after a change to the experiment, or to a \
+                     file that it names, `agx run` it again: what is recorded is found"
+                )
             } else if has(&|failed| failed.reason.contains(NOT_RECORDED)) {
                 "what was finished is kept; `agx run` without `--frozen` asks the models for what the store does not have".to_owned()
             } else {
