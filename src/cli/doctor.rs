@@ -2,6 +2,7 @@
 
 use crate::cli::args::DoctorArgs;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::interrupt::end_on_interrupt;
 use crate::cli::load;
 use crate::cli::place::{Place, wire};
 use crate::cli::terminal::Terminal;
@@ -19,6 +20,7 @@ struct Finding {
 
 pub fn doctor(args: &DoctorArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
     let mut findings = vec![machine(), store(place)];
+    end_on_interrupt();
     if let Some(file) = &args.file {
         let loaded = load::load_to_show(file, &args.sets, terminal)?;
         let experiment = loaded.experiment(&args.only.clone().into())?;

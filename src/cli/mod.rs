@@ -28,6 +28,7 @@ pub mod run;
 pub mod sweep;
 pub mod status;
 pub mod watch;
+mod interrupt;
 pub mod report;
 pub mod diff;
 pub mod reading;

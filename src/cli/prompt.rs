@@ -2,6 +2,7 @@
 
 use crate::cli::args::ShowArgs;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::interrupt::end_on_interrupt;
 use crate::cli::object::Subject;
 use crate::cli::place::wire;
 use crate::cli::reading::{is_item, read, turn};
@@ -20,6 +21,7 @@ use serde_json::json;
 use std::sync::Arc;
 
 pub fn show(args: &ShowArgs, subject: &Subject, name: &str, terminal: &Terminal) -> Result<(), Failure> {
+    end_on_interrupt();
     let experiment = &subject.experiment;
     let index =
         experiment.prompts.iter().position(|prompt| prompt.name == name).expect("the name is one of those listed");

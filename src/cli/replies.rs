@@ -2,12 +2,14 @@
 //! what the row was in that question.
 
 use crate::base::Digest;
-use crate::cli::exit::Failure;
+use crate::cli::exit::{Exit, Failure};
 use crate::cli::reading::read;
 use crate::node::judge::JudgeReply;
 use crate::report::{NodeReport, Report};
 use crate::run::manifest::{Manifest, ManifestItem, RowEntry};
-use crate::run::{ItemOutcome, Project};
+use crate::run::missing::Lack;
+use crate::run::{ItemOutcome, MissingItem, Project, RunEvent, directory};
+use std::collections::BTreeMap;
 
 /// A critic's reply to a question about a row.
 pub struct Reply {
@@ -51,6 +53,81 @@ pub fn replies(project: &Project, questions: &[ManifestItem], row: &RowEntry) ->
         Ok(Reply { item, asked, text })
     };
     found.into_iter().map(reply).collect()
+}
+
+/// An item without a trajectory of its own: what came to nothing, or what a critic was asked.
+pub struct Bare {
+    pub item: String,
+    /// Why it came to nothing.
+    pub why: Option<String>,
+    /// What the critic said: it is recorded, also where it cannot be read and fails.
+    pub reply: Option<String>,
+}
+
+/// Which items are asked for: those of a task, or one by its name or its place.
+pub struct Wanted<'a> {
+    pub task: Option<&'a str>,
+    pub item: Option<&'a str>,
+    /// Among all, in the order of their names.
+    pub place: Option<usize>,
+}
+
+impl Wanted<'_> {
+    fn has(&self, item: &str) -> bool {
+        let begins = |with: &str, then: &[char]| {
+            item.strip_prefix(with).is_some_and(|rest| rest.is_empty() || rest.starts_with(then))
+        };
+        match (self.task, self.item) {
+            (Some(task), _) => begins(task, &['/', '@', '#']),
+            (None, name) => name.is_some_and(|name| begins(name, &['@', '#'])),
+        }
+    }
+}
+
+/// What is asked for of a node's items, as the journal says last; it names those of a node that has failed, too.
+pub fn bare(
+    project: &Project,
+    run: &str,
+    node: &NodeReport,
+    manifest: Option<&Manifest>,
+    wanted: &Wanted<'_>,
+) -> Result<Vec<Bare>, Failure> {
+    let mut items: BTreeMap<String, (Digest, Option<String>)> = BTreeMap::new();
+    let kept = |item: &str| wanted.place.is_some() || wanted.has(item);
+    directory::each_event(project, run, |_, event| {
+        let (of, item, key, why) = match event {
+            RunEvent::ItemCached { node, item, key } => (node, item, key, None),
+            RunEvent::ItemFinished { node, item, key, outcome, .. } => {
+                let why = match outcome {
+                    ItemOutcome::Failed { reason } => Some(reason),
+                    ItemOutcome::Timeout => Some(Lack::Timeout.as_str().to_owned()),
+                    ItemOutcome::Done { .. } | ItemOutcome::Unparsed { .. } => None,
+                };
+                (node, item, key, why)
+            }
+            _ => return,
+        };
+        if of == node.info.id && kept(&item) {
+            items.insert(item, (key, why));
+        }
+    })?;
+    // What a node left says what it has and lacks; the words are the journal's.
+    for ManifestItem { item, key, .. } in manifest.iter().flat_map(|it| &it.items).filter(|it| kept(&it.item)) {
+        items.insert(item.clone(), (*key, None));
+    }
+    for MissingItem { item, key, kind } in manifest.iter().flat_map(|it| &it.missing).filter(|it| kept(&it.item)) {
+        let (_, why) = items.entry(item.clone()).or_insert((*key, None));
+        why.get_or_insert_with(|| kind.as_str().to_owned());
+    }
+    let judges = matches!(node.info.op.as_str(), "judge" | "calibrate");
+    let chosen = items.into_iter().enumerate().filter(|(at, (item, _))| wanted.place == Some(*at) || wanted.has(item));
+    let bare = |(_, (item, (key, why)))| {
+        let loaded = if judges { project.store.load(&key) } else { Ok(None) };
+        let loaded = loaded.map_err(|problem| Failure::new(Exit::Usage, problem.to_string()))?;
+        let reply = loaded.and_then(|it| serde_json::from_slice::<JudgeReply>(&it.output).ok()).map(|it| it.text);
+        Ok(Bare { item, why, reply })
+    };
+    chosen.map(bare).collect()
 }
 
 /// What a row was in a question; `None` where that was about others.

@@ -8,7 +8,7 @@ use crate::cli::load::{self, Loaded};
 use crate::cli::lock::{self, Compared};
 use crate::cli::place::{self, Place};
 use crate::cli::terminal::{Terminal, variable};
-use crate::cli::{params, report, sweep};
+use crate::cli::{interrupt, params, report, sweep};
 use crate::experiment::Experiment;
 use crate::report::RunState;
 use crate::run::replay::{NOT_RECORDED, Replay};
@@ -145,7 +145,10 @@ fn finish(project: &Project, place: &Place, terminal: &Terminal, outcome: &RunOu
             let resume = place.command(&format!("resume {run}"));
             let has = |what: &dyn Fn(&FailedStep) -> bool| outcome.failed.iter().any(what);
             terminal.say(&if has(&|failed| failed.transient) {
-                format!("what was finished is kept; {resume} tries the rest again")
+                format!(
+                    "what was finished is kept; {resume} tries the rest again; after a change to the experiment, or to a \
+                     file that it names, `agx run` it again: what is recorded is found"
+                )
             } else if has(&|failed| failed.reason.contains(NOT_RECORDED)) {
                 "what was finished is kept; `agx run` without `--frozen` asks the models for what the store does not have".to_owned()
             } else {
@@ -177,11 +180,10 @@ fn is_worked(status: NodeStatus) -> bool {
 /// The first interrupt asks for a pause, the second ends the program: the journal is whole at any moment.
 fn pause_on_interrupt(control: &Arc<Control>, screen: &Screen) {
     let (control, screen) = (Arc::clone(control), screen.clone());
-    #[expect(clippy::disallowed_methods, reason = "asked twice to stop: now")]
     let handler = move || {
         if control.paused() {
             screen.clear();
-            std::process::exit(Exit::Paused as i32);
+            interrupt::end();
         }
         control.pause();
         screen.say("\npausing after what is in flight; once more ends at once");

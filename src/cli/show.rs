@@ -6,7 +6,7 @@ use crate::cli::place::Place;
 use crate::cli::reading::{
     MOST_LISTED, find, is_digest_start, is_item, lineage_of, read, reading, reading_json, reading_text, rows,
 };
-use crate::cli::replies::{self, Reply};
+use crate::cli::replies::{self, Bare, Reply, Wanted};
 use crate::cli::report::fold;
 use crate::cli::terminal::Terminal;
 use crate::cli::{lineage, object};
@@ -16,7 +16,7 @@ use crate::report::text::{Cell, Table, count, figure, plain, plain_lines};
 use crate::report::{NodeReport, status_word};
 use crate::run::lineage::Lineage;
 use crate::run::manifest::{Manifest, RowEntry};
-use crate::run::{ItemOutcome, MissingItem, Project, RunEvent, directory};
+use crate::run::{ItemOutcome, MissingItem, NodeStatus, Project};
 use crate::store::Store;
 use crate::syntax::similar::{did_you_mean, similar};
 use serde_json::{Value, json};
@@ -72,8 +72,7 @@ fn node(args: &ShowArgs, place: &Place, project: &Project, id: &str, terminal: &
         summary(node, manifest.as_ref(), lineage.as_ref(), terminal);
         return Ok(Exit::Ok);
     }
-    let manifest = manifest.ok_or_else(|| Failure::new(Exit::Usage, format!("`{id}` has not finished")))?;
-    let rows = rows(project, &run, node, &manifest)?;
+    let rows = manifest.as_ref().map(|manifest| rows(project, &run, node, manifest)).transpose()?.unwrap_or_default();
     let mut questions = replies::questions(project, &report, node)?;
     // A question by its name is about one row or several.
     if let Some(question) = questions.iter().find(|question| args.item.as_ref() == Some(&question.item)) {
@@ -89,60 +88,44 @@ fn node(args: &ShowArgs, place: &Place, project: &Project, id: &str, terminal: &
     };
     let found: Vec<&RowEntry> =
         rows.iter().enumerate().filter(|(index, row)| wanted(*index, row)).map(|(_, row)| row).collect();
-    let missing = missing(project, &run, node, &manifest, args)?;
-    if found.is_empty() && missing.is_empty() {
-        let help = match rows.first() {
+    let place = args.item.as_ref().filter(|_| found.is_empty()).and_then(|item| item.parse().ok());
+    let wanted = Wanted { task: args.task.as_deref(), item: args.item.as_deref(), place };
+    let mut bare = replies::bare(project, &run, node, manifest.as_ref(), &wanted)?;
+    // What was asked about a row stands with it.
+    bare.retain(|bare| bare.why.is_some() || (found.is_empty() && bare.reply.is_some()));
+    if found.is_empty() && bare.is_empty() {
+        let failure = match node.status {
+            _ if manifest.is_some() => Failure::new(Exit::Usage, format!("`{id}` has nothing of that")),
+            NodeStatus::Failed => Failure::new(Exit::Usage, format!("`{id}` has failed, and has nothing of that")),
+            _ => return Err(Failure::new(Exit::Usage, format!("`{id}` has not finished"))),
+        };
+        return Err(failure.help(match rows.first() {
             Some(row) => format!("it has {} trajectories, the first of task `{}`", rows.len(), row.task),
             None => "it holds no trajectories".to_owned(),
-        };
-        return Err(Failure::new(Exit::Usage, format!("`{id}` has nothing of that")).help(help));
+        }));
     }
+    let word = if manifest.is_some() { "is missing" } else { "failed" };
     let read = |row: &&RowEntry| Ok((reading(&project.store, node, row)?, replies::replies(project, &questions, row)?));
     let readings: Vec<(Reading, Vec<Reply>)> = found.iter().map(read).collect::<Result<_, Failure>>()?;
     if terminal.json() {
-        let lacking = missing.iter().map(|(item, why)| json!({ "node": id, "item": item, "missing": why }));
+        let bare = bare
+            .iter()
+            .map(|Bare { item, why, reply }| json!({ "node": id, "item": item, "missing": why, "reply": reply }));
         let shown = readings.iter().map(|(reading, replies)| reading_json(reading, replies));
-        terminal.value(&Value::Array(shown.chain(lacking).collect()));
+        terminal.value(&Value::Array(shown.chain(bare).collect()));
     } else {
         for (reading, replies) in &readings {
             terminal.data(&reading_text(reading, replies));
         }
-        for (item, why) in &missing {
-            terminal.data(&format!("{id} · {} is missing: {}\n", plain(item), plain(why)));
+        for Bare { item, why, reply } in &bare {
+            let why = why.as_ref().map_or_else(String::new, |why| format!(" {word}: {}", plain(why)));
+            terminal.data(&format!("{id} · {}{why}\n", plain(item)));
+            if let Some(reply) = reply {
+                terminal.data(&format!("\n── critic\n{}\n\n", plain_lines(reply.trim_end())));
+            }
         }
     }
     Ok(Exit::Ok)
-}
-
-/// What is asked for and missing of a node, with why, as the journal says last.
-fn missing(
-    project: &Project,
-    run: &str,
-    node: &NodeReport,
-    manifest: &Manifest,
-    args: &ShowArgs,
-) -> Result<Vec<(String, String)>, Failure> {
-    let of_task = |item: &str, task: &str| {
-        item.strip_prefix(task).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '@', '#']))
-    };
-    let wanted = |item: &&MissingItem| match (&args.task, &args.item) {
-        (Some(task), _) => of_task(&item.item, task),
-        (None, name) => name.as_ref() == Some(&item.item),
-    };
-    let mut missing: Vec<(String, String)> =
-        manifest.missing.iter().filter(wanted).map(|it| (it.item.clone(), it.kind.as_str().to_owned())).collect();
-    if missing.is_empty() {
-        return Ok(missing);
-    }
-    directory::each_event(project, run, |_, event| {
-        if let RunEvent::ItemFinished { node: of, item, outcome: ItemOutcome::Failed { reason }, .. } = event
-            && of == node.info.id
-            && let Some((_, why)) = missing.iter_mut().find(|(name, _)| *name == item)
-        {
-            *why = reason;
-        }
-    })?;
-    Ok(missing)
 }
 
 fn summary(node: &NodeReport, manifest: Option<&Manifest>, lineage: Option<&Lineage>, terminal: &Terminal) {

@@ -117,6 +117,15 @@ pub fn fits(row: &Map<String, Value>, fields: &[Field], of: &str) -> Result<(), 
             None => return Err(format!("it has no `{name}`")),
             Some(value) => is(value, &field.ty, &name)?,
         }
+        if let (Some(most), Some(Value::String(text))) = (field.max_tokens, row.get(&field.name)) {
+            // No tokenizer that is in use makes one token of two words; how many more it makes, only a model's own knows.
+            let words = text.split_whitespace().count();
+            if words > most as usize {
+                return Err(format!(
+                    "`{name}` has {words} words, and so more than the {most} tokens that are declared"
+                ));
+            }
+        }
     }
     Ok(())
 }

@@ -270,6 +270,14 @@ impl Checker<'_> {
         }))
     }
 
+    /// A time in which something is to happen, in milliseconds: in none, nothing does.
+    pub(super) fn time_of(&mut self, fields: &Fields, name: &str) -> Given<u64> {
+        let time = self.amount_of(fields, name)?;
+        let none = fields.value(name).filter(|_| time == Some(0));
+        none.into_iter().for_each(|value| self.out_of_range(value.span, &format!("`{name}`"), 0.0, 0.0, f64::INFINITY));
+        Some(time.filter(|time| *time > 0))
+    }
+
     pub(super) fn rate_of(&mut self, fields: &Fields, name: &str) -> Given<Rate> {
         let (value, _) = fields.given(name)?;
         Some(self.value(value).and_then(|found| match found {

@@ -104,10 +104,10 @@ impl Checker<'_> {
 
     fn bounds(&mut self, block: &Block) -> Option<Bounds> {
         let fields = self.fields(block, &vocabulary::ENV_LIMITS);
-        let timeout = self.amount_of(&fields, "timeout").unwrap_or(Some(Bounds::TIMEOUT));
+        let timeout = self.time_of(&fields, "timeout").unwrap_or(Some(Bounds::TIMEOUT));
         let in_flight = self.small_of(&fields, "in_flight").unwrap_or(Some(Bounds::IN_FLIGHT));
         let memory = self.amount_of(&fields, "memory").map_or(Some(None), |it| it.map(Some));
-        let cpu = self.amount_of(&fields, "cpu").map_or(Some(None), |it| it.map(Some));
+        let cpu = self.time_of(&fields, "cpu").map_or(Some(None), |it| it.map(Some));
         Some(Bounds { timeout: timeout?, in_flight: in_flight?, memory: memory?, cpu: cpu? })
     }
 

@@ -12,6 +12,8 @@ use crate::syntax::ast::{Block, ExprKind};
 use std::net::Ipv4Addr;
 
 const OPENAI: &str = "https://api.openai.com/v1";
+/// What is asked below the address.
+const ASKED: &str = "/chat/completions";
 const IN_FLIGHT: u32 = 8;
 /// Milliseconds.
 const TIMEOUT: u64 = 120_000;
@@ -40,7 +42,14 @@ impl Checker<'_> {
                 } else if scheme == "http" && key.is_some() && !is_here(host) {
                     self.error(CheckError::KeyInTheClear { span: value.span });
                 }
-                !host.contains('@')
+                // What is asked is put behind it.
+                let goes_on = !url.contains(['?', '#']) && !url.trim_end_matches('/').ends_with(ASKED);
+                if !goes_on {
+                    let (of, what) =
+                        ("`base_url`".to_owned(), "the address before `/chat/completions`, without `?` and `#`");
+                    self.error(CheckError::TextForm { span: value.span, of, what, wanted: OPENAI });
+                }
+                goes_on && !host.contains('@')
             }),
         };
         let price = fields.block("price").map(|block| self.price(block));
@@ -85,9 +94,9 @@ impl Checker<'_> {
         let fields = self.fields(block, &vocabulary::LIMITS);
         let rate = self.rate_of(&fields, "rate");
         let in_flight = self.small_of(&fields, "in_flight").unwrap_or(Some(IN_FLIGHT));
-        let timeout = self.amount_of(&fields, "timeout").unwrap_or(Some(TIMEOUT));
-        let connect = self.amount_of(&fields, "connect").unwrap_or(Some(CONNECT));
-        let first_byte = self.amount_of(&fields, "first_byte").unwrap_or(timeout);
+        let timeout = self.time_of(&fields, "timeout").unwrap_or(Some(TIMEOUT));
+        let connect = self.time_of(&fields, "connect").unwrap_or(Some(CONNECT));
+        let first_byte = self.time_of(&fields, "first_byte").unwrap_or(timeout);
         let retries = self.small_of(&fields, "retries").unwrap_or(Some(RETRIES));
         let rate = match rate {
             None => None,

@@ -11,15 +11,7 @@ impl Checker<'_> {
     /// Of a step that has at most so many items.
     pub(super) fn tolerance(&mut self, fields: &Fields, items: Option<u64>) -> Option<Tolerance> {
         let max_failed = self.max_failed(fields, items).unwrap_or(Some(MaxFailed::default()));
-        let timeout = match self.amount_of(fields, "timeout") {
-            None => Some(None),
-            Some(Some(0)) => {
-                let span = fields.value("timeout").expect("it was just read").span;
-                self.out_of_range(span, "`timeout`", 0.0, 0.0, f64::INFINITY);
-                None
-            }
-            Some(time) => time.map(|time| Some(Millis(time))),
-        };
+        let timeout = self.time_of(fields, "timeout").map_or(Some(None), |time| time.map(|time| Some(Millis(time))));
         let retries = self.small_of(fields, "retries").unwrap_or(Some(0));
         Some(Tolerance { max_failed: max_failed?, timeout: timeout?, retries: retries? })
     }

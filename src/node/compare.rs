@@ -129,22 +129,18 @@ pub fn read(reply: &JudgeReply, kind: CriticKind, schema: &AnswerSchema, shown: 
 }
 
 impl Said {
-    /// Why some of it cannot be read.
-    pub fn unread(&self) -> Option<&String> {
+    /// Of each verdict that it is to give, why that cannot be read.
+    pub fn unread(&self) -> Vec<Option<&String>> {
         match self {
-            Said::Each(judged) => judged.as_ref().err(),
-            Said::Pair(preferred) => preferred.as_ref().err(),
-            Said::Group(all) => all.iter().find_map(|judged| judged.as_ref().err()),
+            Said::Each(judged) => vec![judged.as_ref().err()],
+            Said::Pair(preferred) => vec![preferred.as_ref().err()],
+            Said::Group(all) => all.iter().map(|judged| judged.as_ref().err()).collect(),
         }
     }
 
     /// Whether nothing of it can be read.
     pub fn is_unread(&self) -> bool {
-        match self {
-            Said::Each(judged) => judged.is_err(),
-            Said::Pair(preferred) => preferred.is_err(),
-            Said::Group(all) => all.iter().all(Result::is_err),
-        }
+        self.unread().iter().all(Option::is_some)
     }
 }
 

@@ -68,6 +68,21 @@ enum Goes {
     Over,
 }
 
+/// An episode after a turn. One that is not live any more is let go of already.
+enum Turned {
+    Live(Live),
+    Done(Played),
+    Lost(usize, Lost),
+}
+
+impl Live {
+    fn played(self) -> Played {
+        let Self { index, episode, trajectory, took, .. } = self;
+        let truth = TruthRecord { task: trajectory.task.clone(), sample: trajectory.sample, truth: episode.truth() };
+        Played { index, trajectory, truth, took }
+    }
+}
+
 impl Rollout<'_> {
     /// Works a group. `on_done` is called with the episodes that a turn has finished, by index, so that the caller can record
     /// them at once.
@@ -92,8 +107,9 @@ impl Rollout<'_> {
                 break;
             }
             if let Some(halt) = halt() {
-                for Live { index, took, .. } in &live {
-                    results[*index] = Err(Why::from(halt).after(*took));
+                let ended = self.each(live, |Live { index, took, .. }| (index, took));
+                for (index, took) in ended {
+                    results[index] = Err(Why::from(halt).after(took));
                 }
                 break;
             }
@@ -102,25 +118,22 @@ impl Rollout<'_> {
             assert_eq!(replies.len(), requests.len(), "a model answers every request");
             let late = halt() == Some(Halt::Timeout);
             let answered: Vec<_> = live.into_iter().zip(replies).collect();
-            let stepped = self.each(answered, |(mut episode, reply)| {
+            let turned = self.each(answered, |(mut episode, reply)| {
                 let goes = if late { Err(overdue(&episode, reply)) } else { self.take(&mut episode, reply) };
-                (episode, goes)
-            });
-            live = Vec::with_capacity(stepped.len());
-            let mut done = Vec::new();
-            for (episode, goes) in stepped {
                 match goes {
-                    Ok(Goes::On) => live.push(episode),
-                    Ok(Goes::Over) => {
-                        let Live { index, episode, trajectory, took, .. } = episode;
-                        let truth = TruthRecord {
-                            task: trajectory.task.clone(),
-                            sample: trajectory.sample,
-                            truth: episode.truth(),
-                        };
-                        done.push(Played { index, trajectory, truth, took });
-                    }
-                    Err(lost) => results[episode.index] = Err(lost),
+                    Ok(Goes::On) => Turned::Live(episode),
+                    // Here, side by side: an environment may take its time to let one go.
+                    Ok(Goes::Over) => Turned::Done(episode.played()),
+                    Err(lost) => Turned::Lost(episode.index, lost),
+                }
+            });
+            live = Vec::with_capacity(turned.len());
+            let mut done = Vec::new();
+            for turned in turned {
+                match turned {
+                    Turned::Live(episode) => live.push(episode),
+                    Turned::Done(played) => done.push(played),
+                    Turned::Lost(index, lost) => results[index] = Err(lost),
                 }
             }
             if !done.is_empty() {

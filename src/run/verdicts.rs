@@ -254,7 +254,7 @@ fn ask(bench: &mut Bench<'_, '_>, id: StepId, questions: &Questions<'_>) -> Resu
         let Sole { kind, answer, on_unparsed, .. } = experiment.sole(asked.critic);
         let reply: JudgeReply = serde_json::from_slice(bytes).map_err(|problem| problem.to_string())?;
         let said = compare::read(&reply, *kind, answer, asked.layout.shown(at - asked.first).len());
-        let class = match (said.unread(), on_unparsed) {
+        let class = match (said.unread().into_iter().flatten().next(), on_unparsed) {
             (Some(why), OnUnparsed::Fail) => Class::Failed(format!("the verdict cannot be read: {why}")),
             (Some(_), OnUnparsed::Drop) if said.is_unread() => Class::Unparsed,
             (None, _) | (Some(_), OnUnparsed::Drop) => Class::Done,
@@ -408,8 +408,8 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId, rows: &RowsFrom, jury: Jury<'_
     Ok(Finished { manifest, counts })
 }
 
-/// How far several verdicts on each row agree, and which share of the questions could not be read: where a row has several,
-/// it may have a verdict all the same.
+/// How far several verdicts on each row agree, and which share of them could not be read: where a row has several, it may have
+/// one all the same.
 fn steadiness(experiment: &Experiment, jury: Jury<'_>, ballots: &[Ballot], made: &MadeItems) -> Vec<Metric> {
     let soles = || jury.by.iter().map(|judge| experiment.sole(judge.critic));
     let joined = jury.by.len() > 1 || soles().any(|sole| sole.votes.count > 1);
@@ -419,17 +419,16 @@ fn steadiness(experiment: &Experiment, jury: Jury<'_>, ballots: &[Ballot], made:
         metrics.extend(ballot::agreement(&read, &jury.answer(experiment)));
     }
     if joined || soles().any(|sole| sole.kind == CriticKind::Pairs) {
-        let asked = made.iter().flatten().count();
-        let unread = made.iter().flatten().filter(|(_, said)| said.unread().is_some()).count();
-        metrics.extend(Metric::share("unread", unread, asked));
+        let wanted: Vec<Option<&String>> = made.iter().flatten().flat_map(|(_, said)| said.unread()).collect();
+        metrics.extend(Metric::share("unread", wanted.iter().flatten().count(), wanted.len()));
     }
     metrics
 }
 
-/// Why replies could not be read, or some of what they were to say.
+/// Why verdicts could not be read; those that the same reply gives on other rows are not counted.
 fn unread(made: &MadeItems) -> Option<Commonest> {
     let mut tally = Tally::default();
-    made.iter().flatten().filter_map(|(_, said)| said.unread()).for_each(|why| tally.add(why));
+    made.iter().flatten().flat_map(|(_, said)| said.unread()).flatten().for_each(|why| tally.add(why));
     tally.commonest()
 }
 

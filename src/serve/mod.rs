@@ -107,8 +107,7 @@ pub fn serve(listener: std::net::TcpListener, served: Served, terms: Terms, stop
         };
         let worker = thread::Builder::new().name("model".to_owned()).spawn_scoped(scope, work)?;
         let patience = terms.patience;
-        let local = listener.local_addr()?.ip().is_loopback();
-        let routes = routes::routes(served, terms, queue.clone(), local);
+        let routes = routes::routes(served, terms, queue.clone());
         let ended = runtime.block_on(listen(listener, routes, patience, &queue, stop));
         // What still listens is dropped, so nothing is answered to nobody.
         drop(runtime);

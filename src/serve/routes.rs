@@ -20,7 +20,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, Version};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -46,8 +46,6 @@ pub struct Desk {
     pub served: Served,
     pub terms: Terms,
     pub queue: Arc<Queue>,
-    /// Whether this machine alone can ask.
-    local: bool,
     /// Bytes that bodies may still take.
     room: Semaphore,
     /// Requests so far, and those of them that gave no seed.
@@ -57,12 +55,11 @@ pub struct Desk {
 
 type Shared = State<Arc<Desk>>;
 
-pub fn routes(served: Served, terms: Terms, queue: Arc<Queue>, local: bool) -> Router {
+pub fn routes(served: Served, terms: Terms, queue: Arc<Queue>) -> Router {
     let desk = Arc::new(Desk {
         served,
         terms,
         queue,
-        local,
         room: Semaphore::new(MOST_HELD),
         asked: AtomicU64::new(0),
         seedless: AtomicU64::new(0),
@@ -80,6 +77,12 @@ pub fn routes(served: Served, terms: Terms, queue: Arc<Queue>, local: bool) -> R
 
 /// Whether the server lives is nobody's secret; for all else the key is wanted.
 async fn admit(State(desk): Shared, request: Request, next: Next) -> Response {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (host, None) if host.is_some() || request.version() < Version::HTTP_11 => host,
+        (None, _) => return Refusal::bad("a request of HTTP/1.1 has a `Host`").into_response(),
+        _ => return Refusal::bad("there is more than one `Host`").into_response(),
+    };
     if let Some(key) = desk.terms.key.as_ref().filter(|_| request.uri().path() != HEALTH) {
         let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let given =
@@ -91,16 +94,15 @@ async fn admit(State(desk): Shared, request: Request, next: Next) -> Response {
         };
         return Refusal::new(StatusCode::UNAUTHORIZED, Some("invalid_api_key"), message).into_response();
     }
-    if desk.local && desk.terms.key.is_none() && !is_this_machine(&request) {
-        let message = "it is asked by a name that is not this machine's, as a page in a browser may: with a key it answers to any";
+    if desk.terms.key.is_none() && !host.is_none_or(is_address) {
+        let message = "it is asked by a name, which anybody may have made to point here: without a key it answers to addresses and `localhost`";
         return Refusal::new(StatusCode::FORBIDDEN, Some("foreign_host"), message).into_response();
     }
     next.run(request).await
 }
 
-/// By an address, or `localhost`: any other name may have been made to point here by whoever owns it (DNS rebinding).
-fn is_this_machine(request: &Request) -> bool {
-    let Some(host) = request.headers().get(HOST) else { return true };
+/// An address, or `localhost`: any other name may have been made to point here by whoever owns it (DNS rebinding).
+fn is_address(host: &HeaderValue) -> bool {
     let Ok(host) = host.to_str().unwrap_or_default().parse::<Authority>() else { return false };
     let host = host.host().trim_matches(['[', ']']);
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok()

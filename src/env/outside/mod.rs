@@ -23,6 +23,7 @@ mod tests;
 
 pub use error::EnvError;
 pub use mcp::METRICS as MCP_METRICS;
+pub use program::end_programs;
 pub use tasks::NUMBERS;
 
 use super::schema::Schema;

@@ -12,7 +12,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{ChildStdin, ChildStdout, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// An answer is not longer, in bytes.
@@ -22,6 +22,24 @@ const MOST_STDERR: usize = 1 << 12;
 /// How long one that was told to end may take before it is killed.
 const GRACE: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(5);
+
+/// All programs that run. Whoever ends this process from beside its work, as an interrupt does, drops none of them.
+static RUNNING: Mutex<Running> = Mutex::new(Running { programs: Vec::new(), over: false });
+
+struct Running {
+    programs: Vec<Weak<Mutex<Box<dyn ChildWrapper>>>>,
+    /// None is started any more.
+    over: bool,
+}
+
+/// Kills all programs that run, with all that they started; none is started afterwards. For one who is about to exit.
+pub fn end_programs() {
+    let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    running.over = true;
+    for program in running.programs.drain(..).filter_map(|program| program.upgrade()) {
+        let _ = program.lock().unwrap_or_else(PoisonError::into_inner).start_kill();
+    }
+}
 
 /// What a program is started with.
 #[derive(Clone, Debug)]
@@ -38,7 +56,7 @@ pub struct Start {
 /// A started program, without its input and output.
 #[derive(Debug)]
 pub struct Program {
-    child: Box<dyn ChildWrapper>,
+    child: Arc<Mutex<Box<dyn ChildWrapper>>>,
     stderr: Arc<Mutex<VecDeque<u8>>>,
     /// Nobody sends: it ends with the standard error.
     silent: Receiver<()>,
@@ -63,24 +81,36 @@ impl Program {
         wrap.wrap(process_wrap::std::ProcessGroup::leader());
         #[cfg(windows)]
         wrap.wrap(process_wrap::std::JobObject);
+        // Held from before the start, so that none is missed by whoever ends them all.
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.over {
+            return Err(EnvError::Unstarted(format!("`{name}`: all programs are being ended")));
+        }
         let mut child = wrap.spawn().map_err(fail)?;
+        let (input, output, complaints) = (child.stdin().take(), child.stdout().take(), child.stderr().take());
+        let child = Arc::new(Mutex::new(child));
+        running.programs.retain(|program| program.strong_count() > 0);
+        running.programs.push(Arc::downgrade(&child));
+        drop(running);
         let stderr = Arc::<Mutex<VecDeque<u8>>>::default();
         let (speaks, silent) = sync_channel(0);
-        let (input, output) = (child.stdin().take(), child.stdout().take());
-        if let Some(from) = child.stderr().take() {
-            let into = stderr.clone();
-            keep_end(from, into, speaks)?;
-        }
         let program = Self { child, stderr, silent };
+        if let Some(from) = complaints {
+            keep_end(from, program.stderr.clone(), speaks)?;
+        }
         program.limit(*memory, *cpu).map_err(fail)?;
         Ok((program, input.expect("it is piped"), output.expect("it is piped")))
+    }
+
+    fn child(&self) -> MutexGuard<'_, Box<dyn ChildWrapper>> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A moment after its start: what it allocates before is little.
     #[cfg(target_os = "linux")]
     fn limit(&self, memory: Option<u64>, cpu: Option<u64>) -> std::io::Result<()> {
         use rustix::process::{Pid, Resource, Rlimit, prlimit};
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = i32::try_from(self.child().id()).ok().and_then(Pid::from_raw);
         for (what, limit) in [(Resource::As, memory), (Resource::Cpu, cpu)] {
             if limit.is_some() {
                 match prlimit(pid, what, Rlimit { current: limit, maximum: limit }) {
@@ -119,7 +149,8 @@ impl Program {
         let (_open, never) = sync_channel::<()>(0);
         let mut left = time;
         loop {
-            match self.child.try_wait() {
+            let waited = self.child().try_wait();
+            match waited {
                 Ok(Some(status)) => return Some(format!("it ended with {status}")),
                 Err(problem) => return Some(format!("it cannot be waited for: {problem}")),
                 Ok(None) if left.is_zero() => return None,
@@ -135,8 +166,9 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         // What it started lives in its group, also where it has ended itself.
-        let _ = self.child.start_kill();
-        let _ = self.child.wait();
+        let mut child = self.child();
+        let _ = child.start_kill();
+        let _ = child.wait();
     }
 }
 

@@ -291,6 +291,24 @@ fn a_row_is_parted_by_who_may_see_it() {
     assert_eq!(said, "task 1: it has no `budget`");
 }
 
+/// How long a text is depends on a tokenizer, but for what is certain of all of them.
+#[test]
+fn a_text_that_is_certainly_longer_than_declared_is_not_as_declared() {
+    let opened = |request: &str| {
+        let script = format!(
+            r#"read line; echo '{{"tasks": [{{"request": "{request}"}}, {{"request": "x"}}, {{"request": "y"}}]}}'"#
+        );
+        let mut spec = shell(&script);
+        let EnvKind::Outside(outside) = &mut spec.kind else { panic!("it is outside") };
+        let request = field("request", FieldType::Text, Visibility::ALL);
+        outside.schema.task.push(Field { max_tokens: Some(3), ..request });
+        Env::open(&spec, &wire()).map(|_| ()).map_err(|problem| problem.to_string())
+    };
+    assert_eq!(opened("buy a soda"), Ok(()));
+    let why = "task 1: `request` has 4 words, and so more than the 3 tokens that are declared";
+    assert_eq!(opened("buy  a cold soda"), Err(why.to_owned()));
+}
+
 #[test]
 fn a_task_of_a_split_that_is_not_declared_is_of_none() {
     let directory = tempfile::tempdir().expect("a directory");

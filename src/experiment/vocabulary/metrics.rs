@@ -27,7 +27,7 @@ const MEASURED: &[(&str, &str)] = &[
     ("steps", "the mean number of turns; of a training, the optimiser's steps"),
     ("tokens", "the mean number of tokens; of a training, all it has seen"),
     ("parsed", "the share of verdicts that could be read"),
-    ("unread", "the share of questions whose replies could not be read, in whole or in part"),
+    ("unread", "the share of verdicts that could not be read; a reply about a group gives one on each row"),
     ("accuracy", "the share of verdicts that agree with the truth"),
     ("kappa", "the agreement with the truth beyond chance"),
     (

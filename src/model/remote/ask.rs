@@ -109,11 +109,11 @@ impl Client {
     }
 
     fn attempt(&self, body: &str) -> Result<Reply, Failure> {
-        let request = self.agent.post(format!("{}/chat/completions", self.base));
-        let request = self.known(request.header(header::CONTENT_TYPE, "application/json"))?;
+        let address = format!("{}/chat/completions", self.base);
+        let request = self.known(self.agent.post(&address).header(header::CONTENT_TYPE, "application/json"))?;
         let request = request.header(header::ACCEPT, "text/event-stream, application/json");
         let response = request.send(body).map_err(|problem| self.unsent(&problem))?;
-        self.read(response)
+        self.read(response, &address)
     }
 
     /// The names of the models that the endpoint says it has. Nothing is charged for that.
@@ -122,10 +122,11 @@ impl Client {
     /// It cannot be reached, refuses, or does not say.
     pub fn models(&self) -> Result<Vec<String>, RemoteError> {
         let told = |failure: Failure| failure.problem;
-        let request = self.known(self.agent.get(format!("{}/models", self.base))).map_err(told)?;
+        let address = format!("{}/models", self.base);
+        let request = self.known(self.agent.get(&address)).map_err(told)?;
         let mut response = request.call().map_err(|problem| told(self.unsent(&problem)))?;
         if !response.status().is_success() {
-            return Err(told(self.refused(response.status(), response)));
+            return Err(told(self.refused(response.status(), response, &address)));
         }
         let named = reply::models(response.body_mut().as_reader()).map_err(|problem| self.told(problem))?;
         Ok(named.iter().map(|name| self.words(name)).collect())
@@ -140,10 +141,10 @@ impl Client {
         })
     }
 
-    fn read(&self, mut response: Response<ureq::Body>) -> Result<Reply, Failure> {
+    fn read(&self, mut response: Response<ureq::Body>, address: &str) -> Result<Reply, Failure> {
         let status = response.status();
         if !status.is_success() {
-            return Err(self.refused(status, response));
+            return Err(self.refused(status, response, address));
         }
         let streams = response.body().mime_type() == Some("text/event-stream");
         let from = response.body_mut().as_reader();
@@ -168,6 +169,7 @@ impl Client {
 
     fn told(&self, problem: RemoteError) -> RemoteError {
         match problem {
+            RemoteError::Failed(what) => RemoteError::Failed(self.words(&what)),
             RemoteError::Broken(what) => RemoteError::Broken(self.words(&what)),
             RemoteError::Malformed(what) => RemoteError::Malformed(self.words(&what)),
             problem => problem,
@@ -175,16 +177,19 @@ impl Client {
     }
 
     /// A status other than success. None of these is charged for.
-    fn refused(&self, status: StatusCode, mut response: Response<ureq::Body>) -> Failure {
+    fn refused(&self, status: StatusCode, mut response: Response<ureq::Body>, address: &str) -> Failure {
         let headers = response.headers().clone();
         let Complained { message, code } = reply::complaint(response.body_mut().as_reader());
         let (status, what) = (status.as_u16(), self.words(&message));
         let hint = match status {
-            _ if code == "insufficient_quota" => Some("the account has nothing left"),
-            401 => Some("is the key right?"),
-            402 => Some("the account has nothing left"),
-            403 => Some("may this key ask this model, from here?"),
-            404 => Some("is there a model of that name, and is `base_url` right?"),
+            _ if code == "insufficient_quota" => Some("the account has nothing left".to_owned()),
+            401 => Some("is the key right?".to_owned()),
+            402 => Some("the account has nothing left".to_owned()),
+            403 => Some("may this key ask this model, from here?".to_owned()),
+            // A run that goes on has the address that it was started with.
+            404 => Some(format!(
+                "is there a model of that name behind {address}? or mend `base_url`, and `agx run` it again"
+            )),
             _ => None,
         };
         let free = Failure::free;

@@ -7,7 +7,7 @@ pub enum RemoteError {
     NoSecret { name: String, why: String },
     /// It wants no request of ours.
     #[error("the endpoint refuses ({status}{}): {hint}", said(.what))]
-    Refused { status: u16, what: String, hint: &'static str },
+    Refused { status: u16, what: String, hint: String },
     /// Followed, the key would go to another place than the file says.
     #[error(
         "the endpoint redirects to {to} ({status}), which is not followed: set `base_url` to the address that is meant"
@@ -26,6 +26,9 @@ pub enum RemoteError {
     Busy { status: u16, what: String },
     #[error("no reply in time: {0}")]
     Timeout(&'static str),
+    /// Its words in place of the reply, or in the middle of it.
+    #[error("the endpoint ends the reply with an error{}", said(.0))]
+    Failed(String),
     #[error("the connection broke off: {0}")]
     Broken(String),
     #[error("the reply cannot be read: {0}")]
@@ -40,7 +43,12 @@ impl RemoteError {
     /// Whether the same may go well in a moment.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Busy { .. } | Self::Timeout(_) | Self::Broken(_) | Self::Malformed(_) => true,
+            Self::Unreachable(_)
+            | Self::Busy { .. }
+            | Self::Timeout(_)
+            | Self::Failed(_)
+            | Self::Broken(_)
+            | Self::Malformed(_) => true,
             Self::NoSecret { .. }
             | Self::Refused { .. }
             | Self::Redirected { .. }
@@ -51,9 +59,13 @@ impl RemoteError {
         }
     }
 
-    /// Whether the same run may go on another time: once a key is set, an account is filled, or a server knows the model.
+    /// Whether the same run may go on another time: once a key is set, an account is filled, a server is mended or knows the model.
     pub fn is_transient(&self) -> bool {
-        self.is_passing() || matches!(self, Self::NoSecret { .. } | Self::Refused { .. } | Self::AllRejected { .. })
+        self.is_passing()
+            || matches!(
+                self,
+                Self::NoSecret { .. } | Self::Refused { .. } | Self::Rejected { .. } | Self::AllRejected { .. }
+            )
     }
 
     /// Whether it lies in the endpoint and not in the request: any other would end in the same way.

@@ -66,12 +66,11 @@ impl RemoteModel {
         let most = Tokens { prompt: tokens as u64, completion: u64::from(room) };
         let (Reply { text, finish, usage, tokens: told }, before) = self.client.ask(&body, *seed, most)?;
         let mut ids = spelled::encode(&text);
-        let stop = match finish.as_str() {
-            "length" => StopReason::MaxTokens,
-            _ => {
-                ids.push(spelled::END);
-                StopReason::EndOfTurn
-            }
+        let stop = if reply::CUT.contains(&finish.as_str()) {
+            StopReason::MaxTokens
+        } else {
+            ids.push(spelled::END);
+            StopReason::EndOfTurn
         };
         let said = Tokens { prompt: tokens as u64, completion: ids.len() as u64 };
         let used = before + usage.unwrap_or(said);

@@ -11,11 +11,16 @@ use std::io::{BufRead, BufReader, Read};
 
 /// A reply is text that a model wrote: far above what any writes.
 pub const MOST_BYTES: u64 = 16 << 20;
+/// What a reply says that was cut off at its most tokens: OpenAI's word, and those of servers with words of their own.
+pub const CUT: [&str; 3] = ["length", "max_tokens", "model_length"];
+/// What one says that is whole, or held back. Any other word (`abort`, `error`) may be said of a reply that is neither.
+const ENDED: [&str; 8] =
+    ["stop", "eos", "eos_token", "end_turn", "stop_sequence", "tool_calls", "function_call", "content_filter"];
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reply {
     pub text: String,
-    /// Why it ends: `stop`, `length`, `content_filter`, or another word of the endpoint's.
+    /// Why it ends: a word of [`CUT`] or [`ENDED`].
     pub finish: String,
     /// What the endpoint says it took.
     pub usage: Option<Tokens>,
@@ -131,8 +136,8 @@ pub fn models(body: impl Read) -> Result<Vec<String>, RemoteError> {
     struct Model {
         id: String,
     }
-    let List { data } =
-        serde_json::from_slice(&bounded(body)?).map_err(|problem| RemoteError::Malformed(problem.to_string()))?;
+    let bytes = bounded(body)?;
+    let List { data } = serde_json::from_slice(&bytes).map_err(|problem| malformed(&problem, &bytes))?;
     Ok(data.into_iter().map(|Model { id }| id).collect())
 }
 
@@ -165,10 +170,10 @@ pub fn events(body: impl Read) -> Result<Reply, RemoteError> {
 
 impl Reply {
     fn add(&mut self, json: &[u8]) -> Result<(), RemoteError> {
-        let malformed = |problem: serde_json::Error| RemoteError::Malformed(problem.to_string());
-        let Chunk { choices, usage, error } = serde_json::from_slice(json).map_err(malformed)?;
+        let Chunk { choices, usage, error } =
+            serde_json::from_slice(json).map_err(|problem| malformed(&problem, json))?;
         if let Some(error) = error {
-            return Err(RemoteError::Broken(error.said().message));
+            return Err(RemoteError::Failed(error.said().message));
         }
         for Choice { index: _, message, delta, finish_reason, logprobs } in
             choices.into_iter().filter(|it| it.index == 0)
@@ -194,7 +199,10 @@ impl Reply {
         match self.finish.as_str() {
             "" if self.text.is_empty() => Err(RemoteError::Malformed("there is nothing in it".to_owned())),
             "" => Err(RemoteError::Malformed("it ends without a `finish_reason`".to_owned())),
-            _ => Ok(self),
+            known if ENDED.contains(&known) || CUT.contains(&known) => Ok(self),
+            other => Err(RemoteError::Malformed(format!(
+                "nobody knows whether it is whole: its `finish_reason` is `{other}`"
+            ))),
         }
     }
 }
@@ -251,6 +259,11 @@ pub fn complaint(body: impl Read) -> Complained {
             Complained { message, code: String::new() }
         }
     }
+}
+
+/// With what cannot be read, of which whoever tells it tells the beginning.
+fn malformed(problem: &serde_json::Error, what: &[u8]) -> RemoteError {
+    RemoteError::Malformed(format!("{problem}: {}", String::from_utf8_lossy(what)))
 }
 
 /// A body that cannot be read on.
@@ -349,7 +362,27 @@ mod tests {
         let deep = "[".repeat(1 << 20);
         assert!(malformed(whole(deep.as_bytes())));
         let error = read(&[r#"{"error":{"message":"out of memory","code":500}}"#]);
-        assert_eq!(error, Err(RemoteError::Broken("out of memory".to_owned())));
+        assert_eq!(error, Err(RemoteError::Failed("out of memory".to_owned())));
+        let beginning = "expected value at line 1 column 1: <html>";
+        assert_eq!(whole(&b"<html>"[..]), Err(RemoteError::Malformed(beginning.to_owned())), "what it was is told");
+    }
+
+    /// What is taken as whole is recorded for good.
+    #[test]
+    fn a_reply_that_does_not_say_how_it_ended_is_none() {
+        let ends = |reason: &str| {
+            whole(format!(r#"{{"choices":[{{"message":{{"content":"hi"}},"finish_reason":"{reason}"}}]}}"#).as_bytes())
+        };
+        for known in CUT.into_iter().chain(ENDED) {
+            assert_eq!(ends(known).map(|reply| reply.finish), Ok(known.to_owned()));
+        }
+        for unknown in ["abort", "error", "insufficient_system_resource", "banana", "Stop", "null"] {
+            let Err(RemoteError::Malformed(why)) = ends(unknown) else { panic!("{unknown} is taken as whole") };
+            assert!(why.contains(&format!("`{unknown}`")), "{why}");
+        }
+        let event =
+            |reason: &str| format!(r#"{{"choices":[{{"delta":{{"content":"hi"}},"finish_reason":{reason}}}]}}"#);
+        assert!(matches!(read(&[&event("null"), &event(r#""abort""#), "[DONE]"]), Err(RemoteError::Malformed(_))));
     }
 
     #[test]

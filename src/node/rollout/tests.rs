@@ -246,3 +246,33 @@ fn time_that_is_up_ends_what_is_under_way_and_says_what_it_took() {
         }
     }
 }
+
+/// An environment that takes its time to let an episode go takes it once, not once for each.
+#[cfg(unix)]
+#[test]
+#[allow(clippy::disallowed_methods, reason = "how long it takes is what is asked")]
+fn episodes_are_let_go_side_by_side() {
+    use crate::env::outside::{Bounds, Outside, Reach, Word};
+    use crate::env::schema::Schema;
+    const NEVER_CLOSES: &str = r#"while read -r line; do case "$line" in
+        *'"op":"tasks"'*) echo '{"tasks": ["a", "b", "c", "d", "e", "f"]}';;
+        *'"op":"reset"'*) echo '{}';;
+        *'"op":"step"'*) echo '{"observation": "and?"}';;
+    esac; done"#;
+    let words = ["sh", "-c", NEVER_CLOSES].map(|word| Word::Text(word.to_owned()));
+    let (metrics, task) = (vec!["success".to_owned()], Vec::new());
+    let schema = Schema { name: "test".to_owned(), task, metrics, offers: Vec::new(), doc: String::new() };
+    let bounds = Bounds { timeout: 1_000, in_flight: 6, memory: None, cpu: None };
+    let outside = Outside { reach: Reach::Process(words.into()), tasks: None, schema, bounds };
+    let splits = vec![Split { name: "train".to_owned(), size: 6, held_out: false }];
+    let spec = EnvSpec { kind: EnvKind::Outside(Box::new(outside)), splits, max_steps: 1 };
+    let env = Env::open(&spec, &crate::model::Wire::default()).expect("it gives its tasks");
+    let go = Piece::Text("Go.".to_owned());
+    let prompt = Template { messages: vec![TemplateMessage { role: Role::User, pieces: vec![go] }] };
+    let model = scripted(r#"{ "default": ["Done."] }"#, 400);
+    let rollout = Rollout { max_steps: 1, ..rollout(&model, &env, &prompt, 64) };
+    let (mut played, before) = (0, std::time::Instant::now());
+    let results = rollout.run(&items(&env, 1), &|| None, &mut |done| played += done.len());
+    assert!(played == 6 && results.iter().all(Result::is_ok), "{played}");
+    assert!(before.elapsed() < std::time::Duration::from_secs(4), "{:?}", before.elapsed());
+}

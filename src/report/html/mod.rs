@@ -309,7 +309,7 @@ fn steadiness(report: &Report) -> Markup {
         @if !measured.is_empty() {
             section {
                 h2 { "Critics against themselves" }
-                p.note { "“flips” is the share of comparisons that the order decided; “alpha” is Krippendorff's, 1 where several verdicts on a row always agree; “spread” is how far they lie apart; “unread” is the share of questions whose replies could not be read, in whole or in part." }
+                p.note { "“flips” is the share of comparisons that the order decided; “alpha” is Krippendorff's, 1 where several verdicts on a row always agree; “spread” is how far they lie apart; “unread” is the share of verdicts that could not be read." }
                 div.matrices {
                     @for (node, metrics) in measured {
                         div.matrix { h3 { (plain(&node.info.id)) } dl { @for metric in metrics { (definition(metric)) } } }

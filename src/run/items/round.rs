@@ -41,13 +41,14 @@ impl Rejections {
     /// So many are taken to say what the others would meet.
     const ENOUGH: usize = 8;
 
-    /// The problem as one that every item has, once that is plain.
-    fn judge(&mut self, problem: Problem) -> Problem {
+    /// A problem that every item has, once that is plain.
+    fn judge(&mut self, problem: &Problem) -> Option<ModelError> {
         let Problem::Model(ModelError::Remote { problem: RemoteError::Rejected { status, what }, took }) = problem
         else {
             *self = Rejections::Mixed;
-            return problem;
+            return None;
         };
+        let (status, what, took) = (*status, what.clone(), *took);
         let said = (status, what.clone());
         let count = match self {
             Rejections::Alike(None, _) => 1,
@@ -55,11 +56,8 @@ impl Rejections {
             _ => 0,
         };
         *self = if count > 0 { Rejections::Alike(Some(said), count) } else { Rejections::Mixed };
-        let problem = match count {
-            ..Self::ENOUGH => RemoteError::Rejected { status, what },
-            _ => RemoteError::AllRejected { status, what, count },
-        };
-        Problem::Model(ModelError::Remote { problem, took })
+        let problem = RemoteError::AllRejected { status, what, count };
+        (count >= Self::ENOUGH).then_some(ModelError::Remote { problem, took })
     }
 }
 
@@ -255,9 +253,9 @@ impl<'r, 'w, 'e, 'i, T: Clone + Send> Round<'r, 'w, 'e, 'i, T> {
 
     /// Notes what came to nothing.
     pub fn lost(&mut self, at: usize, Lost { why, took }: Lost) {
-        let why = match why {
-            Why::Failed(problem) => Why::Failed(self.rejections.judge(problem)),
-            halt => halt,
+        let of_all = match &why {
+            Why::Failed(problem) => self.rejections.judge(problem),
+            Why::Halt(_) => None,
         };
         let (outcome, passes) = match why {
             Why::Halt(Halt::Pause) => {
@@ -268,11 +266,12 @@ impl<'r, 'w, 'e, 'i, T: Clone + Send> Round<'r, 'w, 'e, 'i, T> {
                 }
                 return;
             }
-            Why::Failed(problem) if problem.is_general() => {
+            Why::Failed(problem) if of_all.is_some() || problem.is_general() => {
+                // An item's reason is its own, so that equal ones are counted as one.
                 let outcome = ItemOutcome::Failed { reason: problem.to_string() };
-                self.stop(match problem {
-                    Problem::Model(problem) => blame(&self.worker.model, problem),
-                    Problem::Environment(problem) => StepError::Outside(problem),
+                self.stop(match (of_all, problem) {
+                    (Some(problem), _) | (None, Problem::Model(problem)) => blame(&self.worker.model, problem),
+                    (None, Problem::Environment(problem)) => StepError::Outside(problem),
                 });
                 (outcome, true)
             }

@@ -239,7 +239,13 @@ fn a_group_s_verdicts_reach_the_samples_that_they_name() {
     }
     assert_eq!(metric(&events, "judge@1", "parsed"), read as f64 / 18.0);
     assert!((1..18).contains(&read), "{read}");
+    assert_eq!(manifest.detail["unread"]["count"], 18 - read, "rows without a verdict, and no others");
     assert!(look(&lab, Level::Remade, 1.0).holds());
+    let mut lab = comparing(CriticKind::Group, 0.0, &["score 1: 4\nscore 2: 1"]);
+    sole(&mut lab).votes = Votes { count: 2, by: Joined::Mean };
+    let (outcome, events) = lab.start();
+    assert_eq!(outcome.end, RunEnd::Finished, "{:?}", outcome.failed);
+    assert_eq!(metric(&events, "judge@1", "unread"), 1.0 / 3.0);
 }
 
 /// The order is drawn by the seed, whatever the replies are; each vote has its own.

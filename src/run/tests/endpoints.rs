@@ -286,13 +286,38 @@ fn what_every_request_is_rejected_for_ends_the_step_soon() {
         known.load(Ordering::SeqCst).then(|| status(stream, 400, "", r#"{"error":{"message":"unknown model"}}"#))
     });
     behind.limit(|limits| limits.in_flight = 4);
-    let (outcome, _) = behind.start();
+    let (outcome, events) = behind.start();
     assert_eq!(outcome.end, RunEnd::Failed);
     let FailedStep { step, reason, transient } = &outcome.failed[0];
     assert_eq!((step.as_str(), *transient), ("evaluate:base", true));
+    let of_item = |event: &RunEvent| match event {
+        RunEvent::ItemFinished { outcome: ItemOutcome::Failed { reason }, .. } => Some(reason.clone()),
+        _ => None,
+    };
+    let reasons: std::collections::BTreeSet<String> = events.iter().filter_map(of_item).collect();
+    let plain = "the endpoint rejects the request (400: unknown model)".to_owned();
+    assert_eq!(reasons, [plain].into(), "those under way when it was plain have the same reason");
     assert!(reason.contains("rejects every request (400: unknown model); so the first 8 ended"), "{reason}");
-    assert!(endpoint.asked().len() <= 12, "{}", endpoint.asked().len());
+    assert!((8..=12).contains(&endpoint.asked().len()), "{}", endpoint.asked().len());
     unknown.store(false, Ordering::SeqCst);
+    assert_eq!(behind.resume(&outcome.run).0.end, RunEnd::Finished);
+}
+
+/// A step that fails for what an endpoint did not want goes well once the endpoint is mended.
+#[test]
+fn what_was_rejected_is_tried_again_by_a_resumed_run() {
+    let mut behind = Behind::new();
+    behind.lab.experiment.schedule = vec![evaluate(Some("base"), "dev", Version::Declared)];
+    let broken = Arc::new(AtomicBool::new(true));
+    let mended = broken.clone();
+    let _endpoint = behind.serve(move |asked, stream| {
+        let rejects = asked.number == 0 && mended.load(Ordering::SeqCst);
+        rejects.then(|| status(stream, 400, "", r#"{"error":{"message":"no tokenizer"}}"#))
+    });
+    let (outcome, _) = behind.start();
+    assert_eq!(outcome.end, RunEnd::Failed);
+    assert!(outcome.failed[0].transient, "{}", outcome.failed[0].reason);
+    broken.store(false, Ordering::SeqCst);
     assert_eq!(behind.resume(&outcome.run).0.end, RunEnd::Finished);
 }
 

@@ -1,7 +1,7 @@
 //! What no honest client sends.
 
 use super::client::{JSON, Response, connect, get, post, request, send};
-use super::{SCRIPT, Server, keyed, scripted, server, terms};
+use super::{SCRIPT, Server, keyed, scripted, server, terms, wide};
 use crate::model::ToolFormat;
 use crate::serve::routes::MOST_BODY;
 use crate::serve::{MOST_CONNECTIONS, Terms};
@@ -106,14 +106,23 @@ fn another_name_than_this_machines_is_refused_where_no_key_is_wanted() {
         );
         Response::parse(&send(server.address, asked.as_bytes())).status
     };
-    let (open, keyed) = (server(), keyed());
-    for host in ["evil.example", "evil.example:8080", "localhost.evil.example", "", "a b", "127.0.0.1.nip.io"] {
-        assert_eq!(status(&open, host), 403, "{host}");
+    for open in [server(), wide()] {
+        for host in ["evil.example", "evil.example:8080", "localhost.evil.example", "", "a b", "127.0.0.1.nip.io"] {
+            assert_eq!(status(&open, host), 403, "{host}");
+        }
+        for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:9", "[::1]:8080", "192.168.0.7"] {
+            assert_eq!(status(&open, host), 200, "{host}");
+        }
+        // Which of two would be meant, proxies and servers disagree about.
+        assert_eq!(status(&open, "localhost\r\nhost: localhost"), 400);
     }
-    for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:9", "[::1]:8080", "192.168.0.7"] {
-        assert_eq!(status(&open, host), 200, "{host}");
-    }
+    let keyed = keyed();
     assert_eq!(status(&keyed, "agents.example"), 200);
+    let without = |version: &str| {
+        let asked = format!("GET /health HTTP/{version}\r\nconnection: close\r\n\r\n");
+        Response::parse(&send(keyed.address, asked.as_bytes())).status
+    };
+    assert_eq!((without("1.1"), without("1.0")), (400, 200));
 }
 
 #[test]

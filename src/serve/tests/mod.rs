@@ -26,8 +26,13 @@ pub fn terms() -> Terms {
 
 impl Server {
     pub fn new(model: Arc<dyn LanguageModel>, tool_format: ToolFormat, terms: Terms) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+        Self::at("127.0.0.1", model, tool_format, terms)
+    }
+
+    /// One that listens there, and is asked from here.
+    pub fn at(host: &str, model: Arc<dyn LanguageModel>, tool_format: ToolFormat, terms: Terms) -> Self {
+        let listener = TcpListener::bind((host, 0)).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], listener.local_addr().unwrap().port()));
         let served =
             Served { name: "policy@2".to_owned(), model, tool_format, fingerprint: Digest::of_bytes(b"x"), created: 9 };
         let stop = Stop::default();
@@ -81,6 +86,11 @@ pub fn scripted(json: &str) -> Arc<dyn LanguageModel> {
 
 pub fn server() -> Server {
     Server::new(scripted(SCRIPT), ToolFormat::Lines, terms())
+}
+
+/// One that the whole network can ask.
+pub fn wide() -> Server {
+    Server::at("0.0.0.0", scripted(SCRIPT), ToolFormat::Lines, terms())
 }
 
 pub fn keyed() -> Server {

@@ -1,8 +1,11 @@
 //! Environments outside the program, from outside: the desk by way of another process is the desk; one that fails ends its episode.
 
 use super::Desk;
-use super::runs::{lab, value};
+use super::runs::{lab, signal, value};
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::time::Duration;
 
 const SAME: &str = r#"agx 2026
 
@@ -227,4 +230,74 @@ fn an_imported_run_starts_no_program_unasked() {
     assert!(shown.contains("no environment has a task") && shown.ends_with("-- exit 2\n"), "{shown}");
     let proven = there.agx(&["verify", "--start-programs"]);
     assert!(proven.contains("✓ 2 replayed") && proven.ends_with("-- exit 0\n"), "{proven}");
+}
+
+/// It says its process, answers nothing more, and does not read on: that its input ends, it never learns.
+const STUCK: &str = r#"
+read -r line; echo '{"tasks": ["a", "b"]}'
+read -r line; echo $$ > stuck
+while :; do sleep 0.1; done
+"#;
+
+fn begun(desk: &Desk, args: &[&str]) -> Child {
+    let mut command = desk.command(args);
+    command.env("PATH", "/usr/bin:/bin").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// The process of the environment, once it is stuck.
+fn stuck(desk: &Desk) -> u32 {
+    let path = desk.path().join("stuck");
+    let said = || {
+        std::thread::sleep(Duration::from_millis(10));
+        std::fs::read_to_string(&path).ok()?.trim().parse().ok()
+    };
+    let id = (0..2000).find_map(|_| said()).expect("it is stuck");
+    std::fs::remove_file(&path).unwrap();
+    id
+}
+
+/// Within a moment, since who kills does not wait. One that nobody has looked after yet is gone.
+fn is_gone(id: u32) -> bool {
+    let gone = || std::fs::read_to_string(format!("/proc/{id}/stat")).map_or(true, |stat| stat.contains(") Z "));
+    (0..200).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        gone()
+    })
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn whoever_ends_at_an_interrupt_leaves_no_environment_behind() {
+    let desk = faulty("");
+    desk.write("env.sh", STUCK);
+    let text = std::fs::read_to_string(desk.path().join("faulty.agx")).unwrap();
+    desk.write("faulty.agx", text.replace("dev = 6", "dev = 2").replace("timeout = 1 s", "timeout = 60 s"));
+    let mut doctor = begun(&desk, &["doctor", "faulty.agx"]);
+    let id = stuck(&desk);
+    signal(&doctor, "-INT");
+    assert_eq!(doctor.wait().unwrap().code(), Some(4));
+    assert!(is_gone(id));
+
+    let mut run = begun(&desk, &["run", "faulty.agx"]);
+    let id = stuck(&desk);
+    signal(&run, "-INT");
+    let mut said = BufReader::new(run.stderr.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().starts_with("pausing")), "once more ends at once");
+    signal(&run, "-INT");
+    assert_eq!(run.wait().unwrap().code(), Some(4));
+    assert!(is_gone(id));
+}
+
+/// A program that was mended is another environment, which the run that failed does not have.
+#[test]
+fn who_fails_for_an_environment_is_told_both_ways_on() {
+    let desk = faulty("max_failed = 2");
+    let failed = desk.agx(&["run", "faulty.agx"]);
+    let ways = "`agx resume faulty-1` tries the rest again; after a change to the experiment, or to a file that it names, \
+                `agx run` it again: what is recorded is found\n-- exit 3\n";
+    assert!(failed.ends_with(ways), "{failed}");
+    desk.write("env.sh", FAULTY.replace("*hang*) sleep 60;;", "").replace("*crash*)", "*unheard*)"));
+    let refused = desk.agx(&["resume"]);
+    assert!(refused.contains("cannot go on: what env `world` names has changed"), "{refused}");
+    assert!(desk.agx(&["run", "faulty.agx"]).ends_with("-- exit 0\n"));
 }

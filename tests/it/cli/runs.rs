@@ -184,6 +184,21 @@ fn a_failed_node_is_one_message_and_its_own_exit_code() {
     quiet(|| insta::assert_snapshot!("runs_failed", desk.agx(&["run", "strict.agx"])));
     assert_eq!(desk.code(&["status"]), Some(0));
     assert_eq!(desk.code(&["resume"]), Some(3), "it fails again, and says so again");
+    // What could not be read can be looked at.
+    let unread = desk.agx(&["show", "judge@1", "--item", "train-0003/0"]);
+    let why =
+        "judge@1 · train-0003/0 failed: the verdict cannot be read: `score` is not given\n\n── critic\nhard to say\n";
+    assert!(unread.contains(why) && unread.ends_with("-- exit 0\n"), "{unread}");
+    let json = value(&desk, &["show", "judge@1", "--task", "train-0003", "--format", "json"]);
+    assert_eq!((json[0]["reply"].as_str(), json.as_array().unwrap().len()), (Some("hard to say"), 2), "{json}");
+    for node in ["judge@1", "calibrate:grader"] {
+        let first = desk.agx(&["show", node, "--item", "0"]);
+        assert!(first.contains("\n\n── critic\nscore: ") && first.ends_with("-- exit 0\n"), "{first}");
+    }
+    let none = desk.agx(&["show", "judge@1", "--item", "nobody/0"]);
+    assert!(none.contains("`judge@1` has failed, and has nothing of that"), "{none}");
+    let later = desk.agx(&["show", "select@1", "--item", "0"]);
+    assert!(later.contains("`select@1` has not finished"), "{later}");
 }
 
 /// Without `--keep-going` nothing more is begun after a failure; with it, what does not need what failed. What is left out

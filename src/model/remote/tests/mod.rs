@@ -159,6 +159,8 @@ fn what_is_refused_is_not_asked_again() {
         let (problem, took) = fails(&endpoint.remote());
         assert_eq!((problem.is_general(), took, endpoint.asked().len()), (general, Tokens::default(), 1), "{problem}");
         assert!(problem.to_string().contains(&code.to_string()), "{problem}");
+        let asked = format!("{}/chat/completions? or mend `base_url`, and `agx run` it again", endpoint.url());
+        assert_eq!(problem.to_string().contains(&asked), code == 404, "{problem}");
     }
 }
 
@@ -212,7 +214,10 @@ fn what_breaks_off_is_asked_once_more_and_may_be_charged_for() {
         assert_eq!((reply.text.as_str(), reply.used, endpoint.asked().len()), ("ok", Some(took), 2), "{name}");
         let endpoint = Endpoint::new(move |_, stream| breaks(stream));
         let (problem, took) = fails(&endpoint.remote());
-        assert!(matches!(problem, RemoteError::Broken(_) | RemoteError::Malformed(_)), "{name}: {problem}");
+        assert!(
+            matches!(problem, RemoteError::Broken(_) | RemoteError::Malformed(_) | RemoteError::Failed(_)),
+            "{name}: {problem}"
+        );
         assert_eq!((took, endpoint.asked().len()), (attempt() + attempt(), 2), "{name}");
     }
     let endpoint = Endpoint::new(move |_, stream| chunked(stream, &[half], false));
