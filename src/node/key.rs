@@ -86,7 +86,7 @@ recipe!(
 );
 
 recipe!(
-    TrainKey, "train", 1 {
+    TrainKey, "train", 2 {
         /// What is declared: config, tokenizer, chat template, precision.
         model: Digest,
         /// The weights it starts from; `None` as declared.

@@ -141,7 +141,8 @@ impl Generator {
             if running.is_empty() {
                 continue;
             }
-            self.step(&mut running);
+            // On a thread of the pool, where a product's parts need nobody to be woken for each.
+            rayon::scope(|_| self.step(&mut running));
             let mut index = 0;
             while index < running.len() {
                 let sequence = &mut running[index];

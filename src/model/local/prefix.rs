@@ -43,7 +43,7 @@ impl PrefixStore {
         self.nearest(tokens).map_or(0, |(length, _)| length)
     }
 
-    /// A copy of the caches of the entry that shares most; they hold that entry's other tokens too.
+    /// The caches of the entry that shares most, their blocks shared; they hold that entry's other tokens too.
     pub fn fetch(&mut self, tokens: &[TokenId]) -> Vec<KvCache> {
         let Some((_, key)) = self.nearest(tokens) else { return Vec::new() };
         let key = key.clone();

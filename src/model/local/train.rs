@@ -78,7 +78,8 @@ pub fn train(
         let from = (progress.step % per_epoch) as usize * config.batch as usize;
         let to = rows.len().min(from + config.batch as usize);
         let batch: Vec<&TrainRow> = epoch.1[from..to].iter().map(|index| &rows[*index]).collect();
-        let (loss, grad_norm) = run.step(&batch, progress.step, rate(config, progress.step, steps))?;
+        // On a thread of the pool, where a product's parts need nobody to be woken for each.
+        let (loss, grad_norm) = rayon::scope(|_| run.step(&batch, progress.step, rate(config, progress.step, steps)))?;
         if progress.step == 0 {
             progress.first_loss = loss;
         }

@@ -15,6 +15,7 @@ use super::rows::{softmax, softmax_back};
 use super::simd::{Isa, LANES};
 use rayon::prelude::*;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Queries handled at a time: whole tiles of rows for every instruction set but one.
 const BLOCK: usize = 56;
@@ -77,27 +78,71 @@ impl Heads {
     }
 }
 
-/// One head's keys and values, in the panels that products read.
-#[derive(Clone, Default)]
-pub struct HeadCache {
+/// Rows of a block that sequences may share.
+const SHARED_ROWS: usize = 64;
+
+/// Some rows of one head's keys and values, in the panels that products read.
+#[derive(Clone)]
+struct Block {
     /// Sixteen keys a panel: element d of key t is lane `t % 16` of `keys[t / 16 · head_dim + d]`.
     keys: Vec<Lane>,
     /// Value t is the lanes `values[t · lanes_of_a_value ..]`, zero past its width.
     values: Vec<Lane>,
+}
+
+/// One head's keys and values. A clone shares their blocks; one that is shared is copied before it is written to.
+#[derive(Clone)]
+struct HeadCache {
+    blocks: Vec<Arc<Block>>,
+    rows_of_a_block: usize,
+    width: usize,
     len: usize,
 }
 
 impl HeadCache {
+    fn new(width: usize, rows_of_a_block: usize) -> Self {
+        Self { blocks: Vec::new(), rows_of_a_block: rows_of_a_block.next_multiple_of(LANES), width, len: 0 }
+    }
+
     /// Appends rows `[n, head_dim]`.
     fn append(&mut self, isa: Isa, keys: View<'_>, values: View<'_>) {
+        let mut row = 0;
+        while row < keys.height() {
+            let (block, at) = (self.len / self.rows_of_a_block, self.len % self.rows_of_a_block);
+            let count = (self.rows_of_a_block - at).min(keys.height() - row);
+            if block == self.blocks.len() {
+                let lanes = |count: usize| vec![Lane::ZERO; count];
+                let (keys, values) = (self.rows_of_a_block / LANES * self.width, self.width.div_ceil(LANES));
+                let block = Block { keys: lanes(keys), values: lanes(self.rows_of_a_block * values) };
+                self.blocks.push(Arc::new(block));
+            }
+            let rows = row..row + count;
+            Arc::make_mut(&mut self.blocks[block]).put(isa, at, keys.rows(rows.clone()), values.rows(rows));
+            self.len += count;
+            row += count;
+        }
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+        self.blocks.truncate(self.len.div_ceil(self.rows_of_a_block));
+    }
+
+    /// The blocks of the first `keys` keys, each with the place of its first.
+    fn first(&self, keys: usize) -> impl Iterator<Item = (Range<usize>, &Block)> {
+        let rows = self.rows_of_a_block;
+        let blocks = self.blocks.iter().enumerate().take(keys.div_ceil(rows));
+        blocks.map(move |(at, block)| (at * rows..keys.min((at + 1) * rows), &**block))
+    }
+}
+
+impl Block {
+    /// Puts rows in the places from `from` on.
+    fn put(&mut self, isa: Isa, from: usize, keys: View<'_>, values: View<'_>) {
         let (rows, width) = (keys.height(), keys.width());
-        let len = self.len + rows;
-        self.keys.resize(len.div_ceil(LANES) * width, Lane::ZERO);
-        let lanes = width.div_ceil(LANES);
-        self.values.resize(len * lanes, Lane::ZERO);
         let mut row = 0;
         while row < rows {
-            let at = self.len + row;
+            let at = from + row;
             let panel = &mut self.keys[at / LANES * width..][..width];
             let count = (LANES - at % LANES).min(rows - row);
             let block = keys.rows(row..row + count);
@@ -114,20 +159,14 @@ impl HeadCache {
             }
             row += count;
         }
-        for (row, lanes) in self.values[self.len * lanes..].chunks_mut(lanes).enumerate() {
+        let lanes = width.div_ceil(LANES);
+        for (row, lanes) in self.values[from * lanes..][..rows * lanes].chunks_mut(lanes).enumerate() {
             let value = values.rows(row..row + 1);
             let value = value.only_row().expect("rows of a head are contiguous");
             for (lane, part) in lanes.iter_mut().zip(value.chunks(LANES)) {
                 lane.0[..part.len()].copy_from_slice(part);
             }
         }
-        self.len = len;
-    }
-
-    fn truncate(&mut self, len: usize, width: usize) {
-        self.len = self.len.min(len);
-        self.keys.truncate(self.len.div_ceil(LANES) * width);
-        self.values.truncate(self.len * width.div_ceil(LANES));
     }
 
     /// Right side of the scores: `[width, keys]`.
@@ -141,8 +180,8 @@ impl HeadCache {
     }
 }
 
-/// Keys and values of one sequence in one layer, in the order the kernels read them. A clone shares nothing, so a prefix can
-/// be computed once and continued many times.
+/// Keys and values of one sequence in one layer, in the order the kernels read them. A clone shares what is there, so a prefix
+/// is computed and held once and continued many times.
 #[derive(Clone)]
 pub struct KvCache {
     heads: Heads,
@@ -151,7 +190,7 @@ pub struct KvCache {
 
 impl KvCache {
     pub fn new(heads: Heads) -> Self {
-        Self { heads, by_head: vec![HeadCache::default(); heads.kv_heads] }
+        Self { heads, by_head: vec![HeadCache::new(heads.head_dim, SHARED_ROWS); heads.kv_heads] }
     }
 
     pub fn heads(&self) -> Heads {
@@ -169,9 +208,7 @@ impl KvCache {
 
     /// Forgets all rows from `len` on.
     pub fn truncate(&mut self, len: usize) {
-        for head in &mut self.by_head {
-            head.truncate(len, self.heads.head_dim);
-        }
+        self.by_head.iter_mut().for_each(|head| head.truncate(len));
     }
 }
 
@@ -182,7 +219,7 @@ pub fn forward(isa: Isa, heads: Heads, q: &[f32], k: &[f32], v: &[f32], segments
     let shared = Shared::new(&mut out);
     each(segments.len() * heads.kv_heads, heads.work(segments), |task| {
         let (rows, head) = (&segments[task / heads.kv_heads], task % heads.kv_heads);
-        let mut cache = HeadCache::default();
+        let mut cache = HeadCache::new(heads.head_dim, rows.len());
         cache.append(isa, heads.kv(k, rows, head), heads.kv(v, rows, head));
         // SAFETY: every task writes the columns of its own heads in the rows of its own segment.
         unsafe { attend(isa, heads, q, rows, head, &cache, &shared) }
@@ -241,11 +278,18 @@ unsafe fn attend(
     let mut scores = Vec::new();
     let mut block = |queries: View<'_>, seen: &dyn Fn(usize) -> Range<usize>, target: Target<'_>| {
         let keys = seen(queries.height() - 1).end;
-        probabilities(isa, queries, cache.keys(keys, width), seen, heads.scale(), &mut scores);
-        let weights = View::strided(&scores, queries.height(), keys, keys.next_multiple_of(LANES));
-        let values = cache.values(keys, width);
-        // SAFETY: the caller's promise.
-        unsafe { matmul_block(isa, weights, values, 0..values.count(), target, false) }
+        let stride = keys.next_multiple_of(LANES);
+        scores.resize(queries.height() * stride, 0.0);
+        for (range, block) in cache.first(keys) {
+            product(isa, queries, block.keys(range.len(), width), range.start, stride, &mut scores);
+        }
+        probabilities(isa, seen, heads.scale(), stride, &mut scores);
+        for (range, block) in cache.first(keys) {
+            let weights = View::strided(&scores[range.start..], queries.height(), range.len(), stride);
+            let values = block.values(range.len(), width);
+            // SAFETY: the caller's promise. A chain goes on from block to block.
+            unsafe { matmul_block(isa, weights, values, 0..values.count(), target, range.start > 0) }
+        }
     };
     if rows.len() == 1 {
         // A decoding step: the group's heads are the rows of one product.
@@ -264,19 +308,9 @@ unsafe fn attend(
     }
 }
 
-/// Softmax of scaled scores, row after row, each row as long as the last rounded up to whole lanes; what a query does not see
-/// is zero.
-fn probabilities(
-    isa: Isa,
-    queries: View<'_>,
-    keys: Panels<'_>,
-    seen: &dyn Fn(usize) -> Range<usize>,
-    scale: f32,
-    out: &mut Vec<f32>,
-) {
-    let stride = keys.width().next_multiple_of(LANES);
-    product(isa, queries, keys, stride, out);
-    for (i, row) in out.chunks_mut(stride).enumerate() {
+/// Softmax of scaled scores, row after row, each row `stride` long; what a query does not see is zero.
+fn probabilities(isa: Isa, seen: &dyn Fn(usize) -> Range<usize>, scale: f32, stride: usize, scores: &mut [f32]) {
+    for (i, row) in scores.chunks_mut(stride).enumerate() {
         let Range { start, end } = seen(i);
         row[..start].fill(0.0);
         softmax(isa, &mut row[start..end], scale);
@@ -284,11 +318,10 @@ fn probabilities(
     }
 }
 
-/// A product into a buffer of this thread's own.
-fn product(isa: Isa, left: View<'_>, right: Panels<'_>, stride: usize, out: &mut Vec<f32>) {
-    out.resize(left.height() * stride, 0.0);
+/// A product into columns from `start` on of a buffer of this thread's own, whose rows are `stride` long.
+fn product(isa: Isa, left: View<'_>, right: Panels<'_>, start: usize, stride: usize, out: &mut [f32]) {
     let shared = Shared::new(out);
-    let target = Target { out: &shared, start: 0, stride };
+    let target = Target { out: &shared, start, stride };
     // SAFETY: `out` is borrowed here alone.
     unsafe { matmul_block(isa, left, right, 0..right.count(), target, false) }
 }
@@ -346,8 +379,11 @@ unsafe fn attend_back(
             let stride = seen.next_multiple_of(LANES);
             let (queries, grads) = (heads.query(q, &block, head), heads.query(grad, &block, head));
             let visible = |i: usize| heads.visible(first - rows.start + i);
-            probabilities(isa, queries, keys_down.panels().left(seen), &visible, heads.scale(), &mut scores);
-            product(isa, grads, values_down.panels().left(seen), stride, &mut dscores);
+            scores.resize(block.len() * stride, 0.0);
+            dscores.resize(block.len() * stride, 0.0);
+            product(isa, queries, keys_down.panels().left(seen), 0, stride, &mut scores);
+            probabilities(isa, &visible, heads.scale(), stride, &mut scores);
+            product(isa, grads, values_down.panels().left(seen), 0, stride, &mut dscores);
             let view = View::strided(&scores, block.len(), seen, stride);
             let grads = Packed::new(isa, grads);
             // SAFETY: the caller's promise, here and below.
