@@ -287,6 +287,6 @@ mod tests {
     #[test]
     fn a_key_is_what_it_was() {
         let keys = [rollout().key(), evaluation().key(), question().key(), training().key()];
-        assert_eq!(keys.map(|key| key.short()), ["185ab46dade5", "c90748df11a0", "ccae8d9e67e3", "1497ba4dee5d"]);
+        assert_eq!(keys.map(|key| key.short()), ["185ab46dade5", "c90748df11a0", "ccae8d9e67e3", "f44663a3da71"]);
     }
 }

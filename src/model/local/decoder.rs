@@ -15,15 +15,15 @@ use super::ops::{self, Adapter, Dropout, FrozenWeight, Goal, Head, Heads, KvCach
 use super::ops::{RopeTables, Segments, Slot, Weight};
 use super::optim::Gradients;
 use super::weights::{Array, Arrays};
-use candle_core::{Device, Result, Tensor, Var, bail};
+use candle_core::{Device, Result, Tensor, Var};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub struct Decoder {
     shape: Shape,
     embedding: Param,
-    layers: Vec<Arc<Layer>>,
-    head: Arc<Head>,
+    layers: Vec<Layer>,
+    head: Head,
     tables: Arc<RopeTables>,
     /// Where the gradients of the variables collect.
     slots: BTreeMap<String, Slot>,
@@ -132,15 +132,14 @@ impl Decoder {
     /// `positions` is the longest sequence that will be asked for.
     pub fn new(shape: &Shape, parameters: &Parameters, positions: usize) -> Result<Self> {
         let mut builder = Builder { parameters, slots: BTreeMap::new(), site: 0 };
-        let layers =
-            (0..shape.layers).map(|index| Ok(Arc::new(builder.layer(index, shape)?))).collect::<Result<_>>()?;
+        let layers = (0..shape.layers).map(|index| builder.layer(index, shape)).collect::<Result<_>>()?;
         let output = if shape.tied { "model.embed_tokens.weight" } else { "lm_head.weight" };
         let output = Linear::new(builder.weight(output)?, None);
         Ok(Self {
             shape: shape.clone(),
             embedding: builder.plain("model.embed_tokens.weight")?,
             layers,
-            head: Arc::new(Head { norm: builder.norm("model.norm.weight", shape)?, output }),
+            head: Head { norm: builder.norm("model.norm.weight", shape)?, output },
             tables: shape.rope.tables(shape.head_dim, positions),
             slots: builder.slots,
         })
@@ -156,8 +155,8 @@ impl Decoder {
     }
 
     /// What the rows of segments have in common; `positions` is each row's place in its sequence.
-    pub fn pass(&self, segments: Segments, positions: Vec<u32>, dropout: Option<Dropout>) -> Arc<Pass> {
-        Arc::new(Pass { segments, positions, tables: self.tables.clone(), dropout })
+    pub fn pass(&self, segments: Segments, positions: Vec<u32>, dropout: Option<Dropout>) -> Pass {
+        Pass { segments, positions, tables: self.tables.clone(), dropout }
     }
 
     /// The hidden rows of whole sequences, or with `caches` of sequences that go on from theirs, one a layer.
@@ -169,7 +168,7 @@ impl Decoder {
         for (index, layer) in self.layers.iter().enumerate() {
             let at_layer = caches.as_mut().map(|caches| caches.iter_mut().map(|caches| &mut caches[index]));
             let mut at_layer: Option<Vec<&mut KvCache>> = at_layer.map(Iterator::collect);
-            x = layer.advance(&x, pass, at_layer.as_deref_mut());
+            (x, _) = layer.forward(&x, pass, at_layer.as_deref_mut());
         }
         x
     }
@@ -179,30 +178,24 @@ impl Decoder {
         self.head.logits(&ops::gather(hidden, self.shape.width, rows.iter().copied()))
     }
 
-    /// The loss of whole sequences, with the rows that the layers were given.
-    fn traced(&self, ids: &[u32], pass: &Arc<Pass>, goal: Goal) -> Result<(Var, Tensor)> {
-        let embedded =
-            Tensor::from_slice(&ops::embed(&self.embedding, ids), (ids.len(), self.shape.width), &Device::Cpu)?;
-        // A variable, so that candle walks back to the first layer, also where the table is frozen.
-        let first = Var::from_tensor(&embedded)?;
-        let mut x = first.as_tensor().clone();
-        for layer in &self.layers {
-            x = ops::layer(&x, layer, pass)?;
-        }
-        Ok((first, ops::loss(&x, &self.head, goal)?))
-    }
-
     /// The loss of whole sequences; its gradients are added to those that are collected already.
     ///
     /// # Errors
     /// A target outside the vocabulary.
-    pub fn learn(&self, ids: &[u32], pass: &Arc<Pass>, goal: Goal) -> Result<f64> {
-        let (first, loss) = self.traced(ids, pass, goal)?;
-        let value = f64::from(loss.to_scalar::<f32>()?);
-        let store = loss.backward()?;
-        let Some(grad) = store.get(&first) else { bail!("the loss does not depend on what goes in") };
-        ops::embed_back(&self.embedding, ids, &ops::floats(grad)?);
-        Ok(value)
+    pub fn learn(&self, ids: &[u32], pass: &Pass, goal: &Goal) -> Result<f64> {
+        let mut x = ops::embed(&self.embedding, ids);
+        let mut trail = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            let (next, saved) = layer.forward(&x, pass, None);
+            trail.push((std::mem::replace(&mut x, next), saved));
+        }
+        let (loss, mut grad) = self.head.learn(&x, goal)?;
+        for layer in self.layers.iter().rev() {
+            let (x, saved) = trail.pop().expect("one a layer");
+            grad = layer.backward(&x, saved, &grad, pass);
+        }
+        ops::embed_back(&self.embedding, ids, &grad);
+        Ok(loss)
     }
 
     /// What was collected for the variables, which begins anew.

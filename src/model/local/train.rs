@@ -281,7 +281,7 @@ impl<'a> Run<'a> {
         let dropout = (rate > 0.0).then_some(Dropout { rate, seed });
         let positions = segments.positions();
         let pass = self.decoder.pass(segments, positions, dropout);
-        self.decoder.learn(&ids, &pass, Goal::new(&targets, &weights, total)?)
+        self.decoder.learn(&ids, &pass, &Goal::new(&targets, &weights, total)?)
     }
 
     fn arrays(&self) -> Result<Arrays, ModelError> {

@@ -10,7 +10,7 @@
 use super::buffer::Buffer;
 use super::matmul::{Target, matmul_block};
 use super::pack::{Lane, Packed, Panels, View, pack_panel};
-use super::parallel::{Shared, each, tasks_for};
+use super::parallel::{Shared, each, tasks_for, zeros};
 use super::rows::{softmax, softmax_back};
 use super::simd::{Isa, LANES};
 use rayon::prelude::*;
@@ -215,7 +215,7 @@ impl KvCache {
 /// Attention inside each segment, from packed rows alone.
 pub fn forward(isa: Isa, heads: Heads, q: &[f32], k: &[f32], v: &[f32], segments: &[Range<usize>]) -> Buffer {
     heads.check(q, k, v, segments);
-    let mut out = Buffer::zeros(q.len());
+    let mut out = zeros(q.len());
     let shared = Shared::new(&mut out);
     each(segments.len() * heads.kv_heads, heads.work(segments), |task| {
         let (rows, head) = (&segments[task / heads.kv_heads], task % heads.kv_heads);
@@ -241,7 +241,7 @@ pub fn cached(
     assert_eq!(segments.len(), caches.len(), "a cache for every segment");
     assert!(caches.iter().all(|cache| cache.heads == heads), "a cache of other heads");
     let held: usize = segments.iter().zip(caches.iter()).map(|(s, cache)| s.len() * (s.len() + cache.len())).sum();
-    let mut out = Buffer::zeros(q.len());
+    let mut out = zeros(q.len());
     let shared = Shared::new(&mut out);
     let mut tasks: Vec<_> = segments
         .iter()
@@ -338,7 +338,7 @@ pub fn backward(
 ) -> [Buffer; 3] {
     heads.check(q, k, v, segments);
     assert_eq!(grad.len(), q.len(), "the gradient has another size");
-    let [mut dq, mut dk, mut dv] = [q, k, v].map(|x| Buffer::zeros(x.len()));
+    let [mut dq, mut dk, mut dv] = [q, k, v].map(|x| zeros(x.len()));
     let shared = [Shared::new(&mut dq), Shared::new(&mut dk), Shared::new(&mut dv)];
     each(segments.len() * heads.kv_heads, heads.work(segments) * 3, |task| {
         let (rows, head) = (&segments[task / heads.kv_heads], task % heads.kv_heads);

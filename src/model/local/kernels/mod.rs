@@ -25,7 +25,7 @@ mod tile;
 pub use buffer::{Buffer, Hold};
 pub use matmul::{matmul, matmul_onto};
 pub use pack::{Lane, Packed, Panels, View};
-pub use parallel::{filled, filled_vectors};
+pub use parallel::{filled, zeros};
 pub use simd::{Isa, isa, set_isa};
 
 #[cfg(test)]

@@ -41,6 +41,13 @@ pub fn filled<const N: usize>(
     filled_vectors(parts.map(|(len, _)| Buffer::room(len)), parts, work, fill).map(Buffer::from)
 }
 
+/// A buffer of zeros, cleared by all threads where it is large.
+pub fn zeros(len: usize) -> Buffer {
+    const PART: usize = 1 << 16;
+    let [out] = filled([(len, PART)], len, |_, _| ());
+    out
+}
+
 /// As [`filled`], in the room of vectors.
 pub fn filled_vectors<T: Copy + Default + Send, const N: usize>(
     mut out: [Vec<T>; N],

@@ -4,11 +4,11 @@
 //! The gradient of a table adds rows one after another, in the order of the ids.
 
 use super::Param;
-use super::kernels::{Buffer, isa, rows};
+use super::kernels::{Buffer, isa, rows, zeros};
 
 /// Rows of `width` values by their numbers.
 pub fn gather(table: &[f32], width: usize, ids: impl ExactSizeIterator<Item = usize>) -> Buffer {
-    let mut out = Buffer::zeros(ids.len() * width);
+    let mut out = zeros(ids.len() * width);
     ids.zip(out.chunks_mut(width)).for_each(|(id, row)| row.copy_from_slice(&table[id * width..][..width]));
     out
 }

@@ -1,17 +1,14 @@
 //! Turns hidden rows into those after one layer of a decoder: attention, then the feed-forward part, each over a norm and
 //! beside a residual sum.
 //!
-//! The layer is one operation: what lies between its products is computed again in the backward pass where that is cheap, and
-//! nothing is copied on the way. candle walks from layer to layer.
+//! What lies between the products is computed again in the backward pass where that is cheap, and nothing is copied on the way.
 //!
 //! # Invariants
 //! A row's result depends on its own sequence alone.
 
 use super::kernels::{Buffer, attention};
-use super::{Dropout, Heads, KvCache, Linear, Norm, RopeTables, Segments, add_onto, floats, isa, slice, tensor};
-use super::{swiglu, swiglu_back};
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
-use std::sync::{Arc, Mutex, PoisonError};
+use super::{Dropout, Heads, KvCache, Linear, Norm, RopeTables, Segments, add_onto, isa, swiglu, swiglu_back};
+use std::sync::Arc;
 
 pub struct Layer {
     pub heads: Heads,
@@ -39,7 +36,7 @@ pub struct Pass {
 }
 
 /// What the backward pass needs of the forward pass.
-struct Saved {
+pub struct Saved {
     query: Turned,
     key: Turned,
     value: Buffer,
@@ -76,12 +73,9 @@ impl Turned {
 }
 
 impl Layer {
-    /// Each segment is a whole sequence; with `caches`, it goes on from what its cache holds, and is added there.
-    pub fn advance(&self, x: &[f32], pass: &Pass, caches: Option<&mut [&mut KvCache]>) -> Buffer {
-        self.forward(x, pass, caches).0
-    }
-
-    fn forward(&self, x: &[f32], pass: &Pass, caches: Option<&mut [&mut KvCache]>) -> (Buffer, Saved) {
+    /// The rows after the layer, `[rows, width]` as those before. Each segment is a whole sequence; with `caches`, it goes on from
+    /// what its cache holds, and is added there.
+    pub fn forward(&self, x: &[f32], pass: &Pass, caches: Option<&mut [&mut KvCache]>) -> (Buffer, Saved) {
         let (dropout, segments) = (pass.dropout.as_ref(), pass.segments.ranges());
         let normed = self.attention_norm.forward(x);
         let query = Turned::new(self.query.forward(&normed, dropout), self.query_norm.as_ref(), pass);
@@ -102,8 +96,8 @@ impl Layer {
         (out, Saved { query, key, value, seen, middle, gate, up })
     }
 
-    /// The gradient to `x` from that to the result.
-    fn backward(&self, x: &[f32], saved: Saved, grad: &[f32], pass: &Pass) -> Buffer {
+    /// The gradient to `x` from that to the result; those to the weights collect in their slots.
+    pub fn backward(&self, x: &[f32], saved: Saved, grad: &[f32], pass: &Pass) -> Buffer {
         let Saved { query, key, value, seen, middle, gate, up } = saved;
         let (dropout, segments) = (pass.dropout.as_ref(), pass.segments.ranges());
         let dproduct = self.down.backward(&swiglu(&gate, &up), grad, dropout, None);
@@ -124,37 +118,5 @@ impl Layer {
         let dnormed = self.key.backward(&normed, &dkey, dropout, Some(dnormed));
         let dnormed = self.value.backward(&normed, &dvalue, dropout, Some(dnormed));
         self.attention_norm.backward(x, &dnormed, Some(&dmiddle))
-    }
-}
-
-/// One layer over `x` `[rows, width]`. In the backward pass its weights' gradients collect in their slots.
-pub fn layer(x: &Tensor, layer: &Arc<Layer>, pass: &Arc<Pass>) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Step { layer: layer.clone(), pass: pass.clone(), saved: Mutex::default() })
-}
-
-struct Step {
-    layer: Arc<Layer>,
-    pass: Arc<Pass>,
-    saved: Mutex<Option<Saved>>,
-}
-
-impl CustomOp1 for Step {
-    fn name(&self) -> &'static str {
-        "decoder-layer"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (out, saved) = self.layer.forward(slice(x, layout)?, &self.pass, None);
-        *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved);
-        Ok((CpuStorage::F32(out.into_vec()), layout.shape().clone()))
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let Some(saved) = self.saved.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-            bail!("decoder-layer: gradients were asked for twice")
-        };
-        let grad = grad.contiguous()?;
-        let dx = self.layer.backward(&floats(x)?, saved, &floats(&grad)?, &self.pass);
-        Ok(Some(tensor(dx.into_vec(), x.shape().clone())?))
     }
 }

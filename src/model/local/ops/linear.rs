@@ -121,6 +121,11 @@ impl Linear {
         Self { weight, bias, out, input }
     }
 
+    /// `(out, in)`.
+    pub fn dims(&self) -> (usize, usize) {
+        (self.out, self.input)
+    }
+
     pub fn weight(&self) -> &Weight {
         &self.weight
     }

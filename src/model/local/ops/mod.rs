@@ -1,8 +1,9 @@
-//! Turns kernels into the parts of a decoder, each with its gradients, and these into candle operations: a layer, a loss.
+//! Turns kernels into the parts of a decoder, forward and backward side by side.
 //!
 //! Activations are packed rows: `[rows, width]`, contiguous f32 on the CPU, sequences one after another along the first
-//! axis. [`Segments`] says where each begins; nothing is ever padded. An operation is as large as a layer since candle's
-//! walk clears, adds and copies a tensor for every operand: between small ones that is as much work as what they do.
+//! axis. [`Segments`] says where each begins; nothing is ever padded. Who goes backward is written out, in [`layer`] and the
+//! decoder: candle's walk clears, adds and copies a tensor for every operand, which is as much work as what small
+//! operations do.
 //!
 //! # Invariants
 //! No result depends on thread count, batch company or instruction set. No padding, no hidden cut of a gradient: what a
@@ -23,15 +24,15 @@ mod tests;
 pub use super::kernels::attention::{Heads, KvCache};
 pub use elementwise::{add_onto, swiglu, swiglu_back};
 pub use embed::{embed, embed_back, gather};
-pub use head::{Goal, Head, loss};
-pub use layer::{Layer, Pass, layer};
+pub use head::{Goal, Head};
+pub use layer::{Layer, Pass};
 pub use linear::{Adapter, Dropout, FrozenWeight, Linear, Weight};
 pub use norm::Norm;
 pub use param::{Param, Slot};
 pub use rope::RopeTables;
 
 use super::kernels::{self, Buffer, filled, isa, rows};
-use candle_core::{CpuStorage, Device, Layout, Result, Storage, Tensor, bail};
+use candle_core::{CpuStorage, Result, Storage, Tensor, bail};
 use std::ops::{Deref, Range};
 
 /// Where sequences begin in packed rows.
@@ -80,15 +81,6 @@ impl Segments {
     }
 }
 
-/// The numbers of an operand.
-fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    match (storage, layout.contiguous_offsets()) {
-        (CpuStorage::F32(data), Some((start, end))) => Ok(&data[start..end]),
-        (CpuStorage::F32(_), None) => bail!("operands must be contiguous"),
-        _ => bail!("operands must be f32"),
-    }
-}
-
 /// The numbers of a tensor, for as long as the value lives.
 struct Floats<G> {
     guard: G,
@@ -105,20 +97,12 @@ impl<G: Deref<Target = Storage>> Deref for Floats<G> {
     }
 }
 
-pub(super) fn floats(tensor: &Tensor) -> Result<impl Deref<Target = [f32]> + '_> {
+fn floats(tensor: &Tensor) -> Result<impl Deref<Target = [f32]> + '_> {
     let (guard, layout) = tensor.storage_and_layout();
-    let range = match &*guard {
-        Storage::Cpu(storage) => {
-            slice(storage, layout)?;
-            layout.start_offset()..layout.start_offset() + layout.shape().elem_count()
-        }
-        _ => bail!("operands must be on the CPU"),
-    };
-    Ok(Floats { guard, range })
-}
-
-fn tensor(data: Vec<f32>, shape: impl Into<candle_core::Shape>) -> Result<Tensor> {
-    Tensor::from_vec(data, shape.into(), &Device::Cpu)
+    match (&*guard, layout.contiguous_offsets()) {
+        (Storage::Cpu(CpuStorage::F32(_)), Some((start, end))) => Ok(Floats { guard, range: start..end }),
+        _ => bail!("weights must be contiguous f32 on the CPU"),
+    }
 }
 
 /// Rows a task works on when work goes row by row; fixed, because gradients over rows are added chunk by chunk.

@@ -4,7 +4,7 @@
 //! Gradients are added in the order in which the backward pass comes by: those of a batch's chunks go on from one another.
 
 use super::floats;
-use super::kernels::Buffer;
+use super::kernels::{Buffer, zeros};
 use candle_core::{Result, Tensor, bail};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,7 +51,7 @@ impl Param {
     pub fn learn(&self, add: impl FnOnce(&mut [f32])) {
         if let Some(Slot(slot)) = &self.slot {
             let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-            add(slot.get_or_insert_with(|| Buffer::zeros(self.value.elem_count())));
+            add(slot.get_or_insert_with(|| zeros(self.value.elem_count())));
         }
     }
 }

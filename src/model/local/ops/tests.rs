@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::base::Seed;
-use candle_core::Var;
+use candle_core::Device;
 use std::sync::Arc;
 
 fn numbers(seed: u64, count: usize) -> Vec<f32> {
@@ -278,15 +278,6 @@ fn mean_loss(hidden: &[f64], norm: &[f64], layer: &[f64]) -> Vec<f64> {
     vec![total / 4.5]
 }
 
-fn rows_of_8(x: &[f32]) -> Var {
-    let x = Tensor::from_slice(x, (x.len() / 8, 8), &Device::Cpu).expect("a tensor");
-    Var::from_tensor(&x).expect("a variable")
-}
-
-fn values(tensor: &Tensor) -> Vec<f32> {
-    tensor.flatten_all().and_then(|t| t.to_vec1()).expect("f32")
-}
-
 fn goal() -> Goal {
     Goal::new(&TARGETS, &WEIGHTS, 4.5).expect("weights")
 }
@@ -298,18 +289,13 @@ fn loss_with_a_trained_output_layer() {
         |x| {
             let (weight, to_norm) = learning(&x[1], &[8]);
             let (layer, to_layer) = learning(&x[2], &[30, 8]);
-            let output = Linear::new(Weight::Trained(layer), None);
-            let head = Arc::new(Head { norm: Norm { weight, eps: 1e-5 }, output });
-            let x = rows_of_8(&x[0]);
-            let loss = loss(&x, &head, goal()).expect("runs");
-            (values(&loss).into(), move |_: &[f32]| {
-                let store = loss.backward().expect("gradients");
-                let dx = values(store.get(&x).expect("a gradient"));
+            let head = Head { norm: Norm { weight, eps: 1e-5 }, output: Linear::new(Weight::Trained(layer), None) };
+            let (loss, dx) = head.learn(&x[0], &goal()).expect("runs");
+            (vec![loss as f32].into(), move |_: &[f32]| {
                 for (i, row) in dx.chunks(8).enumerate() {
                     assert_eq!(row.iter().all(|&x| x == 0.0), WEIGHTS[i] == 0.0, "row {i}");
                 }
-                assert!(loss.backward().is_err(), "gradients are given once");
-                vec![dx.into(), to_norm.take().expect("learned"), to_layer.take().expect("learned")]
+                vec![dx, to_norm.take().expect("learned"), to_layer.take().expect("learned")]
             })
         },
         |x| mean_loss(&x[0], &x[1], &x[2]),
@@ -324,50 +310,42 @@ fn loss_with_a_frozen_output_layer() {
         |x| {
             let (weight, to_norm) = learning(&x[1], &[8]);
             let output = Linear::new(Weight::Frozen(frozen(&layer, &[30, 8])), None);
-            let head = Arc::new(Head { norm: Norm { weight, eps: 1e-5 }, output });
-            let x = rows_of_8(&x[0]);
-            let loss = loss(&x, &head, goal()).expect("runs");
-            (values(&loss).into(), move |_: &[f32]| {
-                let store = loss.backward().expect("gradients");
-                vec![values(store.get(&x).expect("a gradient")).into(), to_norm.take().expect("learned")]
-            })
+            let (loss, dx) = Head { norm: Norm { weight, eps: 1e-5 }, output }.learn(&x[0], &goal()).expect("runs");
+            (vec![loss as f32].into(), move |_: &[f32]| vec![dx, to_norm.take().expect("learned")])
         },
         |x| mean_loss(&x[0], &x[1], &wide(&layer)),
     );
 }
 
+fn head(vocab: usize) -> Head {
+    let output = Linear::new(Weight::Frozen(frozen(&numbers(62, vocab * 8), &[vocab, 8])), None);
+    Head { norm: Norm { weight: learning(&[1.0; 8], &[8]).0, eps: 1e-5 }, output }
+}
+
 #[test]
 fn a_loss_in_many_chunks_is_the_mean_of_its_rows() {
     // 1,400 rows of 1,600 logits do not fit one chunk.
-    let hidden = rows_of_8(&numbers(61, 1400 * 8));
-    let output = Linear::new(Weight::Frozen(frozen(&numbers(62, 1600 * 8), &[1600, 8])), None);
-    let head = Arc::new(Head { norm: Norm { weight: learning(&[1.0; 8], &[8]).0, eps: 1e-5 }, output });
+    let (hidden, head) = (numbers(61, 1400 * 8), head(1600));
     let targets: Vec<u32> = (0..1400).map(|i| i * 7 % 1600).collect();
     let loss = |rows: Range<usize>| {
-        let hidden = hidden.narrow(0, rows.start, rows.len()).expect("rows");
         let goal = Goal::new(&targets[rows.clone()], &vec![1.0; rows.len()], rows.len() as f64).expect("weights");
-        values(&loss(&hidden, &head, goal).expect("runs"))[0]
+        head.learn(&hidden[rows.start * 8..rows.end * 8], &goal).expect("runs").0
     };
-    let singles: f32 = (0..1400).step_by(100).map(|i| loss(i..i + 100)).sum::<f32>() / 14.0;
-    assert!((loss(0..1400) - singles).abs() < 1e-5);
+    let singles: f64 = (0..1400).step_by(100).map(|i| loss(i..i + 100)).sum::<f64>() / 14.0;
+    assert!((loss(0..1400) - singles).abs() < 1e-6);
 }
 
 #[test]
 fn mistakes_are_errors() {
-    let head = |vocab: usize| {
-        let output = Linear::new(Weight::Frozen(frozen(&numbers(1, vocab * 8), &[vocab, 8])), None);
-        Arc::new(Head { norm: Norm { weight: learning(&[1.0; 8], &[8]).0, eps: 1e-5 }, output })
-    };
-    let x = rows_of_8(&numbers(2, 32));
+    let x = numbers(2, 32);
     assert!(Goal::new(&[0; 3], &[1.0; 4], 4.0).is_err(), "too few targets");
     assert!(Goal::new(&[0; 4], &[0.0; 4], 0.0).is_err(), "nothing to learn");
     assert!(Goal::new(&[0; 4], &[f32::NAN; 4], 1.0).is_err(), "no number");
     let goal = |target: u32, count: usize| Goal::new(&vec![target; count], &vec![1.0; count], 1.0).expect("weights");
-    assert!(loss(&x, &head(5), goal(5, 4)).is_err(), "a target past the vocabulary");
-    assert!(loss(&x, &head(5), goal(4, 5)).is_err(), "more targets than rows");
-    let loss = loss(&x, &head(5), goal(4, 4)).expect("runs");
-    assert!((loss * 2.0).and_then(|twice| twice.backward()).is_err(), "a backward pass begins at the loss");
-    let half = Tensor::zeros(3, candle_core::DType::F16, &Device::Cpu).expect("half");
+    assert!(head(5).learn(&x, &goal(5, 4)).is_err(), "a target past the vocabulary");
+    assert!(head(5).learn(&x, &goal(4, 5)).is_err(), "more targets than rows");
+    assert!(head(5).learn(&x, &goal(4, 4)).is_ok());
+    let half = Tensor::zeros(3, candle_core::DType::F16, &candle_core::Device::Cpu).expect("half");
     assert!(Param::new(&half, None).is_err(), "f32 alone");
 }
 

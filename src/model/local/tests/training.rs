@@ -26,7 +26,7 @@ fn loss(decoder: &Decoder, row: &TrainRow, dropout: Option<&Dropout>) -> f64 {
     let positions = segments.positions();
     let weights: Vec<f32> = row.learn[1..].iter().map(|learn| f32::from(u8::from(*learn))).collect();
     let goal = Goal::new(&row.tokens[1..], &weights, weights.iter().map(|weight| f64::from(*weight)).sum()).unwrap();
-    decoder.learn(&row.tokens[..count], &decoder.pass(segments, positions, dropout.cloned()), goal).unwrap()
+    decoder.learn(&row.tokens[..count], &decoder.pass(segments, positions, dropout.cloned()), &goal).unwrap()
 }
 
 /// Holds each variable's gradient against the loss's change along it.
@@ -247,7 +247,7 @@ fn a_batch_in_chunks_has_the_gradients_of_the_batch() {
             let segments = Segments::from_lengths(part.iter().map(Vec::len));
             let positions = segments.positions();
             let goal = Goal::new(&vec![7; positions.len()], &vec![1.0; positions.len()], 192.0).unwrap();
-            decoder.learn(&part.concat(), &decoder.pass(segments, positions, None), goal).unwrap();
+            decoder.learn(&part.concat(), &decoder.pass(segments, positions, None), &goal).unwrap();
         }
         let gradients = decoder.gradients(&all).unwrap();
         all.keys().map(|name| gradients.get(name).unwrap().to_vec()).collect::<Vec<_>>()
