@@ -161,6 +161,10 @@ impl Asks {
         }
     }
 
+    pub fn models(&self) -> impl Iterator<Item = ModelId> {
+        self.0.iter().map(|(_, asked)| asked.model)
+    }
+
     /// What an item asks, by its name.
     pub fn of_item(&self, item: &str) -> &Asked {
         let member = spoken_to(item).and_then(|member| self.0.iter().find(|(name, _)| name == member));

@@ -8,9 +8,9 @@ use crate::node::reasons::Commonest;
 use crate::report::figures::{self, Curve, Parting, RocPoint, Truth};
 use crate::report::live::closing_note;
 use crate::report::published::{self, Beside};
-use crate::report::text::{Cell, Table, count, figure, number, painted, plain, value};
+use crate::report::text::{Cell, Table, count, dollars, figure, number, painted, plain, value};
 use crate::report::{NodeReport, Report, RunState, label_word, status_word};
-use crate::run::{Metric, NodeStatus};
+use crate::run::{Charge, Metric, NodeStatus};
 use anstyle::{AnsiColor, Style};
 use std::fmt::Write;
 
@@ -167,6 +167,7 @@ pub fn tables(report: &Report, items: &[ReportItem]) -> Vec<(String, Table)> {
     tables.push(("Selection".to_owned(), selection(report)));
     tables.push(("Replies that could not be read".to_owned(), reasons(report, NodeReport::unread)));
     tables.push(("Items that failed".to_owned(), reasons(report, |node| node.failures.commonest())));
+    tables.push(("Charged by endpoints".to_owned(), charged(report)));
     tables.push(("Critics against themselves".to_owned(), measures(figures::steadiness(report))));
     tables.push(("Critic against labelled verdicts".to_owned(), truth(report, "calibrate")));
     for truth in figures::truths(report).iter().filter(|truth| !truth.roc.is_empty()) {
@@ -240,6 +241,29 @@ fn reasons(report: &Report, of: impl Fn(&NodeReport) -> Option<Commonest>) -> Ta
         }
     }
     table
+}
+
+/// A row a node, and one of all.
+fn charged(report: &Report) -> Table {
+    let mut table =
+        Table::with_head([Cell::left("node"), Cell::right("sent"), Cell::right("written"), Cell::right("cost")]);
+    for (node, charge) in report.charges().iter().flat_map(charge_rows) {
+        let [sent, written, cost] = charge_words(&charge).map(Cell::right);
+        table.push([Cell::left(node), sent, written, cost]);
+    }
+    table
+}
+
+/// Those of nodes and, of several, that of all.
+pub fn charge_rows<'r>((nodes, all): &'r (Vec<(&'r str, Charge)>, Charge)) -> impl Iterator<Item = (&'r str, Charge)> {
+    let all = (nodes.len() > 1).then_some(("all", *all));
+    nodes.iter().copied().chain(all)
+}
+
+/// Tokens sent, tokens written, and what they cost at the most.
+pub fn charge_words(Charge { tokens, spend }: &Charge) -> [String; 3] {
+    let cost = spend.map_or_else(|| "no price".to_owned(), |micro| format!("at most {}", dollars(micro)));
+    [count(tokens.prompt), count(tokens.completion), cost]
 }
 
 /// One row an audit or a calibration.

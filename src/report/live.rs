@@ -144,7 +144,10 @@ impl Live {
                 self.run.clone_from(run);
                 None
             }
-            RunEvent::RunFinished { .. } | RunEvent::DamageFound { .. } | RunEvent::ItemCached { .. } => None,
+            RunEvent::RunFinished { .. }
+            | RunEvent::DamageFound { .. }
+            | RunEvent::ItemCached { .. }
+            | RunEvent::NodeCharged { .. } => None,
         }
     }
 

@@ -24,7 +24,7 @@ pub mod diff;
 
 use crate::base::Digest;
 use crate::node::reasons::{Commonest, Tally};
-use crate::run::{ItemCounts, ItemOutcome, Metric, NodeInfo, NodeStatus, PauseReason, RunEvent, RunLabel};
+use crate::run::{Charge, ItemCounts, ItemOutcome, Metric, NodeInfo, NodeStatus, PauseReason, RunEvent, RunLabel};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -84,6 +84,8 @@ pub struct NodeReport {
     pub reason: Option<String>,
     /// The failures by reason, in this run.
     pub failures: Tally,
+    /// What endpoints charged it for, in all sittings of this run.
+    pub charge: Charge,
 }
 
 impl NodeReport {
@@ -99,7 +101,13 @@ impl NodeReport {
             output: None,
             reason: None,
             failures: Tally::default(),
+            charge: Charge::default(),
         }
+    }
+
+    /// As before anything came of it, but for what is paid.
+    fn begin(&mut self) {
+        *self = Self { charge: self.charge, ..Self::new(&self.info) };
     }
 
     pub fn metric(&self, name: &str) -> Option<&Metric> {
@@ -179,13 +187,11 @@ impl Report {
             RunEvent::RunResumed { .. } => {
                 self.state = RunState::Running;
                 let over = |status| matches!(status, NodeStatus::Done | NodeStatus::Cached | NodeStatus::Skipped);
-                for node in self.nodes.iter_mut().filter(|node| !over(node.status)) {
-                    *node = NodeReport::new(&node.info);
-                }
+                self.nodes.iter_mut().filter(|node| !over(node.status)).for_each(NodeReport::begin);
             }
             RunEvent::NodeStarted { node, items, cached } => {
                 if let Some(node) = self.node_mut(node) {
-                    *node = NodeReport::new(&node.info);
+                    node.begin();
                     node.status = NodeStatus::Running;
                     node.total = *items;
                     node.items.cached = *cached;
@@ -202,6 +208,11 @@ impl Report {
                         ItemOutcome::Failed { reason } => node.fail(reason),
                         ItemOutcome::Timeout => node.fail("timeout"),
                     }
+                }
+            }
+            RunEvent::NodeCharged { node, charge } => {
+                if let Some(node) = self.node_mut(node) {
+                    node.charge += *charge;
                 }
             }
             RunEvent::DamageFound { what } => self.damage.push(what.clone()),
@@ -234,6 +245,15 @@ impl Report {
         }
     }
 
+    /// What endpoints charged for, by node and in all; nothing where nothing was asked of any.
+    pub fn charges(&self) -> Option<(Vec<(&str, Charge)>, Charge)> {
+        let charged = self.nodes.iter().filter(|node| !node.charge.tokens.is_none());
+        let by_node: Vec<(&str, Charge)> = charged.map(|node| (&*node.info.id, node.charge)).collect();
+        let mut all = Charge::default();
+        by_node.iter().for_each(|(_, charge)| all += *charge);
+        (!by_node.is_empty()).then_some((by_node, all))
+    }
+
     pub fn node(&self, id: &str) -> Option<&NodeReport> {
         self.nodes.iter().find(|node| node.info.id == id)
     }
@@ -258,6 +278,7 @@ impl Report {
             "roc": figures::truths(self).iter().filter(|truth| !truth.roc.is_empty()).map(roc_json).collect::<Vec<_>>(),
             "warnings": human::warnings(self),
             "winner": self.winner,
+            "charged": self.charges().map(|(_, all)| charge_json(&all)),
         })
     }
 }
@@ -281,12 +302,20 @@ fn node_json(node: &NodeReport) -> Value {
     if let Some(reason) = &node.reason {
         value["reason"] = json!(reason);
     }
+    if !node.charge.tokens.is_none() {
+        value["charged"] = charge_json(&node.charge);
+    }
     for (name, commonest) in [("unread", node.unread()), ("failures", node.failures.commonest())] {
         if let Some(commonest) = commonest {
             value[name] = json!(commonest);
         }
     }
     value
+}
+
+fn charge_json(Charge { tokens, spend }: &Charge) -> Value {
+    let usd = spend.map(|micro| micro as f64 / 1e6);
+    json!({ "prompt_tokens": tokens.prompt, "completion_tokens": tokens.completion, "usd": usd })
 }
 
 fn roc_json(truth: &figures::Truth<'_>) -> Value {

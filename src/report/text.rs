@@ -98,6 +98,12 @@ pub fn grouped(value: i64) -> String {
     if value < 0 { format!("-{out}") } else { out }
 }
 
+/// Micro-dollars, to the tenth of a cent where they are few.
+pub fn dollars(micro: u64) -> String {
+    let usd = micro as f64 / 1e6;
+    if usd < 10.0 { format!("{usd:.3} USD") } else { format!("{usd:.2} USD") }
+}
+
 pub fn count(value: u64) -> String {
     grouped(i64::try_from(value).unwrap_or(i64::MAX))
 }

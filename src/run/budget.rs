@@ -4,15 +4,16 @@
 //! An item is asked only where the most it can take still fits, so a run never takes more tokens or money than its budget.
 //! What an item took that failed is counted as well. What is cached costs nothing, but what an earlier sitting of the same run
 //! made and could not tell: it is found in the store, and named by no event. A budget decides when a run pauses and nothing else.
+//! What endpoints charge for is counted without a budget as well.
 
 use crate::base::Digest;
-use crate::experiment::{Budget, Experiment};
-use crate::model::Tokens;
+use crate::experiment::{Budget, Experiment, ModelId};
+use crate::model::{Source, Tokens};
 use crate::plan::bounds::{self, Asked, Asks};
-use crate::plan::{Plan, Step, StepId};
+use crate::plan::{Plan, StepId};
 use crate::run::missing::Lack;
 use crate::run::open::Open;
-use crate::run::{Clock, RunError, RunEvent, RunOptions};
+use crate::run::{Charge, Clock, RunError, RunEvent, RunOptions};
 use crate::store::{Record, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,6 +43,8 @@ pub struct Purse<'a> {
     experiment: &'a Experiment,
     /// `None` holds nothing back.
     budget: Option<&'a Budget>,
+    /// Whether anything is asked: a run worked a second time takes nothing that is new.
+    asks: bool,
     clock: Clock<'a>,
     began: u64,
     /// Milliseconds of the sittings before.
@@ -49,6 +52,8 @@ pub struct Purse<'a> {
     tokens: AtomicU64,
     /// Micro-dollars.
     spend: AtomicU64,
+    /// Of endpoints, since it was told last.
+    charge: Mutex<Charge>,
     /// What the sittings before left open.
     open: Open,
     /// Items that were told, and whether as missing: what they took is counted.
@@ -68,16 +73,16 @@ impl<'a> Purse<'a> {
         journal: &[(u64, RunEvent)],
         options: &RunOptions,
     ) -> Result<Self, RunError> {
-        // A run worked a second time takes nothing that is new.
-        let unbounded = options.no_budget || options.replay.is_some();
-        let budget = experiment.budget.as_ref().filter(|_| !unbounded);
+        let asks = options.replay.is_none();
+        let budget = experiment.budget.as_ref().filter(|_| asks && !options.no_budget);
         let began = if budget.is_some() { clock() } else { 0 };
         let (earlier, tokens, spend) = (elapsed(journal), AtomicU64::new(0), AtomicU64::new(0));
-        let (open, told) = (Open::default(), Mutex::default());
-        let mut purse = Self { experiment, budget, clock, began, earlier, tokens, spend, open, told };
-        if budget.is_some() {
-            let asked = |step: &Step| Some((step.id.clone(), Asks::of(experiment, &step.work)?));
-            let asked: BTreeMap<String, Asks> = plan.steps.iter().filter_map(asked).collect();
+        let (charge, open, told) = (Mutex::default(), Open::default(), Mutex::default());
+        let mut purse = Self { experiment, budget, asks, clock, began, earlier, tokens, spend, charge, open, told };
+        let asked = plan.steps.iter().enumerate();
+        let asked = asked.filter_map(|(at, step)| Some((step.id.clone(), purse.asks(plan, StepId(at))?)));
+        let asked: BTreeMap<String, Asks> = asked.collect();
+        if !asked.is_empty() {
             for (_, event) in journal {
                 purse.open.hear(event);
                 let (node, item) = match event {
@@ -90,6 +95,8 @@ impl<'a> Purse<'a> {
                     purse.hear(event, asked, store)?;
                 }
             }
+            // Told by the sittings that took it.
+            purse.charged();
         }
         Ok(purse)
     }
@@ -109,7 +116,7 @@ impl<'a> Purse<'a> {
             _ => return Ok(()),
         };
         self.take(asked, took);
-        if self.tell(key, lacks) && made {
+        if self.tell(key, lacks) && made && self.budget.is_some() {
             self.take(asked, recorded(store, key)?);
         }
         Ok(())
@@ -141,9 +148,19 @@ impl<'a> Purse<'a> {
         Ok(took)
     }
 
-    /// What items of a step may take; nothing where nothing is held back.
+    /// What items of a step may take; nothing where nobody counts it.
     pub fn asks(&self, plan: &Plan, id: StepId) -> Option<Asks> {
-        self.budget.and_then(|_| Asks::of(self.experiment, &plan.step(id).work))
+        let asks = Asks::of(self.experiment, &plan.step(id).work)?;
+        (self.asks && (self.budget.is_some() || asks.models().any(|model| self.charges(model)))).then_some(asks)
+    }
+
+    fn charges(&self, model: ModelId) -> bool {
+        matches!(self.experiment.models[model.0].it.source, Source::Remote(_))
+    }
+
+    /// What endpoints charge for since this was asked last.
+    pub fn charged(&self) -> Charge {
+        std::mem::take(&mut self.charge.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// How many of `wanted` items may be asked now.
@@ -176,8 +193,13 @@ impl<'a> Purse<'a> {
         self.take(asked, took);
     }
 
-    fn take(&self, asked: &Asked, Tokens { prompt, completion }: Tokens) {
-        let cost = bounds::cost(self.experiment, asked.model, prompt, completion).unwrap_or(u64::MAX);
+    fn take(&self, asked: &Asked, took: Tokens) {
+        let Tokens { prompt, completion } = took;
+        let cost = bounds::cost(self.experiment, asked.model, prompt, completion);
+        if self.charges(asked.model) && !took.is_none() {
+            *self.charge.lock().unwrap_or_else(PoisonError::into_inner) += Charge { tokens: took, spend: cost };
+        }
+        let cost = cost.unwrap_or(u64::MAX);
         for (taken, more) in [(&self.tokens, prompt.saturating_add(completion)), (&self.spend, cost)] {
             let add = |taken: u64| Some(taken.saturating_add(more));
             taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).expect("it always adds");

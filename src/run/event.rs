@@ -64,6 +64,27 @@ pub enum NodeStatus {
     Paused,
 }
 
+/// What endpoints charge for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Charge {
+    pub tokens: Tokens,
+    /// Micro-dollars at the most; `None` where a model has no price.
+    pub spend: Option<u64>,
+}
+
+impl Default for Charge {
+    fn default() -> Self {
+        Self { tokens: Tokens::default(), spend: Some(0) }
+    }
+}
+
+impl std::ops::AddAssign for Charge {
+    fn add_assign(&mut self, other: Self) {
+        let spend = self.spend.zip(other.spend).map(|(a, b)| a.saturating_add(b));
+        *self = Self { tokens: self.tokens + other.tokens, spend };
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PauseReason {
@@ -131,6 +152,12 @@ pub enum RunEvent {
         done: u64,
         total: u64,
         note: String,
+    },
+    /// What a node took of endpoints in this sitting, just before its end is told.
+    NodeCharged {
+        node: String,
+        #[serde(flatten)]
+        charge: Charge,
     },
     /// `detail` depends on the kind: a select's funnel, a pick's winner, a gate's decision, a calibration's confusion.
     NodeFinished {

@@ -178,6 +178,10 @@ impl Executor<'_, '_> {
         made: Option<(Digest, &Manifest)>,
         reason: Option<String>,
     ) {
+        let charge = self.purse.charged();
+        if !charge.tokens.is_none() {
+            self.emitter.emit(&RunEvent::NodeCharged { node: step.id.clone(), charge });
+        }
         self.emitter.emit(&RunEvent::NodeFinished {
             node: step.id.clone(),
             status,

@@ -40,7 +40,7 @@ pub mod keep;
 pub(crate) mod tests;
 
 pub use error::{RunError, StepError};
-pub use event::{ItemCounts, ItemOutcome, Metric, NodeInfo, NodeStatus, PauseReason, RunEvent, RunLabel};
+pub use event::{Charge, ItemCounts, ItemOutcome, Metric, NodeInfo, NodeStatus, PauseReason, RunEvent, RunLabel};
 pub use manifest::{Manifest, ManifestItem, RowEntry, RowSet};
 pub use missing::{Lack, MissingItem};
 pub use past::{Past, past};

@@ -2,10 +2,10 @@
 
 use agx::base::Digest;
 use agx::experiment::{MetricRef, ReportItem};
-use agx::model::{Message, Role};
+use agx::model::{Message, Role, Tokens};
 use agx::report::html::{Reading, page};
 use agx::report::{Report, RunState, human, markdown};
-use agx::run::{ItemCounts, ItemOutcome, Metric, NodeInfo, NodeStatus, RunEvent, RunLabel};
+use agx::run::{Charge, ItemCounts, ItemOutcome, Metric, NodeInfo, NodeStatus, RunEvent, RunLabel};
 use serde_json::{Value, json};
 
 const HOSTILE: &str = "</style><script>alert(1)</script>\u{1b}[2J\" onload=x '`|*";
@@ -67,6 +67,10 @@ fn quickstart() -> Vec<RunEvent> {
         ]}),
     ));
     events.push(finished("evaluate:base", 96, success(0.40625, 96), Value::Null));
+    for (node, prompt, spend) in [("calibrate:grader", 41_200, 112_040), ("judge@1", 1_310_000, 3_514_400)] {
+        let charge = Charge { tokens: Tokens { prompt, completion: prompt / 50 }, spend: Some(spend) };
+        events.push(RunEvent::NodeCharged { node: node.to_owned(), charge });
+    }
     for i in 1..=3_u32 {
         let at = |op: &str| format!("{op}@{i}");
         let before = if i == 1 { "evaluate:base".to_owned() } else { format!("gate@{}", i - 1) };

@@ -72,6 +72,7 @@ pub fn page(report: &Report, items: &[ReportItem], readings: &[Reading], version
                     (selection(report))
                     (reasons(report, "Replies that could not be read", NodeReport::unread))
                     (reasons(report, "Items that failed", |node| node.failures.commonest()))
+                    (charged(report))
                     (steadiness(report))
                     (truth(report))
                     (reading(readings))
@@ -273,6 +274,28 @@ fn funnel_table(funnels: &[&Funnel]) -> Markup {
                 tr.kept { th scope="row" { "kept" } @for funnel in funnels { (bar(funnel.kept, funnel.kept, funnel)) } }
             }
         } }
+    }
+}
+
+fn charged(report: &Report) -> Markup {
+    html! {
+        @if let Some(charges) = report.charges() {
+            section {
+                h2 { "Charged by endpoints" }
+                p.note { "Tokens sent and written, as the endpoints count them, at the declared prices." }
+                div.scroll { table {
+                    thead { tr { th { "node" } th.number { "sent" } th.number { "written" } th.number { "cost" } } }
+                    tbody {
+                        @for (node, charge) in human::charge_rows(&charges) {
+                            tr {
+                                th scope="row" { (plain(node)) }
+                                @for words in human::charge_words(&charge) { td.number { (words) } }
+                            }
+                        }
+                    }
+                } }
+            }
+        }
     }
 }
 

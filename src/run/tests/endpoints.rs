@@ -167,6 +167,7 @@ fn faults_change_nothing_and_what_is_recorded_is_not_asked_again() {
 
     // All of it is there: another run, and a replay without anybody to ask.
     let (outcome, again) = rough.start();
+    assert_eq!(charge(&again), Charge::default(), "what is recorded costs nothing");
     assert_eq!((outcome.end, results(&again), endpoint.asked().len()), (RunEnd::Finished, results(&events), asked));
     drop(endpoint);
     let frozen = RunOptions { replay: Some(Arc::new(Replay::new(0.0, Seed(0)))), ..RunOptions::default() };
@@ -231,7 +232,23 @@ fn money_is_never_spent_beyond_the_budget() {
         let journal = directory::events(&lab.lab.project, &outcome.run).expect("the chain holds");
         let all: Vec<RunEvent> = journal.into_iter().map(|(_, event)| event).collect();
         assert_eq!(results(&all), results(&whole));
+        assert_eq!(charge(&all).spend, Some(spent(&lab)), "each sitting tells what it took");
     }
+    assert_eq!(
+        charge(&whole),
+        Charge { tokens: *free.charged.lock().expect("no panic holds this lock"), spend: Some(expected) }
+    );
+}
+
+/// What a run says that it was charged for.
+fn charge(events: &[RunEvent]) -> Charge {
+    let mut all = Charge::default();
+    for event in events {
+        if let RunEvent::NodeCharged { charge, .. } = event {
+            all += *charge;
+        }
+    }
+    all
 }
 
 #[test]
