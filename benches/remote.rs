@@ -15,6 +15,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ITEMS: usize = 10_000;
 const IN_FLIGHT: usize = 64;
 const EACH: Duration = Duration::from_millis(50);
