@@ -69,6 +69,18 @@ impl Behind {
         endpoint
     }
 
+    /// As [`serve`](Self::serve), with faults for as long as the flag stands.
+    fn serve_broken(
+        &mut self,
+        faults: impl Fn(&Asked, &mut TcpStream) -> Option<Then> + Send + Sync + 'static,
+    ) -> (Endpoint, Arc<AtomicBool>) {
+        let broken = Arc::new(AtomicBool::new(true));
+        let flag = broken.clone();
+        let endpoint =
+            self.serve(move |asked, stream| if flag.load(Ordering::SeqCst) { faults(asked, stream) } else { None });
+        (endpoint, broken)
+    }
+
     fn limit(&mut self, change: impl Fn(&mut Limits)) {
         for model in &mut self.lab.experiment.models {
             if let Source::Remote(remote) = &mut model.it.source {
@@ -240,6 +252,15 @@ fn money_is_never_spent_beyond_the_budget() {
     );
 }
 
+/// Why items failed.
+fn reasons(events: &[RunEvent]) -> std::collections::BTreeSet<String> {
+    let reason = |event: &RunEvent| match event {
+        RunEvent::ItemFinished { outcome: ItemOutcome::Failed { reason }, .. } => Some(reason.clone()),
+        _ => None,
+    };
+    events.iter().filter_map(reason).collect()
+}
+
 /// What a run says that it was charged for.
 fn charge(events: &[RunEvent]) -> Charge {
     let mut all = Charge::default();
@@ -274,11 +295,8 @@ fn an_interrupted_run_goes_on_and_asks_nothing_twice() {
 fn what_every_request_would_meet_ends_the_step_at_once() {
     let mut behind = Behind::new();
     behind.lab.experiment.envs[0].it.splits[1].size = 200;
-    let locked = Arc::new(AtomicBool::new(true));
-    let lock = locked.clone();
-    let endpoint = behind.serve(move |_, stream| {
-        lock.load(Ordering::SeqCst).then(|| status(stream, 401, "", r#"{"error":{"message":"bad key"}}"#))
-    });
+    let (endpoint, locked) =
+        behind.serve_broken(|_, stream| Some(status(stream, 401, "", r#"{"error":{"message":"bad key"}}"#)));
     behind.limit(|limits| limits.in_flight = 4);
     let (outcome, _) = behind.start();
     assert_eq!(outcome.end, RunEnd::Failed);
@@ -297,23 +315,15 @@ fn what_every_request_is_rejected_for_ends_the_step_soon() {
     let mut behind = Behind::new();
     behind.lab.experiment.envs[0].it.splits[1].size = 200;
     behind.lab.experiment.schedule = vec![evaluate(Some("base"), "dev", Version::Declared)];
-    let unknown = Arc::new(AtomicBool::new(true));
-    let known = unknown.clone();
-    let endpoint = behind.serve(move |_, stream| {
-        known.load(Ordering::SeqCst).then(|| status(stream, 400, "", r#"{"error":{"message":"unknown model"}}"#))
-    });
+    let (endpoint, unknown) =
+        behind.serve_broken(|_, stream| Some(status(stream, 400, "", r#"{"error":{"message":"unknown model"}}"#)));
     behind.limit(|limits| limits.in_flight = 4);
     let (outcome, events) = behind.start();
     assert_eq!(outcome.end, RunEnd::Failed);
     let FailedStep { step, reason, transient } = &outcome.failed[0];
     assert_eq!((step.as_str(), *transient), ("evaluate:base", true));
-    let of_item = |event: &RunEvent| match event {
-        RunEvent::ItemFinished { outcome: ItemOutcome::Failed { reason }, .. } => Some(reason.clone()),
-        _ => None,
-    };
-    let reasons: std::collections::BTreeSet<String> = events.iter().filter_map(of_item).collect();
     let plain = "the endpoint rejects the request (400: unknown model)".to_owned();
-    assert_eq!(reasons, [plain].into(), "those under way when it was plain have the same reason");
+    assert_eq!(reasons(&events), [plain].into(), "those under way when it was plain have the same reason");
     assert!(reason.contains("rejects every request (400: unknown model); so the first 8 ended"), "{reason}");
     assert!((8..=12).contains(&endpoint.asked().len()), "{}", endpoint.asked().len());
     unknown.store(false, Ordering::SeqCst);
@@ -325,11 +335,8 @@ fn what_every_request_is_rejected_for_ends_the_step_soon() {
 fn what_was_rejected_is_tried_again_by_a_resumed_run() {
     let mut behind = Behind::new();
     behind.lab.experiment.schedule = vec![evaluate(Some("base"), "dev", Version::Declared)];
-    let broken = Arc::new(AtomicBool::new(true));
-    let mended = broken.clone();
-    let _endpoint = behind.serve(move |asked, stream| {
-        let rejects = asked.number == 0 && mended.load(Ordering::SeqCst);
-        rejects.then(|| status(stream, 400, "", r#"{"error":{"message":"no tokenizer"}}"#))
+    let (_endpoint, broken) = behind.serve_broken(|asked, stream| {
+        (asked.number == 0).then(|| status(stream, 400, "", r#"{"error":{"message":"no tokenizer"}}"#))
     });
     let (outcome, _) = behind.start();
     assert_eq!(outcome.end, RunEnd::Failed);
@@ -376,11 +383,7 @@ fn ends_done_or_failed(items: u32) {
     let counts = finished(&events)["evaluate:base"].1;
     assert_eq!(counts.done + counts.failed, u64::from(items));
     assert!(counts.done.min(counts.failed) > u64::from(items) / 4, "{counts:?}");
-    let reason = |event: &RunEvent| match event {
-        RunEvent::ItemFinished { outcome: ItemOutcome::Failed { reason }, .. } => Some(reason.clone()),
-        _ => None,
-    };
-    let reasons: std::collections::BTreeSet<String> = events.iter().filter_map(reason).collect();
+    let reasons = reasons(&events);
     for words in [
         "is busy (429: later)",
         "is busy (500",

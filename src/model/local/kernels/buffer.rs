@@ -54,20 +54,18 @@ fn capacity(len: usize) -> usize {
 }
 
 /// Floats in memory that waits for the next buffer when they are dropped.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub struct Buffer(Vec<f32>);
 
 impl Buffer {
     /// An empty vector with room for `len` floats.
     pub(super) fn room(len: usize) -> Vec<f32> {
         let capacity = capacity(len);
-        let wait = |capacity: usize| {
-            let mut waiting = waiting();
-            // Not much larger: what is small would keep what is large.
-            let fitting = waiting.vectors.range_mut(capacity..=2 * capacity);
-            fitting.filter_map(|(_, vectors)| vectors.pop()).next()
-        };
-        let known = if len < LARGE { None } else { wait(capacity) };
+        if len < LARGE {
+            return Vec::with_capacity(capacity);
+        }
+        // Not much larger: what is small would keep what is large.
+        let known = waiting().vectors.range_mut(capacity..=2 * capacity).find_map(|(_, vectors)| vectors.pop());
         known.unwrap_or_else(|| Vec::with_capacity(capacity))
     }
 }

@@ -4,9 +4,10 @@
 //! A frozen weight gets no gradient and is packed once. Nothing is split over the summed axis.
 
 use super::kernels::{Buffer, Packed, Panels, View, isa, matmul, matmul_onto, rows};
-use super::{Param, add_onto, by_rows, floats, summed};
+use super::{CHUNK, Param, add_onto, by_rows, floats, summed};
 use crate::base::Seed;
 use candle_core::{Result, Tensor};
+use rayon::prelude::*;
 use std::sync::{Arc, OnceLock};
 
 /// A weight `[out, in]` that never changes, packed once; for the backward pass once more, when it is first asked for.
@@ -145,7 +146,9 @@ impl Linear {
         }
         if let Some(bias) = bias {
             let bias = bias.value();
-            y.chunks_exact_mut(*out).for_each(|row| rows::add(isa(), &bias, row));
+            let bias = &*bias;
+            let chunks = y.par_chunks_mut(CHUNK * out);
+            chunks.for_each(|chunk| chunk.chunks_mut(*out).for_each(|row| rows::add(isa(), bias, row)));
         }
         y
     }
