@@ -9,6 +9,7 @@
 //! Results stand in the order of the items; the order of finishing is in the journal only.
 
 mod apart;
+mod beside;
 mod round;
 mod together;
 

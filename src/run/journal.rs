@@ -145,6 +145,8 @@ pub struct Writer {
     file: File,
     seq: u64,
     prev: Digest,
+    #[cfg(test)]
+    room: crate::run::tests::faults::Room,
 }
 
 impl Writer {
@@ -164,7 +166,20 @@ impl Writer {
         let Parsed { events, good, seq, prev } = parse(path, &bytes)?;
         file.set_len(good as u64).map_err(fail)?;
         file.seek(SeekFrom::End(0)).map_err(fail)?;
-        Ok((Self { path: path.to_owned(), file, seq, prev }, events))
+        let path = path.to_owned();
+        #[cfg(test)]
+        let room = crate::run::tests::faults::room();
+        Ok((
+            Self {
+                path,
+                file,
+                seq,
+                prev,
+                #[cfg(test)]
+                room,
+            },
+            events,
+        ))
     }
 
     /// Appends events, with one write.
@@ -182,7 +197,7 @@ impl Writer {
             lines.push(b'\n');
         }
         #[cfg(test)]
-        crate::run::tests::faults::meet_journal().map_err(|problem| self.stopped(problem))?;
+        crate::run::tests::faults::meet_journal(&mut self.room).map_err(|problem| self.stopped(problem))?;
         self.file.write_all(&lines).map_err(|problem| self.stopped(problem))?;
         (self.seq, self.prev) = (seq, prev);
         Ok(())

@@ -11,11 +11,13 @@ use std::sync::{Arc, Mutex};
 thread_local! {
     /// Of the test that runs on this thread: models are opened where a run was started.
     static FAULTS: RefCell<Option<Arc<Faults>>> = const { RefCell::new(None) };
-    /// How many more writes the disk of the journal has room for; `None` for all.
-    static ROOM: Cell<Option<u32>> = const { Cell::new(None) };
+    static ROOM: Cell<Room> = const { Cell::new(None) };
 }
 
-/// Of what this thread writes to a journal while something runs, so much finds room.
+/// How many more writes the disk of a journal has room for; `None` for all.
+pub type Room = Option<u32>;
+
+/// Of what is written to journals that this thread opens while something runs, so much finds room.
 pub fn with_room<T>(writes: u32, run: impl FnOnce() -> T) -> T {
     ROOM.set(Some(writes));
     let done = run();
@@ -23,11 +25,16 @@ pub fn with_room<T>(writes: u32, run: impl FnOnce() -> T) -> T {
     done
 }
 
-pub fn meet_journal() -> std::io::Result<()> {
-    match ROOM.get() {
+pub fn room() -> Room {
+    ROOM.get()
+}
+
+pub fn meet_journal(room: &mut Room) -> std::io::Result<()> {
+    match room {
+        None => Ok(()),
         Some(0) => Err(std::io::ErrorKind::StorageFull.into()),
-        room => {
-            ROOM.set(room.map(|room| room - 1));
+        Some(left) => {
+            *left -= 1;
             Ok(())
         }
     }
