@@ -8,17 +8,21 @@ use super::RemoteError;
 use super::body::{Body, NEWER};
 use super::pace::{MOST_WAIT, Pace, Paused};
 use super::reply::{self, Complained, Reply};
+use super::resolve::Resolve;
 use crate::base::Seed;
 use crate::base::words::words;
 use crate::model::{Limits, ModelError, Remote, Secret, Tokens, Wire};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use ureq::http::{HeaderMap, Response, StatusCode, header};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, RequestBuilder, Timeout};
 
 /// How often what broke off after it was sent is sent again, at most: each time may be charged for.
 pub const CHARGED: u32 = 1;
+/// Milliseconds between the last word of a reply and its end, above which an endpoint leaves its replies open.
+const LINGERS: u64 = 500;
 
 pub struct Client {
     agent: Agent,
@@ -29,6 +33,9 @@ pub struct Client {
     pace: Pace,
     /// The endpoint asks for the newer name of a field.
     newer: AtomicBool,
+    clock: fn() -> u64,
+    /// The endpoint keeps a reply open when it is over.
+    lingers: AtomicBool,
 }
 
 /// Why nothing came of one attempt.
@@ -51,7 +58,7 @@ impl Client {
         let Remote { name: _, base_url, key, price: _, limits } = remote;
         let Limits { rate, in_flight, timeout, connect, first_byte, retries } = limits;
         let within = |millis: &u64| Some(Duration::from_millis((*millis).min(*timeout)));
-        let agent = Agent::config_builder()
+        let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -63,15 +70,16 @@ impl Client {
             .max_idle_connections(*in_flight as usize)
             .max_idle_connections_per_host(*in_flight as usize)
             .user_agent(concat!("agx/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .new_agent();
+            .build();
         Self {
-            agent,
+            agent: Agent::with_parts(config, DefaultConnector::default(), Resolve::new(wire.clock)),
             base: base_url.trim_end_matches('/').to_owned(),
             key: key.as_ref().map(|name| secret(name, wire)).transpose(),
             retries: *retries,
             pace: Pace::new(*rate, wire.clone()),
             newer: AtomicBool::new(false),
+            clock: wire.clock,
+            lingers: AtomicBool::new(false),
         }
     }
 
@@ -147,15 +155,29 @@ impl Client {
             return Err(self.refused(status, response, address));
         }
         let streams = response.body().mime_type() == Some("text/event-stream");
-        let from = response.body_mut().as_reader();
-        let read = if streams { reply::events(from) } else { reply::whole(from) };
+        let mut from = response.body_mut().as_reader();
+        let read = if streams { reply::events(&mut from) } else { reply::whole(&mut from) };
         let charged = |problem| Failure { problem, charged: true, wait: None };
         let reply = read.map_err(|problem| charged(self.told(problem)))?;
+        self.drain(from);
         // It would be recorded.
         if self.secret().is_some_and(|secret| secret.is_in(&reply.text)) {
             return Err(charged(RemoteError::Rejected { status: 200, what: "the reply repeats the key".to_owned() }));
         }
         Ok(reply)
+    }
+
+    /// Reads a body on to its end, so that the connection can be used again; what is wrong there concerns nobody. An endpoint
+    /// whose replies do not end is waited for once.
+    fn drain(&self, from: impl Read) {
+        if self.lingers.load(Ordering::Relaxed) {
+            return;
+        }
+        let before = (self.clock)();
+        let _ = std::io::copy(&mut from.take(reply::MOST_BYTES), &mut std::io::sink());
+        if (self.clock)().saturating_sub(before) > LINGERS {
+            self.lingers.store(true, Ordering::Relaxed);
+        }
     }
 
     fn secret(&self) -> Option<&Secret> {
@@ -222,7 +244,10 @@ impl Client {
                 free(RemoteError::Unreachable(self.words(&crate::base::file::reason(problem))))
             }
             ureq::Error::Io(problem) => charged(RemoteError::Broken(self.words(&crate::base::file::reason(problem)))),
-            ureq::Error::Protocol(problem) => charged(RemoteError::Broken(self.words(&problem.to_string()))),
+            // What only a response can be.
+            ureq::Error::Protocol(_) | ureq::Error::LargeResponseHeader(..) | ureq::Error::BodyStalled => {
+                charged(RemoteError::Broken(self.words(&problem.to_string())))
+            }
             problem => free(RemoteError::Unreachable(self.words(&problem.to_string()))),
         }
     }

@@ -12,6 +12,7 @@ mod body;
 mod error;
 mod pace;
 mod reply;
+mod resolve;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -64,7 +65,7 @@ impl RemoteModel {
         let messages = spelled::messages(prompt);
         let body = Body { model: &self.name, messages: &messages, sampling, room, seed: *seed, likely: *likely };
         let most = Tokens { prompt: tokens as u64, completion: u64::from(room) };
-        let (Reply { text, finish, usage, tokens: told }, before) = self.client.ask(&body, *seed, most)?;
+        let (Reply { text, finish, calls, usage, tokens: told }, before) = self.client.ask(&body, *seed, most)?;
         let mut ids = spelled::encode(&text);
         let stop = if reply::CUT.contains(&finish.as_str()) {
             StopReason::MaxTokens
@@ -77,9 +78,9 @@ impl RemoteModel {
         let failed = |problem| Err(ModelError::Remote { problem, took: used });
         match finish.as_str() {
             "content_filter" => failed(RemoteError::Filtered),
-            "tool_calls" | "function_call" if text.is_empty() => failed(RemoteError::Malformed(
-                "it calls a tool in the protocol's own form, and was offered none".to_owned(),
-            )),
+            end if calls || (text.is_empty() && matches!(end, "tool_calls" | "function_call")) => failed(
+                RemoteError::Malformed("it calls a tool in the protocol's own form, and was offered none".to_owned()),
+            ),
             _ => {
                 let likely = if *likely { reply::likely(&text, &told) } else { Vec::new() };
                 Ok(GenReply { tokens: ids, text, stop, logprob: 0.0, likely, used: Some(used) })

@@ -7,6 +7,7 @@
 use crate::model::remote::RemoteError;
 use crate::model::{LIKELIEST, Likely, Tokens};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::io::{BufRead, BufReader, Read};
 
 /// A reply is text that a model wrote: far above what any writes.
@@ -22,6 +23,8 @@ pub struct Reply {
     pub text: String,
     /// Why it ends: a word of [`CUT`] or [`ENDED`].
     pub finish: String,
+    /// Whether it calls a tool in the protocol's own form.
+    pub calls: bool,
     /// What the endpoint says it took.
     pub usage: Option<Tokens>,
     /// Its tokens with the likeliest in each one's place, where that was asked for and is told.
@@ -71,6 +74,10 @@ struct Logprobs {
 #[derive(Deserialize)]
 struct Said {
     content: Option<Content>,
+    /// Calls in the protocol's own form.
+    #[serde(default)]
+    tool_calls: Option<Vec<IgnoredAny>>,
+    function_call: Option<IgnoredAny>,
     /// What is said instead.
     refusal: Option<String>,
 }
@@ -145,6 +152,8 @@ pub fn models(body: impl Read) -> Result<Vec<String>, RemoteError> {
 pub fn events(body: impl Read) -> Result<Reply, RemoteError> {
     let mut lines = BufReader::new(body.take(MOST_BYTES + 1));
     let (mut reply, mut line, mut read) = (Reply::default(), Vec::new(), 0);
+    // The beginning of an event that has several lines of data.
+    let mut begun = Vec::new();
     loop {
         line.clear();
         match lines.read_until(b'\n', &mut line) {
@@ -155,17 +164,31 @@ pub fn events(body: impl Read) -> Result<Reply, RemoteError> {
         if read > MOST_BYTES {
             return Err(RemoteError::TooLarge(MOST_BYTES));
         }
+        if line.trim_ascii().is_empty() && !begun.is_empty() {
+            reply.add(&std::mem::take(&mut begun))?;
+        }
         // Comments, names and numbers of events say nothing here.
         let Some(data) = line.strip_prefix(b"data:") else { continue };
         let data = data.trim_ascii();
         if data == b"[DONE]" {
-            // To the end, so that the connection can be used again; what is wrong there concerns nobody.
-            let _ = std::io::copy(&mut lines, &mut std::io::sink());
             break;
         }
-        reply.add(data)?;
+        if !begun.is_empty() || is_begun(data) {
+            begun.extend(data);
+            begun.push(b'\n');
+        } else {
+            reply.add(data)?;
+        }
+    }
+    if !begun.is_empty() {
+        reply.add(&begun)?;
     }
     reply.ended()
+}
+
+/// Whether JSON goes on in the next line. Most servers write a line an event, and some leave out the empty one between two.
+fn is_begun(json: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(json).is_err_and(|problem| problem.is_eof())
 }
 
 impl Reply {
@@ -178,15 +201,26 @@ impl Reply {
         for Choice { index: _, message, delta, finish_reason, logprobs } in
             choices.into_iter().filter(|it| it.index == 0)
         {
-            if let Some(Said { content, refusal }) = message.or(delta) {
-                match content {
-                    Some(Content::Text(text)) => self.text.push_str(&text),
-                    Some(Content::Parts(parts)) => parts.iter().for_each(|part| self.text.push_str(&part.text)),
-                    None => self.text.push_str(&refusal.unwrap_or_default()),
+            if let Some(Said { content, tool_calls, function_call, refusal }) = message.or(delta) {
+                self.calls |= function_call.is_some() || tool_calls.is_some_and(|calls| !calls.is_empty());
+                let said = match content {
+                    Some(Content::Text(text)) => text,
+                    Some(Content::Parts(parts)) => parts.into_iter().map(|part| part.text).collect(),
+                    None => refusal.unwrap_or_default(),
+                };
+                if !self.finish.is_empty() && !said.is_empty() {
+                    return Err(RemoteError::Malformed("it goes on after its end".to_owned()));
                 }
+                self.text.push_str(&said);
             }
             self.tokens.extend(logprobs.and_then(|logprobs| logprobs.content).into_iter().flatten());
-            self.finish = finish_reason.unwrap_or(std::mem::take(&mut self.finish));
+            if let Some(reason) = finish_reason {
+                if !self.finish.is_empty() && self.finish != reason {
+                    let both = format!("it has the `finish_reason`s `{}` and `{reason}`", self.finish);
+                    return Err(RemoteError::Malformed(both));
+                }
+                self.finish = reason;
+            }
         }
         if let Some(Usage { prompt_tokens: prompt, completion_tokens: completion }) = usage {
             self.usage = Some(Tokens { prompt, completion });
@@ -197,7 +231,9 @@ impl Reply {
     /// Whatever broke off before the model said that it ends is no reply.
     fn ended(self) -> Result<Self, RemoteError> {
         match self.finish.as_str() {
-            "" if self.text.is_empty() => Err(RemoteError::Malformed("there is nothing in it".to_owned())),
+            "" if self.text.is_empty() && !self.calls => {
+                Err(RemoteError::Malformed("there is nothing in it".to_owned()))
+            }
             "" => Err(RemoteError::Malformed("it ends without a `finish_reason`".to_owned())),
             known if ENDED.contains(&known) || CUT.contains(&known) => Ok(self),
             other => Err(RemoteError::Malformed(format!(
@@ -299,7 +335,7 @@ mod tests {
         let usage = Some(Tokens { prompt: 7, completion: 2 });
         assert_eq!(
             reply,
-            Ok(Reply { text: "call find".to_owned(), finish: "stop".to_owned(), usage, tokens: Vec::new() })
+            Ok(Reply { text: "call find".to_owned(), finish: "stop".to_owned(), usage, ..Reply::default() })
         );
         let text = ": keep-alive\r\nevent: x\r\ndata:{\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"length\"}]}";
         assert_eq!(events(text.as_bytes()).unwrap().finish, "length", "the last line's end is not needed");
@@ -365,6 +401,48 @@ mod tests {
         assert_eq!(error, Err(RemoteError::Failed("out of memory".to_owned())));
         let beginning = "expected value at line 1 column 1: <html>";
         assert_eq!(whole(&b"<html>"[..]), Err(RemoteError::Malformed(beginning.to_owned())), "what it was is told");
+    }
+
+    #[test]
+    fn a_call_in_the_protocols_own_form_is_seen_whatever_it_ends_with() {
+        let call = r#"[{"index":0,"id":"c","type":"function","function":{"name":"find","arguments":"{}"}}]"#;
+        for reason in ["stop", "length", "tool_calls"] {
+            for said in [
+                format!(r#""content":null,"tool_calls":{call}"#),
+                format!(r#""content":"hi","tool_calls":{call}"#),
+                r#""function_call":{"name":"find","arguments":"{}"}"#.to_owned(),
+            ] {
+                let body = |of: &str| format!(r#"{{"choices":[{{"{of}":{{{said}}},"finish_reason":"{reason}"}}]}}"#);
+                assert!(whole(body("message").as_bytes()).unwrap().calls, "{said}");
+                assert!(read(&[&body("delta"), "[DONE]"]).unwrap().calls, "{said}");
+            }
+        }
+        let none = r#"{"choices":[{"message":{"content":"hi","tool_calls":null,"function_call":null},"finish_reason":"stop"}]}"#;
+        assert!(!whole(none.as_bytes()).unwrap().calls);
+    }
+
+    #[test]
+    fn a_reply_that_goes_on_after_its_end_is_none() {
+        let event = |content: &str, reason: &str| {
+            format!(r#"{{"choices":[{{"delta":{{"content":"{content}"}},"finish_reason":{reason}}}]}}"#)
+        };
+        let end = event("Done.", r#""stop""#);
+        assert_eq!(read(&[&end, &event("", "null"), &event("", r#""stop""#), "[DONE]"]).unwrap().text, "Done.");
+        for more in [&end, &event(" more", "null"), &event("", r#""length""#), &event("", r#""weird""#)] {
+            assert!(matches!(read(&[&end, more, "[DONE]"]), Err(RemoteError::Malformed(_))), "{more}");
+        }
+    }
+
+    #[test]
+    fn an_event_may_have_several_lines() {
+        let lines = "data: {\"choices\":\r\ndata: [{\"delta\":{\"content\":\"a\"},\r\nid: 7\r\ndata: \"finish_reason\":\"stop\"}]}\r\n";
+        for end in ["", "\r\n", "\r\ndata: [DONE]\r\n\r\n"] {
+            assert_eq!(events(format!("{lines}{end}").as_bytes()).unwrap().text, "a", "{end:?}");
+        }
+        let single = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\ndata: {\"choices\":[{\"delta\":{\"content\":\"b\"},\"finish_reason\":\"stop\"}]}\n";
+        assert_eq!(events(single.as_bytes()).unwrap().text, "ab", "without an empty line between two");
+        let begun = format!("{}data: [DONE]\n\n", "data: [\n".repeat(100_000));
+        assert!(matches!(events(begun.as_bytes()), Err(RemoteError::Malformed(_))), "and in no time");
     }
 
     /// What is taken as whole is recorded for good.

@@ -114,6 +114,40 @@ fn a_reply_is_cut_off_held_back_or_said_in_one_piece() {
 }
 
 #[test]
+fn an_endpoint_that_leaves_its_replies_open_is_waited_for_once() {
+    let endpoint = Endpoint::new(|_, stream| {
+        let event = r#"{"choices":[{"delta":{"content":"Done."},"finish_reason":"stop"}]}"#;
+        let body = format!("data: {event}\n\ndata: [DONE]\n\n");
+        write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+            .unwrap();
+        write!(stream, "{:x}\r\n{body}\r\n", body.len()).unwrap();
+        std::thread::sleep(Duration::from_millis(1500));
+        Then::Close
+    });
+    let model = RemoteModel::open(&endpoint.remote(), 4096, &wire());
+    let timed = || {
+        let before = Instant::now();
+        assert_eq!(ask_by(&model).unwrap().text, "Done.");
+        before.elapsed()
+    };
+    let (first, second, third) = (timed(), timed(), timed());
+    assert!(first > Duration::from_millis(800), "{first:?}");
+    assert!(second < first / 2 && third < first / 2, "{first:?} {second:?} {third:?}");
+}
+
+#[test]
+fn a_response_that_cannot_be_read_may_have_been_charged_for() {
+    let endpoint = Endpoint::new(|_, stream| {
+        let header = "x".repeat(1 << 20);
+        let _ = write!(stream, "HTTP/1.1 200 OK\r\nx-large: {header}\r\ncontent-length: 0\r\n\r\n");
+        Then::Close
+    });
+    let (problem, took) = fails(&endpoint.remote());
+    assert!(matches!(problem, RemoteError::Broken(_)), "{problem:?}");
+    assert_eq!((took, endpoint.asked().len()), (attempt() + attempt(), 2), "once more, and both count");
+}
+
+#[test]
 fn whoever_asks_for_patience_is_asked_again() {
     let endpoint = Endpoint::new(|asked, stream| match asked.number {
         0 => status(stream, 429, "retry-after: 0\r\n", r#"{"error":{"message":"slow down"}}"#),
