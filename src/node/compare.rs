@@ -195,6 +195,27 @@ fn parse_group(text: &str, schema: &AnswerSchema, shown: usize, likely: &[Likely
     Ok((1..=shown).map(judged).collect())
 }
 
+/// An order of a group for each vote: drawn, and none twice while there are others, since a greedy critic says of the same
+/// question the same.
+fn orders(group: &[usize], votes: usize, seed: &dyn Fn(usize, u32) -> Seed) -> Vec<Vec<usize>> {
+    // Of more than twenty rows, more than can be counted.
+    let there_are = (1..=group.len()).try_fold(1usize, usize::checked_mul).unwrap_or(usize::MAX);
+    let mut orders: Vec<Vec<usize>> = Vec::with_capacity(votes);
+    for vote in 0..votes {
+        let mut rng = seed(group[0], vote as u32).derive("order").rng();
+        let mut order = group.to_vec();
+        let seen = &orders[vote - vote % there_are..];
+        loop {
+            rng.shuffle(&mut order);
+            if !seen.contains(&order) {
+                break;
+            }
+        }
+        orders.push(order);
+    }
+    orders
+}
+
 impl Layout {
     /// Of rows that belong to these tasks. `seed` is of the order in which a group is shown, by its first row and the vote.
     pub fn of(kind: CriticKind, tasks: &[&str], votes: usize, seed: &dyn Fn(usize, u32) -> Seed) -> Self {
@@ -212,11 +233,7 @@ impl Layout {
         let mut shown = Vec::new();
         for group in groups {
             if kind == CriticKind::Group {
-                shown.extend((0..votes as u32).map(|vote| {
-                    let mut order = group.clone();
-                    seed(group[0], vote).derive("order").rng().shuffle(&mut order);
-                    order
-                }));
+                shown.extend(orders(&group, votes, seed));
                 continue;
             }
             for (at, &a) in group.iter().enumerate() {

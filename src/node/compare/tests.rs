@@ -2,6 +2,7 @@ use super::*;
 use crate::model::StopReason;
 use crate::node::answer::tests::{schema, score};
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 fn better() -> AnswerSchema {
     schema(&[("why", AnswerKind::Text), ("better", AnswerKind::Bool)])
@@ -207,6 +208,17 @@ proptest! {
                     Err(_) => prop_assert!(lacks),
                 }
             }
+        }
+    }
+
+    #[test]
+    fn no_two_votes_show_a_group_in_the_same_order_while_there_are_others(rows in 1usize..5, votes in 1usize..30, salt: u64) {
+        let layout = Layout::of(CriticKind::Group, &vec!["x"; rows], votes, &|row, vote| seed(row, vote).derive(salt));
+        let there_are: usize = (1..=rows).product();
+        let orders: Vec<Vec<usize>> = (0..votes).map(|vote| layout.shown(vote).into_owned()).collect();
+        for orders in orders.chunks(there_are) {
+            let distinct: BTreeSet<&Vec<usize>> = orders.iter().collect();
+            prop_assert_eq!(distinct.len(), orders.len());
         }
     }
 
