@@ -1,5 +1,6 @@
 //! `agx plan`: what is cached, what would run, and what it may take.
 
+use crate::base::units::MicroUsd;
 use crate::cli::args::PlanArgs;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::place::{self, Place};
@@ -75,7 +76,7 @@ pub fn plan(args: &PlanArgs, place: &Place, terminal: &Terminal) -> Result<Exit,
         most(total.training_tokens),
     ));
     if total.spend != Amount::default() {
-        let dollars = |micro: u64| format!("at most {:.2} USD", micro as f64 / 1e6);
+        let dollars = |micro: u64| format!("at most {}", MicroUsd(micro));
         terminal.say(
             &total.spend.high.map_or_else(|| "nobody knows how much money: a price is missing".to_owned(), dollars),
         );

@@ -7,7 +7,7 @@
 use crate::base::file::reason;
 use crate::cli::args::Format;
 use crate::cli::exit::{Exit, Failure};
-use crate::report::text::plain_lines;
+use crate::report::text::{escape_json, plain_lines};
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -39,7 +39,7 @@ impl Terminal {
 
     /// One JSON value on its own lines.
     pub fn value(&self, value: &serde_json::Value) {
-        let mut text = serde_json::to_string_pretty(value).expect("a JSON value is text");
+        let mut text = escape_json(&serde_json::to_string_pretty(value).expect("a JSON value is text"));
         text.push('\n');
         self.data(&text);
     }

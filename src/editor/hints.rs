@@ -2,6 +2,7 @@
 
 use super::Document;
 use crate::base::Span;
+use crate::base::units::MicroUsd;
 use crate::experiment::Experiment;
 use crate::plan::{Op, foresee};
 use crate::syntax::ast::ItemKind;
@@ -26,7 +27,7 @@ pub fn hints(document: &Document, range: Span) -> Vec<Hint> {
             let asked = asked.get(&span);
             let tokens = asked.map(|asked| format!("at most {} tokens", short(asked.tokens)));
             let priced = asked.filter(|asked| asked.micro_usd > 0);
-            let money = priced.map(|asked| format!("at most {:.2} USD", asked.micro_usd as f64 / 1e6));
+            let money = priced.map(|asked| format!("at most {}", MicroUsd(asked.micro_usd)));
             let words: Vec<String> = it.rows_words().into_iter().chain(tokens).chain(money).collect();
             let text = format!(": {}", words.join(", "));
             (!words.is_empty()).then_some(Hint { at: span.end as usize, text, explanation: EXPLANATION })

@@ -1,5 +1,6 @@
 //! Holds a budget against the bounds of its plan: what cannot suffice is told before anything is spent.
 
+use crate::base::units::MicroUsd;
 use crate::base::{Diagnostic, Span};
 use crate::experiment::{Checked, Experiment, ModelId};
 use crate::model::{Remote, Source};
@@ -38,7 +39,7 @@ fn budget(experiment: &Experiment) -> Option<Diagnostic> {
     let tokens = |amount: u64| format!("{amount} tokens");
     let asked = total.prompt_tokens + total.completion_tokens;
     let tokens = budget.tokens.as_ref().and_then(|most| suffices(most.value.0, most.span, asked, &tokens));
-    let dollars = |micro: u64| format!("{:.2} USD", micro as f64 / 1e6);
+    let dollars = |micro: u64| MicroUsd(micro).to_string();
     let spend = budget.spend.as_ref().and_then(|most| suffices(most.value.0, most.span, total.spend, &dollars));
     // The worse one: the other shows itself once this one is mended.
     tokens.into_iter().chain(spend).min_by_key(|it| it.severity)

@@ -3,12 +3,13 @@
 //! # Invariants
 //! Nothing here decides whether colours are wanted: they are always in, and the edge takes them out.
 
+use crate::base::units::MicroUsd;
 use crate::experiment::{MetricRef, ReportItem};
 use crate::node::reasons::Commonest;
 use crate::report::figures::{self, Curve, Parting, RocPoint, Truth};
 use crate::report::live::closing_note;
 use crate::report::published::{self, Beside};
-use crate::report::text::{Cell, Table, count, dollars, figure, number, painted, plain, value};
+use crate::report::text::{Cell, Table, count, figure, number, painted, plain, value};
 use crate::report::{NodeReport, Report, RunState, label_word, status_word};
 use crate::run::{Charge, Metric, NodeStatus};
 use anstyle::{AnsiColor, Style};
@@ -39,12 +40,24 @@ pub fn report(report: &Report, items: &[ReportItem]) -> String {
     }
     out.push_str(&damage(report));
     out.push_str(&missing(report));
-    for node in report.nodes.iter().filter(|node| matches!(node.status, NodeStatus::Failed)) {
-        let reason = node.reason.as_deref().unwrap_or("it did not say why");
-        let line = format!("{} failed: {}", plain(&node.info.id), plain(reason));
-        write!(out, "\n{}\n", painted(&line, colour(AnsiColor::Red))).expect("writing to a string");
+    for (status, line) in stops(report) {
+        write!(out, "\n{}\n", painted(&plain(&line), mark(status).1)).expect("writing to a string");
     }
     out
+}
+
+/// `judge@2 failed: …`: where it did not go on, and why.
+pub fn stops(report: &Report) -> Vec<(NodeStatus, String)> {
+    let stop = |node: &NodeReport| {
+        let (id, reason) = (&node.info.id, node.reason.as_deref());
+        let line = match node.status {
+            NodeStatus::Failed => format!("{id} failed: {}", reason.unwrap_or("it did not say why")),
+            NodeStatus::Paused => format!("{id} paused: {}", reason?),
+            _ => return None,
+        };
+        Some((node.status, line))
+    };
+    report.nodes.iter().filter_map(stop).collect()
 }
 
 /// Where each node stands.
@@ -262,7 +275,7 @@ pub fn charge_rows<'r>((nodes, all): &'r (Vec<(&'r str, Charge)>, Charge)) -> im
 
 /// Tokens sent, tokens written, and what they cost at the most.
 pub fn charge_words(Charge { tokens, spend }: &Charge) -> [String; 3] {
-    let cost = spend.map_or_else(|| "no price".to_owned(), |micro| format!("at most {}", dollars(micro)));
+    let cost = spend.map_or_else(|| "no price".to_owned(), |micro| format!("at most {}", MicroUsd(micro)));
     [count(tokens.prompt), count(tokens.completion), cost]
 }
 

@@ -30,5 +30,8 @@ pub fn markdown(report: &Report, items: &[ReportItem]) -> String {
     if let Some(missing) = human::missing_words(report) {
         write!(out, "\n{}\n", escape_markdown(&missing)).expect("writing to a string");
     }
+    for (_, stop) in human::stops(report) {
+        write!(out, "\n{}\n", escape_markdown(&stop)).expect("writing to a string");
+    }
     out
 }

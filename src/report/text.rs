@@ -33,6 +33,20 @@ pub fn visible(c: char, out: &mut String) {
     }
 }
 
+/// JSON of the same value in which what nobody could see is written by its code: a terminal may obey it.
+pub fn escape_json(json: &str) -> String {
+    written(json, |c, out| {
+        // Line ends stand between values, never within a text.
+        if is_hidden(c) && c != '\n' {
+            c.encode_utf16(&mut [0; 2])
+                .iter()
+                .for_each(|unit| write!(out, "\\u{unit:04x}").expect("writing to a string"));
+        } else {
+            out.push(c);
+        }
+    })
+}
+
 /// Controls; marks, embeddings and isolates of the writing direction; what has no width; tags.
 fn is_hidden(c: char) -> bool {
     c.is_control()
@@ -96,12 +110,6 @@ pub fn grouped(value: i64) -> String {
         out.push(digit);
     }
     if value < 0 { format!("-{out}") } else { out }
-}
-
-/// Micro-dollars, to the tenth of a cent where they are few.
-pub fn dollars(micro: u64) -> String {
-    let usd = micro as f64 / 1e6;
-    if usd < 10.0 { format!("{usd:.3} USD") } else { format!("{usd:.2} USD") }
 }
 
 pub fn count(value: u64) -> String {
@@ -309,6 +317,14 @@ mod tests {
         assert_eq!(plain("a\u{1b}[31mb\nc\u{202e}d\u{200b}"), "aU+001B[31mb·cU+202EdU+200B");
         assert_eq!(plain_lines("a\u{1b}\n\tb"), "aU+001B\n\tb");
         assert_eq!(escape_markdown("<img> | *x*"), "&lt;img&gt; \\| \\*x\\*");
+    }
+
+    #[test]
+    fn json_keeps_its_value_and_shows_what_could_not_be_seen() {
+        let value = serde_json::json!({ "a\u{9b}31m": "\u{202e}x\u{200b}\u{e0041}\n\u{1b}", "ö": 7 });
+        let json = escape_json(&serde_json::to_string_pretty(&value).unwrap());
+        assert!(json.chars().all(|c| c == '\n' || !is_hidden(c)) && json.contains("\\udb40\\udc41"), "{json}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), value);
     }
 
     #[test]

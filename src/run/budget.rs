@@ -7,6 +7,7 @@
 //! What endpoints charge for is counted without a budget as well.
 
 use crate::base::Digest;
+use crate::base::units::MicroUsd;
 use crate::experiment::{Budget, Experiment, ModelId};
 use crate::model::{Source, Tokens};
 use crate::plan::bounds::{self, Asked, Asks};
@@ -179,7 +180,7 @@ impl<'a> Purse<'a> {
             admitted = admitted.min(fit(most.value.0, self.tokens.load(Ordering::Relaxed), each, &words)?);
         }
         if let Some(most) = spend {
-            let words = |micro: u64| format!("{:.2} USD", micro as f64 / 1e6);
+            let words = |micro: u64| MicroUsd(micro).to_string();
             admitted =
                 admitted.min(fit(most.value.0, self.spend.load(Ordering::Relaxed), most_each.spend.high, &words)?);
         }

@@ -233,8 +233,8 @@ pub fn critic(subject: &Subject, name: &str) -> Facts {
         facts.fact("says solved", format!("{reads}, to `audit` and `calibrate`"));
     }
     let instructions = compare::format(spec.kind, &spec.answer, 2);
-    let of = if spec.kind == CriticKind::Group { ", of two samples," } else { "" };
-    facts.text(format!("`{{{{ answer.format }}}}` in its prompt becomes{of}:\n\n{instructions}"));
+    let of = if spec.kind == CriticKind::Group { " of two samples" } else { "" };
+    facts.text(format!("`{{{{ answer.format }}}}`{of} in its prompt becomes:\n\n{instructions}"));
     facts.data("typed", spec);
     facts
 }
