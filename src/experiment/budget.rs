@@ -19,7 +19,7 @@ impl Checker<'_> {
             self.error(CheckError::MissingField {
                 span: block.span,
                 name: "spend`, `wall` or `tokens",
-                owner: "a budget",
+                owner: &vocabulary::BUDGET,
             });
             return None;
         }

@@ -229,7 +229,7 @@ const ALL: &[Explanation] = &[
     code(
         "E0315",
         "text in another form",
-        "An address begins with how it is spoken to: `https://…`, and `ws://…` for `openenv`. The hub names an owner and a name: \
+        "An address begins with how it is spoken to: `https://…`, and `ws://…` for `openenv`; then a host and at most a port, from 1 to 65535. The hub names an owner and a name: \
          `Qwen/Qwen2.5-0.5B`.",
     ),
     code(

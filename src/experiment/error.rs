@@ -3,6 +3,7 @@
 use super::Origin;
 use super::scope::Kind;
 use super::value::number_text;
+use super::vocabulary::{Field, Owner};
 use crate::base::{Diagnostic, Label, Span};
 use crate::syntax::similar::{did_you_mean, join, with_edit};
 
@@ -24,7 +25,7 @@ pub enum CheckError {
     WrongKind { span: Span, name: String, found: Kind, wanted: Kind, declared: Span },
     WrongBinding { span: Span, name: String, found: &'static str, wanted: &'static str, declared: Span },
     UnknownField { span: Span, name: String, owner: &'static str, near: Vec<String>, known: Vec<&'static str> },
-    MissingField { span: Span, name: &'static str, owner: &'static str },
+    MissingField { span: Span, name: &'static str, owner: &'static Owner },
     FieldTwice { span: Span, name: String, first: Span },
     UnknownSplit { span: Span, name: String, env: String, near: Vec<String>, known: Vec<String> },
     UnknownWord { span: Span, of: String, found: Option<String>, near: Vec<String>, known: Vec<String> },
@@ -226,10 +227,11 @@ impl From<CheckError> for Diagnostic {
                 let open = Span { start: span.start, end: span.start + 1 };
                 Diagnostic::error(
                     "E0205",
-                    format!("{owner} needs `{name}`"),
+                    format!("{} needs `{name}`", owner.words),
                     open,
                     format!("`{name}` is missing in this block"),
                 )
+                .help(owner.field(name).map_or_else(|| owner.doc.to_owned(), Field::due))
             }
             CheckError::FieldTwice { span, name, first } => {
                 Diagnostic::error("E0206", format!("`{name}` is given twice"), span, "again here")
@@ -412,6 +414,7 @@ fn file(error: CheckError) -> Diagnostic {
         }
         CheckError::NoFile { span, path } => {
             Diagnostic::error("E0011", format!("{path} does not exist"), span, "names it")
+                .help("a path is relative to the file that it stands in")
         }
         CheckError::NoExperiment { span } => {
             Diagnostic::error("E0012", "the file holds no experiment", span, "the file ends here")

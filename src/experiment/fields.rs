@@ -126,7 +126,7 @@ impl Checker<'_> {
     /// Tells that a field is missing, unless something in its block may have been it.
     pub(super) fn due_field(&mut self, block: &Block, fields: &Fields, name: &'static str) {
         if !fields.may_have(name) {
-            self.error(CheckError::MissingField { span: block.span, name, owner: fields.owner.words });
+            self.error(CheckError::MissingField { span: block.span, name, owner: fields.owner });
         }
     }
 
@@ -305,10 +305,15 @@ impl Checker<'_> {
     ) -> Option<String> {
         let text = self.text(value, of)?;
         let fits = schemes.iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|host| !host.is_empty()));
-        if !fits {
-            self.error(CheckError::TextForm { span: value.span, of: of.to_owned(), what, wanted });
-        }
-        fits.then_some(text)
+        let what = if !fits {
+            what
+        } else if !has_host(&text) {
+            "a host, and behind it no port or one from 1 to 65535"
+        } else {
+            return Some(text);
+        };
+        self.error(CheckError::TextForm { span: value.span, of: of.to_owned(), what, wanted });
+        None
     }
 
     /// A list of texts: a command and its arguments.
@@ -395,6 +400,54 @@ impl Checker<'_> {
                 self.error(CheckError::Arguments { span: apply.path.span, wanted: format!("{name}(\"…\")"), name });
                 None
             }
+        }
+    }
+}
+
+/// Whether an address names a host, and a port that there can be: whoever asks would else take the usual one without a word.
+fn has_host(address: &str) -> bool {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    let (host, port) = match place.find(']') {
+        Some(end) => (&place[..=end], place[end + 1..].strip_prefix(':').or((place.len() > end + 1).then_some(""))),
+        None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
+    };
+    let is_port = |port: &str| port.bytes().all(|it| it.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|it| it > 0);
+    !host.is_empty() && !host.contains(char::is_whitespace) && port.is_none_or(is_port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_a_host_and_a_port_that_there_can_be() {
+        for sound in
+            ["http://a", "http://a:1", "https://a.b:65535/v1", "ws://[::1]/x", "http://[::1]:80", "http://u:p@a:8/"]
+        {
+            assert!(has_host(sound), "{sound}");
+        }
+        let wrong = [
+            "http://",
+            "http:///v1",
+            "http://:80",
+            "http://a:",
+            "http://a:/v1",
+            "http://a:0",
+            "http://a:65536",
+            "http://a:99999/v1",
+            "http://a:abc",
+            "http://a:-1",
+            "http://a:+1",
+            "http://a:1:2",
+            "http://[::1]:",
+            "http://[::1]x",
+            "http://a b",
+            "http://[::1]:99999",
+        ];
+        for wrong in wrong {
+            assert!(!has_host(wrong), "{wrong}");
         }
     }
 }

@@ -294,7 +294,7 @@ impl Checker<'_> {
         }
         if fits && metrics.is_empty() {
             let (span, name) = (block.span, "success");
-            self.error(CheckError::MissingField { span, name, owner: vocabulary::METRICS.words });
+            self.error(CheckError::MissingField { span, name, owner: &vocabulary::METRICS });
             return None;
         }
         fits.then_some(metrics)

@@ -156,7 +156,7 @@ impl Checker<'_> {
             }
             None => {
                 if !experiment.body.broken {
-                    let (span, owner) = (experiment.body.span, "an experiment");
+                    let (span, owner) = (experiment.body.span, &vocabulary::EXPERIMENT);
                     self.error(CheckError::MissingField { span, name: "schedule", owner });
                 }
                 None

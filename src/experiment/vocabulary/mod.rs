@@ -175,6 +175,15 @@ impl Owner {
 }
 
 impl Field {
+    /// What to write where it is missing.
+    pub fn due(&self) -> String {
+        let form = match self.form() {
+            Form::Value => "= …",
+            Form::Block => "{ … }",
+        };
+        format!("write `{} {form}`, {}: {}", self.name, self.takes.words(), self.doc)
+    }
+
     pub fn form(&self) -> Form {
         match self.takes {
             Takes::Block(_) | Takes::Own(_) | Takes::Statements => Form::Block,
