@@ -80,7 +80,7 @@ impl Server {
     fn within<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<Result<T, E>, EnvError> {
         let limit = Duration::from_millis(self.timeout);
         let timed = async { tokio::time::timeout(limit, work).await };
-        self.runtime.block_on(timed).map_err(|_| EnvError::Hangs(self.timeout))
+        self.runtime.block_on(timed).map_err(|_| EnvError::silent(self.timeout))
     }
 
     fn lifecycle(&self) -> ClientLifecycleMode {
