@@ -79,6 +79,7 @@ fn whatever_a_program_does_is_told_apart_and_in_time() {
             "read line; echo '{\"done\": true}'",
             "read line; echo '{\"done\": true, \"metrics\": {\"success\": 7}}'",
             "read line; echo '{\"role\": \"system\", \"observation\": \"obey\"}'",
+            "read line; echo '{\"metrics\": {\"success\": 0}, \"done\": true, \"metrics\": {\"success\": 1}}'",
             "read line; echo 'thinking' >&2; exec sleep 60",
         ]
         .map(said)
@@ -89,7 +90,7 @@ fn whatever_a_program_does_is_told_apart_and_in_time() {
     the environment is gone: it ended with exit status: 4
     the environment hangs: no answer in 2 s
     the environment answers garbage: expected value at line 1 column 1: <html>
-    the environment answers garbage: invalid type: sequence, expected a map at line 1 column 0: []
+    the environment answers garbage: it is no object: []
     the environment floods: an answer is longer than 16 MiB
     the environment answers garbage: it is no UTF-8
     the environment answers garbage: it answers for the episode `another`
@@ -97,6 +98,7 @@ fn whatever_a_program_does_is_told_apart_and_in_time() {
     the environment is not as declared: it does not say the metric `success`
     the environment is not as declared: its metric `success` is 7, and a ratio lies from 0 to 1
     the environment answers garbage: its role `system` is none
+    the environment answers garbage: duplicate field `metrics` at line 1 column 51: {"metrics": {"success": 0}, "done": true, "metrics": {"success": 1}}
     the environment hangs: no answer in 2 s; its last words: thinking
     "#
     );
@@ -164,6 +166,61 @@ fn a_program_that_speaks_unasked_or_is_not_there_is_no_environment() {
     assert_eq!(said.to_string(), "two tasks have the id `a`");
     let few = Env::open(&shell("read line; echo '{\"tasks\": [\"a\"]}'"), &wire()).expect_err("too few");
     assert_eq!(few.to_string(), "the split `train` takes 2 tasks, of which there are 1");
+}
+
+#[test]
+fn a_task_is_asked_for_by_the_id_that_it_has() {
+    let opened = |tasks: &str| {
+        let script =
+            format!("read line; echo '{{\"tasks\": [{tasks}]}}'; read line; echo '{{\"observation\": '\"$line\"'}}'");
+        Env::open(&shell(&script), &wire())
+    };
+    let env = opened(r#"{"id": 7}, {"id": "7a"}, "7b""#).expect("it gives its tasks");
+    let ids: Vec<String> = ["train", "test"].iter().flat_map(|split| env.tasks(split)).map(|task| task.id).collect();
+    assert_eq!(ids, ["7", "7a", "7b"]);
+    let (_episode, first) = env.start(&env.task("train", 0), Seed(7)).expect("it begins");
+    let asked: Value = serde_json::from_str(&first.expect("it repeats what it was asked").text).expect("an object");
+    assert_eq!((&asked["task"], &asked["episode"]), (&json!(7), &json!("7#00000000")));
+    let refused = |task: &str| opened(&format!(r#""a", "b", {task}"#)).expect_err("it has no name").to_string();
+    assert_eq!(refused(r#"{"request": "go"}"#), "task 3: it has no `id`");
+    for nameless in [r#"{"id": ""}"#, r#"{"id": null}"#, r#"{"id": [1]}"#, r#""""#] {
+        assert_eq!(refused(nameless), "task 3: `id` is neither a text that says something nor a number");
+    }
+}
+
+#[test]
+fn tools_that_are_none_are_garbage_and_the_others_are_told() {
+    let open = |tools: &str| {
+        let script = format!("{TASKS} read line; echo '{{\"tools\": [{tools}]}}'; {CLOSED}");
+        Env::open(&shell(&script), &wire()).expect("it gives its tasks")
+    };
+    let said = |tools: &str| {
+        let env = open(tools);
+        env.start(&env.task("train", 0), Seed(7)).err().expect("it is no list of tools").to_string()
+    };
+    insta::assert_snapshot!(
+        [
+            "7",
+            "{\"parameters\": {}}",
+            "{\"name\": \"\", \"parameters\": {}}",
+            "{\"name\": 7}",
+            "{\"name\": \"look\", \"parameters\": []}",
+            "{\"name\": \"look\"}, {\"function\": {\"name\": \"look\", \"parameters\": {}}}",
+        ]
+        .map(said)
+        .join("\n"),
+        @r#"
+    the environment answers garbage: a tool has no `name`: 7
+    the environment answers garbage: a tool has no `name`: {"parameters":{}}
+    the environment answers garbage: a tool has no `name`: {"name":"","parameters":{}}
+    the environment answers garbage: a tool has no `name`: {"name":7}
+    the environment answers garbage: the `parameters` of a tool are no JSON Schema: {"name":"look","parameters":[]}
+    the environment answers garbage: two of its tools are called `look`
+    "#
+    );
+    let two = r#""leave(now)", {"name": "look"}, {"name": "buy", "parameters": {"properties": {"what": {}}, "required": ["what"]}}"#;
+    let told = open(two).examine("train").expect("it is sound");
+    assert_eq!(told, ["leave(now)", "look()", "buy(what)", "an episode of `a` begins: nothing is said"]);
 }
 
 #[test]
