@@ -332,7 +332,7 @@ impl Opened {
     pub fn examine(&self, split: &str) -> Result<Vec<String>, EnvError> {
         let mut said = match &self.door {
             Door::OpenEnv(server) => server.about()?,
-            Door::Mcp(at, server) => Self::mcp(at, server, self.outside.bounds.timeout)?.about()?,
+            Door::Mcp(at, server) => Self::mcp(at, server, self.outside.bounds.timeout)?.about(self.tasks.all())?,
             Door::Process(_) | Door::AgentGym(_) => Vec::new(),
         };
         let Some(task) = self.split(split).first() else { return Ok(said) };

@@ -104,6 +104,10 @@ impl Tasks {
         Ok(Self { places: places.into_iter().collect(), splits })
     }
 
+    pub fn all(&self) -> impl Iterator<Item = &Task> {
+        self.splits.values().flatten()
+    }
+
     /// # Panics
     /// When the split is not declared: references are checked before.
     pub fn split(&self, name: &str) -> &[Task] {

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a server under test stalls, and time has to pass")]
 
 mod addresses;
+mod mcp;
 
 use super::*;
 use crate::env::schema::{Field, FieldType, Visibility};
