@@ -1,5 +1,7 @@
 //! What goes wrong with an environment outside the program, told apart.
 
+use crate::base::words::words;
+
 /// Ends the episode that met it, and no other.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnvError {
@@ -10,9 +12,9 @@ pub enum EnvError {
     /// It ended, or broke the connection, with the end of what it wrote to its standard error.
     #[error("the environment is gone: {how}{}", last_words(.said))]
     Gone { how: String, said: String },
-    /// After so many milliseconds.
-    #[error("the environment hangs: no answer in {} s", *.0 as f64 / 1e3)]
-    Hangs(u64),
+    /// For so many milliseconds, with the end of what it wrote to its standard error.
+    #[error("the environment hangs: no answer in {} s{}", *.millis as f64 / 1e3, last_words(.said))]
+    Hangs { millis: u64, said: String },
     /// An answer is longer than so many bytes.
     #[error("the environment floods: an answer is longer than {} MiB", .0 >> 20)]
     Floods(usize),
@@ -27,6 +29,16 @@ pub enum EnvError {
 }
 
 impl EnvError {
+    /// One that is not started here breaks the connection, or an answer.
+    pub fn broken(how: &str) -> Self {
+        EnvError::Gone { how: words(how), said: String::new() }
+    }
+
+    /// One that is not started here is silent.
+    pub fn silent(millis: u64) -> Self {
+        EnvError::Hangs { millis, said: String::new() }
+    }
+
     /// Whether every other episode would end in the same way.
     pub fn is_general(&self) -> bool {
         matches!(self, EnvError::Unstarted(_))

@@ -4,7 +4,7 @@ use super::error::EnvError;
 use super::program::LONGEST;
 use crate::base::words::words;
 use serde_json::Value;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::time::Duration;
 use ureq::http::{Response, header};
 use ureq::{Agent, Body};
@@ -34,48 +34,58 @@ impl Http {
     /// # Errors
     /// No answer, an answer that is no JSON, or a status other than success.
     pub fn get(&self, path: &str) -> Result<Value, EnvError> {
-        self.read(self.agent.get(format!("{}{path}", self.base)).call())
+        let address = format!("{}{path}", self.base);
+        self.read(&address, self.agent.get(&address).call())
     }
 
     /// # Errors
     /// As [`Http::get`].
     pub fn post(&self, path: &str, body: &Value) -> Result<Value, EnvError> {
-        let request = self.agent.post(format!("{}{path}", self.base));
-        self.read(request.header(header::CONTENT_TYPE, "application/json").send(body.to_string()))
+        let address = format!("{}{path}", self.base);
+        let request = self.agent.post(&address);
+        self.read(&address, request.header(header::CONTENT_TYPE, "application/json").send(body.to_string()))
     }
 
-    fn read(&self, answer: Result<Response<Body>, ureq::Error>) -> Result<Value, EnvError> {
-        let mut answer = answer.map_err(|problem| match problem {
-            ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => {
-                EnvError::Unreachable("connecting took too long".to_owned())
-            }
-            ureq::Error::Timeout(_) => EnvError::Hangs(self.timeout),
-            ureq::Error::Io(problem) if problem.kind() == std::io::ErrorKind::ConnectionRefused => {
-                EnvError::Unreachable(format!("{}: {}", self.base, crate::base::file::reason(&problem)))
-            }
-            problem => EnvError::Unreachable(words(&problem.to_string())),
-        })?;
+    fn read(&self, address: &str, answer: Result<Response<Body>, ureq::Error>) -> Result<Value, EnvError> {
+        let mut answer = answer.map_err(|problem| self.failed(address, problem))?;
         let status = answer.status();
         let mut text = Vec::new();
         let read = answer.body_mut().as_reader().take(LONGEST as u64 + 1).read_to_end(&mut text);
-        if let Err(problem) = read {
-            return Err(match problem.kind() {
-                std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock => EnvError::Hangs(self.timeout),
-                _ => EnvError::Gone { how: words(&problem.to_string()), said: String::new() },
-            });
-        }
+        read.map_err(|problem| self.failed(address, problem.into()))?;
         if text.len() > LONGEST {
             return Err(EnvError::Floods(LONGEST));
         }
         let text = String::from_utf8_lossy(&text);
         if !status.is_success() {
-            let how = words(&format!("HTTP {} {text}", status.as_u16()));
+            let how = words(format!("{address}: HTTP {} {text}", status.as_u16()).trim_end());
             return Err(match status.is_server_error() {
-                true => EnvError::Gone { how, said: String::new() },
+                true => EnvError::broken(&how),
                 false => EnvError::Refuses(how),
             });
         }
         let answer = serde_json::from_str(&text);
         answer.map_err(|problem| EnvError::Garbage(format!("{problem}: {}", words(&text))))
+    }
+
+    /// An exchange that came to no end.
+    fn failed(&self, address: &str, problem: ureq::Error) -> EnvError {
+        match problem {
+            ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => {
+                EnvError::Unreachable("connecting took too long".to_owned())
+            }
+            ureq::Error::Timeout(_) | ureq::Error::BodyStalled => EnvError::silent(self.timeout),
+            ureq::Error::Io(problem) => match problem.kind() {
+                ErrorKind::TimedOut | ErrorKind::WouldBlock => EnvError::silent(self.timeout),
+                ErrorKind::UnexpectedEof
+                | ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe => EnvError::broken("it broke the connection"),
+                _ => EnvError::Unreachable(words(&format!("{address}: {}", crate::base::file::reason(&problem)))),
+            },
+            problem @ (ureq::Error::LargeResponseHeader(..) | ureq::Error::Protocol(_) | ureq::Error::Http(_)) => {
+                EnvError::Garbage(words(&problem.to_string()))
+            }
+            problem => EnvError::Unreachable(words(&format!("{address}: {problem}"))),
+        }
     }
 }

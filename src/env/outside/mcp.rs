@@ -1,5 +1,7 @@
-//! Environments by `mcp`: the tools of a Model Context Protocol server, a program or an address. Which revision of the protocol is
-//! spoken, the SDK settles.
+//! Environments by `mcp`: the tools of a Model Context Protocol server, a program or an address.
+//!
+//! A server is asked to `initialize`, as all know it but those of a revision that has no such thing: one that refuses is asked the
+//! newer way, afresh. The other way round would not do, since servers of before leave what they do not know unanswered.
 //!
 //! A server knows no tasks and measures nothing: the file names the tasks, and metrics follow from what a task holds that is
 //! `visible to none`. `answered` is whether the last answer holds its `answer`; `called` is the share of its `gold` calls that
@@ -9,25 +11,35 @@
 //! An episode has a server of its own, or a session: what one changes is not there for another.
 
 use super::error::EnvError;
-use super::program::{Program, Start};
+use super::program::{LONGEST, Program, Start};
 use crate::base::words::words;
 use crate::env::call::json::texts;
 use crate::env::call::typed;
 use crate::env::{Action, Call, Callable, Episode, Observation, Task, Truth};
-use rmcp::model::{CallToolRequestParams, ClientConfig, ContentBlock, Implementation, ProtocolVersion, Tool};
+use rmcp::model::{
+    CallToolRequestParams, ClientConfig, ContentBlock, Implementation, ProtocolVersion, ServerJsonRpcMessage, Tool,
+};
 use rmcp::service::{ClientInitializeError, RunningService, ServiceError};
 use rmcp::transport::StreamableHttpClientTransport;
+use rmcp::transport::streamable_http_client::StreamableHttpError;
 use rmcp::{ClientLifecycleMode, ClientServiceExt, RoleClient};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 /// What can be measured of a task's hidden fields.
 pub const METRICS: [&str; 3] = ["success", "answered", "called"];
+/// Of what a program says, so many bytes wait for the SDK.
+const HANDED: usize = 1 << 16;
+/// What the SDK says before what is wrong with a body.
+const NOT_READ: &str = "could not parse JSON response as ServerJsonRpcMessage: ";
 /// How long a server may take to be told goodbye.
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -37,8 +49,8 @@ pub struct Server {
     /// Milliseconds that an answer may take.
     timeout: u64,
     runtime: Runtime,
-    /// The server speaks the older revision: it is not probed again.
-    older: OnceLock<()>,
+    /// It refuses to `initialize`, and is not asked to again.
+    newer: OnceLock<()>,
 }
 
 #[derive(Clone, Debug)]
@@ -56,14 +68,14 @@ impl Server {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(2).thread_name("mcp").enable_all().build();
         let runtime = runtime.map_err(|problem| EnvError::Unstarted(problem.to_string()))?;
-        Ok(Self { at, timeout, runtime, older: OnceLock::new() })
+        Ok(Self { at, timeout, runtime, newer: OnceLock::new() })
     }
 
-    /// Its name, and its tools as a prompt would list them.
+    /// Its name, its tools as a prompt would list them, and what tasks want that it does not have.
     ///
     /// # Errors
-    /// As [`McpEpisode::start`].
-    pub fn about(self: &Arc<Self>) -> Result<Vec<String>, EnvError> {
+    /// As [`McpEpisode::start`]; nothing that tasks want is there.
+    pub fn about<'a>(self: &Arc<Self>, tasks: impl Iterator<Item = &'a Task>) -> Result<Vec<String>, EnvError> {
         let session = Session::open(self)?;
         let info = session.client().peer_info();
         let name = info.as_ref().and_then(|info| info.server_info.as_ref()).map_or("without a name", |it| &it.name);
@@ -72,25 +84,17 @@ impl Server {
         said.extend(session.tools.iter().map(|(Callable { name, parameters }, doc)| {
             words(&format!("{}: {}", typed::signature(name, parameters), doc.lines().next().unwrap_or_default()))
         }));
-        Ok(said)
-    }
-
-    /// # Errors
-    /// What it ends in, or that it does not.
-    fn within<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<Result<T, E>, EnvError> {
-        let limit = Duration::from_millis(self.timeout);
-        let timed = async { tokio::time::timeout(limit, work).await };
-        self.runtime.block_on(timed).map_err(|_| EnvError::Hangs(self.timeout))
-    }
-
-    fn lifecycle(&self) -> ClientLifecycleMode {
-        match self.older.get() {
-            Some(()) => ClientLifecycleMode::Initialize,
-            None => ClientLifecycleMode::Auto {
-                preferred_versions: vec![ProtocolVersion::LATEST],
-                legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
-            },
+        let gold = tasks.filter_map(|task| task.hidden.read::<Hidden>()?.gold).flatten();
+        let wanted: BTreeSet<String> = gold.map(|Gold { name, .. }| name).collect();
+        let has = |name: &&String| session.tools.iter().any(|(tool, _)| tool.name == **name);
+        let strange: Vec<&str> = wanted.iter().filter(|name| !has(name)).map(String::as_str).collect();
+        let none = words(&format!("no tool of the server's is what `gold` of tasks calls: {}", strange.join(", ")));
+        match strange.len() {
+            0 => {}
+            many if many == wanted.len() => return Err(EnvError::Undeclared(none)),
+            _ => said.push(none),
         }
+        Ok(said)
     }
 }
 
@@ -100,38 +104,68 @@ struct Session {
     client: Option<Client>,
     /// Its own, where it is a program.
     program: Option<Program>,
+    /// Reads what the program says.
+    reader: Option<JoinHandle<()>>,
+    /// What it said that is no message.
+    fault: Arc<OnceLock<EnvError>>,
     /// With what they are for.
     tools: Vec<(Callable, String)>,
 }
 
 impl Session {
     fn open(server: &Arc<Server>) -> Result<Self, EnvError> {
+        let newer = ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::LATEST] };
+        if server.newer.get().is_some() {
+            return Self::begin(server, newer);
+        }
+        match Self::begin(server, ClientLifecycleMode::Initialize) {
+            Err(refused @ EnvError::Refuses(_)) => {
+                // What it says to what all know is what tells most.
+                let session = Self::begin(server, newer).map_err(|_| refused)?;
+                let _ = server.newer.set(());
+                Ok(session)
+            }
+            begun => begun,
+        }
+    }
+
+    fn begin(server: &Arc<Server>, lifecycle: ClientLifecycleMode) -> Result<Self, EnvError> {
         let me = Implementation::new("agx", env!("CARGO_PKG_VERSION"));
-        let me = ClientConfig::new(rmcp::model::ClientCapabilities::default(), me);
-        let mut program = None;
+        let me = ClientConfig::new(rmcp::model::ClientCapabilities::default(), me)
+            .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE);
+        let mut session = Self {
+            server: server.clone(),
+            client: None,
+            program: None,
+            reader: None,
+            fault: Arc::default(),
+            tools: Vec::new(),
+        };
         let opened = match &server.at {
             At::Command(start) => {
                 let (started, input, output) = Program::start(start)?;
-                program = Some(started);
+                session.program = Some(started);
                 let _inside = server.runtime.enter();
                 let fail = |problem: std::io::Error| EnvError::Unstarted(problem.to_string());
                 let input = ChildStdin::from_std(input).map_err(fail)?;
                 let output = ChildStdout::from_std(output).map_err(fail)?;
-                server.within(me.serve_with_lifecycle((output, input), server.lifecycle()))?
+                let (handed, given) = tokio::io::duplex(HANDED);
+                session.reader = Some(tokio::spawn(hand_on(output, given, session.fault.clone())));
+                session.within(me.serve_with_lifecycle((handed, input), lifecycle))?
             }
             At::Address(address) => {
                 let _inside = server.runtime.enter();
                 let transport = StreamableHttpClientTransport::from_uri(address.as_str());
-                server.within(me.serve_with_lifecycle(transport, server.lifecycle()))?
+                session.within(me.serve_with_lifecycle(transport, lifecycle))?
             }
         };
-        let mut session = Self { server: server.clone(), client: None, program, tools: Vec::new() };
-        let client = opened.map_err(|problem| session.unopened(&problem))?;
-        if client.peer_info().is_some_and(|info| info.protocol_version != ProtocolVersion::LATEST) {
-            let _ = server.older.set(());
-        }
+        let client = opened.map_err(|problem| session.unopened(problem))?;
+        let spoken = client.peer_info().map(|info| info.protocol_version.clone());
         session.client = Some(client);
-        let listed = server.within(session.client().list_all_tools())?;
+        if let Some(spoken) = spoken.filter(|spoken| !ProtocolVersion::KNOWN_VERSIONS.contains(spoken)) {
+            return Err(unspoken(std::slice::from_ref(&spoken)));
+        }
+        let listed = session.within(session.client().list_all_tools())?;
         let tools = listed.map_err(|problem| session.broken(problem))?;
         let of = |Tool { name, description, input_schema, .. }: Tool| {
             let parameters = Value::Object((*input_schema).clone());
@@ -145,22 +179,79 @@ impl Session {
         self.client.as_ref().expect("it is there until it is dropped")
     }
 
-    fn unopened(&mut self, problem: &ClientInitializeError) -> EnvError {
-        match (&mut self.program, problem) {
-            (Some(program), ClientInitializeError::ConnectionClosed(_)) => program.gone(),
-            (None, ClientInitializeError::TransportError { error, .. }) => EnvError::Unreachable(causes(&*error.error)),
-            (_, problem) => EnvError::Garbage(causes(problem)),
+    /// # Errors
+    /// What it ends in, or that it does not.
+    fn within<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<Result<T, E>, EnvError> {
+        let timeout = self.server.timeout;
+        let timed = async { tokio::time::timeout(Duration::from_millis(timeout), work).await };
+        self.server.runtime.block_on(timed).map_err(|_| match (self.fault.get(), &self.program) {
+            (Some(fault), _) => fault.clone(),
+            (None, Some(program)) => program.hangs(timeout),
+            (None, None) => EnvError::silent(timeout),
+        })
+    }
+
+    fn unopened(&self, problem: ClientInitializeError) -> EnvError {
+        match (&self.program, problem) {
+            _ if self.fault.get().is_some() => self.fault.get().expect("it is there").clone(),
+            (_, ClientInitializeError::JsonRpcError(said)) => EnvError::Refuses(words(&said.message)),
+            (_, ClientInitializeError::NoCompatibleProtocolVersion { server_supported, .. }) => {
+                unspoken(&server_supported)
+            }
+            (
+                Some(program),
+                ClientInitializeError::ConnectionClosed(_) | ClientInitializeError::TransportError { .. },
+            ) => program.gone(),
+            (None, ClientInitializeError::TransportError { error, .. }) => self.not_sent(&*error.error),
+            _ => EnvError::Garbage("it is no answer to `initialize`".to_owned()),
         }
     }
 
-    fn broken(&mut self, problem: ServiceError) -> EnvError {
-        match (&mut self.program, problem) {
+    fn broken(&self, problem: ServiceError) -> EnvError {
+        match (&self.program, problem) {
+            _ if self.fault.get().is_some() => self.fault.get().expect("it is there").clone(),
             (_, ServiceError::McpError(said)) => EnvError::Refuses(words(&said.message)),
             (Some(program), ServiceError::TransportClosed | ServiceError::TransportSend(_)) => program.gone(),
-            (_, problem @ (ServiceError::TransportClosed | ServiceError::TransportSend(_))) => {
-                EnvError::Gone { how: causes(&problem), said: String::new() }
+            (None, ServiceError::TransportSend(error)) => self.not_sent(&*error.error),
+            (None, ServiceError::TransportClosed) => {
+                EnvError::broken(&format!("it broke off an answer, or one of more than {} MiB", LONGEST >> 20))
             }
-            (_, problem) => EnvError::Garbage(causes(&problem)),
+            (_, ServiceError::UnexpectedResponse) => EnvError::Garbage("it is no answer to what was asked".to_owned()),
+            (_, problem) => EnvError::Garbage(words(&problem.to_string())),
+        }
+    }
+
+    /// What an exchange over HTTP comes to that has no message in it.
+    fn not_sent(&self, problem: &(dyn std::error::Error + 'static)) -> EnvError {
+        let address = match &self.server.at {
+            At::Address(address) => address,
+            At::Command(_) => unreachable!("it is spoken to over HTTP"),
+        };
+        let refuses =
+            |said: &str| EnvError::Refuses(words(&format!("{address}: HTTP {}", said.trim_end_matches([' ', ':']))));
+        let garbage = |said: &str| EnvError::Garbage(words(said));
+        use StreamableHttpError as Wrong;
+        match problem.downcast_ref::<Wrong<reqwest::Error>>() {
+            Some(Wrong::ResponseBodyTooLarge { .. }) => EnvError::Floods(LONGEST),
+            Some(Wrong::HttpStatus(it)) => refuses(&it.status.to_string()),
+            Some(Wrong::AuthRequired(_)) => refuses("401"),
+            Some(Wrong::InsufficientScope(_)) => refuses("403"),
+            Some(Wrong::SessionExpired) => refuses("404"),
+            Some(Wrong::UnexpectedServerResponse(said)) => {
+                match (said.strip_prefix("HTTP "), said.strip_prefix(NOT_READ)) {
+                    (Some(status), _) => refuses(status),
+                    (_, Some(said)) => garbage(said),
+                    _ => garbage("it is no answer to what was asked"),
+                }
+            }
+            Some(Wrong::UnexpectedContentType(kind)) => {
+                garbage(&format!("it is no JSON, but `{}`", kind.as_deref().unwrap_or("without a content type")))
+            }
+            Some(Wrong::Client(problem)) if problem.is_connect() => {
+                EnvError::Unreachable(words(&format!("{address}: {}", first_cause(problem))))
+            }
+            Some(Wrong::Client(problem)) => EnvError::broken(&first_cause(problem)),
+            _ => EnvError::broken(&first_cause(problem)),
         }
     }
 }
@@ -170,20 +261,68 @@ impl Drop for Session {
         if let Some(mut client) = self.client.take() {
             let _ = self.server.runtime.block_on(client.close_with_timeout(GOODBYE));
         }
+        if let Some(reader) = &self.reader {
+            reader.abort();
+        }
     }
 }
 
-fn causes(problem: &dyn std::error::Error) -> String {
-    let mut said = problem.to_string();
-    let mut next = problem.source();
-    while let Some(cause) = next {
-        let cause_said = cause.to_string();
-        if !said.contains(&cause_said) {
-            said = format!("{said}: {cause_said}");
+/// Hands on the lines of a program as long as they are messages: the SDK leaves out what is none, and waits.
+async fn hand_on(from: ChildStdout, mut to: DuplexStream, fault: Arc<OnceLock<EnvError>>) {
+    let mut from = BufReader::new(from);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut from).take(LONGEST as u64 + 1).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
         }
-        next = cause.source();
+        if let Err(problem) = message(&line) {
+            let _ = fault.set(problem);
+            return;
+        }
+        if to.write_all(&line).await.is_err() {
+            return;
+        }
     }
-    words(&said)
+}
+
+/// # Errors
+/// A line that is no message of JSON-RPC 2.0, or an answer that is none of the protocol's.
+fn message(line: &[u8]) -> Result<(), EnvError> {
+    if line.len() > LONGEST {
+        return Err(EnvError::Floods(LONGEST));
+    }
+    let text = std::str::from_utf8(line).map_err(|_| EnvError::Garbage("it is no UTF-8".to_owned()))?;
+    if text.trim().is_empty() {
+        return Ok(());
+    }
+    let garbage = |problem: &dyn std::fmt::Display| EnvError::Garbage(format!("{problem}: {}", words(text)));
+    let fields: Map<String, Value> = serde_json::from_str(text).map_err(|problem| garbage(&problem))?;
+    match ["method", "result", "error"].map(|name| fields.contains_key(name)) {
+        // What it asks or tells beside is the SDK's to know, or to leave.
+        [true, false, false] => Ok(()),
+        [false, true, false] | [false, false, true] => {
+            let read = serde_json::from_value::<ServerJsonRpcMessage>(Value::Object(fields));
+            read.map(|_| ()).map_err(|_| garbage(&"it is no answer of the protocol's"))
+        }
+        _ => Err(garbage(&"it is no message of JSON-RPC")),
+    }
+}
+
+fn unspoken(revisions: &[ProtocolVersion]) -> EnvError {
+    let theirs = revisions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let ours = ProtocolVersion::KNOWN_VERSIONS.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    EnvError::Garbage(words(&format!("it speaks the revision {theirs} of the protocol, and agx speaks {ours}")))
+}
+
+/// The rest tells of layers of the SDK.
+fn first_cause(problem: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = problem;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.downcast_ref().map_or_else(|| cause.to_string(), crate::base::file::reason)
 }
 
 pub struct McpEpisode {
@@ -227,7 +366,7 @@ impl McpEpisode {
         };
         let arguments = typed::arguments(call, Some(&tool.parameters));
         let params = CallToolRequestParams::new(call.name.clone()).with_arguments(arguments);
-        let called = self.session.server.within(self.session.client().call_tool(params))?;
+        let called = self.session.within(self.session.client().call_tool(params))?;
         let result = match called {
             Ok(result) => result,
             // The agent may mend its call.

@@ -27,7 +27,7 @@ pub use program::end_programs;
 pub use tasks::NUMBERS;
 
 use super::schema::Schema;
-use super::{Action, Begun, Split, Task, Truth, Unopened, call};
+use super::{Action, Begun, Observation, Split, Task, Truth, Unopened, call};
 use crate::base::words::words;
 use crate::base::{Digest, Hasher, Seed, file};
 use crate::model::{Message, ToolFormat, Wire};
@@ -258,11 +258,7 @@ impl Opened {
             |row: &Map<String, Value>| NUMBERS.into_iter().find_map(|name| row.get(name)?.as_u64()).unwrap_or(0);
         Ok(match &self.door {
             Door::Process(processes) => {
-                let known = self.outside.tasks.is_none();
-                let given = if known { Value::String(task.id.clone()) } else { Value::Object(tasks::whole(task)) };
-                // Whatever draws there takes 32 bits.
-                let seed = (seed.0 >> 32) as u32;
-                let (episode, said) = ProcessEpisode::start(processes, &task.id, given, seed, metrics)?;
+                let (episode, said) = self.of_process(processes, task, seed)?;
                 (Box::new(episode), said)
             }
             Door::OpenEnv(server) => {
@@ -284,6 +280,23 @@ impl Opened {
                 (Box::new(episode), said)
             }
         })
+    }
+
+    fn of_process(
+        &self,
+        processes: &Arc<Processes>,
+        task: &Task,
+        seed: Seed,
+    ) -> Result<(ProcessEpisode, Option<Observation>), EnvError> {
+        let mut given = tasks::whole(task);
+        // A task of its own it knows by the name that it gave it.
+        let given = match self.outside.tasks {
+            None => given.remove("id").unwrap_or_default(),
+            Some(_) => Value::Object(given),
+        };
+        // Whatever draws there takes 32 bits.
+        let seed = (seed.0 >> 32) as u32;
+        ProcessEpisode::start(processes, &task.id, given, seed, &self.outside.schema.metrics)
     }
 
     fn mcp(at: &mcp::At, server: &OnceLock<Arc<mcp::Server>>, timeout: u64) -> Result<Arc<mcp::Server>, EnvError> {
@@ -319,12 +332,18 @@ impl Opened {
     pub fn examine(&self, split: &str) -> Result<Vec<String>, EnvError> {
         let mut said = match &self.door {
             Door::OpenEnv(server) => server.about()?,
-            Door::Mcp(at, server) => Self::mcp(at, server, self.outside.bounds.timeout)?.about()?,
+            Door::Mcp(at, server) => Self::mcp(at, server, self.outside.bounds.timeout)?.about(self.tasks.all())?,
             Door::Process(_) | Door::AgentGym(_) => Vec::new(),
         };
         let Some(task) = self.split(split).first() else { return Ok(said) };
-        let (episode, first) = self.start(task, Seed(0))?;
-        drop(episode);
+        let first = match &self.door {
+            Door::Process(processes) => {
+                let (episode, first) = self.of_process(processes, task, Seed(0))?;
+                said.extend_from_slice(episode.about());
+                first
+            }
+            _ => self.start(task, Seed(0))?.1,
+        };
         let first = first.map(|first| words(&first.text));
         said.push(format!("an episode of `{}` begins: {}", task.id, first.as_deref().unwrap_or("nothing is said")));
         Ok(said)

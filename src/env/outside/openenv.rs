@@ -5,7 +5,8 @@
 //! episode.
 //!
 //! # Invariants
-//! A message has one answer, in time, of a bounded size.
+//! A message has one answer, in time, of a bounded size. Another that has come before the next question ends the episode; one that
+//! comes later cannot be told from an answer.
 
 use super::error::EnvError;
 use super::figures::{Figures, Said};
@@ -18,7 +19,7 @@ use crate::model::Role;
 use serde_json::{Map, Value, json};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tungstenite::client::{IntoClientRequest, uri_mode};
@@ -49,13 +50,20 @@ type Socket = WebSocket<MaybeTlsStream<Timed>>;
 struct Timed {
     stream: TcpStream,
     clock: fn() -> u64,
+    pace: Arc<Pace>,
+}
+
+#[derive(Debug, Default)]
+struct Pace {
     /// On the clock.
-    until: Arc<AtomicU64>,
+    until: AtomicU64,
+    /// What is read has come already.
+    hurries: AtomicBool,
 }
 
 impl Timed {
     fn left(&self) -> std::io::Result<Duration> {
-        match self.until.load(Ordering::SeqCst).saturating_sub((self.clock)()) {
+        match self.pace.until.load(Ordering::SeqCst).saturating_sub((self.clock)()) {
             0 => Err(ErrorKind::TimedOut.into()),
             left => Ok(Duration::from_millis(left)),
         }
@@ -65,7 +73,13 @@ impl Timed {
 impl Read for Timed {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         self.stream.set_read_timeout(Some(self.left()?))?;
-        self.stream.read(into)
+        if !self.pace.hurries.load(Ordering::SeqCst) {
+            return self.stream.read(into);
+        }
+        self.stream.set_nonblocking(true)?;
+        let read = self.stream.read(into);
+        self.stream.set_nonblocking(false)?;
+        read
     }
 }
 
@@ -98,10 +112,12 @@ impl Server {
     /// # Errors
     /// It does not answer, or not so.
     pub fn about(&self) -> Result<Vec<String>, EnvError> {
-        let metadata = self.http.get("/metadata")?;
-        let name = metadata.get("name").and_then(Value::as_str).unwrap_or("without a name");
         let action = typed::signature("action", self.action()?);
-        Ok(vec![format!("its name is {}", words(name)), format!("an action is {}", words(&action))])
+        // It need not say it.
+        let metadata = self.http.get("/metadata").unwrap_or_default();
+        let name = metadata.get("name").and_then(Value::as_str);
+        let name = name.map_or_else(|| "it has no name".to_owned(), |name| format!("its name is {}", words(name)));
+        Ok(vec![name, format!("an action is {}", words(&action))])
     }
 
     fn action(&self) -> Result<&Value, EnvError> {
@@ -115,7 +131,7 @@ impl Server {
     }
 
     /// A connection, and the moment by which what is read has to be there.
-    fn connect(&self) -> Result<(Socket, Arc<AtomicU64>), EnvError> {
+    fn connect(&self) -> Result<(Socket, Arc<Pace>), EnvError> {
         let unreachable = |problem: &dyn std::fmt::Display| EnvError::Unreachable(words(&problem.to_string()));
         let request = self.address.as_str().into_client_request().map_err(|problem| unreachable(&problem))?;
         let uri = request.uri();
@@ -132,14 +148,15 @@ impl Server {
             match TcpStream::connect_timeout(&place, within) {
                 Ok(stream) => {
                     stream.set_nodelay(true).map_err(|problem| unreachable(&problem))?;
-                    let until = Arc::new(AtomicU64::new((self.clock)().saturating_add(self.timeout)));
-                    let stream = Timed { stream, clock: self.clock, until: until.clone() };
+                    let pace = Arc::<Pace>::default();
+                    pace.until.store((self.clock)().saturating_add(self.timeout), Ordering::SeqCst);
+                    let stream = Timed { stream, clock: self.clock, pace: pace.clone() };
                     let config = WebSocketConfig::default()
                         .max_message_size(Some(LONGEST))
                         .max_frame_size(Some(LONGEST))
                         .read_buffer_size(1 << 14);
                     let socket = shake_hands(request, stream, config).map_err(|problem| unreachable(&problem))?;
-                    return Ok((socket, until));
+                    return Ok((socket, pace));
                 }
                 Err(problem) => last = unreachable(&crate::base::file::reason(&problem)),
             }
@@ -168,7 +185,7 @@ pub struct OpenEnvEpisode {
     socket: Socket,
     /// Nothing has gone wrong on it: after that it is not touched again.
     sound: bool,
-    until: Arc<AtomicU64>,
+    pace: Arc<Pace>,
     timeout: u64,
     clock: fn() -> u64,
     action: Value,
@@ -192,9 +209,9 @@ impl OpenEnvEpisode {
         reset: &Map<String, Value>,
         metrics: &[String],
     ) -> Result<(Self, Option<Observation>), EnvError> {
-        let (action, (socket, until)) = (server.action()?.clone(), server.connect()?);
+        let (action, (socket, pace)) = (server.action()?.clone(), server.connect()?);
         let (timeout, clock, figures) = (server.timeout, server.clock, Figures::new(metrics));
-        let mut episode = Self { socket, sound: true, until, timeout, clock, action, figures };
+        let mut episode = Self { socket, sound: true, pace, timeout, clock, action, figures };
         let Answer { observation, done, .. } = episode.ask(&json!({ "type": "reset", "data": reset }))?;
         if done {
             return Err(EnvError::Garbage("it is done before it begins".to_owned()));
@@ -210,14 +227,15 @@ impl OpenEnvEpisode {
     }
 
     fn asked(&mut self, question: &Value) -> Result<Answer, EnvError> {
-        self.until.store((self.clock)().saturating_add(self.timeout), Ordering::SeqCst);
+        self.pace.until.store((self.clock)().saturating_add(self.timeout), Ordering::SeqCst);
+        self.is_quiet()?;
         let sent = self.socket.send(Message::text(question.to_string()));
         sent.map_err(|problem| self.broken(problem))?;
         let text = loop {
             match self.socket.read().map_err(|problem| self.broken(problem))? {
                 Message::Text(text) => break text,
                 Message::Binary(_) => return Err(EnvError::Garbage("it sends bytes instead of text".to_owned())),
-                Message::Close(_) => return Err(gone("it closed the connection")),
+                Message::Close(_) => return Err(EnvError::broken("it closed the connection")),
                 Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
             }
         };
@@ -241,17 +259,38 @@ impl OpenEnvEpisode {
         Ok(Answer { observation, reward, done })
     }
 
+    /// # Errors
+    /// It has said more than it was asked, which would be taken for what comes next; or it is gone.
+    fn is_quiet(&mut self) -> Result<(), EnvError> {
+        self.pace.hurries.store(true, Ordering::SeqCst);
+        let early = loop {
+            match self.socket.read() {
+                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
+                early => break early,
+            }
+        };
+        self.pace.hurries.store(false, Ordering::SeqCst);
+        let more = |text: &str| EnvError::Garbage(format!("it said more than it was asked: {}", words(text)));
+        match early {
+            Err(tungstenite::Error::Io(problem)) if problem.kind() == ErrorKind::WouldBlock => Ok(()),
+            Err(problem) => Err(self.broken(problem)),
+            Ok(Message::Close(_)) => Err(EnvError::broken("it closed the connection")),
+            Ok(Message::Text(text)) => Err(more(&text)),
+            Ok(_) => Err(more("bytes")),
+        }
+    }
+
     fn broken(&self, problem: tungstenite::Error) -> EnvError {
         match problem {
             tungstenite::Error::Io(problem)
                 if matches!(problem.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) =>
             {
-                EnvError::Hangs(self.timeout)
+                EnvError::silent(self.timeout)
             }
             tungstenite::Error::Capacity(_) => EnvError::Floods(LONGEST),
-            tungstenite::Error::Protocol(problem) => gone(&problem.to_string()),
+            tungstenite::Error::Protocol(problem) => EnvError::broken(&problem.to_string()),
             tungstenite::Error::Utf8(_) => EnvError::Garbage("it is no UTF-8".to_owned()),
-            problem => gone(&problem.to_string()),
+            problem => EnvError::broken(&problem.to_string()),
         }
     }
 
@@ -308,13 +347,9 @@ impl Drop for OpenEnvEpisode {
         }
         let _ = self.socket.send(Message::text(json!({ "type": "close" }).to_string()));
         // It closes the connection itself, if it is given a moment.
-        self.until.store((self.clock)().saturating_add(GOODBYE), Ordering::SeqCst);
+        self.pace.until.store((self.clock)().saturating_add(GOODBYE), Ordering::SeqCst);
         while self.socket.read().is_ok() {}
     }
-}
-
-fn gone(how: &str) -> EnvError {
-    EnvError::Gone { how: words(how), said: String::new() }
 }
 
 /// What an agent reads of an observation: its one text, or all of it.

@@ -3,12 +3,12 @@
 //! | asked | answered |
 //! |---|---|
 //! | `{"op": "tasks"}` | `{"tasks": [{"id": …, "split"?: …, fields…}, …]}` |
-//! | `{"op": "reset", "episode": …, "task": …, "seed": …}` | `{"observation"?: …, "tools"?: [{"name", "parameters"}, …]}` |
+//! | `{"op": "reset", "episode": …, "task": …, "seed": …}` | `{"observation"?: …, "tools"?: [{"name", "parameters"?}, …]}` |
 //! | `{"op": "step", "episode": …, "call": {"name", "arguments"}}` or with `"text": …` | `{"observation": …, "role"?: "tool" or "user", "done": …, "truncated"?: …, "metrics": {…}}` |
 //! | `{"op": "close", "episode": …}` | `{"episode": …}`, and it is ready for another; nothing or an error, and it is ended; a step's answer or garbage, and the episode fails |
 //! | `{"op": "close"}` | nothing: it ends |
 //!
-//! Any answer may be `{"error": …}`. `task` is the id where the program gives the tasks itself, and the whole row where the file
+//! A tool that is a text is as a prompt would list it, and its arguments are text. Any answer may be `{"error": …}`. `task` is the id, as it was given, where the program gives the tasks itself, and the whole row where the file
 //! names them.
 //!
 //! # Invariants
@@ -19,7 +19,7 @@ use super::figures::{Figures, Said};
 use super::program::{Lines, Start};
 use crate::base::words::words;
 use crate::env::call::typed;
-use crate::env::{Action, Call, Episode, Observation, Truth};
+use crate::env::{Action, Episode, Observation, Truth};
 use crate::model::Role;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -93,9 +93,12 @@ impl Drop for Processes {
 /// Nothing comes, or what comes is no answer, or a refusal.
 fn ask(lines: &mut Lines, question: &Value, timeout: u64) -> Result<Answer, EnvError> {
     let line = lines.ask(&question.to_string(), timeout)?;
-    // By way of an object: a list would be read as the fields in order.
-    let answer = serde_json::from_str(&line).and_then(|fields| serde_json::from_value::<Answer>(Value::Object(fields)));
-    let answer = answer.map_err(|problem| EnvError::Garbage(format!("{problem}: {}", words(&line))))?;
+    let garbage = |problem: &dyn std::fmt::Display| EnvError::Garbage(format!("{problem}: {}", words(&line)));
+    // A list would be read as the fields in order.
+    if line.trim_start().starts_with('[') {
+        return Err(garbage(&"it is no object"));
+    }
+    let answer: Answer = serde_json::from_str(&line).map_err(|problem| garbage(&problem))?;
     match &answer.error {
         Some(Value::String(text)) => Err(EnvError::Refuses(words(text))),
         Some(other) if !other.is_null() => Err(EnvError::Refuses(words(&other.to_string()))),
@@ -111,6 +114,8 @@ pub struct ProcessEpisode {
     id: String,
     /// JSON Schemas of parameters, by the tools' names.
     tools: Vec<(String, Value)>,
+    /// Its tools as a prompt would list them.
+    listed: Vec<String>,
     figures: Figures,
 }
 
@@ -129,17 +134,30 @@ impl ProcessEpisode {
         let lines = processes.take()?;
         // The same in every repetition, another for each sample.
         let (processes, id) = (processes.clone(), format!("{id}#{seed:08x}"));
-        let mut episode = Self { processes, lines: Some(lines), id, tools: Vec::new(), figures: Figures::new(metrics) };
-        let answer = episode.ask(json!({ "op": "reset", "task": task, "seed": seed }))?;
-        let named = |tool: Value| {
-            // As OpenAI lists functions, or plain.
-            let of = tool.get("function").unwrap_or(&tool);
-            Some((of.get("name")?.as_str()?.to_owned(), of.get("parameters")?.clone()))
+        let mut episode = Self {
+            processes,
+            lines: Some(lines),
+            id,
+            tools: Vec::new(),
+            listed: Vec::new(),
+            figures: Figures::new(metrics),
         };
+        let answer = episode.ask(json!({ "op": "reset", "task": task, "seed": seed }))?;
         if answer.done {
             return Err(EnvError::Garbage("it is done before it begins".to_owned()));
         }
-        episode.tools = answer.tools.into_iter().filter_map(named).collect();
+        for tool in &answer.tools {
+            if let Value::String(signature) = tool {
+                episode.listed.push(words(signature));
+                continue;
+            }
+            let (name, parameters) = named(tool)?;
+            if episode.called(name).is_some() {
+                return Err(EnvError::Garbage(format!("two of its tools are called `{}`", words(name))));
+            }
+            episode.listed.push(words(&typed::signature(name, &parameters)));
+            episode.tools.push((name.to_owned(), parameters));
+        }
         let text = answer.observation.map(text).filter(|text| !text.is_empty());
         Ok((episode, text.map(Observation::asked)))
     }
@@ -182,8 +200,28 @@ impl ProcessEpisode {
         Ok(())
     }
 
-    fn called(&self, Call { name, .. }: &Call) -> Option<&Value> {
+    fn called(&self, name: &str) -> Option<&Value> {
         self.tools.iter().find(|(tool, _)| tool == name).map(|(_, schema)| schema)
+    }
+
+    pub fn about(&self) -> &[String] {
+        &self.listed
+    }
+}
+
+/// A tool's name and the JSON Schema of its parameters, of which it may have none: as OpenAI lists functions, or plain.
+///
+/// # Errors
+/// It is not so.
+fn named(tool: &Value) -> Result<(&str, Value), EnvError> {
+    let garbage = |what: &str| EnvError::Garbage(format!("{what}: {}", words(&tool.to_string())));
+    let of = tool.get("function").unwrap_or(tool);
+    let name = of.get("name").and_then(Value::as_str).filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| garbage("a tool has no `name`"))?;
+    match of.get("parameters") {
+        Some(parameters @ Value::Object(_)) => Ok((name, parameters.clone())),
+        None => Ok((name, json!({}))),
+        Some(_) => Err(garbage("the `parameters` of a tool are no JSON Schema")),
     }
 }
 
@@ -191,7 +229,7 @@ impl Episode for ProcessEpisode {
     fn step(&mut self, action: &Action) -> Result<Observation, EnvError> {
         let (question, by) = match action {
             Action::Call(call) => {
-                let arguments = typed::arguments(call, self.called(call));
+                let arguments = typed::arguments(call, self.called(&call.name));
                 (json!({ "op": "step", "call": { "name": call.name, "arguments": arguments } }), Role::Tool)
             }
             Action::Answer(text) => (json!({ "op": "step", "text": text }), Role::User),

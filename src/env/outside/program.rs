@@ -129,22 +129,31 @@ impl Program {
     }
 
     /// That it is gone, how it ended, and its last words. It is given a moment, since its output may close before it ends.
-    pub fn gone(&mut self) -> EnvError {
+    pub fn gone(&self) -> EnvError {
         let how = match self.ended_within(GRACE) {
             Some(how) => how,
             None => "it closed its output".to_owned(),
         };
         let _ = self.silent.recv_timeout(GRACE);
-        let held = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes: Vec<u8> = held.iter().copied().collect();
-        EnvError::Gone { how, said: final_words(&String::from_utf8_lossy(&bytes)) }
+        EnvError::Gone { how, said: self.last_words() }
     }
 
-    fn has_ended(&mut self) -> bool {
+    /// That it said nothing for so many milliseconds, and its last words.
+    pub fn hangs(&self, millis: u64) -> EnvError {
+        EnvError::Hangs { millis, said: self.last_words() }
+    }
+
+    fn last_words(&self) -> String {
+        let held = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes: Vec<u8> = held.iter().copied().collect();
+        final_words(&String::from_utf8_lossy(&bytes))
+    }
+
+    fn has_ended(&self) -> bool {
         self.ended_within(Duration::ZERO).is_some()
     }
 
-    fn ended_within(&mut self, time: Duration) -> Option<String> {
+    fn ended_within(&self, time: Duration) -> Option<String> {
         // Nobody sends: to wait on it is to wait.
         let (_open, never) = sync_channel::<()>(0);
         let mut left = time;
@@ -268,7 +277,7 @@ impl Lines {
             Ok(Err(unread)) => Err(self.unread(unread)),
             // What it started may hold its output open.
             Err(RecvTimeoutError::Timeout) if self.program.has_ended() => Err(self.program.gone()),
-            Err(RecvTimeoutError::Timeout) => Err(EnvError::Hangs(timeout)),
+            Err(RecvTimeoutError::Timeout) => Err(self.program.hangs(timeout)),
             Err(RecvTimeoutError::Disconnected) => Err(self.program.gone()),
         }
     }
@@ -284,7 +293,7 @@ impl Lines {
         self.program.ended_within(GRACE);
     }
 
-    fn unread(&mut self, unread: Unread) -> EnvError {
+    fn unread(&self, unread: Unread) -> EnvError {
         match unread {
             Unread::Ended => self.program.gone(),
             Unread::Floods => EnvError::Floods(LONGEST),

@@ -47,7 +47,15 @@ impl Tasks {
                 Some(Value::String(split)) => Some(split.clone()),
                 Some(_) => return Err(bad("`split` is no text".to_owned())),
             };
-            let task = task(row, at, &outside.schema.task);
+            let id = match row.get("id") {
+                Some(Value::String(id)) if !id.is_empty() => id.clone(),
+                Some(Value::Number(id)) => id.to_string(),
+                // A file may leave names to the places of its rows. A program is asked for a task by its name.
+                None if outside.tasks.is_some() => format!("task-{:05}", at + 1),
+                None => return Err(bad("it has no `id`".to_owned())),
+                Some(_) => return Err(bad("`id` is neither a text that says something nor a number".to_owned())),
+            };
+            let task = task(id, row, &outside.schema.task);
             match split {
                 Some(split) => own.entry(split).or_insert_with(Vec::new).push(task),
                 None => common.push(task),
@@ -72,11 +80,12 @@ impl Tasks {
     pub fn numbered(outside: &Outside, splits: &[Split]) -> Self {
         let mut next = 0u64;
         let mut task = |split: &str, at: u32| {
-            let all: Map<String, Value> = std::iter::once(("id".to_owned(), json!(format!("{split}-{at:04}"))))
+            let id = format!("{split}-{at:04}");
+            let all: Map<String, Value> = std::iter::once(("id".to_owned(), json!(id)))
                 .chain(NUMBERS.map(|name| (name.to_owned(), json!(next))))
                 .collect();
             next += 1;
-            self::task(all, 0, &outside.schema.task)
+            self::task(id, all, &outside.schema.task)
         };
         let of = |split: &Split| (split.name.clone(), (0..split.size).map(|at| task(&split.name, at)).collect());
         Self::placed(splits.iter().map(of).collect()).expect("no name is there twice")
@@ -93,6 +102,10 @@ impl Tasks {
             places.push((task.id.clone(), (split.clone(), at)));
         }
         Ok(Self { places: places.into_iter().collect(), splits })
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Task> {
+        self.splits.values().flatten()
     }
 
     /// # Panics
@@ -136,12 +149,7 @@ fn merge(into: &mut Map<String, Value>, seen: Map<String, Value>) {
     }
 }
 
-fn task(row: Map<String, Value>, at: usize, fields: &[Field]) -> Task {
-    let id = match row.get("id") {
-        Some(Value::String(id)) if !id.is_empty() => id.clone(),
-        Some(Value::Number(id)) => id.to_string(),
-        _ => format!("task-{:05}", at + 1),
-    };
+fn task(id: String, row: Map<String, Value>, fields: &[Field]) -> Task {
     let (fields, hidden) = parted(row, fields);
     Task { id, fields, hidden: Hidden::from(Value::Object(hidden)) }
 }

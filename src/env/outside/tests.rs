@@ -2,13 +2,14 @@
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, reason = "a server under test stalls, and time has to pass")]
 
+mod addresses;
+mod mcp;
+
 use super::*;
 use crate::env::schema::{Field, FieldType, Visibility};
 use crate::env::{Call, Env, EnvKind, EnvSpec, Episode, Observation};
 use crate::model::Role;
 use serde_json::json;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
 fn field(name: &str, ty: FieldType, visible: Visibility) -> Field {
@@ -79,16 +80,18 @@ fn whatever_a_program_does_is_told_apart_and_in_time() {
             "read line; echo '{\"done\": true}'",
             "read line; echo '{\"done\": true, \"metrics\": {\"success\": 7}}'",
             "read line; echo '{\"role\": \"system\", \"observation\": \"obey\"}'",
+            "read line; echo '{\"metrics\": {\"success\": 0}, \"done\": true, \"metrics\": {\"success\": 1}}'",
+            "read line; echo 'thinking' >&2; exec sleep 60",
         ]
         .map(said)
         .join("\n"),
-        @r"
+        @r#"
     the environment is gone: it ended with exit status: 3; its last words: half way
     the environment is gone: it ended with signal: 9 (SIGKILL)
     the environment is gone: it ended with exit status: 4
     the environment hangs: no answer in 2 s
     the environment answers garbage: expected value at line 1 column 1: <html>
-    the environment answers garbage: invalid type: sequence, expected a map at line 1 column 0: []
+    the environment answers garbage: it is no object: []
     the environment floods: an answer is longer than 16 MiB
     the environment answers garbage: it is no UTF-8
     the environment answers garbage: it answers for the episode `another`
@@ -96,7 +99,9 @@ fn whatever_a_program_does_is_told_apart_and_in_time() {
     the environment is not as declared: it does not say the metric `success`
     the environment is not as declared: its metric `success` is 7, and a ratio lies from 0 to 1
     the environment answers garbage: its role `system` is none
-    "
+    the environment answers garbage: duplicate field `metrics` at line 1 column 51: {"metrics": {"success": 0}, "done": true, "metrics": {"success": 1}}
+    the environment hangs: no answer in 2 s; its last words: thinking
+    "#
     );
 }
 
@@ -162,6 +167,61 @@ fn a_program_that_speaks_unasked_or_is_not_there_is_no_environment() {
     assert_eq!(said.to_string(), "two tasks have the id `a`");
     let few = Env::open(&shell("read line; echo '{\"tasks\": [\"a\"]}'"), &wire()).expect_err("too few");
     assert_eq!(few.to_string(), "the split `train` takes 2 tasks, of which there are 1");
+}
+
+#[test]
+fn a_task_is_asked_for_by_the_id_that_it_has() {
+    let opened = |tasks: &str| {
+        let script =
+            format!("read line; echo '{{\"tasks\": [{tasks}]}}'; read line; echo '{{\"observation\": '\"$line\"'}}'");
+        Env::open(&shell(&script), &wire())
+    };
+    let env = opened(r#"{"id": 7}, {"id": "7a"}, "7b""#).expect("it gives its tasks");
+    let ids: Vec<String> = ["train", "test"].iter().flat_map(|split| env.tasks(split)).map(|task| task.id).collect();
+    assert_eq!(ids, ["7", "7a", "7b"]);
+    let (_episode, first) = env.start(&env.task("train", 0), Seed(7)).expect("it begins");
+    let asked: Value = serde_json::from_str(&first.expect("it repeats what it was asked").text).expect("an object");
+    assert_eq!((&asked["task"], &asked["episode"]), (&json!(7), &json!("7#00000000")));
+    let refused = |task: &str| opened(&format!(r#""a", "b", {task}"#)).expect_err("it has no name").to_string();
+    assert_eq!(refused(r#"{"request": "go"}"#), "task 3: it has no `id`");
+    for nameless in [r#"{"id": ""}"#, r#"{"id": null}"#, r#"{"id": [1]}"#, r#""""#] {
+        assert_eq!(refused(nameless), "task 3: `id` is neither a text that says something nor a number");
+    }
+}
+
+#[test]
+fn tools_that_are_none_are_garbage_and_the_others_are_told() {
+    let open = |tools: &str| {
+        let script = format!("{TASKS} read line; echo '{{\"tools\": [{tools}]}}'; {CLOSED}");
+        Env::open(&shell(&script), &wire()).expect("it gives its tasks")
+    };
+    let said = |tools: &str| {
+        let env = open(tools);
+        env.start(&env.task("train", 0), Seed(7)).err().expect("it is no list of tools").to_string()
+    };
+    insta::assert_snapshot!(
+        [
+            "7",
+            "{\"parameters\": {}}",
+            "{\"name\": \"\", \"parameters\": {}}",
+            "{\"name\": 7}",
+            "{\"name\": \"look\", \"parameters\": []}",
+            "{\"name\": \"look\"}, {\"function\": {\"name\": \"look\", \"parameters\": {}}}",
+        ]
+        .map(said)
+        .join("\n"),
+        @r#"
+    the environment answers garbage: a tool has no `name`: 7
+    the environment answers garbage: a tool has no `name`: {"parameters":{}}
+    the environment answers garbage: a tool has no `name`: {"name":"","parameters":{}}
+    the environment answers garbage: a tool has no `name`: {"name":7}
+    the environment answers garbage: the `parameters` of a tool are no JSON Schema: {"name":"look","parameters":[]}
+    the environment answers garbage: two of its tools are called `look`
+    "#
+    );
+    let two = r#""leave(now)", {"name": "look"}, {"name": "buy", "parameters": {"properties": {"what": {}}, "required": ["what"]}}"#;
+    let told = open(two).examine("train").expect("it is sound");
+    assert_eq!(told, ["leave(now)", "look()", "buy(what)", "an episode of `a` begins: nothing is said"]);
 }
 
 #[test]
@@ -295,9 +355,9 @@ fn a_row_is_parted_by_who_may_see_it() {
 #[test]
 fn a_text_that_is_certainly_longer_than_declared_is_not_as_declared() {
     let opened = |request: &str| {
-        let script = format!(
-            r#"read line; echo '{{"tasks": [{{"request": "{request}"}}, {{"request": "x"}}, {{"request": "y"}}]}}'"#
-        );
+        let task = |id: &str, request: &str| json!({ "id": id, "request": request });
+        let tasks = json!({ "tasks": [task("a", request), task("b", "x"), task("c", "y")] });
+        let script = format!("read line; echo '{tasks}'");
         let mut spec = shell(&script);
         let EnvKind::Outside(outside) = &mut spec.kind else { panic!("it is outside") };
         let request = field("request", FieldType::Text, Visibility::ALL);
@@ -336,172 +396,7 @@ fn a_task_of_a_split_that_is_not_declared_is_of_none() {
     assert!(matches!(few, Unopened::SplitTooFew { wanted: 2, has: 1, .. }), "{few}");
 }
 
-/// A server in a thread: answers a request for a path, and a WebSocket's messages.
-fn serve(
-    http: impl Fn(&str, &Value) -> (u16, Value) + Send + Sync + 'static,
-    socket: impl Fn(&mut tungstenite::WebSocket<TcpStream>, Value) -> bool + Send + Sync + 'static,
-) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("an address").to_string();
-    let (http, socket) = (Arc::new(http), Arc::new(socket));
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let (http, socket) = (http.clone(), socket.clone());
-            std::thread::spawn(move || talk(stream.expect("a connection"), &*http, &*socket));
-        }
-    });
-    address
-}
-
-fn talk(
-    mut stream: TcpStream,
-    http: &dyn Fn(&str, &Value) -> (u16, Value),
-    socket: &dyn Fn(&mut tungstenite::WebSocket<TcpStream>, Value) -> bool,
-) -> Option<()> {
-    let mut head = [0; 7];
-    while stream.peek(&mut head).ok()? < head.len() {}
-    if head.starts_with(b"GET /ws") {
-        let mut opened = tungstenite::accept(stream).ok()?;
-        while let Ok(message) = opened.read() {
-            let Ok(text) = message.to_text() else { continue };
-            let Ok(asked) = serde_json::from_str(text) else { continue };
-            if !socket(&mut opened, asked) {
-                return None;
-            }
-        }
-        return None;
-    }
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    loop {
-        let (mut first, mut length) = (String::new(), 0);
-        reader.read_line(&mut first).ok().filter(|read| *read > 0)?;
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).ok()?;
-            let line = line.trim().to_ascii_lowercase();
-            if line.is_empty() {
-                break;
-            }
-            length = line.strip_prefix("content-length: ").and_then(|it| it.parse().ok()).unwrap_or(length);
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).ok()?;
-        let path = first.split(' ').nth(1)?.to_owned();
-        let (status, said) = http(&path, &serde_json::from_slice(&body).unwrap_or_default());
-        let said = said.to_string();
-        let head =
-            format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", said.len());
-        stream.write_all(format!("{head}{said}").as_bytes()).ok()?;
-    }
-}
-
 fn call(name: &str, arguments: &[(&str, &str)]) -> Action {
     let arguments = arguments.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
     Action::Call(Call { name: name.to_owned(), arguments })
-}
-
-fn say(socket: &mut tungstenite::WebSocket<TcpStream>, what: &Value) -> bool {
-    socket.send(tungstenite::Message::text(what.to_string())).is_ok()
-}
-
-/// Sends ten times a second, for as long as somebody takes it.
-fn while_sent(mut send: impl FnMut() -> bool, wait: &std::sync::mpsc::Receiver<()>) -> bool {
-    while send() {
-        let _ = wait.recv_timeout(std::time::Duration::from_millis(100));
-    }
-    false
-}
-
-#[test]
-fn openenv_takes_typed_actions_and_what_goes_wrong_is_told_apart() {
-    let schema = json!({
-        "properties": { "move": { "type": "integer" }, "metadata": { "type": "object" } }, "required": ["move"],
-    });
-    let address = serve(
-        move |path, _| (if path == "/schema" { 200 } else { 404 }, json!({ "action": schema })),
-        |socket, asked| {
-            let observe = |text: &str, reward: Value, done: bool| {
-                json!({ "type": "observation",
-                "data": { "observation": { "text": text }, "reward": reward, "done": done } })
-            };
-            match (asked["type"].as_str(), asked["data"]["move"].as_i64()) {
-                (Some("reset"), _) => say(socket, &observe(&asked["data"].to_string(), Value::Null, false)),
-                (Some("step"), Some(0)) => {
-                    say(socket, &json!({ "type": "error", "data": { "message": "stuck", "code": "E" } }))
-                }
-                (Some("step"), Some(1)) => say(socket, &observe("won", json!(1.0), true)),
-                (Some("step"), Some(2)) => say(socket, &json!({ "type": "observation" })),
-                (Some("step"), Some(3)) => true,
-                (Some("step"), Some(4)) => say(socket, &json!({ "text": "x".repeat(20_000_000) })),
-                (Some("step"), Some(6)) => {
-                    while socket.send(tungstenite::Message::Ping("still here".into())).is_ok() {}
-                    false
-                }
-                // A frame of a text that comes byte by byte, each in time.
-                (Some("step"), Some(7)) => {
-                    let mut send = |bytes: &[u8]| socket.get_mut().write_all(bytes).is_ok();
-                    let (_never, wait) = std::sync::mpsc::channel::<()>();
-                    send(&[0x81, 126, 0xff, 0xff]) && while_sent(|| send(b"x"), &wait)
-                }
-                _ => false,
-            }
-        },
-    );
-    let fields = vec![field("seed", FieldType::Int, Visibility::ALL)];
-    let env = Env::open(&spec(Reach::OpenEnv(format!("ws://{address}/ws")), None, fields, &["success"]), &wire());
-    let env = env.expect("nobody is asked yet");
-    let begin = || env.start(&env.task("test", 0), Seed(9)).expect("it begins");
-    let (mut episode, first) = begin();
-    assert_eq!(first, Some(Observation::asked(r#"{"index":2,"seed":2}"#)), "the third task");
-    assert_eq!(episode.step(&call("any", &[("move", "0")])), Ok(Observation::told("error: E stuck")));
-    let won = episode.step(&call("any", &[("move", "1")])).expect("it answers");
-    assert_eq!((won.text.as_str(), won.done, success(&*episode)), ("won", true, 1.0));
-    assert_eq!(begin().0.step(&answer("I am done.")), Ok(Observation::done()), "an action takes no text");
-    let failed = |number: &str| begin().0.step(&call("any", &[("move", number)])).expect_err("it fails").to_string();
-    insta::assert_snapshot!(["2", "3", "4", "5", "6", "7"].map(failed).join("\n"), @r#"
-    the environment answers garbage: it has no `data`: {"type":"observation"}
-    the environment hangs: no answer in 2 s
-    the environment floods: an answer is longer than 16 MiB
-    the environment is gone: Connection reset without closing handshake
-    the environment hangs: no answer in 2 s
-    the environment hangs: no answer in 2 s
-    "#);
-    let gone = spec(Reach::OpenEnv("ws://127.0.0.1:1/ws".to_owned()), None, Vec::new(), &["success"]);
-    let gone = Env::open(&gone, &wire()).expect("nobody is asked yet");
-    let failed = gone.start(&gone.task("train", 0), Seed(9)).err().expect("nobody is there");
-    assert!(matches!(failed, EnvError::Unreachable(_)), "{failed}");
-}
-
-#[test]
-fn agentgym_reads_actions_in_words_and_servers_by_any_of_their_names() {
-    let address = serve(
-        |path, asked| match (path, asked["action"].as_str()) {
-            ("/create", _) => (200, json!(5)),
-            ("/reset", _) => (200, json!([format!("page {} of {}", asked["session_id"], asked["env_idx"]), null])),
-            ("/step", Some("buy now")) => (200, json!({ "state": "bought", "reward": 1, "done": true })),
-            ("/step", Some("look")) => (200, json!({ "state": "a shelf", "reward": 0.2, "done": false })),
-            ("/step", Some("crash")) => (500, json!("oh")),
-            ("/step", Some("nonsense")) => (200, json!({ "fine": true })),
-            ("/step", _) => (200, json!({ "error": "no such action" })),
-            _ => (404, json!({})),
-        },
-        |_, _| false,
-    );
-    let env = Env::open(&spec(Reach::AgentGym(format!("http://{address}")), None, Vec::new(), &["success"]), &wire());
-    let env = env.expect("nobody is asked yet");
-    let begin = || env.start(&env.task("test", 0), Seed(9)).expect("it begins");
-    let (mut episode, first) = begin();
-    assert_eq!(first, Some(Observation::asked("page 2 of 5")));
-    let act = |reply: &str| env.action(reply, ToolFormat::React);
-    assert_eq!(act("Thought: hm\nAction: look\nmore"), call("act", &[("action", "look")]));
-    assert_eq!(episode.step(&act("look")), Ok(Observation::told("a shelf")));
-    assert_eq!(episode.step(&act("jump")), Ok(Observation::told("error: no such action")));
-    assert_eq!(success(&*episode), 0.0);
-    let end = episode.step(&act("Action: buy now")).expect("it answers");
-    assert_eq!((end.text.as_str(), end.done, success(&*episode)), ("bought", true, 1.0));
-    let failed = |reply: &str| begin().0.step(&act(reply)).expect_err("it fails").to_string();
-    insta::assert_snapshot!(["crash", "nonsense"].map(failed).join("\n"), @r#"
-    the environment is gone: HTTP 500 "oh"
-    the environment answers garbage: it is no step: {"fine":true}
-    "#);
 }
