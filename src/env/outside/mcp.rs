@@ -106,10 +106,18 @@ struct Session {
     program: Option<Program>,
     /// Reads what the program says.
     reader: Option<JoinHandle<()>>,
-    /// What it said that is no message.
-    fault: Arc<OnceLock<EnvError>>,
+    aside: Arc<Aside>,
     /// With what they are for.
     tools: Vec<(Callable, String)>,
+}
+
+/// What a program said that is no message.
+#[derive(Default)]
+struct Aside {
+    /// After which nothing more is read.
+    fault: OnceLock<EnvError>,
+    /// Beside its messages.
+    printed: OnceLock<EnvError>,
 }
 
 impl Session {
@@ -138,7 +146,7 @@ impl Session {
             client: None,
             program: None,
             reader: None,
-            fault: Arc::default(),
+            aside: Arc::default(),
             tools: Vec::new(),
         };
         let opened = match &server.at {
@@ -150,7 +158,7 @@ impl Session {
                 let input = ChildStdin::from_std(input).map_err(fail)?;
                 let output = ChildStdout::from_std(output).map_err(fail)?;
                 let (handed, given) = tokio::io::duplex(HANDED);
-                session.reader = Some(tokio::spawn(hand_on(output, given, session.fault.clone())));
+                session.reader = Some(tokio::spawn(hand_on(output, given, session.aside.clone())));
                 session.within(me.serve_with_lifecycle((handed, input), lifecycle))?
             }
             At::Address(address) => {
@@ -184,16 +192,20 @@ impl Session {
     fn within<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<Result<T, E>, EnvError> {
         let timeout = self.server.timeout;
         let timed = async { tokio::time::timeout(Duration::from_millis(timeout), work).await };
-        self.server.runtime.block_on(timed).map_err(|_| match (self.fault.get(), &self.program) {
-            (Some(fault), _) => fault.clone(),
-            (None, Some(program)) => program.hangs(timeout),
-            (None, None) => EnvError::silent(timeout),
+        self.server.runtime.block_on(timed).map_err(|_| {
+            match (self.aside.fault.get().or(self.aside.printed.get()), &self.program) {
+                (Some(fault), _) => fault.clone(),
+                (None, Some(program)) => program.hangs(timeout),
+                (None, None) => EnvError::silent(timeout),
+            }
         })
     }
 
     fn unopened(&self, problem: ClientInitializeError) -> EnvError {
+        if let Some(fault) = self.aside.fault.get() {
+            return fault.clone();
+        }
         match (&self.program, problem) {
-            _ if self.fault.get().is_some() => self.fault.get().expect("it is there").clone(),
             (_, ClientInitializeError::JsonRpcError(said)) => EnvError::Refuses(words(&said.message)),
             (_, ClientInitializeError::NoCompatibleProtocolVersion { server_supported, .. }) => {
                 unspoken(&server_supported)
@@ -208,8 +220,10 @@ impl Session {
     }
 
     fn broken(&self, problem: ServiceError) -> EnvError {
+        if let Some(fault) = self.aside.fault.get() {
+            return fault.clone();
+        }
         match (&self.program, problem) {
-            _ if self.fault.get().is_some() => self.fault.get().expect("it is there").clone(),
             (_, ServiceError::McpError(said)) => EnvError::Refuses(words(&said.message)),
             (Some(program), ServiceError::TransportClosed | ServiceError::TransportSend(_)) => program.gone(),
             (None, ServiceError::TransportSend(error)) => self.not_sent(&*error.error),
@@ -267,8 +281,9 @@ impl Drop for Session {
     }
 }
 
-/// Hands on the lines of a program as long as they are messages: the SDK leaves out what is none, and waits.
-async fn hand_on(from: ChildStdout, mut to: DuplexStream, fault: Arc<OnceLock<EnvError>>) {
+/// Hands on the lines of a program as long as they are messages: the SDK leaves out what is none, and waits. What servers print
+/// beside them (a greeting, somebody's debugging) is left out too, and told where no answer comes.
+async fn hand_on(from: ChildStdout, mut to: DuplexStream, aside: Arc<Aside>) {
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
     loop {
@@ -277,9 +292,17 @@ async fn hand_on(from: ChildStdout, mut to: DuplexStream, fault: Arc<OnceLock<En
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
-        if let Err(problem) = message(&line) {
-            let _ = fault.set(problem);
-            return;
+        let is_printed = line.len() <= LONGEST && !matches!(line.trim_ascii_start().first(), Some(b'{' | b'['));
+        match message(&line) {
+            Ok(()) => {}
+            Err(problem) if is_printed => {
+                let _ = aside.printed.set(problem);
+                continue;
+            }
+            Err(problem) => {
+                let _ = aside.fault.set(problem);
+                return;
+            }
         }
         if to.write_all(&line).await.is_err() {
             return;

@@ -52,6 +52,16 @@ fn a_server_that_leaves_unanswered_what_it_does_not_know_is_spoken_with() {
 }
 
 #[test]
+fn what_a_server_prints_beside_its_messages_is_left_out() {
+    let printing =
+        r#"*tools/call*) echo; echo 'debug: add'; answer '"result":{"content":[{"type":"text","text":"sum"}]}';;"#;
+    let mut words = program(printing);
+    let Some(Word::Text(script)) = words.last_mut() else { panic!("the script is the last word") };
+    script.insert_str(0, "echo 'small, version 1';");
+    assert_eq!(called(Reach::McpCommand(words), 10_000), Ok(("sum".to_owned(), 1.0)));
+}
+
+#[test]
 fn a_server_that_does_not_initialize_is_asked_in_the_newer_way() {
     let newer = r#"
         *'"initialize"'*) answer '"error":{"code":-32601,"message":"there is no initialize"}';;
@@ -71,11 +81,9 @@ fn whatever_a_server_that_is_a_program_says_wrong_is_told_apart_at_once() {
         |otherwise: &str| called(Reach::McpCommand(program(otherwise)), 60_000).expect_err("it fails").to_string();
     insta::assert_snapshot!(
         [
-            "*initialize*) echo 'I am no server';;",
             "*initialize*) head -c 20000000 /dev/zero | tr '\\0' 'x'; sleep 60;;",
             "*tools/list*) echo '[]';;",
             "*tools/list*) answer '\"result\":{\"tools\":[{\"name\":7}]}';;",
-            "*tools/call*) printf '\\377\\n';;",
             "*tools/call*) answer '\"result\":{\"content\":NaN}';;",
             "*tools/call*) answer '\"result\":{\"content\":[]},\"error\":{\"code\":1,\"message\":\"no\"}';;",
             "*tools/call*) echo \"[{\\\"jsonrpc\\\":\\\"2.0\\\",\\\"id\\\":$id,\\\"result\\\":{\\\"content\\\":[]}}]\";;",
@@ -85,11 +93,9 @@ fn whatever_a_server_that_is_a_program_says_wrong_is_told_apart_at_once() {
         .map(said)
         .join("\n"),
         @r#"
-    the environment answers garbage: expected value at line 1 column 1: I am no server
     the environment floods: an answer is longer than 16 MiB
     the environment answers garbage: invalid type: sequence, expected a map at line 1 column 0: []
     the environment answers garbage: it is no answer to what was asked
-    the environment answers garbage: it is no UTF-8
     the environment answers garbage: expected value at line 1 column 45: {"jsonrpc":"2.0","id":2,"result":{"content":NaN}}
     the environment answers garbage: it is no message of JSON-RPC: {"jsonrpc":"2.0","id":2,"result":{"content":[]},"error":{"code":1,"message":"no"}}
     the environment answers garbage: invalid type: sequence, expected a map at line 1 column 0: [{"jsonrpc":"2.0","id":2,"result":{"content":[]}}]
@@ -98,6 +104,11 @@ fn whatever_a_server_that_is_a_program_says_wrong_is_told_apart_at_once() {
     "#
     );
     assert!(started.elapsed().as_secs() < 30);
+    for printed in ["I am no server", "\\377"] {
+        let said = called(Reach::McpCommand(program(&format!("*initialize*) printf '{printed}\\n';;"))), 1_000);
+        let said = said.expect_err("it prints, and answers nothing").to_string();
+        assert!(said.starts_with("the environment answers garbage: "), "{said}");
+    }
     let hangs = "*tools/call*) echo 'thinking' >&2;;";
     let said = called(Reach::McpCommand(program(hangs)), 1_000).expect_err("it is silent").to_string();
     assert_eq!(said, "the environment hangs: no answer in 1 s; its last words: thinking");
