@@ -39,6 +39,7 @@ fn main() {
     let tokenizer = directory.path().to_owned();
     let spec = ModelSpec {
         source: Source::Fresh(Fresh { tokenizer, seed: 1, width: 192, layers: 5, heads: 6, kv_heads: 2, ffn: 512 }),
+        adapter: None,
         context: 512,
         dtype: Dtype::F32,
         device: Device::Auto,

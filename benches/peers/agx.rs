@@ -51,6 +51,7 @@ fn main() {
     }
     let spec = ModelSpec {
         source: Source::Path(directory.expect("--model DIR")),
+        adapter: None,
         context: 1024,
         dtype,
         device: Device::Auto,

@@ -239,6 +239,7 @@ fn undeclared(path: &Path, source: Source, context: u32) -> Chosen {
     let tool_format = ToolFormat::default();
     let spec = ModelSpec {
         source,
+        adapter: None,
         context,
         dtype: Dtype::default(),
         device: Device::default(),

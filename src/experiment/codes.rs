@@ -182,6 +182,11 @@ const ALL: &[Explanation] = &[
         "`iteration` and `added` are columns of every row. A rule that names one means that, so no rule could read the answer.",
     ),
     code(
+        "E0227",
+        "an adapter over what has no weights",
+        "`adapter` is merged into `weights`. A model behind an endpoint is adapted where it is served, and a script has nothing to adapt.",
+    ),
+    code(
         "E0302",
         "a number without its unit",
         "Tokens, times, money and memory are types of their own: `context = 512 tokens`. A bare number could be anything.",

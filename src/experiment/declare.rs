@@ -209,6 +209,7 @@ impl Checker<'_> {
                 None
             }
         };
+        let adapter = self.choice_of(&fields, "adapter").flatten().map(|(apply, _)| self.file_argument(apply));
         let context = self.tokens_of(&fields, "context").flatten();
         let dtypes = [("f32", Dtype::F32), ("bf16", Dtype::Bf16), ("f16", Dtype::F16)];
         let dtype = self.word_of(&fields, "dtype", &dtypes);
@@ -224,8 +225,15 @@ impl Checker<'_> {
         {
             self.error(CheckError::NotHeld { span });
         }
+        if let (Some(Source::Remote(_) | Source::Scripted(_)), Some(span)) = (&source, fields.span("adapter")) {
+            self.error(CheckError::NoWeights { span });
+        }
         Some(ModelSpec {
             source: source?,
+            adapter: match adapter {
+                None => None,
+                Some(adapter) => Some(adapter?),
+            },
             context: context?,
             dtype: dtype.unwrap_or(Some(Dtype::default()))?,
             device: device.unwrap_or(Some(Device::default()))?,

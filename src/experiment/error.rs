@@ -41,6 +41,7 @@ pub enum CheckError {
     SecretOutside { span: Span },
     OtherKind { span: Span, name: &'static str },
     NotHeld { span: Span },
+    NoWeights { span: Span },
     NothingGives { span: Span, message: String, help: String },
     UnnamedFile { span: Span, name: String },
     Undated { span: Span, name: String },
@@ -308,6 +309,10 @@ impl From<CheckError> for Diagnostic {
             CheckError::NotHeld { span } => {
                 Diagnostic::error("E0225", "calls cannot be held well-formed here", span, "only a local model's can")
                     .help("leave it out: a broken call is told to the agent, which may mend it")
+            }
+            CheckError::NoWeights { span } => {
+                Diagnostic::error("E0227", "an adapter lies over weights", span, "this model has none here")
+                    .help("write the `weights` that it was trained over, or leave it out")
             }
             CheckError::NotName { span, what } => {
                 Diagnostic::error("E0216", format!("the name of {what} is due here"), span, "no name")

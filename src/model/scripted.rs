@@ -260,6 +260,7 @@ mod tests {
     fn spec(path: &Path, context: u32) -> ModelSpec {
         ModelSpec {
             source: Source::Scripted(path.to_owned()),
+            adapter: None,
             context,
             dtype: Dtype::F32,
             device: Device::Cpu,

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelSpec {
     pub source: Source,
+    /// A directory as PEFT saves it: an adapter that is merged into the weights before anything else.
+    pub adapter: Option<PathBuf>,
     /// Tokens that prompt and reply may hold together.
     pub context: u32,
     pub dtype: Dtype,

@@ -228,8 +228,8 @@ impl Recipe<'_> {
 
     fn model(&self, into: &mut Ingredients, model: ModelId) {
         let Named { name, it } = &self.experiment.models[model.0];
-        // The source is in the identity by its contents; the adapter's shape is in the trainer's configuration.
-        let ModelSpec { source: _, context, dtype, device: _, lora: _, tool_format, tool_calls } = it;
+        // Source and adapter are in the identity by their contents; the shape of one to train is in the trainer's configuration.
+        let ModelSpec { source: _, adapter: _, context, dtype, device: _, lora: _, tool_format, tool_calls } = it;
         let owner = ("model", name.as_str());
         contents(into, owner, self.identities.models[model.0]);
         into.put(owner, "context", context).put(owner, "dtype", dtype).put(owner, "tool_format", tool_format);

@@ -68,6 +68,7 @@ pub const FIELDS: &[Field] = &[
     field("model", "weights.hub", In, "a revision is what it is"),
     field("model", "weights.fresh", In, "the shape, and its seed"),
     field("model", "weights.fresh.tokenizer", Contents, ""),
+    field("model", "adapter", Contents, "its matrices and its scale"),
     field("model", "scripted", Contents, ""),
     field("model", "remote.name", In, "all that is known of what answers"),
     field("model", "remote.base_url", Out, "the same model behind another address"),

@@ -163,7 +163,7 @@ fn dataset(experiment: &Experiment, dataset: &Dataset) -> Value {
     json!({ "from": from })
 }
 
-fn model(ModelSpec { source, context, dtype, device, lora, tool_format, tool_calls }: &ModelSpec) -> Value {
+fn model(ModelSpec { source, adapter, context, dtype, device, lora, tool_format, tool_calls }: &ModelSpec) -> Value {
     let (field, source) = match source {
         Source::Path(directory) => ("weights", json!({ "path": path(directory) })),
         Source::Gguf(file) => ("weights", json!({ "gguf": path(file) })),
@@ -174,6 +174,7 @@ fn model(ModelSpec { source, context, dtype, device, lora, tool_format, tool_cal
     };
     json!({
         (field): source,
+        "adapter": adapter.as_deref().map(|directory| json!({ "path": path(directory) })),
         "context": context,
         "dtype": dtype,
         "device": device,

@@ -20,6 +20,7 @@ pub fn named<T>(name: &str, it: T) -> Named<T> {
 fn model(path: PathBuf, context: u32) -> ModelSpec {
     ModelSpec {
         source: Source::Scripted(path),
+        adapter: None,
         context,
         dtype: Dtype::F32,
         device: Device::Auto,

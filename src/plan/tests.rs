@@ -126,6 +126,7 @@ fn every_field_of_the_configuration_is_in_the_key_of_its_step() {
         ("answer", |it| critic(it).answer.fields[0].kind = AnswerKind::Bool, &["judge@1"], &agent),
         ("context", |it| it.models[0].it.context = 99, &agent, &["calibrate:grader"]),
         ("tool format", |it| it.models[0].it.tool_format = ToolFormat::Json, &agent, &["calibrate:grader"]),
+        ("adapter's directory", |it| it.models[0].it.adapter = Some("elsewhere".into()), &[], &agent),
         ("tool calls", |it| it.models[0].it.tool_calls = ToolCalls::WellFormed, &agent, &["calibrate:grader"]),
         ("rule", |it| drop(it.rules[0].it.stages.remove(1)), &["select@1", "audit@1", "train@1"], &["judge@1"]),
         ("lr", |it| it.trainers[0].it.lr = PerIteration::always(2e-3), &["train@1"], &["select@1"]),

@@ -301,10 +301,13 @@ pub(super) fn files(experiment: &mut Experiment) -> Vec<&mut PathBuf> {
 }
 
 pub(super) fn model_files(models: &mut [Named<ModelSpec>]) -> impl Iterator<Item = &mut PathBuf> {
-    models.iter_mut().filter_map(|model| match &mut model.it.source {
-        Source::Path(path) | Source::Gguf(path) | Source::Scripted(path) => Some(path),
-        Source::Fresh(fresh) => Some(&mut fresh.tokenizer),
-        Source::Hub { .. } | Source::Remote(_) => None,
+    models.iter_mut().flat_map(|model| {
+        let source = match &mut model.it.source {
+            Source::Path(path) | Source::Gguf(path) | Source::Scripted(path) => Some(path),
+            Source::Fresh(fresh) => Some(&mut fresh.tokenizer),
+            Source::Hub { .. } | Source::Remote(_) => None,
+        };
+        source.into_iter().chain(&mut model.it.adapter)
     })
 }
 

@@ -93,7 +93,7 @@ impl Refusal<'_> {
     }
 
     fn model(&self, model: ModelId) -> Result<(), NotBuilt> {
-        let ModelSpec { source, context: _, dtype: _, device: _, lora: _, tool_format: _, tool_calls: _ } =
+        let ModelSpec { source, adapter: _, context: _, dtype: _, device: _, lora: _, tool_format: _, tool_calls: _ } =
             &self.experiment.models[model.0].it;
         match source {
             Source::Path(_) | Source::Fresh(_) | Source::Scripted(_) | Source::Remote(_) => Ok(()),

@@ -38,6 +38,7 @@ fn scripted(directory: &Path) -> Scripted {
     std::fs::write(&path, script()).unwrap();
     let spec = ModelSpec {
         source: Source::Scripted(path.clone()),
+        adapter: None,
         context: 4000,
         dtype: Dtype::F32,
         device: Device::Cpu,

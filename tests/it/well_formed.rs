@@ -266,6 +266,7 @@ fn a_model_that_knows_nothing_calls_well() {
     let tokenizer = directory.path().to_owned();
     let spec = ModelSpec {
         source: Source::Fresh(Fresh { tokenizer, seed: 5, width: 24, layers: 2, heads: 4, kv_heads: 2, ffn: 40 }),
+        adapter: None,
         context: 400,
         dtype: Dtype::F32,
         device: Device::Auto,

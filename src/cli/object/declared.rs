@@ -155,6 +155,9 @@ pub fn model(subject: &Subject, name: &str) -> Facts {
             facts.field("weights", words::source(&spec.source));
         }
     }
+    if let Some(adapter) = &spec.adapter {
+        facts.field("adapter", words::path(adapter));
+    }
     facts.field("context", words::tokens(spec.context));
     facts.field("dtype", spec.dtype.as_str());
     facts.field("device", spec.device.as_str());

@@ -13,6 +13,7 @@ pub const MODEL: Owner = Owner {
         field("weights", Takes::Words(WEIGHTS), "Where the weights come from.").one_of(),
         field("remote", Takes::Words(REMOTES), "A model behind an endpoint; it cannot be trained.").one_of(),
         field("scripted", Takes::Text, "A file of replies instead of a model: for tests and dry runs.").one_of(),
+        field("adapter", Takes::Words(ADAPTERS), "An adapter that is merged into the weights before anything else."),
         field("context", Takes::Quantity(Unit::Tokens), "Tokens that prompt and reply may hold together.").required(),
         field("dtype", Takes::Words(DTYPES), "The precision it computes in.").or("f32"),
         field("device", Takes::Words(DEVICES), "Where it computes; never changes what is cached.").or("auto"),
@@ -30,6 +31,10 @@ const WEIGHTS: &[Word] = &[
         .later(),
     word("gguf", "A GGUF file.").written("gguf(\"model.gguf\")").later(),
 ];
+
+const ADAPTERS: &[Word] =
+    &[word("path", "A directory as PEFT saves it: `adapter_config.json` and `adapter_model.safetensors`.")
+        .written("path(\"adapters/desk\")")];
 
 const REMOTES: &[Word] = &[word("openai", "Any endpoint that speaks OpenAI's chat completions.")
     .written("openai(\"gpt-4o-2024-08-06\") { … }")

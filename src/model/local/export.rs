@@ -5,7 +5,7 @@
 
 use super::lora::Version;
 use super::weights::{self, serialize};
-use super::{config, lora, source};
+use super::{config, lora, peft, source};
 use crate::model::{Dtype, ModelError, ModelSpec, Source};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -41,11 +41,12 @@ pub fn export_adapter(spec: &ModelSpec, version: &[u8], directory: &Path) -> Res
         // Made from a seed, it lies nowhere.
         _ => String::new(),
     };
-    let config = lora::config(&adapter, &base)?;
+    let config = peft::config(&adapter, &base)?;
     let write = || {
         std::fs::create_dir_all(directory)?;
-        std::fs::write(directory.join("adapter_config.json"), format!("{config:#}\n"))?;
-        std::fs::write(directory.join("adapter_model.safetensors"), version)
+        let [description, matrices] = peft::files(directory);
+        std::fs::write(description, format!("{config:#}\n"))?;
+        std::fs::write(matrices, version)
     };
     write().map_err(|error| unwritten(directory, &error))
 }

@@ -8,14 +8,15 @@
 
 use super::config::Shape;
 use super::decoder::{lora_a, lora_b};
-use super::weights::{self, Array, Arrays};
+use super::weights::{self, Array, Arrays, Shapes};
 use crate::base::Seed;
 use crate::model::{Dtype, LoraConfig, ModelError};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What PEFT puts before every name.
 const PREFIX: &str = "base_model.model.";
+pub(super) const NEITHER: &str = "holds tensors that are neither LoRA's A nor its B";
 /// The metadata key under which a version says what it is.
 const KEY: &str = "agx";
 pub(super) const MODULES: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
@@ -35,7 +36,7 @@ pub struct Adapter {
 }
 
 fn wrong(problem: impl Into<String>) -> ModelError {
-    ModelError::File { path: "trained weights".to_owned(), problem: problem.into() }
+    weights::file_error("trained weights", problem)
 }
 
 pub fn scale(config: &LoraConfig) -> f64 {
@@ -103,31 +104,47 @@ pub fn apply(shape: &Shape, mut base: Arrays, version: Version) -> Result<Arrays
         Version::Full(arrays) => return weights::check("trained weights", shape, arrays),
         Version::Adapter(adapter) => adapter,
     };
-    for (name, a) in &arrays {
-        let Some(module) = name.strip_suffix(".lora_A.weight") else {
-            match name.strip_suffix(".lora_B.weight").map(lora_a).filter(|a| !arrays.contains_key(a)) {
-                Some(a) => return Err(wrong(format!("`{a}` is missing"))),
-                None => continue,
-            }
-        };
-        let b = arrays.get(&lora_b(module)).ok_or_else(|| wrong(format!("`{}` is missing", lora_b(module))))?;
-        let target = base.get_mut(&format!("{module}.weight"));
+    fit("trained weights", shape, &weights::shapes(&arrays))?;
+    merge(&mut base, &Adapter { arrays, scale });
+    Ok(base)
+}
+
+/// Holds an adapter's shapes against the decoder's: both matrices of each module, of one rank and as wide as it is.
+pub fn fit(file: &str, shape: &Shape, adapter: &Shapes) -> Result<(), ModelError> {
+    let wrong = |problem: String| weights::file_error(file, problem);
+    let layout = weights::layout(shape);
+    for name in adapter.keys() {
+        let module = name.strip_suffix(".lora_A.weight").or_else(|| name.strip_suffix(".lora_B.weight"));
+        let module = module.expect("an adapter's names end so");
+        let matrix = |name: String| adapter.get(&name).ok_or_else(|| wrong(format!("`{name}` is missing")));
+        let (a, b) = (matrix(lora_a(module))?, matrix(lora_b(module))?);
+        let target = layout.get(&format!("{module}.weight"));
         let target = target.ok_or_else(|| wrong(format!("the base has no module `{module}`")))?;
-        let ([rank, input], [out, rank_of_b], [rows, columns]) = (&a.shape[..], &b.shape[..], &target.shape[..]) else {
+        let ([rank, input], [out, rank_of_b], [rows, columns]) = (&a[..], &b[..], &target[..]) else {
             return Err(wrong(format!("the adapter of `{module}` is not two matrices")));
         };
         if rank != rank_of_b || out != rows || input != columns {
-            let problem = format!("the adapter of `{module}` has the shapes {:?} and {:?}", a.shape, b.shape);
-            return Err(wrong(format!("{problem}; the module has {:?}", target.shape)));
+            let problem = format!("the adapter of `{module}` has the shapes {a:?} and {b:?}");
+            return Err(wrong(format!("{problem}; the module has {target:?}")));
         }
-        for (row, b) in target.data.chunks_exact_mut(*input).zip(b.data.chunks_exact(*rank)) {
-            for (a, b) in a.data.chunks_exact(*input).zip(b) {
+    }
+    Ok(())
+}
+
+/// Adds an adapter that fits to the weights that it adapts.
+pub fn merge(base: &mut Arrays, Adapter { arrays, scale }: &Adapter) {
+    for (name, a) in arrays {
+        let Some(module) = name.strip_suffix(".lora_A.weight") else { continue };
+        let b = &arrays[&lora_b(module)];
+        let target = base.get_mut(&format!("{module}.weight")).expect("it fits");
+        let [rank, input] = a.shape[..] else { unreachable!("it fits") };
+        for (row, b) in target.data.chunks_exact_mut(input).zip(b.data.chunks_exact(rank)) {
+            for (a, b) in a.data.chunks_exact(input).zip(b) {
                 let factor = (scale * f64::from(*b)) as f32;
                 row.iter_mut().zip(a).for_each(|(weight, a)| *weight = factor.mul_add(*a, *weight));
             }
         }
     }
-    Ok(base)
 }
 
 /// The bytes of a version: safetensors with what is needed to open it again.
@@ -143,55 +160,31 @@ pub fn write(version: &Version) -> Vec<u8> {
     }
 }
 
-/// PEFT's description of an adapter over the model at `base`. Nothing is dropped once it is trained.
-///
-/// # Errors
-/// An adapter whose modules have different ranks.
-pub fn config(adapter: &Adapter, base: &str) -> Result<Value, ModelError> {
-    let Adapter { arrays, scale } = adapter;
-    let a = arrays.iter().filter_map(|(name, array)| Some((name.strip_suffix(".lora_A.weight")?, array.shape[0])));
-    let (modules, ranks): (Vec<&str>, BTreeSet<usize>) = a.unzip();
-    let (Some(rank), 1) = (ranks.first(), ranks.len()) else {
-        return Err(wrong(format!("the adapter has {} ranks, not one", ranks.len())));
-    };
-    let targets: BTreeSet<&str> = modules.into_iter().filter_map(|module| module.rsplit('.').next()).collect();
-    Ok(json!({
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base,
-        "r": rank,
-        "lora_alpha": scale * *rank as f64,
-        "lora_dropout": 0.0,
-        "target_modules": targets,
-        "bias": "none",
-        "fan_in_fan_out": false,
-        "inference_mode": true,
-    }))
-}
-
 /// Reads a version. An adapter that comes from elsewhere takes its scale from `declared`.
 ///
 /// # Errors
 /// Bytes that are not safetensors; adapter and plain weights mixed; an adapter whose scale nobody says.
 pub fn read(bytes: &[u8], declared: Option<&LoraConfig>) -> Result<Version, ModelError> {
     let (arrays, metadata) = weights::parse("trained weights", bytes)?;
-    let total = arrays.len();
-    let strip = |(name, array): (String, Array)| match name.strip_prefix(PREFIX) {
-        Some(short) => (true, (short.to_owned(), array)),
-        None => (false, (name, array)),
+    let arrays = match adapter(arrays) {
+        Ok(arrays) => arrays,
+        Err(arrays) if arrays.keys().any(|name| name.starts_with(PREFIX)) => return Err(wrong(NEITHER)),
+        Err(arrays) => return Ok(Version::Full(arrays)),
     };
-    let (marks, arrays): (Vec<bool>, Arrays) = arrays.into_iter().map(strip).unzip();
-    let prefixed = marks.into_iter().filter(|mark| *mark).count();
-    if prefixed == 0 {
-        return Ok(Version::Full(arrays));
-    }
-    let is_adapter = |name: &String| name.ends_with(".lora_A.weight") || name.ends_with(".lora_B.weight");
-    if prefixed != total || !arrays.keys().all(is_adapter) {
-        return Err(wrong("holds tensors that are neither LoRA's A nor its B"));
-    }
     let own: Value = metadata.get(KEY).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     match own["scale"].as_f64().or(declared.map(scale)) {
         Some(scale) => Ok(Version::Adapter(Adapter { arrays, scale })),
         None => Err(wrong("does not say its alpha, and the model declares no LoRA")),
     }
+}
+
+/// An adapter's tensors by their own names; those of anything else as they are.
+pub fn adapter<T>(tensors: BTreeMap<String, T>) -> Result<BTreeMap<String, T>, BTreeMap<String, T>> {
+    let is_of_adapter = |name: &String| {
+        name.starts_with(PREFIX) && (name.ends_with(".lora_A.weight") || name.ends_with(".lora_B.weight"))
+    };
+    if tensors.is_empty() || !tensors.keys().all(is_of_adapter) {
+        return Err(tensors);
+    }
+    Ok(tensors.into_iter().map(|(name, tensor)| (name[PREFIX.len()..].to_owned(), tensor)).collect())
 }

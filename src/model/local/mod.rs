@@ -18,6 +18,7 @@ pub mod kernels;
 mod lora;
 pub mod ops;
 pub mod optim;
+mod peft;
 mod prefix;
 mod rope;
 mod sample;

@@ -5,9 +5,10 @@
 
 use super::chat::Chat;
 use super::config::{self, Config, Shape};
-use super::fresh;
+use super::peft::{self, Saved};
 use super::tokenizer::Tokenizer;
 use super::weights::{self, Arrays, read, read_text};
+use super::{fresh, lora};
 use crate::base::{Digest, Hasher, Seed};
 use crate::model::{Device, Message, ModelError, ModelSpec, Role, Source, TokenId};
 use serde_json::Value;
@@ -26,6 +27,7 @@ pub struct Declared {
     /// Names the model in messages.
     pub name: String,
     texts: Texts,
+    adapter: Option<Saved>,
 }
 
 /// The tokenizer's files as they are.
@@ -89,10 +91,11 @@ pub fn declared(spec: &ModelSpec) -> Result<Declared, ModelError> {
     if let Source::Path(path) = &spec.source {
         weights::look(&name, &shape, path)?;
     }
+    let adapter = spec.adapter.as_deref().map(|directory| Saved::open(directory, &shape)).transpose()?;
     let chat = Chat::new(&texts.template, bos, eos, &ends, &tokenizer)?;
     // A template that fails on the shortest conversation fails on every one: it is the model's fault, no task's.
     chat.encode_chat(&tokenizer, &[Message::new(Role::User, "?")])?;
-    Ok(Declared { shape, tokenizer, chat, bos: bos_id, eos: ends, name, texts })
+    Ok(Declared { shape, tokenizer, chat, bos: bos_id, eos: ends, name, texts, adapter })
 }
 
 /// Of its `config.json`, as far as a context may go.
@@ -142,13 +145,17 @@ fn generation_ends(text: &str) -> Vec<TokenId> {
 }
 
 impl Declared {
-    /// The declared weights, in f32 and full precision.
+    /// The declared weights with their adapter, in f32 and full precision.
     pub fn weights(&self, spec: &ModelSpec) -> Result<Arrays, ModelError> {
-        match &spec.source {
-            Source::Path(path) => weights::check(&self.name, &self.shape, weights::load(path)?),
-            Source::Fresh(fresh) => Ok(fresh::weights(&self.shape, Seed(fresh.seed))),
-            other => Err(foreign(other)),
+        let mut arrays = match &spec.source {
+            Source::Path(path) => weights::check(&self.name, &self.shape, weights::load(path)?)?,
+            Source::Fresh(fresh) => fresh::weights(&self.shape, Seed(fresh.seed)),
+            other => return Err(foreign(other)),
+        };
+        if let Some(saved) = &self.adapter {
+            lora::merge(&mut arrays, &saved.adapter()?);
         }
+        Ok(arrays)
     }
 
     /// Writes the tokenizer's files, the chat template where transformers looks for it.
@@ -181,6 +188,10 @@ pub fn identity(spec: &ModelSpec) -> Result<Digest, ModelError> {
         }
         other => return Err(foreign(other)),
     }
+    if let (Some(directory), Some(saved)) = (&spec.adapter, &declared.adapter) {
+        let [_, matrices] = peft::files(directory);
+        hasher.str("adapter").put(&saved.scale).bytes(&read(&matrices, u64::MAX)?);
+    }
     Ok(hasher.finish())
 }
 
@@ -200,6 +211,7 @@ pub fn files(spec: &ModelSpec) -> Result<Vec<PathBuf>, ModelError> {
     };
     let names = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
     files.extend(names.map(|name| directory.join(name)));
+    files.extend(spec.adapter.iter().flat_map(|directory| peft::files(directory)));
     files.retain(|file| file.exists());
     Ok(files)
 }

@@ -36,7 +36,7 @@ impl Array {
 
 pub type Arrays = BTreeMap<String, Array>;
 
-fn file_error(path: &str, problem: impl Into<String>) -> ModelError {
+pub fn file_error(path: &str, problem: impl Into<String>) -> ModelError {
     ModelError::File { path: path.to_owned(), problem: problem.into() }
 }
 
@@ -115,10 +115,14 @@ pub fn look(name: &str, shape: &Shape, directory: &Path) -> Result<(), ModelErro
     fit(name, shape, &all)
 }
 
-type Shapes = BTreeMap<String, Vec<usize>>;
+pub type Shapes = BTreeMap<String, Vec<usize>>;
+
+pub fn shapes(arrays: &Arrays) -> Shapes {
+    arrays.iter().map(|(tensor, array)| (tensor.clone(), array.shape.clone())).collect()
+}
 
 /// The shapes that a file's header tells; the file must be as long as they ask for.
-fn header(path: &Path) -> Result<Shapes, ModelError> {
+pub fn header(path: &Path) -> Result<Shapes, ModelError> {
     let name = path.display().to_string();
     let fail = |error: std::io::Error| unreadable(path, &error);
     let broken = |problem: String| file_error(&name, format!("is not a whole safetensors file: {problem}"));
@@ -271,7 +275,7 @@ pub fn layout(shape: &Shape) -> BTreeMap<String, Vec<usize>> {
 
 /// Holds the arrays against the layout: each tensor there, in its shape, and none that nobody would use.
 pub fn check(name: &str, shape: &Shape, mut arrays: Arrays) -> Result<Arrays, ModelError> {
-    fit(name, shape, &arrays.iter().map(|(tensor, array)| (tensor.clone(), array.shape.clone())).collect())?;
+    fit(name, shape, &shapes(&arrays))?;
     arrays.retain(|tensor, _| !is_spare(shape, tensor));
     Ok(arrays)
 }

@@ -13,6 +13,7 @@ fn critic(json: &str) -> Scripted {
     file.write_all(json.as_bytes()).unwrap();
     let spec = ModelSpec {
         source: Source::Scripted(file.path().to_owned()),
+        adapter: None,
         context: 100,
         dtype: Dtype::F32,
         device: Device::Cpu,

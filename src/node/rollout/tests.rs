@@ -21,6 +21,7 @@ fn scripted(json: &str, context: u32) -> Scripted {
     file.write_all(json.as_bytes()).unwrap();
     let spec = ModelSpec {
         source: Source::Scripted(file.path().to_owned()),
+        adapter: None,
         context,
         dtype: Dtype::F32,
         device: Device::Cpu,

@@ -74,6 +74,7 @@ pub fn scripted(json: &str) -> Arc<dyn LanguageModel> {
     file.write_all(json.as_bytes()).unwrap();
     let spec = ModelSpec {
         source: Source::Scripted(file.path().to_owned()),
+        adapter: None,
         context: 400,
         dtype: Dtype::F32,
         device: Device::Cpu,

@@ -78,7 +78,7 @@ pub fn noise(shape: &Shape) -> Arrays {
 }
 
 /// A model directory as others make it.
-fn directory(shape: &Shape) -> (TempDir, ModelSpec) {
+pub fn directory(shape: &Shape) -> (TempDir, ModelSpec) {
     let directory = tokenizer();
     let vocab = source::declared(&fresh(directory.path())).unwrap().shape.vocab;
     let shape = Shape { vocab, ..shape.clone() };

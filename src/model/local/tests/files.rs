@@ -259,3 +259,55 @@ fn the_files_of_a_model_are_all_that_it_needs() {
     let there = ModelSpec { source: Source::Path(elsewhere.path().to_owned()), ..spec.clone() };
     assert_eq!(identity(&there).unwrap(), identity(&spec).unwrap());
 }
+
+#[test]
+fn a_directory_that_is_no_plain_adapter_says_why() {
+    let directory = tokenizer();
+    let base = fresh(directory.path());
+    let to = directory.path().join("adapter");
+    let learned = super::training::trained(&base, None, &recipe(Some(lora()))).weights;
+    export_adapter(&ModelSpec { lora: Some(lora()), ..base.clone() }, &learned, &to).unwrap();
+    let over = ModelSpec { adapter: Some(to.clone()), ..base.clone() };
+    let (plain, adapted) = (LocalModel::open(&base, None).unwrap(), LocalModel::open(&over, None).unwrap());
+    let asked = requests(&plain, 1.0);
+    assert_ne!(replies(&plain, &asked), replies(&adapted, &asked));
+    let trained = LocalModel::open(&base, Some(&learned)).unwrap();
+    assert_eq!(replies(&trained, &asked), replies(&adapted, &asked), "the version that it was");
+    let [was, is] = [&base, &over].map(|spec| identity(spec).unwrap());
+    assert_ne!(was, is);
+    assert_eq!(files(&over).unwrap().len(), files(&base).unwrap().len() + 2);
+
+    let [description, matrices] = crate::model::local::peft::files(&to);
+    let whole: serde_json::Value = serde_json::from_slice(&std::fs::read(&description).unwrap()).unwrap();
+    let wrong = |field: &str, value: serde_json::Value, message: &str| {
+        let mut changed = whole.clone();
+        changed[field] = value;
+        std::fs::write(&description, changed.to_string()).unwrap();
+        // Before anything runs.
+        let problem = identity(&over).unwrap_err().to_string();
+        assert!(problem.contains(&format!("adapter_config.json: `{field}` {message}")), "{problem}");
+    };
+    use serde_json::json;
+    wrong("peft_type", json!("IA3"), "is \"IA3\"; supported: \"LORA\"");
+    wrong("peft_type", json!(null), "is null");
+    wrong("use_dora", json!(true), "is true; supported: false");
+    wrong("rank_pattern", json!({"q_proj": 8}), "is {\"q_proj\":8}");
+    wrong("modules_to_save", json!(["lm_head"]), "is [\"lm_head\"]");
+    wrong("r", json!(0), "is 0, not from 1 to 4096");
+    wrong("r", json!(-3), "is -3");
+    wrong("lora_alpha", json!(0), "is 0");
+    wrong("lora_alpha", json!("8"), "is \"8\"");
+    let problem = |text: &str, bytes: &[u8]| {
+        std::fs::write(&description, text).unwrap();
+        std::fs::write(&matrices, bytes).unwrap();
+        identity(&over).unwrap_err().to_string()
+    };
+    let whole = whole.to_string();
+    assert!(problem("[", &learned).contains("adapter_config.json: is not JSON"));
+    assert!(problem(&whole, &learned[..99]).contains("is not a whole safetensors file"));
+    assert!(problem(&whole.replace("\"r\":3", "\"r\":4"), &learned).contains("has the rank 3; the description says 4"));
+    let full = super::training::trained(&base, None, &recipe(None)).weights;
+    assert!(problem(&whole, &full).contains("neither LoRA's A nor its B"));
+    std::fs::remove_file(&matrices).unwrap();
+    assert!(identity(&over).unwrap_err().to_string().contains("adapter_model.safetensors: cannot be read"));
+}

@@ -7,6 +7,7 @@ mod files;
 mod heard;
 mod reference;
 mod training;
+mod transformers;
 
 use super::tokenizer::{whole_words, whole_words_config};
 use crate::base::Seed;
@@ -31,6 +32,7 @@ fn tokenizer() -> TempDir {
 fn spec(source: Source) -> ModelSpec {
     ModelSpec {
         source,
+        adapter: None,
         context: 64,
         dtype: Dtype::F32,
         device: Device::Auto,
