@@ -1,5 +1,5 @@
 //! agx's side of `benches/peers/run`: one piece of work in a process of its own, its figures as one line of JSON.
-//! `peers WORK --model DIR [--dtype f32|bf16|f16] [--batch N]`, where WORK is `decode`, `prefill`, `train` or `train-lora`.
+//! `peers WORK --model DIR [--dtype f32|bf16|f16] [--batch N]`, where WORK is `decode`, `prefill`, `rollouts`, `train` or `train-lora`.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark reads the clock and prints")]
 
@@ -16,6 +16,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const PROMPT: u64 = 256;
 const NEW: u32 = 64;
 const STEPS: u64 = 4;
+/// Of rollouts: tokens that all prompts begin with, of a task, of a reply, of what a tool says.
+const SHARED: u64 = 600;
+const TASK: u64 = 40;
+const REPLY: u32 = 24;
+const TOOL: u64 = 16;
+const TASKS: u64 = 32;
+const SAMPLES: u64 = 8;
+const TURNS: u64 = 4;
 
 struct Clock {
     /// When each step ended: the first one warms up.
@@ -61,6 +69,7 @@ fn main() {
     };
     let (rate, reply) = match &work[..] {
         "decode" | "prefill" => generate(&spec, batch, work == "prefill"),
+        "rollouts" => (rollouts(&spec), Vec::new()),
         "train" => (train(&spec, 16, 256, None), Vec::new()),
         "train-lora" => (train(&spec, 2, 512, Some(adapter())), Vec::new()),
         other => panic!("no work `{other}`"),
@@ -104,6 +113,36 @@ fn generate(spec: &ModelSpec, batch: u64, prefill: bool) -> (f64, Vec<TokenId>) 
     }
     let (replies, seconds) = timed(&requests(0, NEW));
     (replies.iter().map(Vec::len).sum::<usize>() as f64 / seconds, replies[0].clone())
+}
+
+/// Sampled tokens a second of episodes: tasks of one environment, several samples of each, all in flight at once. A turn's prompt
+/// is the dialogue so far, and what a tool says.
+fn rollouts(spec: &ModelSpec) -> f64 {
+    let model = model::open(spec, None, &Wire::default()).expect("opens");
+    let episodes = (0..TASKS * SAMPLES).map(|episode| {
+        let (shared, task) =
+            ((0..SHARED).map(|at| token(0, at)), (0..TASK).map(move |at| token(1 + episode / SAMPLES, at)));
+        shared.chain(task).collect()
+    });
+    let mut episodes: Vec<Vec<TokenId>> = episodes.collect();
+    let (mut sampled, start) = (0, Instant::now());
+    for turn in 0..TURNS {
+        let request = |(episode, prompt): (usize, &Vec<TokenId>)| GenRequest {
+            prompt: prompt.clone(),
+            seed: Seed(episode as u64 * TURNS + turn),
+            sampling: Sampling::drawn(REPLY),
+            likely: false,
+            form: None,
+        };
+        let requests: Vec<GenRequest> = episodes.iter().enumerate().map(request).collect();
+        for (episode, reply) in model.generate(&requests).into_iter().enumerate() {
+            let reply = reply.expect("generates").tokens;
+            sampled += reply.len();
+            episodes[episode].extend(reply);
+            episodes[episode].extend((0..TOOL).map(|at| token(1000 + episode as u64 * TURNS + turn, at)));
+        }
+    }
+    sampled as f64 / start.elapsed().as_secs_f64()
 }
 
 fn adapter() -> LoraConfig {

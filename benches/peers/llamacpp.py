@@ -1,4 +1,8 @@
-"""llama.cpp's side of `benches/peers/run`, by its C interface: one batch a step, greedy, no server between."""
+"""llama.cpp's side of `benches/peers/run`: by its C interface, one batch a step, greedy, no server between.
+
+Rollouts go by the call that its Python server makes for each request, with its prompt cache on and no HTTP between: one request at a
+time, an episode to its end before the next, the samples of a task side by side. No order suits the cache better.
+"""
 
 import argparse
 import json
@@ -7,7 +11,7 @@ import time
 import llama_cpp as llama
 import numpy
 
-from work import NEW, PROMPT, prompts
+from work import NEW, PROMPT, REPLY, SAMPLES, TASKS, TURNS, begun, prompts, told
 
 
 def main():
@@ -17,6 +21,9 @@ def main():
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, required=True)
     asked = parser.parse_args()
+    if asked.work == "rollouts":
+        print(json.dumps({"tokens_per_s": rollouts(asked)}))
+        return
     # Named, so that it lives as long as it may be called.
     silent = llama.llama_log_callback(lambda *_: None)
     llama.llama_log_set(silent, None)
@@ -67,6 +74,22 @@ def main():
         reply.append(newest[0])
     seconds = time.perf_counter() - start
     print(json.dumps({"tokens_per_s": asked.batch * NEW / seconds, "reply": reply}))
+
+
+def rollouts(asked):
+    threads = {"n_threads": asked.threads, "n_threads_batch": asked.threads}
+    model = llama.Llama(asked.model, n_ctx=1024, n_batch=1024, verbose=False, **threads)
+    model.set_cache(llama.LlamaRAMCache())
+    drawn = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
+    sampled, start = 0, time.perf_counter()
+    for episode in range(TASKS * SAMPLES):
+        prompt = begun(episode)
+        for turn in range(TURNS):
+            model.create_completion(prompt, max_tokens=REPLY, seed=episode * TURNS + turn, **drawn)
+            reply = model.input_ids[len(prompt) : model.n_tokens].tolist()
+            sampled += len(reply)
+            prompt = prompt + reply + told(episode, turn)
+    return sampled / (time.perf_counter() - start)
 
 
 if __name__ == "__main__":
