@@ -1,10 +1,11 @@
 """llama.cpp's side of `benches/peers/run`: by its C interface, one batch a step, greedy, no server between.
 
-Rollouts go by the call that its Python server makes for each request, with its prompt cache on and no HTTP between: one request at a
-time, an episode to its end before the next, the samples of a task side by side. No order suits the cache better.
+Rollouts go by the generator behind its Python server, with no HTTP between: one request at a time, each going on from the longest
+prefix that the last one left, an episode to its end before the next, the samples of a task side by side. No order suits that better.
 """
 
 import argparse
+import itertools
 import json
 import time
 
@@ -79,14 +80,12 @@ def main():
 def rollouts(asked):
     threads = {"n_threads": asked.threads, "n_threads_batch": asked.threads}
     model = llama.Llama(asked.model, n_ctx=1024, n_batch=1024, verbose=False, **threads)
-    model.set_cache(llama.LlamaRAMCache())
-    drawn = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
+    drawn = {"temp": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "repeat_penalty": 1.0}
     sampled, start = 0, time.perf_counter()
     for episode in range(TASKS * SAMPLES):
         prompt = begun(episode)
         for turn in range(TURNS):
-            model.create_completion(prompt, max_tokens=REPLY, seed=episode * TURNS + turn, **drawn)
-            reply = model.input_ids[len(prompt) : model.n_tokens].tolist()
+            reply = list(itertools.islice(model.generate(prompt, **drawn), REPLY))
             sampled += len(reply)
             prompt = prompt + reply + told(episode, turn)
     return sampled / (time.perf_counter() - start)
