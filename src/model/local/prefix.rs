@@ -16,6 +16,7 @@ pub fn shared(a: &[TokenId], b: &[TokenId]) -> usize {
 pub struct PrefixStore {
     /// In lexicographic order, where the longest shared prefix is always a neighbour's.
     entries: BTreeMap<Vec<TokenId>, Entry>,
+    /// What all entries share of one another counted once, as their caches hold it.
     rows: usize,
     most_rows: usize,
     clock: u64,
@@ -65,7 +66,7 @@ impl PrefixStore {
             self.remove(&key);
         }
         self.clock += 1;
-        self.rows += tokens.len();
+        self.rows += self.own(&tokens);
         self.entries.insert(tokens, Entry { caches, used: self.clock });
         while self.rows > self.most_rows {
             let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| key.clone());
@@ -75,8 +76,17 @@ impl PrefixStore {
 
     fn remove(&mut self, key: &[TokenId]) {
         if self.entries.remove(key).is_some() {
-            self.rows -= key.len();
+            self.rows -= self.own(key);
         }
+    }
+
+    /// The rows that a sequence adds to those of the others.
+    fn own(&self, tokens: &[TokenId]) -> usize {
+        let before = self.entries.range::<[TokenId], _>((Bound::Unbounded, Bound::Excluded(tokens))).next_back();
+        let after = self.entries.range::<[TokenId], _>((Bound::Excluded(tokens), Bound::Unbounded)).next();
+        let [before, after] = [before, after].map(|entry| entry.map_or(&[][..], |(kept, _)| kept.as_slice()));
+        // Where both neighbours share more with it than with each other, it is part of what they are.
+        tokens.len() + shared(before, after) - shared(before, tokens) - shared(tokens, after)
     }
 }
 
@@ -86,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_longest_prefix_is_found_and_the_oldest_goes() {
-        let mut store = PrefixStore::new(10);
+        let mut store = PrefixStore::new(9);
         assert_eq!((store.longest(&[1]), store.fetch(&[1]).len()), (0, 0));
         store.insert(vec![1, 2, 3], Vec::new());
         store.insert(vec![1, 2, 3, 4, 5], Vec::new());
@@ -94,6 +104,7 @@ mod tests {
         store.insert(vec![1, 2], Vec::new());
         assert_eq!(store.rows, 5, "nor added to it");
         store.insert(vec![1, 9, 9], Vec::new());
+        assert_eq!(store.rows, 7, "what two share counts once");
         assert_eq!(store.longest(&[1, 2, 3, 9]), 3);
         assert_eq!(store.longest(&[1, 9]), 2);
         assert_eq!(store.longest(&[0, 1]), 0);

@@ -14,6 +14,7 @@ use super::parallel::{Shared, each, tasks_for, zeros};
 use super::rows::{softmax, softmax_back};
 use super::simd::{Isa, LANES};
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -121,6 +122,16 @@ impl HeadCache {
             self.len += count;
             row += count;
         }
+    }
+
+    /// How many full blocks all these hold in common.
+    fn common(all: &[(&Range<usize>, &mut HeadCache)]) -> usize {
+        let Some(((_, first), others)) = all.split_first() else { return 0 };
+        let full = |cache: &HeadCache| cache.len / cache.rows_of_a_block;
+        let same = |at: &usize| {
+            others.iter().all(|(_, other)| *at < full(other) && Arc::ptr_eq(&first.blocks[*at], &other.blocks[*at]))
+        };
+        (0..full(first)).take_while(same).count()
     }
 
     fn truncate(&mut self, len: usize) {
@@ -243,15 +254,25 @@ pub fn cached(
     let held: usize = segments.iter().zip(caches.iter()).map(|(s, cache)| s.len() * (s.len() + cache.len())).sum();
     let mut out = zeros(q.len());
     let shared = Shared::new(&mut out);
-    let mut tasks: Vec<_> = segments
-        .iter()
-        .zip(caches)
-        .flat_map(|(rows, cache)| cache.by_head.iter_mut().enumerate().map(move |(head, cache)| (rows, head, cache)))
-        .collect();
-    let run = |(rows, head, cache): &mut (&Range<usize>, usize, &mut HeadCache)| {
-        cache.append(isa, heads.kv(k, rows, *head), heads.kv(v, rows, *head));
-        // SAFETY: every task writes the columns of its own heads in the rows of its own segment.
-        unsafe { attend(isa, heads, q, rows, *head, cache, &shared) }
+    let companies = companies(heads, segments, caches);
+    let mut tasks = BTreeMap::<(usize, usize), Vec<(&Range<usize>, &mut HeadCache)>>::new();
+    for ((rows, cache), company) in segments.iter().zip(caches).zip(companies) {
+        for (head, cache) in cache.by_head.iter_mut().enumerate() {
+            tasks.entry((company, head)).or_default().push((rows, cache));
+        }
+    }
+    let mut tasks: Vec<_> = tasks.into_iter().map(|((_, head), members)| (head, members)).collect();
+    let run = |(head, members): &mut (usize, Vec<(&Range<usize>, &mut HeadCache)>)| {
+        for (rows, cache) in members.iter_mut() {
+            cache.append(isa, heads.kv(k, rows, *head), heads.kv(v, rows, *head));
+        }
+        // SAFETY: every task writes the columns of its own heads in the rows of its own segments.
+        unsafe {
+            match &members[..] {
+                [(rows, cache)] => attend(isa, heads, q, rows, *head, cache, &shared),
+                members => attend_together(isa, heads, q, members, *head, &shared),
+            }
+        }
     };
     if tasks_for(held * heads.query_width()) > 1 {
         tasks.par_iter_mut().with_max_len(1).for_each(run);
@@ -259,6 +280,86 @@ pub fn cached(
         tasks.iter_mut().for_each(run);
     }
     out
+}
+
+/// Which segments go together, by numbers: decoding steps whose sequences begin with the same block, as many as make a block of
+/// queries. What they share is then read once for all of them.
+fn companies(heads: Heads, segments: &[Range<usize>], caches: &[&mut KvCache]) -> Vec<usize> {
+    let most = (BLOCK / heads.group()).max(1);
+    let mut open = BTreeMap::<*const Block, (usize, usize)>::new();
+    let mut next = 0;
+    let company = |(rows, cache): (&Range<usize>, &&mut KvCache)| {
+        let first = &cache.by_head[0];
+        let begins = (rows.len() == 1 && first.len >= first.rows_of_a_block).then(|| Arc::as_ptr(&first.blocks[0]));
+        if let Some((company, size)) = begins.and_then(|begins| open.get_mut(&begins))
+            && *size < most
+        {
+            *size += 1;
+            return *company;
+        }
+        next += 1;
+        if let Some(begins) = begins {
+            open.insert(begins, (next, 1));
+        }
+        next
+    };
+    segments.iter().zip(caches).map(company).collect()
+}
+
+/// As [`attend`], of a decoding step of several sequences: each row's chains are the same, the blocks that all of them hold are
+/// met by all queries at once.
+///
+/// # Safety
+/// No other thread touches the group's columns in these rows of `out`.
+unsafe fn attend_together(
+    isa: Isa,
+    heads: Heads,
+    q: &[f32],
+    members: &[(&Range<usize>, &mut HeadCache)],
+    head: usize,
+    out: &Shared<'_>,
+) {
+    let (width, group) = (heads.head_dim, heads.group());
+    let place = |rows: &Range<usize>| rows.start * heads.query_width() + head * group * width;
+    let gathered: Vec<f32> = members.iter().flat_map(|(rows, _)| &q[place(rows)..][..group * width]).copied().collect();
+    let queries = View::new(&gathered, members.len() * group, width);
+    let stride = members.iter().map(|(_, cache)| cache.len).max().unwrap_or(0).next_multiple_of(LANES);
+    let mut scores = vec![0.0; queries.height() * stride];
+    let common = HeadCache::common(members);
+    let first = &members[0].1;
+    let held = common * first.rows_of_a_block;
+    for (range, block) in first.first(held) {
+        product(isa, queries, block.keys(range.len(), width), range.start, stride, &mut scores);
+    }
+    for (member, scores) in scores.chunks_mut(group * stride).enumerate() {
+        let cache = &members[member].1;
+        let own = queries.rows(member * group..(member + 1) * group);
+        for (range, block) in cache.first(cache.len).skip(common) {
+            product(isa, own, block.keys(range.len(), width), range.start, stride, scores);
+        }
+        probabilities(isa, &|_| heads.visible(cache.len - 1), heads.scale(), stride, scores);
+    }
+    let mut seen = vec![0.0; gathered.len()];
+    let target = Shared::new(&mut seen);
+    let add = |rows: Range<usize>, (range, block): (Range<usize>, &Block)| {
+        let weights = View::strided(&scores[rows.start * stride + range.start..], rows.len(), range.len(), stride);
+        let (values, start) = (block.values(range.len(), width), rows.start * width);
+        // SAFETY: it is this thread's own. A chain goes on from block to block.
+        unsafe {
+            let target = Target { out: &target, start, stride: width };
+            matmul_block(isa, weights, values, 0..values.count(), target, range.start > 0)
+        }
+    };
+    first.first(held).for_each(|block| add(0..queries.height(), block));
+    for (member, (_, cache)) in members.iter().enumerate() {
+        let rows = member * group..(member + 1) * group;
+        cache.first(cache.len).skip(common).for_each(|block| add(rows.clone(), block));
+    }
+    for ((rows, _), seen) in members.iter().zip(seen.chunks(group * width)) {
+        let place = place(rows);
+        // SAFETY: the caller's promise.
+        unsafe { out.part(place..place + group * width) }.copy_from_slice(seen);
+    }
 }
 
 /// The queries of one segment (the last rows that `cache` holds) in the group of one key/value head.

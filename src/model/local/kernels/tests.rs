@@ -494,6 +494,55 @@ fn a_truncated_or_cloned_cache_goes_on_as_if_nothing_had_followed() {
 }
 
 #[test]
+fn sequences_that_share_blocks_have_the_bits_they_have_alone() {
+    for heads in HEADS {
+        let widths = [heads.query_width(), heads.kv_width(), heads.kv_width()];
+        let prefix = heads_of(heads, 190);
+        let begun = |isa, rows: usize| {
+            let mut cache = KvCache::new(heads);
+            let [q, k, v] = std::array::from_fn(|i| &prefix[i][..rows * widths[i]]);
+            cached(isa, heads, q, k, v, &ranges(&[rows]), &mut [&mut cache]);
+            cache
+        };
+        // More than one company of those that share two blocks, one, and none; over the end of a block; one with several rows.
+        let lengths: Vec<usize> = [190, 128, 189, 70, 64, 63, 30].into_iter().cycle().take(67).collect();
+        let rows: Vec<usize> = (0..lengths.len()).map(|s| if s == 11 { 3 } else { 1 }).collect();
+        let steps = 4;
+        let added = |s: usize, step: usize| -> [Vec<f32>; 3] {
+            std::array::from_fn(|i| numbers((1000 * i + steps * s + step) as u64, rows[s] * widths[i]))
+        };
+        let together = everywhere(|isa| {
+            let whole = begun(isa, 190);
+            let of = |length: &usize| {
+                let mut cache = whole.clone();
+                cache.truncate(*length);
+                cache
+            };
+            let mut caches: Vec<KvCache> = lengths.iter().map(of).collect();
+            let mut all = Vec::new();
+            for step in 0..steps {
+                let parts: Vec<_> = (0..lengths.len()).map(|s| added(s, step)).collect();
+                let [q, k, v]: [Vec<f32>; 3] =
+                    std::array::from_fn(|i| parts.iter().flat_map(|part| part[i].clone()).collect());
+                let mut caches: Vec<&mut KvCache> = caches.iter_mut().collect();
+                all.extend_from_slice(&cached(isa, heads, &q, &k, &v, &ranges(&rows), &mut caches));
+            }
+            all
+        });
+        let isa = Isa::best();
+        let mut caches: Vec<KvCache> = lengths.iter().map(|length| begun(isa, *length)).collect();
+        let mut alone = Vec::new();
+        for step in 0..steps {
+            for (s, cache) in caches.iter_mut().enumerate() {
+                let [q, k, v] = added(s, step);
+                alone.extend_from_slice(&cached(isa, heads, &q, &k, &v, &ranges(&[rows[s]]), &mut [cache]));
+            }
+        }
+        assert_eq!(bits(&together), bits(&alone), "{heads:?}");
+    }
+}
+
+#[test]
 fn attention_gradients_agree_everywhere() {
     let lengths = [5, 113, 60];
     for heads in HEADS {
