@@ -481,6 +481,10 @@ pub enum ModelError {
     Template(String),
     #[error("all of its weights were trained: it is no adapter")]
     NoAdapter,
+    #[error(
+        "it was trained over weights with an `adapter`, which PEFT cannot name as its base: export the whole as `hf`"
+    )]
+    OverAdapter,
     #[error("it answers from a script or behind an endpoint: it has no weights here")]
     NoWeights,
     #[error("training: {0}")]

@@ -55,6 +55,8 @@ pub struct Purse<'a> {
     spend: AtomicU64,
     /// Of endpoints, since it was told last.
     charge: Mutex<Charge>,
+    /// Of endpoints, by node: what sittings took that were killed before they could tell it.
+    untold: Vec<(String, Charge)>,
     /// What the sittings before left open.
     open: Open,
     /// Items that were told, and whether as missing: what they took is counted.
@@ -79,7 +81,9 @@ impl<'a> Purse<'a> {
         let began = if budget.is_some() { clock() } else { 0 };
         let (earlier, tokens, spend) = (elapsed(journal), AtomicU64::new(0), AtomicU64::new(0));
         let (charge, open, told) = (Mutex::default(), Open::default(), Mutex::default());
-        let mut purse = Self { experiment, budget, asks, clock, began, earlier, tokens, spend, charge, open, told };
+        let untold = Vec::new();
+        let mut purse =
+            Self { experiment, budget, asks, clock, began, earlier, tokens, spend, charge, untold, open, told };
         let asked = plan.steps.iter().enumerate();
         let asked = asked.filter_map(|(at, step)| Some((step.id.clone(), purse.asks(plan, StepId(at))?)));
         let asked: BTreeMap<String, Asks> = asked.collect();
@@ -98,8 +102,52 @@ impl<'a> Purse<'a> {
             }
             // Told by the sittings that took it.
             purse.charged();
+            purse.untold = purse.killed(&asked, store, journal)?;
         }
         Ok(purse)
+    }
+
+    /// What came of items since their node said last what it was charged for.
+    fn killed(
+        &self,
+        asked: &BTreeMap<String, Asks>,
+        store: &Store,
+        journal: &[(u64, RunEvent)],
+    ) -> Result<Vec<(String, Charge)>, StoreError> {
+        let mut since = BTreeMap::<&str, Vec<(&str, Tokens, Option<&Digest>)>>::new();
+        for (_, event) in journal {
+            let (node, came) = match event {
+                RunEvent::NodeCharged { node, .. } => {
+                    since.remove(node.as_str());
+                    continue;
+                }
+                RunEvent::ItemFinished { node, item, key, outcome, took } => {
+                    (node, (item.as_str(), *took, Lack::of(outcome).is_none().then_some(key)))
+                }
+                RunEvent::ItemRetried { node, item, took, .. } => (node, (item.as_str(), *took, None)),
+                _ => continue,
+            };
+            since.entry(node).or_default().push(came);
+        }
+        let mut untold = Vec::new();
+        // Equal items are one piece of work.
+        let mut seen = BTreeSet::new();
+        for (node, all) in since {
+            let Some(asks) = asked.get(node) else { continue };
+            for (item, took, made) in all {
+                let made = made.filter(|key| seen.insert(**key));
+                let of_record = made.map(|key| recorded(store, key)).transpose()?.unwrap_or_default();
+                self.charge(asks.of_item(item), took + of_record);
+            }
+            untold.push((node.to_owned(), self.charged()));
+        }
+        untold.retain(|(_, charge)| !charge.tokens.is_none());
+        Ok(untold)
+    }
+
+    /// What sittings that were killed were charged for and could not tell, by node.
+    pub fn untold(&self) -> &[(String, Charge)] {
+        &self.untold
     }
 
     /// Counts what the journal says of an item. Of one that was made, its record has what it took.
@@ -196,15 +244,20 @@ impl<'a> Purse<'a> {
 
     fn take(&self, asked: &Asked, took: Tokens) {
         let Tokens { prompt, completion } = took;
-        let cost = bounds::cost(self.experiment, asked.model, prompt, completion);
-        if self.charges(asked.model) && !took.is_none() {
-            *self.charge.lock().unwrap_or_else(PoisonError::into_inner) += Charge { tokens: took, spend: cost };
-        }
-        let cost = cost.unwrap_or(u64::MAX);
+        let cost = self.charge(asked, took).unwrap_or(u64::MAX);
         for (taken, more) in [(&self.tokens, prompt.saturating_add(completion)), (&self.spend, cost)] {
             let add = |taken: u64| Some(taken.saturating_add(more));
             taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).expect("it always adds");
         }
+    }
+
+    /// Notes what an endpoint charges for; what it costs.
+    fn charge(&self, asked: &Asked, took: Tokens) -> Option<u64> {
+        let spend = bounds::cost(self.experiment, asked.model, took.prompt, took.completion);
+        if self.charges(asked.model) && !took.is_none() {
+            *self.charge.lock().unwrap_or_else(PoisonError::into_inner) += Charge { tokens: took, spend };
+        }
+        spend
     }
 
     /// In words, that the time is up, once it is.

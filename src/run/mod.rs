@@ -339,7 +339,12 @@ pub fn resume(
             let what = before.map(|before| past::changed(&experiment, &before, &identities)).unwrap_or_default();
             return Err(RunError::Changed { run: run.to_owned(), what });
         }
-        Some(_) => emitter.emit(&RunEvent::RunResumed { run: run.to_owned() }),
+        Some(_) => {
+            emitter.emit(&RunEvent::RunResumed { run: run.to_owned() });
+            let charged =
+                |(node, charge): &(String, Charge)| RunEvent::NodeCharged { node: node.clone(), charge: *charge };
+            emitter.emit_all(&purse.untold().iter().map(charged).collect::<Vec<_>>());
+        }
         // Killed before the first line was whole.
         None => emitter.emit(&RunEvent::RunStarted {
             run: run.to_owned(),

@@ -281,6 +281,9 @@ impl Drop for Session {
     }
 }
 
+/// What stands in every message, whatever is wrong with it, and in no log.
+const MESSAGE: &[u8] = b"\"jsonrpc\"";
+
 /// Hands on the lines of a program as long as they are messages: the SDK leaves out what is none, and waits. What servers print
 /// beside them (a greeting, somebody's debugging) is left out too, and told where no answer comes.
 async fn hand_on(from: ChildStdout, mut to: DuplexStream, aside: Arc<Aside>) {
@@ -292,7 +295,7 @@ async fn hand_on(from: ChildStdout, mut to: DuplexStream, aside: Arc<Aside>) {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
-        let is_printed = line.len() <= LONGEST && !matches!(line.trim_ascii_start().first(), Some(b'{' | b'['));
+        let is_printed = line.len() <= LONGEST && !line.windows(MESSAGE.len()).any(|part| part == MESSAGE);
         match message(&line) {
             Ok(()) => {}
             Err(problem) if is_printed => {

@@ -36,6 +36,9 @@ pub fn export_adapter(spec: &ModelSpec, version: &[u8], directory: &Path) -> Res
     let Version::Adapter(adapter) = lora::read(version, spec.lora.as_ref())? else {
         return Err(ModelError::NoAdapter);
     };
+    if spec.adapter.is_some() {
+        return Err(ModelError::OverAdapter);
+    }
     let base = match &spec.source {
         Source::Path(path) => path.to_string_lossy().into_owned(),
         // Made from a seed, it lies nowhere.

@@ -292,7 +292,14 @@ impl Generator {
                 let Sequence { seed, sampling, likeliest, tokens, prompt, constrained, .. } = &**sequence;
                 let allowed = constrained.as_ref().map(|reply| self.constraints.allowed(reply)).transpose()?;
                 let uniform = seed.uniform((tokens.len() - prompt) as u64);
-                Ok(draw(logits, tokens, allowed.as_ref(), sampling, uniform, *likeliest))
+                let draw = draw(logits, tokens, allowed.as_ref(), sampling, uniform, *likeliest);
+                // What follows from such numbers is no reply.
+                if !draw.logprob.is_finite() {
+                    return Err(ModelError::Engine(
+                        "the model's logits are no finite numbers: its weights are too large".into(),
+                    ));
+                }
+                Ok(draw)
             })
             .collect();
         for ((sequence, _), draw) in due.into_iter().zip(draws) {

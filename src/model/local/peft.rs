@@ -107,13 +107,22 @@ fn described(path: &str, text: &str) -> Result<(u64, f64), ModelError> {
             return Err(wrong(field, format!("is {found}; supported: {plain}")));
         }
     }
+    // Others begin from what is left of the weights once the adapter is taken out of them, and stand over that.
+    let begun = &value["init_lora_weights"];
+    if !matches!(begun, Value::Null | Value::Bool(_)) && *begun != json!("gaussian") && *begun != json!("eva") {
+        return Err(wrong("init_lora_weights", format!("is {begun}; supported: true, false, \"gaussian\", \"eva\"")));
+    }
+    let is_stabilized = match &value["use_rslora"] {
+        Value::Null => false,
+        Value::Bool(is) => *is,
+        other => return Err(wrong("use_rslora", format!("is {other}, neither true nor false"))),
+    };
     let rank = value["r"].as_u64().filter(|rank| (1..=4096).contains(rank));
     let rank = rank.ok_or_else(|| wrong("r", format!("is {}, not from 1 to 4096", value["r"])))?;
     let alpha = value["lora_alpha"].as_f64().filter(|alpha| *alpha > 0.0);
     let alpha =
         alpha.ok_or_else(|| wrong("lora_alpha", format!("is {}, not a positive number", value["lora_alpha"])))?;
     // Kalajdzievski 2023 keeps the product's size as the rank grows.
-    let is_stabilized = value["use_rslora"] == json!(true);
     let divisor = if is_stabilized { (rank as f64).sqrt() } else { rank as f64 };
     Ok((rank, alpha / divisor))
 }

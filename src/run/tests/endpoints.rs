@@ -252,6 +252,28 @@ fn money_is_never_spent_beyond_the_budget() {
     );
 }
 
+/// A sitting that is killed says nothing of what it was charged for: the next one does, by what was filed.
+#[test]
+fn what_a_killed_sitting_was_charged_for_is_told_by_the_next() {
+    for lost in [0, 2] {
+        let mut behind = Behind::new();
+        let _endpoint = behind.serve(|_, _| None);
+        let (outcome, events) = behind.start();
+        assert_eq!(outcome.end, RunEnd::Finished);
+        let path = behind.lab.project.journal(&outcome.run);
+        let journal = std::fs::read_to_string(&path).expect("reads");
+        let lines: Vec<&str> = journal.lines().collect();
+        // In the last node that asks; of two items it was filed and not told that they were made.
+        let told = lines.iter().rposition(|line| line.contains("node_charged")).expect("it was charged");
+        std::fs::write(&path, lines[..told - lost].join("\n") + "\n").expect("writes");
+        let (outcome, _) = behind.resume(&outcome.run);
+        assert_eq!(outcome.end, RunEnd::Finished, "{:?}", outcome.failed);
+        let again = directory::events(&behind.lab.project, &outcome.run).expect("the chain holds");
+        let again: Vec<RunEvent> = again.into_iter().map(|(_, event)| event).collect();
+        assert_eq!(charge(&again), charge(&events), "{lost} lost");
+    }
+}
+
 /// Why items failed.
 fn reasons(events: &[RunEvent]) -> std::collections::BTreeSet<String> {
     let reason = |event: &RunEvent| match event {
@@ -325,7 +347,8 @@ fn what_every_request_is_rejected_for_ends_the_step_soon() {
     let plain = "the endpoint rejects the request (400: unknown model)".to_owned();
     assert_eq!(reasons(&events), [plain].into(), "those under way when it was plain have the same reason");
     assert!(reason.contains("rejects every request (400: unknown model); so the first 8 ended"), "{reason}");
-    assert!((8..=12).contains(&endpoint.asked().len()), "{}", endpoint.asked().len());
+    // Who files is a little behind who asks.
+    assert!((8..=24).contains(&endpoint.asked().len()), "{}", endpoint.asked().len());
     unknown.store(false, Ordering::SeqCst);
     assert_eq!(behind.resume(&outcome.run).0.end, RunEnd::Finished);
 }

@@ -53,8 +53,7 @@ fn a_server_that_leaves_unanswered_what_it_does_not_know_is_spoken_with() {
 
 #[test]
 fn what_a_server_prints_beside_its_messages_is_left_out() {
-    let printing =
-        r#"*tools/call*) echo; echo 'debug: add'; answer '"result":{"content":[{"type":"text","text":"sum"}]}';;"#;
+    let printing = r#"*tools/call*) echo; echo '[INFO] add'; echo '{"level":"info"}'; answer '"result":{"content":[{"type":"text","text":"sum"}]}';;"#;
     let mut words = program(printing);
     let Some(Word::Text(script)) = words.last_mut() else { panic!("the script is the last word") };
     script.insert_str(0, "echo 'small, version 1';");
@@ -82,24 +81,22 @@ fn whatever_a_server_that_is_a_program_says_wrong_is_told_apart_at_once() {
     insta::assert_snapshot!(
         [
             "*initialize*) head -c 20000000 /dev/zero | tr '\\0' 'x'; sleep 60;;",
-            "*tools/list*) echo '[]';;",
             "*tools/list*) answer '\"result\":{\"tools\":[{\"name\":7}]}';;",
             "*tools/call*) answer '\"result\":{\"content\":NaN}';;",
             "*tools/call*) answer '\"result\":{\"content\":[]},\"error\":{\"code\":1,\"message\":\"no\"}';;",
             "*tools/call*) echo \"[{\\\"jsonrpc\\\":\\\"2.0\\\",\\\"id\\\":$id,\\\"result\\\":{\\\"content\\\":[]}}]\";;",
-            "*tools/call*) echo '{\"id\":1.5,\"result\":{}}';;",
+            "*tools/call*) echo '{\"jsonrpc\":\"2.0\",\"id\":1.5,\"result\":{}}';;",
             "*tools/call*) echo 'out of paper' >&2; exit 3;;",
         ]
         .map(said)
         .join("\n"),
         @r#"
     the environment floods: an answer is longer than 16 MiB
-    the environment answers garbage: invalid type: sequence, expected a map at line 1 column 0: []
     the environment answers garbage: it is no answer to what was asked
     the environment answers garbage: expected value at line 1 column 45: {"jsonrpc":"2.0","id":2,"result":{"content":NaN}}
     the environment answers garbage: it is no message of JSON-RPC: {"jsonrpc":"2.0","id":2,"result":{"content":[]},"error":{"code":1,"message":"no"}}
     the environment answers garbage: invalid type: sequence, expected a map at line 1 column 0: [{"jsonrpc":"2.0","id":2,"result":{"content":[]}}]
-    the environment answers garbage: it is no answer of the protocol's: {"id":1.5,"result":{}}
+    the environment answers garbage: it is no answer of the protocol's: {"jsonrpc":"2.0","id":1.5,"result":{}}
     the environment is gone: it ended with exit status: 3; its last words: out of paper
     "#
     );

@@ -293,6 +293,8 @@ fn a_directory_that_is_no_plain_adapter_says_why() {
     wrong("use_dora", json!(true), "is true; supported: false");
     wrong("rank_pattern", json!({"q_proj": 8}), "is {\"q_proj\":8}");
     wrong("modules_to_save", json!(["lm_head"]), "is [\"lm_head\"]");
+    wrong("init_lora_weights", json!("pissa_niter_4"), "is \"pissa_niter_4\"; supported: true");
+    wrong("use_rslora", json!("yes"), "is \"yes\", neither true nor false");
     wrong("r", json!(0), "is 0, not from 1 to 4096");
     wrong("r", json!(-3), "is -3");
     wrong("lora_alpha", json!(0), "is 0");
@@ -308,6 +310,26 @@ fn a_directory_that_is_no_plain_adapter_says_why() {
     assert!(problem(&whole.replace("\"r\":3", "\"r\":4"), &learned).contains("has the rank 3; the description says 4"));
     let full = super::training::trained(&base, None, &recipe(None)).weights;
     assert!(problem(&whole, &full).contains("neither LoRA's A nor its B"));
+    let again =
+        export_adapter(&ModelSpec { lora: Some(lora()), ..over.clone() }, &learned, &directory.path().join("none"));
+    assert!(matches!(again, Err(ModelError::OverAdapter)), "PEFT would read it over another base");
     std::fs::remove_file(&matrices).unwrap();
     assert!(identity(&over).unwrap_err().to_string().contains("adapter_model.safetensors: cannot be read"));
+}
+
+#[test]
+fn weights_that_overflow_are_an_error_and_no_reply() {
+    let (_directory, path) = exported(false);
+    let file = path.join("model.safetensors");
+    let (mut arrays, _) = crate::model::local::weights::parse("w", &std::fs::read(&file).unwrap()).unwrap();
+    let large = arrays.get_mut("model.layers.0.mlp.up_proj.weight").unwrap();
+    large.data.iter_mut().for_each(|value| *value = value.signum() * 3e38);
+    std::fs::write(&file, crate::model::local::weights::serialize(&arrays, &Default::default(), Dtype::F32)).unwrap();
+    let model = open(&path).unwrap();
+    for temperature in [0.0, 1.0] {
+        let replies = model.generate(&requests(&model, temperature));
+        assert!(
+            replies.iter().all(|reply| reply.as_ref().is_err_and(|it| it.to_string().contains("no finite numbers")))
+        );
+    }
 }

@@ -25,7 +25,7 @@ fn ids(vocab: usize) -> Vec<u32> {
 }
 
 fn is_learned(place: usize) -> bool {
-    place >= 11 && place % 3 != 0
+    place >= 11 && !place.is_multiple_of(3)
 }
 
 /// The logits after the last of `ids`.
@@ -98,6 +98,7 @@ fn logits_loss_and_greedy_tokens_are_those_of_transformers() {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a script says where its files are")]
 fn place() -> PathBuf {
     std::env::var_os("AGX_TRANSFORMERS").expect(SCRIPT).into()
 }
