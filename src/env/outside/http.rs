@@ -3,6 +3,7 @@
 use super::error::EnvError;
 use super::program::LONGEST;
 use crate::base::words::words;
+use crate::model::remote::exchange;
 use serde_json::Value;
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
@@ -20,14 +21,7 @@ pub struct Http {
 impl Http {
     /// `timeout` is the most that an answer may take, in milliseconds.
     pub fn new(base: &str, timeout: u64) -> Self {
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .proxy(None)
-            .timeout_global(Some(Duration::from_millis(timeout)))
-            .user_agent(concat!("agx/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .new_agent();
+        let agent = exchange().timeout_global(Some(Duration::from_millis(timeout))).build().new_agent();
         Self { agent, base: base.trim_end_matches('/').to_owned(), timeout }
     }
 

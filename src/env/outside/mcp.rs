@@ -163,6 +163,9 @@ impl Session {
             }
             At::Address(address) => {
                 let _inside = server.runtime.enter();
+                // The program's one: whoever comes later finds it set.
+                #[cfg(feature = "https")]
+                let _ = rustls::crypto::ring::default_provider().install_default();
                 let transport = StreamableHttpClientTransport::from_uri(address.as_str());
                 session.within(me.serve_with_lifecycle(transport, lifecycle))?
             }

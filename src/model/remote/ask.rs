@@ -15,7 +15,11 @@ use crate::model::{Limits, ModelError, Remote, Secret, Tokens, Wire};
 use std::io::{ErrorKind, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use ureq::config::ConfigBuilder;
 use ureq::http::{HeaderMap, Response, StatusCode, header};
+#[cfg(feature = "https")]
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::typestate::AgentScope;
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, RequestBuilder, Timeout};
 
@@ -58,18 +62,13 @@ impl Client {
         let Remote { name: _, base_url, key, price: _, limits } = remote;
         let Limits { rate, in_flight, timeout, connect, first_byte, retries } = limits;
         let within = |millis: &u64| Some(Duration::from_millis((*millis).min(*timeout)));
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
+        let config = exchange()
             .timeout_global(within(timeout))
             .timeout_resolve(within(connect))
             .timeout_connect(within(connect))
             .timeout_recv_response(within(first_byte))
             .max_idle_connections(*in_flight as usize)
             .max_idle_connections_per_host(*in_flight as usize)
-            .user_agent(concat!("agx/", env!("CARGO_PKG_VERSION")))
             .build();
         Self {
             agent: Agent::with_parts(config, DefaultConnector::default(), Resolve::new(wire.clock)),
@@ -251,6 +250,20 @@ impl Client {
             problem => free(RemoteError::Unreachable(self.words(&problem.to_string()))),
         }
     }
+}
+
+/// What all exchanges have in common, with endpoints and with environments: a status is told, not an error; nobody is sent
+/// elsewhere, by a redirect or by a proxy; and whom to trust is the machine's own to say, as its certificates have it.
+pub fn exchange() -> ConfigBuilder<AgentScope> {
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .user_agent(concat!("agx/", env!("CARGO_PKG_VERSION")));
+    #[cfg(feature = "https")]
+    let config = config.tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build());
+    config
 }
 
 fn secret(name: &str, wire: &Wire) -> Result<Secret, RemoteError> {

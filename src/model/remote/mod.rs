@@ -16,7 +16,7 @@ mod resolve;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use ask::CHARGED;
+pub use ask::{CHARGED, exchange};
 pub use error::RemoteError;
 
 use super::spelled;
