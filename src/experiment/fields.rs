@@ -404,15 +404,24 @@ impl Checker<'_> {
     }
 }
 
-/// Whether an address names a host, and a port that there can be: whoever asks would else take the usual one without a word.
-fn has_host(address: &str) -> bool {
+/// What stands between an address's scheme and its path.
+pub(super) fn authority(address: &str) -> &str {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
-    let (host, port) = match place.find(']') {
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
+}
+
+/// A host, and what is written for its port; of one in brackets nothing else may follow.
+pub(super) fn host(place: &str) -> (&str, Option<&str>) {
+    match place.find(']') {
         Some(end) => (&place[..=end], place[end + 1..].strip_prefix(':').or((place.len() > end + 1).then_some(""))),
         None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
-    };
+    }
+}
+
+/// Whether an address names a host, and a port that there can be: whoever asks would else take the usual one without a word.
+fn has_host(address: &str) -> bool {
+    let authority = authority(address);
+    let (host, port) = host(authority.rsplit_once('@').map_or(authority, |(_, place)| place));
     let is_port = |port: &str| port.bytes().all(|it| it.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|it| it > 0);
     !host.is_empty() && !host.contains(char::is_whitespace) && port.is_none_or(is_port)
 }

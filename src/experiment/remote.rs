@@ -5,7 +5,7 @@
 
 use super::Checker;
 use super::error::CheckError;
-use super::fields::{Fields, HTTP, WEB};
+use super::fields::{Fields, HTTP, WEB, authority, host};
 use super::vocabulary;
 use crate::model::{Limits, Price, Remote};
 use crate::syntax::ast::{Block, ExprKind};
@@ -35,11 +35,10 @@ impl Checker<'_> {
         let base_url = match fields.value("base_url") {
             None => Some(OPENAI.to_owned()),
             Some(value) => self.address(value, "`base_url`", HTTP, (WEB, OPENAI)).filter(|url| {
-                let (scheme, host) = url.split_once("://").unwrap_or_default();
-                let host = host.split(['/', '?', '#']).next().unwrap_or_default();
-                if host.contains('@') {
+                let authority = authority(url);
+                if authority.contains('@') {
                     self.error(CheckError::SecretInAddress { span: value.span });
-                } else if scheme == "http" && key.is_some() && !is_here(host) {
+                } else if url.starts_with("http:") && key.is_some() && !is_here(authority) {
                     self.error(CheckError::KeyInTheClear { span: value.span });
                 }
                 // What is asked is put behind it.
@@ -49,7 +48,7 @@ impl Checker<'_> {
                         ("`base_url`".to_owned(), "the address before `/chat/completions`, without `?` and `#`");
                     self.error(CheckError::TextForm { span: value.span, of, what, wanted: OPENAI });
                 }
-                goes_on && !host.contains('@')
+                goes_on && !authority.contains('@')
             }),
         };
         let price = fields.block("price").map(|block| self.price(block));
@@ -108,9 +107,8 @@ impl Checker<'_> {
 }
 
 /// Whether a host, perhaps with a port, is this machine.
-fn is_here(host: &str) -> bool {
-    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
-    let name = name.map_or(host, |(name, _)| name);
+fn is_here(authority: &str) -> bool {
+    let (name, _) = host(authority);
     matches!(name, "localhost" | "[::1]") || name.parse::<Ipv4Addr>().is_ok_and(|it| it.is_loopback())
 }
 

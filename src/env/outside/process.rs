@@ -8,8 +8,8 @@
 //! | `{"op": "close", "episode": …}` | `{"episode": …}`, and it is ready for another; nothing or an error, and it is ended; a step's answer or garbage, and the episode fails |
 //! | `{"op": "close"}` | nothing: it ends |
 //!
-//! A tool that is a text is as a prompt would list it, and its arguments are text. Any answer may be `{"error": …}`. `task` is the id, as it was given, where the program gives the tasks itself, and the whole row where the file
-//! names them.
+//! A tool that is a text is as a prompt would list it, and its arguments are text. Any answer may be `{"error": …}`. `task` is the
+//! id, as it was given, where the program gives the tasks itself, and the whole row where the file names them.
 //!
 //! # Invariants
 //! A program has one episode at a time, so that what one does to it ends no other. One that failed is not asked again.

@@ -100,12 +100,12 @@ pub fn fits(shape: &Shape, config: &LoraConfig, adapter: &Adapter) -> bool {
 /// # Errors
 /// A version of another architecture.
 pub fn apply(shape: &Shape, mut base: Arrays, version: Version) -> Result<Arrays, ModelError> {
-    let Adapter { arrays, scale } = match version {
+    let adapter = match version {
         Version::Full(arrays) => return weights::check("trained weights", shape, arrays),
         Version::Adapter(adapter) => adapter,
     };
-    fit("trained weights", shape, &weights::shapes(&arrays))?;
-    merge(&mut base, &Adapter { arrays, scale });
+    fit("trained weights", shape, &weights::shapes(&adapter.arrays))?;
+    merge(&mut base, &adapter);
     Ok(base)
 }
 

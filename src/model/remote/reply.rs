@@ -173,11 +173,14 @@ pub fn events(body: impl Read) -> Result<Reply, RemoteError> {
         if data == b"[DONE]" {
             break;
         }
-        if !begun.is_empty() || is_begun(data) {
-            begun.extend(data);
-            begun.push(b'\n');
-        } else {
-            reply.add(data)?;
+        // Most servers write a line an event, and some leave out the empty one between two.
+        match serde_json::from_slice(data) {
+            Ok(chunk) if begun.is_empty() => reply.take(chunk)?,
+            Err(problem) if begun.is_empty() && !problem.is_eof() => return Err(malformed(&problem, data)),
+            _ => {
+                begun.extend(data);
+                begun.push(b'\n');
+            }
         }
     }
     if !begun.is_empty() {
@@ -186,15 +189,12 @@ pub fn events(body: impl Read) -> Result<Reply, RemoteError> {
     reply.ended()
 }
 
-/// Whether JSON goes on in the next line. Most servers write a line an event, and some leave out the empty one between two.
-fn is_begun(json: &[u8]) -> bool {
-    serde_json::from_slice::<IgnoredAny>(json).is_err_and(|problem| problem.is_eof())
-}
-
 impl Reply {
     fn add(&mut self, json: &[u8]) -> Result<(), RemoteError> {
-        let Chunk { choices, usage, error } =
-            serde_json::from_slice(json).map_err(|problem| malformed(&problem, json))?;
+        self.take(serde_json::from_slice(json).map_err(|problem| malformed(&problem, json))?)
+    }
+
+    fn take(&mut self, Chunk { choices, usage, error }: Chunk) -> Result<(), RemoteError> {
         if let Some(error) = error {
             return Err(RemoteError::Failed(error.said().message));
         }

@@ -4,8 +4,8 @@
 //! An item is begun only where the most that it may take fits beside the most that all under way may take. A thread waits for
 //! nothing but its own item: what came of one is filed beside them.
 
-use super::beside::{Came, beside};
-use super::round::{Round, Watch};
+use super::beside::Came;
+use super::round::Watch;
 use super::{Made, WorkItems};
 use crate::node::lost::{Lost, Why};
 use crate::run::StepError;
@@ -17,17 +17,8 @@ use std::thread;
 type Said = (Vec<(usize, Made)>, Result<Vec<Result<(), Lost>>, StepError>);
 
 /// # Errors
-/// As [`Round::work`]; no thread can be started.
-pub fn work<T: Clone + Send>(
-    round: &mut Round<'_, '_, '_, '_, T>,
-    wanted: &[usize],
-    work: &WorkItems<'_>,
-    at_once: usize,
-) -> Result<(), StepError> {
-    beside(round, at_once, |watch, tell| ask(watch, wanted, work, at_once, tell))
-}
-
-fn ask(
+/// What of an item ends the round; no thread can be started.
+pub fn ask(
     watch: &Watch<'_>,
     wanted: &[usize],
     work: &WorkItems<'_>,

@@ -1,5 +1,6 @@
 //! One round over items: what came of each is filed and told here, and what failed is kept to be worked again.
 
+use super::beside::beside;
 use super::{
     AtOnce, Finished, Item, Lot, Made, WorkItems, Worker, apart, diverged_words, file, finish, finished_events,
     together,
@@ -166,8 +167,10 @@ impl<'r, 'w, 'e, 'i, T: Clone + Send> Round<'r, 'w, 'e, 'i, T> {
     /// A pause, trouble that every other item would meet, a store that cannot be written.
     pub fn work(mut self, wanted: &[usize], work: &WorkItems<'_>, at_once: AtOnce) -> Result<Vec<usize>, StepError> {
         let ended = match at_once {
-            AtOnce::Apart(most) => apart::work(&mut self, wanted, work, most),
-            AtOnce::Together(most) => together::work(&mut self, wanted, work, most),
+            AtOnce::Apart(most) => beside(&mut self, most, |watch, tell| apart::ask(watch, wanted, work, most, tell)),
+            AtOnce::Together(most) => {
+                beside(&mut self, together::WAITING, |watch, tell| together::ask(watch, wanted, work, most, tell))
+            }
         };
         self.check()?;
         ended?;

@@ -4,27 +4,18 @@
 //! A group is a range of item indices, whatever is cached, or part of one.
 
 use super::WorkItems;
-use super::beside::{Came, beside};
-use super::round::{Round, Watch};
+use super::beside::Came;
+use super::round::Watch;
 use crate::run::StepError;
 
 /// Items asked together.
 const GROUP: usize = 64;
 /// Groups that may wait to be filed.
-const WAITING: usize = 2;
+pub const WAITING: usize = 2;
 
 /// # Errors
-/// As [`Round::work`]; no thread can be started.
-pub fn work<T: Clone + Send>(
-    round: &mut Round<'_, '_, '_, '_, T>,
-    wanted: &[usize],
-    work: &WorkItems<'_>,
-    most: usize,
-) -> Result<(), StepError> {
-    beside(round, WAITING, |watch, tell| ask(watch, wanted, work, most, tell))
-}
-
-fn ask(
+/// What of a group ends the round.
+pub fn ask(
     watch: &Watch<'_>,
     wanted: &[usize],
     work: &WorkItems<'_>,

@@ -269,7 +269,7 @@ pub fn cached(
         // SAFETY: every task writes the columns of its own heads in the rows of its own segments.
         unsafe {
             match &members[..] {
-                [(rows, cache)] => attend(isa, heads, q, rows, *head, cache, &shared),
+                [(rows, cache)] if rows.len() != 1 => attend(isa, heads, q, rows, *head, cache, &shared),
                 members => attend_together(isa, heads, q, members, *head, &shared),
             }
         }
@@ -306,8 +306,8 @@ fn companies(heads: Heads, segments: &[Range<usize>], caches: &[&mut KvCache]) -
     segments.iter().zip(caches).map(company).collect()
 }
 
-/// As [`attend`], of a decoding step of several sequences: each row's chains are the same, the blocks that all of them hold are
-/// met by all queries at once.
+/// As [`attend`], of a decoding step, of one sequence or several: the heads of a group are rows of one product, and the blocks
+/// that all sequences hold are met by all their queries at once. Each row's chains are the same.
 ///
 /// # Safety
 /// No other thread touches the group's columns in these rows of `out`.
@@ -375,36 +375,27 @@ unsafe fn attend(
     cache: &HeadCache,
     out: &Shared<'_>,
 ) {
-    let (width, stride, group) = (heads.head_dim, heads.query_width(), heads.group());
+    let (width, group) = (heads.head_dim, heads.group());
     let mut scores = Vec::new();
-    let mut block = |queries: View<'_>, seen: &dyn Fn(usize) -> Range<usize>, target: Target<'_>| {
-        let keys = seen(queries.height() - 1).end;
-        let stride = keys.next_multiple_of(LANES);
-        scores.resize(queries.height() * stride, 0.0);
-        for (range, block) in cache.first(keys) {
-            product(isa, queries, block.keys(range.len(), width), range.start, stride, &mut scores);
-        }
-        probabilities(isa, seen, heads.scale(), stride, &mut scores);
-        for (range, block) in cache.first(keys) {
-            let weights = View::strided(&scores[range.start..], queries.height(), range.len(), stride);
-            let values = block.values(range.len(), width);
-            // SAFETY: the caller's promise. A chain goes on from block to block.
-            unsafe { matmul_block(isa, weights, values, 0..values.count(), target, range.start > 0) }
-        }
-    };
-    if rows.len() == 1 {
-        // A decoding step: the group's heads are the rows of one product.
-        let from = rows.start * stride + head * group * width;
-        let queries = View::new(&q[from..from + group * width], group, width);
-        block(queries, &|_| heads.visible(cache.len - 1), Target { out, start: from, stride: width });
-        return;
-    }
     for head in head * group..(head + 1) * group {
         for first in rows.clone().step_by(BLOCK) {
-            let queries = first..rows.end.min(first + BLOCK);
+            let block = first..rows.end.min(first + BLOCK);
+            let queries = heads.query(q, &block, head);
             let seen = |i: usize| heads.visible(cache.len + first + i - rows.end);
-            let start = first * stride + head * width;
-            block(heads.query(q, &queries, head), &seen, Target { out, start, stride });
+            let keys = seen(block.len() - 1).end;
+            let stride = keys.next_multiple_of(LANES);
+            scores.resize(block.len() * stride, 0.0);
+            for (range, block) in cache.first(keys) {
+                product(isa, queries, block.keys(range.len(), width), range.start, stride, &mut scores);
+            }
+            probabilities(isa, &seen, heads.scale(), stride, &mut scores);
+            let target = Target { out, start: first * heads.query_width() + head * width, stride: heads.query_width() };
+            for (range, block) in cache.first(keys) {
+                let weights = View::strided(&scores[range.start..], queries.height(), range.len(), stride);
+                let values = block.values(range.len(), width);
+                // SAFETY: the caller's promise. A chain goes on from block to block.
+                unsafe { matmul_block(isa, weights, values, 0..values.count(), target, range.start > 0) }
+            }
         }
     }
 }

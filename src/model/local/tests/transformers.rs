@@ -103,7 +103,7 @@ fn place() -> PathBuf {
     std::env::var_os("AGX_TRANSFORMERS").expect(SCRIPT).into()
 }
 
-/// The logits of a version, or as declared.
+/// The logits of a model as declared.
 fn logits(spec: &ModelSpec) -> Value {
     let declared = source::declared(spec).unwrap();
     let arrays = declared.weights(spec).unwrap();
