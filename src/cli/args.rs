@@ -18,6 +18,7 @@ Environment:
   AGX_STORE            where results live (as --store)
   RAYON_NUM_THREADS    threads (as --jobs); results do not depend on it
   AGX_ISA              instruction set of the kernels; results do not depend on it
+  AGX_MEMORY           what a local model keeps of what it has read, such as 8GiB; `auto`, a quarter of what is free
   NO_COLOR             no colours
   NO_GRAPHICS          diagnostics in sentences (as --narrate)";
 

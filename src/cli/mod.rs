@@ -49,6 +49,7 @@ pub mod env;
 pub mod doctor;
 pub mod serve;
 pub mod lsp;
+mod machine;
 
 use crate::cli::args::{Cli, Command};
 use crate::cli::exit::{Exit, Failure};

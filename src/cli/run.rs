@@ -7,8 +7,8 @@ use crate::cli::live::{Screen, View};
 use crate::cli::load::{self, Loaded};
 use crate::cli::lock::{self, Compared};
 use crate::cli::place::{self, Place};
-use crate::cli::terminal::{Terminal, variable};
-use crate::cli::{interrupt, params, report, sweep};
+use crate::cli::terminal::Terminal;
+use crate::cli::{interrupt, machine, params, report, sweep};
 use crate::experiment::Experiment;
 use crate::report::RunState;
 use crate::run::replay::{NOT_RECORDED, Replay};
@@ -93,11 +93,15 @@ impl Worker {
 
     /// One that may be interrupted, and that goes its own way.
     pub fn watching(jobs: Option<usize>, terminal: Terminal) -> Result<Self, Failure> {
-        choose_kernels()?;
+        machine::choose_kernels()?;
         let control = Arc::new(Control::default());
         let screen = Screen::new(terminal);
         pause_on_interrupt(&control, &screen);
-        Ok(Self { options: RunOptions { jobs, wire: place::wire(), ..RunOptions::default() }, control, screen })
+        Ok(Self {
+            options: RunOptions { jobs, wire: place::wire().keeping(machine::memory()?), ..RunOptions::default() },
+            control,
+            screen,
+        })
     }
 
     pub fn control(&self) -> &Control {
@@ -190,22 +194,4 @@ fn pause_on_interrupt(control: &Arc<Control>, screen: &Screen) {
     };
     // Fails only where a handler is set already, as in a process that embeds agx.
     let _ = ctrlc::set_handler(handler);
-}
-
-/// `AGX_ISA` picks the kernels' instruction set: for tests and for machines that clock down; results stay the same.
-pub fn choose_kernels() -> Result<(), Failure> {
-    let Some(name) = variable("AGX_ISA") else { return Ok(()) };
-    #[cfg(feature = "local")]
-    {
-        use crate::model::local::kernels::{Isa, set_isa};
-        let Some(isa) = Isa::named(&name) else {
-            let known: Vec<&str> = Isa::available().into_iter().map(Isa::name).collect();
-            let failure = Failure::new(Exit::Usage, format!("AGX_ISA: this machine has no `{name}`"));
-            return Err(failure.help(format!("it has {}", known.join(", "))));
-        };
-        set_isa(isa);
-    }
-    // Without local models there are no kernels, and nothing to choose.
-    let _ = name;
-    Ok(())
 }

@@ -5,9 +5,9 @@ use crate::base::{Digest, Seed};
 use crate::cli::args::{Only, Sets};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::load::load_to_show;
+use crate::cli::machine;
 use crate::cli::place::{self, Place};
 use crate::cli::report::fold;
-use crate::cli::run::choose_kernels;
 use crate::cli::terminal::Terminal;
 use crate::cli::version::{slot, wanted};
 use crate::model::{self, Device, Dtype, ModelError, ModelSpec, Secret, Source, ToolCalls, ToolFormat};
@@ -84,7 +84,7 @@ struct Chosen {
 }
 
 pub fn serve(args: &ServeArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
-    choose_kernels()?;
+    machine::choose_kernels()?;
     let key = key(args)?;
     if args.model_name.as_ref().is_some_and(|name| name.is_empty() || name.chars().any(char::is_control)) {
         return Err(Failure::new(Exit::Usage, "`--model-name` is to be a name that can be written on a line"));
@@ -114,7 +114,7 @@ pub fn serve(args: &ServeArgs, place: &Place, terminal: &Terminal) -> Result<Exi
         return Err(Failure::new(Exit::Usage, message).help("put them back, or serve what `agx export --as hf` wrote"));
     }
     let (digest, bytes) = weights.unzip();
-    let opened = model::open(&spec, bytes.as_deref(), &place::wire()).map_err(failed)?;
+    let opened = model::open(&spec, bytes.as_deref(), &place::wire().keeping(machine::memory()?)).map_err(failed)?;
     let served = Served {
         name: args.model_name.clone().unwrap_or(name),
         model: opened,

@@ -6,6 +6,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::live::View;
 use crate::cli::load;
 use crate::cli::lock::{self, Compared};
+use crate::cli::machine;
 use crate::cli::place::{self, Place};
 use crate::cli::run::{Worker, subject};
 use crate::cli::terminal::Terminal;
@@ -43,7 +44,7 @@ pub fn verify(args: &VerifyArgs, place: &Place, terminal: &Terminal) -> Result<E
         draw: Seed(place::now()).derive("agx-verify"),
         jobs,
         against: args.against.clone(),
-        wire: place::wire(),
+        wire: place::wire().keeping(machine::memory()?),
     };
     let worker = Worker::watching(jobs, *terminal)?;
     let mut view = View::new(worker.screen().clone());

@@ -343,7 +343,9 @@ pub fn open(spec: &ModelSpec, version: Option<&[u8]>, wire: &Wire) -> Result<Arc
     match &spec.source {
         Source::Scripted(path) => Ok(Arc::new(scripted::Scripted::open(path, spec, version)?)),
         #[cfg(feature = "local")]
-        Source::Path(_) | Source::Fresh(_) => Ok(Arc::new(local::LocalModel::open(spec, version)?)),
+        Source::Path(_) | Source::Fresh(_) => {
+            Ok(Arc::new(local::LocalModel::open(spec, version)?.keeping(wire.memory)))
+        }
         #[cfg(not(feature = "local"))]
         Source::Path(_) | Source::Fresh(_) => {
             let _ = version;

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Where secrets and the time come from, and whether the run is to pause.
+/// Where secrets and the time come from, what memory there is, and whether the run is to pause.
 #[derive(Clone, Debug)]
 pub struct Wire {
     /// Milliseconds since any moment.
@@ -17,18 +17,26 @@ pub struct Wire {
     pub secret: fn(&str) -> Result<Secret, String>,
     /// All that a program which is started gets to know of the machine's environment: nothing secret.
     pub variables: fn() -> Vec<(String, String)>,
+    /// Bytes of keys and values that a local model keeps between its replies.
+    pub memory: Option<u64>,
     paused: Arc<AtomicBool>,
 }
 
 impl Wire {
     pub fn new(clock: fn() -> u64, secret: fn(&str) -> Result<Secret, String>) -> Self {
-        Self { clock, secret, variables: Vec::new, paused: Arc::default() }
+        Self { clock, secret, variables: Vec::new, memory: None, paused: Arc::default() }
     }
 
     /// With what programs that are started get to know.
     #[must_use]
     pub fn telling(self, variables: fn() -> Vec<(String, String)>) -> Self {
         Self { variables, ..self }
+    }
+
+    /// With what a local model may keep between its replies.
+    #[must_use]
+    pub fn keeping(self, memory: Option<u64>) -> Self {
+        Self { memory, ..self }
     }
 
     /// With a flag that somebody else raises: whoever waits to ask again then gives up.

@@ -29,8 +29,8 @@ const COMPANY: usize = 64;
 const ROWS: usize = 1024;
 /// Tokens that must be shared before waiting for another sequence's prefill pays.
 const WORTH_WAITING: usize = 8;
-/// Bytes of keys and values kept between calls.
-const KEPT_BYTES: usize = 512 << 20;
+/// Bytes of keys and values kept between calls, where nobody says how many.
+const KEPT_BYTES: u64 = 512 << 20;
 
 pub struct Generator {
     decoder: Decoder,
@@ -91,9 +91,17 @@ struct Sequence {
 
 impl Generator {
     pub fn new(decoder: Decoder, context: usize, ends: BTreeSet<TokenId>, constraints: Constraints) -> Self {
-        let shape = decoder.shape();
+        let mut generator = Self { decoder, context, ends, kept: Mutex::new(PrefixStore::new(0)), constraints };
+        generator.keep(KEPT_BYTES);
+        generator
+    }
+
+    /// Keeps at most so many bytes of keys and values between calls; what is kept already goes.
+    pub fn keep(&mut self, bytes: u64) {
+        let shape = self.decoder.shape();
         let row_bytes = 2 * shape.layers * shape.kv_width() * size_of::<f32>();
-        Self { decoder, context, ends, kept: Mutex::new(PrefixStore::new(KEPT_BYTES / row_bytes)), constraints }
+        let rows = usize::try_from(bytes).unwrap_or(usize::MAX) / row_bytes;
+        self.kept = Mutex::new(PrefixStore::new(rows));
     }
 
     pub fn context(&self) -> usize {

@@ -66,6 +66,15 @@ impl LocalModel {
         let generator = Generator::new(decoder, context, ends.clone(), constraints);
         Ok(Self { tokenizer, chat: declared.chat, generator })
     }
+
+    /// With so many bytes of keys and values kept between replies; as many as are usual where nothing is said.
+    #[must_use]
+    pub fn keeping(mut self, memory: Option<u64>) -> Self {
+        if let Some(memory) = memory {
+            self.generator.keep(memory);
+        }
+        self
+    }
 }
 
 /// The numbers in a reply, with those that might have stood there.
