@@ -74,6 +74,7 @@ fn main() {
             weight_decay: 0.0,
             lora,
             accumulate: 1,
+            recompute: false,
             command: None,
         };
         let start = Instant::now();

@@ -166,6 +166,7 @@ fn train(spec: &ModelSpec, batch: u64, length: u64, lora: Option<LoraConfig>) ->
         weight_decay: 0.0,
         lora,
         accumulate: 1,
+        recompute: false,
         command: None,
     };
     let mut clock = Clock { ends: Vec::new() };

@@ -7,9 +7,6 @@ use std::fs::{File, Metadata};
 use std::io::{Error, ErrorKind, Read};
 use std::path::Path;
 
-/// Room made before a byte is read: a file may say that it is larger than it is.
-const MOST_ROOM: u64 = 1 << 26;
-
 /// # Errors
 /// What the system says; that it is not a regular file ([`ErrorKind::InvalidInput`]).
 pub fn open(path: &Path) -> Result<File, Error> {
@@ -31,8 +28,10 @@ fn refuse_others(found: &Metadata) -> Result<(), Error> {
 pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, Error> {
     let file = open(path)?;
     let size = file.metadata()?.len();
-    let mut bytes = Vec::with_capacity(size.min(most).min(MOST_ROOM) as usize);
+    let mut bytes = Vec::new();
     if size <= most {
+        // All at once: a vector that grows holds a large file twice. A file may say that it is larger than there is memory.
+        bytes.try_reserve_exact(usize::try_from(size).unwrap_or(usize::MAX)).map_err(Error::other)?;
         file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     }
     if size > most || bytes.len() as u64 > most {

@@ -59,6 +59,7 @@ impl Checker<'_> {
         let decay = fields.given("decay").map(|(value, _)| self.per_iteration(value, &|it, value| it.decay(value)));
         let batch = self.small_each(&fields, "batch").flatten();
         let accumulate = self.small_of(&fields, "accumulate").unwrap_or(Some(1));
+        let recompute = self.bool_of(&fields, "recompute").unwrap_or(Some(false));
         let command = fields.given("command").map(|(value, _)| self.texts(value, "`command`"));
         let max_len = self.tokens_of(&fields, "max_len");
         let clip = self.real_of(&fields, "clip");
@@ -87,6 +88,7 @@ impl Checker<'_> {
             weight_decay: weight_decay.unwrap_or(Some(0.0))?,
             lora,
             accumulate: accumulate?,
+            recompute: recompute?,
             command,
         })
     }

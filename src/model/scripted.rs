@@ -396,6 +396,7 @@ mod tests {
             weight_decay: 0.0,
             lora: None,
             accumulate: 1,
+            recompute: false,
             command: None,
         };
         let rows = vec![TrainRow { tokens: vec![1, 2], learn: vec![false, true] }; 3];

@@ -178,6 +178,9 @@ pub struct TrainConfig {
     pub lora: Option<LoraConfig>,
     /// Parts a batch is worked in.
     pub accumulate: u32,
+    /// Whether a layer's activations are computed again for its gradient instead of kept: the same bits, so it is in no key.
+    #[serde(skip)]
+    pub recompute: bool,
     /// The outside program that trains instead.
     pub command: Option<Vec<String>>,
 }
@@ -327,7 +330,20 @@ impl Canonical for Method {
 
 impl Canonical for TrainConfig {
     fn feed(&self, hasher: &mut Hasher) {
-        let Self { method, lr, decay, epochs, batch, max_len, clip, weight_decay, lora, accumulate, command } = self;
+        let Self {
+            method,
+            lr,
+            decay,
+            epochs,
+            batch,
+            max_len,
+            clip,
+            weight_decay,
+            lora,
+            accumulate,
+            recompute: _,
+            command,
+        } = self;
         hasher.put(method).put(lr).put(decay).put(epochs).put(batch);
         hasher.put(max_len).put(clip).put(weight_decay).put(lora);
         // Only where they are said: what was trained before they could be keeps its key.

@@ -245,6 +245,7 @@ mod tests {
             weight_decay: 0.0,
             lora: None,
             accumulate: 1,
+            recompute: false,
             command: None,
         };
         TrainKey { model: digest("model"), start: None, rows: digest("rows"), config, seed: Seed(7) }

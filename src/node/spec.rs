@@ -188,6 +188,7 @@ pub struct TrainerSpec {
     pub epochs: PerIteration<u32>,
     pub batch: PerIteration<u32>,
     pub accumulate: u32,
+    pub recompute: bool,
     pub command: Option<Vec<String>>,
     pub max_len: Option<u32>,
     pub clip: f64,

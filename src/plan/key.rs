@@ -303,8 +303,20 @@ fn contents(into: &mut Ingredients, owner: Owner<'_>, identity: Digest) {
 
 /// The recipe of one iteration: per-iteration values chosen, the model's adapter where the trainer names none.
 pub fn resolve(trainer: &TrainerSpec, model: &ModelSpec, iteration: u32) -> TrainConfig {
-    let TrainerSpec { method, lr, decay, epochs, batch, max_len, clip, weight_decay, lora, accumulate, command } =
-        trainer;
+    let TrainerSpec {
+        method,
+        lr,
+        decay,
+        epochs,
+        batch,
+        max_len,
+        clip,
+        weight_decay,
+        lora,
+        accumulate,
+        recompute,
+        command,
+    } = trainer;
     TrainConfig {
         method: method.at(iteration),
         lr: lr.at(iteration),
@@ -316,6 +328,7 @@ pub fn resolve(trainer: &TrainerSpec, model: &ModelSpec, iteration: u32) -> Trai
         weight_decay: *weight_decay,
         lora: lora.clone().or_else(|| model.lora.clone()),
         accumulate: *accumulate,
+        recompute: *recompute,
         command: command.clone(),
     }
 }

@@ -97,6 +97,7 @@ pub const FIELDS: &[Field] = &[
     field("critic", "repetition_penalty", In, ""),
     field("critic", "max_tokens", In, ""),
     field("rule", "", In, "each stage in its typed form"),
+    field("trainer", "recompute", Out, "the same bits, computed twice"),
     field("trainer", "", In, "each field, as it is in this iteration"),
     field("rollout", "let", Out, "names are for people"),
     field("rollout", "max_failed", Out, "what is missing is in the keys of what reads it"),

@@ -220,8 +220,20 @@ fn rule(experiment: &Experiment, Rule { stages }: &Rule) -> Value {
 }
 
 fn trainer(trainer: &TrainerSpec) -> Value {
-    let TrainerSpec { method, lr, decay, epochs, batch, accumulate, command, max_len, clip, weight_decay, lora } =
-        trainer;
+    let TrainerSpec {
+        method,
+        lr,
+        decay,
+        epochs,
+        batch,
+        accumulate,
+        recompute,
+        command,
+        max_len,
+        clip,
+        weight_decay,
+        lora,
+    } = trainer;
     json!({
         "method": per_iteration(method),
         "lr": per_iteration(lr),
@@ -229,6 +241,7 @@ fn trainer(trainer: &TrainerSpec) -> Value {
         "epochs": per_iteration(epochs),
         "batch": per_iteration(batch),
         "accumulate": accumulate,
+        "recompute": recompute,
         "command": command,
         "max_len": max_len,
         "clip": clip,

@@ -164,6 +164,7 @@ pub fn quickstart(directory: &Path, times: u32) -> Experiment {
                 epochs: PerIteration::always(3),
                 batch: PerIteration::always(32),
                 accumulate: 1,
+                recompute: false,
                 command: None,
                 max_len: None,
                 clip: 1.0,

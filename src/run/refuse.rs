@@ -5,7 +5,7 @@
 
 use crate::env::NotBuilt;
 use crate::experiment::{CriticId, Dataset, DatasetId, Experiment, ModelId, Sole};
-use crate::model::{Decay, Method, ModelSpec, Source};
+use crate::model::{Method, ModelSpec, Source};
 use crate::node::spec::TrainerSpec;
 use crate::plan::{Episodes, Judge, Op, Plan, RowsFrom, TrainFrom, Work};
 
@@ -107,24 +107,19 @@ fn trains(trainer: &TrainerSpec) -> Result<(), NotBuilt> {
     let TrainerSpec {
         method,
         lr: _,
-        decay,
+        decay: _,
         epochs: _,
         batch: _,
         max_len: _,
         clip: _,
         weight_decay: _,
         lora: _,
-        accumulate,
+        accumulate: _,
+        recompute: _,
         command,
     } = trainer;
     if !method.values().all(|method| matches!(method, Method::Sft { .. })) {
         return later("a method other than `sft`");
-    }
-    if decay.values().any(|decay| matches!(decay, Decay::Linear { .. })) {
-        return later("a linear decay");
-    }
-    if *accumulate > 1 {
-        return later("`accumulate`");
     }
     if command.is_some() { later("an outside trainer") } else { Ok(()) }
 }

@@ -251,6 +251,7 @@ pub fn trainer(subject: &Subject, name: &str) -> Facts {
     facts.field("epochs", words::per_iteration(&spec.epochs, ToString::to_string));
     facts.field("batch", words::per_iteration(&spec.batch, |rows| format!("{} rows a step", count((*rows).into()))));
     facts.field("accumulate", format!("a step in {}", counted(spec.accumulate as usize, "part")));
+    facts.field("recompute", spec.recompute.to_string());
     facts.field("max_len", spec.max_len.map_or_else(|| "the model's context".to_owned(), words::tokens));
     facts.field("clip", if spec.clip == 0.0 { "never".to_owned() } else { format!("gradient norm {}", spec.clip) });
     facts.field("weight_decay", words::real(spec.weight_decay));

@@ -16,8 +16,9 @@ pub const TRAINER: Owner = Owner {
             Takes::Whole { low: 1, high: 100_000 },
             "Parts that a batch is worked in: less memory, the same step.",
         )
-        .or("1")
-        .later(),
+        .or("1"),
+        field("recompute", Takes::Bool, "Less memory for a third more work: what a layer needs for its gradient is worked out again; never changes what is learned.")
+            .or("false"),
         field("max_len", Takes::Quantity(Unit::Tokens), "Longer rows are refused.").or("the model's context"),
         field("clip", Takes::Real { low: 0.0, high: 1e6 }, "The gradient's norm is clipped to this; 0 never clips.")
             .or("1"),
@@ -114,7 +115,7 @@ const SCALES: &[Word] =
 
 const DECAYS: &[Word] = &[
     word("constant", "It stays.").written("constant { warmup = 3% }").with(&DECAY),
-    word("linear", "Down to nothing in a straight line.").written("linear { warmup = 3% }").with(&DECAY).later(),
+    word("linear", "Down to nothing in a straight line.").written("linear { warmup = 3% }").with(&DECAY),
     word("cosine", "Down to a tenth of the peak.").written("cosine { warmup = 3% }").with(&DECAY),
 ];
 

@@ -29,14 +29,14 @@ pub struct Decoder {
     slots: BTreeMap<String, Slot>,
 }
 
-/// Where the weights of a decoder come from.
+/// Where the weights of a decoder come from. Arrays go as they are packed, so that no model is held twice.
 pub enum Parameters<'a> {
     /// Nothing learns.
-    Frozen(&'a Arrays),
+    Frozen(Arrays),
     /// Every weight is a variable.
     Full(&'a BTreeMap<String, Var>),
     /// Frozen weights; the adapters' variables by PEFT's names without the leading `base_model.model.`.
-    Lora { base: &'a Arrays, adapters: &'a BTreeMap<String, Var>, scale: f64 },
+    Lora { base: Arrays, adapters: &'a BTreeMap<String, Var>, scale: f64 },
 }
 
 pub fn tensor(array: &Array) -> Result<Tensor> {
@@ -55,7 +55,7 @@ pub fn lora_b(module: &str) -> String {
 
 /// Puts a decoder together.
 struct Builder<'a> {
-    parameters: &'a Parameters<'a>,
+    parameters: Parameters<'a>,
     slots: BTreeMap<String, Slot>,
     /// Adapters and other linear maps so far.
     site: usize,
@@ -68,7 +68,7 @@ impl Builder<'_> {
     }
 
     fn plain(&mut self, name: &str) -> Result<Param> {
-        match self.parameters {
+        match &self.parameters {
             Parameters::Frozen(arrays) | Parameters::Lora { base: arrays, .. } => {
                 Param::new(&tensor(&arrays[name])?, None)
             }
@@ -77,7 +77,7 @@ impl Builder<'_> {
     }
 
     fn weight(&mut self, name: &str) -> Result<Weight> {
-        match self.parameters {
+        match &self.parameters {
             Parameters::Full(_) => Ok(Weight::Trained(self.plain(name)?)),
             Parameters::Frozen(arrays) | Parameters::Lora { base: arrays, .. } => {
                 Ok(Weight::Frozen(FrozenWeight::new(&tensor(&arrays[name])?)?))
@@ -89,11 +89,12 @@ impl Builder<'_> {
         self.site += 1;
         let bias = bias.then(|| self.plain(&format!("{module}.bias"))).transpose()?;
         let weight = self.weight(&format!("{module}.weight"))?;
-        if let (Weight::Frozen(base), Parameters::Lora { adapters, scale, .. }) = (&weight, self.parameters)
+        if let (Weight::Frozen(base), Parameters::Lora { adapters, scale, .. }) = (&weight, &self.parameters)
             && let (Some(a), Some(b)) = (adapters.get(&lora_a(module)), adapters.get(&lora_b(module)))
         {
+            let scale = *scale as f32;
             let (a, b) = (self.learning(&lora_a(module), a)?, self.learning(&lora_b(module), b)?);
-            let adapter = Adapter { a, b, scale: *scale as f32, site: self.site };
+            let adapter = Adapter { a, b, scale, site: self.site };
             return Ok(Linear::new(Weight::Lora(base.clone(), adapter), bias));
         }
         Ok(Linear::new(weight, bias))
@@ -109,7 +110,7 @@ impl Builder<'_> {
         let Shape { heads, kv_heads, head_dim, .. } = *shape;
         let mut head_norm = |part: &str| shape.qk_norm.then(|| self.norm(&at(part), shape)).transpose();
         let (query_norm, key_norm) = (head_norm("self_attn.q_norm.weight")?, head_norm("self_attn.k_norm.weight")?);
-        Ok(Layer {
+        let layer = Layer {
             heads: Heads { heads, kv_heads, head_dim, window: shape.windows[index] },
             query_norm,
             key_norm,
@@ -122,7 +123,11 @@ impl Builder<'_> {
             down: self.linear(&at("mlp.down_proj"), mlp)?,
             attention_norm: self.norm(&at("input_layernorm.weight"), shape)?,
             mlp_norm: self.norm(&at("post_attention_layernorm.weight"), shape)?,
-        })
+        };
+        if let Parameters::Frozen(arrays) | Parameters::Lora { base: arrays, .. } = &mut self.parameters {
+            arrays.retain(|name, _| !name.starts_with(&at("")));
+        }
+        Ok(layer)
     }
 }
 
@@ -130,7 +135,7 @@ impl Decoder {
     /// The weights must have been held against the shape (`weights::check`).
     ///
     /// `positions` is the longest sequence that will be asked for.
-    pub fn new(shape: &Shape, parameters: &Parameters, positions: usize) -> Result<Self> {
+    pub fn new(shape: &Shape, parameters: Parameters, positions: usize) -> Result<Self> {
         let mut builder = Builder { parameters, slots: BTreeMap::new(), site: 0 };
         let layers = (0..shape.layers).map(|index| builder.layer(index, shape)).collect::<Result<_>>()?;
         let output = if shape.tied { "model.embed_tokens.weight" } else { "lm_head.weight" };
@@ -178,20 +183,22 @@ impl Decoder {
         self.head.logits(&ops::gather(hidden, self.shape.width, rows.iter().copied()))
     }
 
-    /// The loss of whole sequences; its gradients are added to those that are collected already.
+    /// The loss of whole sequences; its gradients are added to those that are collected already. With `recompute`, of a layer only
+    /// what goes in is kept until its gradient is due, and the rest computed again (Chen et al. 2016).
     ///
     /// # Errors
     /// A target outside the vocabulary.
-    pub fn learn(&self, ids: &[u32], pass: &Pass, goal: &Goal) -> Result<f64> {
+    pub fn learn(&self, ids: &[u32], pass: &Pass, goal: &Goal, recompute: bool) -> Result<f64> {
         let mut x = ops::embed(&self.embedding, ids);
         let mut trail = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
             let (next, saved) = layer.forward(&x, pass, None);
-            trail.push((std::mem::replace(&mut x, next), saved));
+            trail.push((std::mem::replace(&mut x, next), (!recompute).then_some(saved)));
         }
         let (loss, mut grad) = self.head.learn(&x, goal)?;
         for layer in self.layers.iter().rev() {
             let (x, saved) = trail.pop().expect("one a layer");
+            let saved = saved.unwrap_or_else(|| layer.forward(&x, pass, None).1);
             grad = layer.backward(&x, saved, &grad, pass);
         }
         ops::embed_back(&self.embedding, ids, &grad);

@@ -58,7 +58,7 @@ impl LocalModel {
         }
         arrays.values_mut().for_each(|array| weights::round(&mut array.data, spec.dtype));
         let context = spec.context as usize;
-        let decoder = Decoder::new(&declared.shape, &Parameters::Frozen(&arrays), context);
+        let decoder = Decoder::new(&declared.shape, Parameters::Frozen(arrays), context);
         let decoder = decoder.map_err(|error| ModelError::Engine(error.to_string()))?;
         let tokenizer = Arc::new(declared.tokenizer);
         let ends = declared.chat.ends();

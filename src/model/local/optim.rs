@@ -57,13 +57,9 @@ impl Gradients {
 
     /// The Euclidean norm over all gradients: squares in chunks of fixed size, chunks in f64 in the order of the names.
     pub fn global_norm(&self) -> f64 {
-        let mut squares = 0.0f64;
-        for grad in self.by_name.values() {
-            for chunk in grad.chunks(CHUNK) {
-                squares += f64::from(rows::dot(isa(), chunk, chunk));
-            }
-        }
-        squares.sqrt()
+        let chunks: Vec<&[f32]> = self.by_name.values().flat_map(|grad| grad.chunks(CHUNK)).collect();
+        let squares: Vec<f32> = chunks.par_iter().map(|chunk| rows::dot(isa(), chunk, chunk)).collect();
+        squares.into_iter().map(f64::from).sum::<f64>().sqrt()
     }
 }
 

@@ -44,10 +44,14 @@ impl PrefixStore {
         self.nearest(tokens).map_or(0, |(length, _)| length)
     }
 
-    /// The caches of the entry that shares most, their blocks shared; they hold that entry's other tokens too.
+    /// The caches of the entry that shares most; they may hold that entry's other tokens too. Their blocks are shared, but for an
+    /// entry that is all a beginning of `tokens`: whoever goes on from it gets it, and copies nothing.
     pub fn fetch(&mut self, tokens: &[TokenId]) -> Vec<KvCache> {
-        let Some((_, key)) = self.nearest(tokens) else { return Vec::new() };
+        let Some((length, key)) = self.nearest(tokens) else { return Vec::new() };
         let key = key.clone();
+        if length == key.len() {
+            return self.remove(&key);
+        }
         self.clock += 1;
         let entry = self.entries.get_mut(&key).expect("invariant: the key was just found");
         entry.used = self.clock;
@@ -74,10 +78,10 @@ impl PrefixStore {
         }
     }
 
-    fn remove(&mut self, key: &[TokenId]) {
-        if self.entries.remove(key).is_some() {
-            self.rows -= self.own(key);
-        }
+    fn remove(&mut self, key: &[TokenId]) -> Vec<KvCache> {
+        let Some(entry) = self.entries.remove(key) else { return Vec::new() };
+        self.rows -= self.own(key);
+        entry.caches
     }
 
     /// The rows that a sequence adds to those of the others.
@@ -113,7 +117,10 @@ mod tests {
         store.fetch(&[1, 2, 3]);
         store.insert(vec![7, 7, 7], Vec::new());
         assert_eq!((store.rows, store.longest(&[1, 9]), store.longest(&[1, 2, 3])), (8, 1, 3));
+        // Whoever goes on from the end of an entry has it.
+        store.fetch(&[7, 7, 7, 8]);
+        assert_eq!((store.rows, store.longest(&[7, 7, 7, 8])), (5, 0));
         store.insert(vec![0; 11], Vec::new());
-        assert_eq!((store.rows, store.longest(&[0])), (8, 0), "what is larger than the store is not kept");
+        assert_eq!((store.rows, store.longest(&[0])), (5, 0), "what is larger than the store is not kept");
     }
 }

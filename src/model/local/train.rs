@@ -166,7 +166,7 @@ fn order(rows: usize, seed: Seed, epoch: u64) -> Vec<usize> {
 }
 
 /// The learning rate of a step, counted from zero.
-fn rate(config: &TrainConfig, step: u64, steps: u64) -> f64 {
+pub(super) fn rate(config: &TrainConfig, step: u64, steps: u64) -> f64 {
     let warmup = config.decay.warmup();
     let warm = (warmup * steps as f64).ceil();
     let step = step as f64;
@@ -219,7 +219,7 @@ impl<'a> Run<'a> {
         let (decoder, variables, output) = match &config.lora {
             None => {
                 let variables = variables(&merge(base, start)?)?;
-                let decoder = Decoder::new(shape, &Parameters::Full(&variables), spec.context as usize);
+                let decoder = Decoder::new(shape, Parameters::Full(&variables), spec.context as usize);
                 (decoder, variables, Output::Full)
             }
             Some(lora) => {
@@ -234,8 +234,8 @@ impl<'a> Run<'a> {
                     }
                 };
                 let variables = variables(&adapters)?;
-                let parameters = Parameters::Lora { base: &base, adapters: &variables, scale: lora::scale(lora) };
-                (Decoder::new(shape, &parameters, spec.context as usize), variables, output)
+                let parameters = Parameters::Lora { base, adapters: &variables, scale: lora::scale(lora) };
+                (Decoder::new(shape, parameters, spec.context as usize), variables, output)
             }
         };
         let adam = AdamWConfig { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: config.weight_decay };
@@ -249,7 +249,7 @@ impl<'a> Run<'a> {
         let counted = |row: &&TrainRow| targets(row, loss_on).filter(|(_, learn)| *learn).count();
         let total = batch.iter().map(counted).sum::<usize>() as f64;
         let mut loss = 0.0;
-        for (number, chunk) in chunks(batch).into_iter().enumerate() {
+        for (number, chunk) in chunks(batch, self.config.accumulate as usize).into_iter().enumerate() {
             let seed = self.seed.derive("dropout").derive(step).derive(number);
             loss += self.learn(&chunk, loss_on, total, seed).map_err(engine)?;
             if !loss.is_finite() {
@@ -281,7 +281,7 @@ impl<'a> Run<'a> {
         let dropout = (rate > 0.0).then_some(Dropout { rate, seed });
         let positions = segments.positions();
         let pass = self.decoder.pass(segments, positions, dropout);
-        self.decoder.learn(&ids, &pass, &Goal::new(&targets, &weights, total)?)
+        self.decoder.learn(&ids, &pass, &Goal::new(&targets, &weights, total)?, self.config.recompute)
     }
 
     fn arrays(&self) -> Result<Arrays, ModelError> {
@@ -324,14 +324,15 @@ pub(super) fn variables(arrays: &Arrays) -> Result<BTreeMap<String, Var>, ModelE
     arrays.iter().map(variable).collect::<candle_core::Result<_>>().map_err(engine)
 }
 
-/// The rows of a batch in runs of at most [`CHUNK_TOKENS`] tokens, one row at least.
-fn chunks<'r>(batch: &[&'r TrainRow]) -> Vec<Vec<&'r TrainRow>> {
+/// The rows of a batch in `parts` runs or more, each of at most [`CHUNK_TOKENS`] tokens, one row at least.
+fn chunks<'r>(batch: &[&'r TrainRow], parts: usize) -> Vec<Vec<&'r TrainRow>> {
+    let most = batch.len().div_ceil(parts.max(1));
     let mut chunks: Vec<Vec<&TrainRow>> = Vec::new();
     let mut tokens = usize::MAX;
     for row in batch {
         tokens = tokens.saturating_add(row.tokens.len());
         match chunks.last_mut() {
-            Some(chunk) if tokens <= CHUNK_TOKENS => chunk.push(row),
+            Some(chunk) if tokens <= CHUNK_TOKENS && chunk.len() < most => chunk.push(row),
             _ => {
                 tokens = row.tokens.len();
                 chunks.push(vec![row]);

@@ -8,6 +8,7 @@ use super::config::{Biases, Shape};
 use crate::base::file;
 use crate::model::{Dtype, ModelError};
 use half::{bf16, f16};
+use rayon::prelude::*;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Metadata, TensorView};
 use serde_json::{Value, json};
@@ -172,17 +173,16 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<(Arrays, BTreeMap<String, Strin
 }
 
 fn widen(view: &TensorView) -> Result<Vec<f32>, String> {
-    let pairs = || view.data().chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    let pairs = || view.data().as_chunks::<2>().0.par_iter().map(|pair| u16::from_le_bytes(*pair));
     let data: Vec<f32> = match view.dtype() {
         safetensors::Dtype::F32 => {
-            let quads = view.data().chunks_exact(4);
-            quads.map(|quad| f32::from_le_bytes([quad[0], quad[1], quad[2], quad[3]])).collect()
+            view.data().as_chunks::<4>().0.par_iter().map(|quad| f32::from_le_bytes(*quad)).collect()
         }
         safetensors::Dtype::BF16 => pairs().map(|bits| bf16::from_bits(bits).to_f32()).collect(),
         safetensors::Dtype::F16 => pairs().map(|bits| f16::from_bits(bits).to_f32()).collect(),
         other => return Err(no_type(other)),
     };
-    match data.iter().all(|value| value.is_finite()) {
+    match data.par_iter().all(|value| value.is_finite()) {
         true => Ok(data),
         false => Err("holds a value that is not finite".to_owned()),
     }

@@ -186,7 +186,7 @@ fn what_is_not_built_is_planned_and_not_run() {
     let lab = runs::lab(8);
     let text = include_str!("lab.agx")
         .replace("temperature = 1.0 }", "temperature = 1.0, stream = 2 }")
-        .replace("epochs = 3", "epochs = 3, accumulate = 2");
+        .replace("epochs = 3", "epochs = 3, command = [\"./train\"]");
     assert_ne!(text, include_str!("lab.agx"));
     lab.write("ahead.agx", text);
     assert_eq!(lab.code(&["check", "ahead.agx"]), Some(0));

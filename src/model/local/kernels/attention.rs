@@ -14,12 +14,21 @@ use super::parallel::{Shared, each, tasks_for, zeros};
 use super::rows::{softmax, softmax_back};
 use super::simd::{Isa, LANES};
 use rayon::prelude::*;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Queries handled at a time: whole tiles of rows for every instruction set but one.
 const BLOCK: usize = 56;
+
+/// Queries of decoding steps that go together at most: they read what they share once, and several threads find work.
+const TOGETHER: usize = 64;
+
+thread_local! {
+    /// Scores of a block of queries, and what a gradient needs beside them; kept between calls.
+    static SCORES: Cell<[Vec<f32>; 2]> = const { Cell::new([Vec::new(), Vec::new()]) };
+}
 
 /// A layer's grouped-query attention; `heads` is a multiple of `kv_heads`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,10 +94,11 @@ const SHARED_ROWS: usize = 64;
 /// Some rows of one head's keys and values, in the panels that products read.
 #[derive(Clone)]
 struct Block {
-    /// Sixteen keys a panel: element d of key t is lane `t % 16` of `keys[t / 16 · head_dim + d]`.
-    keys: Vec<Lane>,
-    /// Value t is the lanes `values[t · lanes_of_a_value ..]`, zero past its width.
-    values: Vec<Lane>,
+    /// Sixteen keys a panel: element d of key t is lane `t % 16` of place `t / 16 · head_dim + d`. Behind the keys, value t is the
+    /// lanes from `t · lanes_of_a_value` on.
+    lanes: Buffer<Lane>,
+    /// Lanes of the keys.
+    keys: usize,
 }
 
 /// One head's keys and values. A clone shares their blocks; one that is shared is copied before it is written to.
@@ -112,10 +122,7 @@ impl HeadCache {
             let (block, at) = (self.len / self.rows_of_a_block, self.len % self.rows_of_a_block);
             let count = (self.rows_of_a_block - at).min(keys.height() - row);
             if block == self.blocks.len() {
-                let lanes = |count: usize| vec![Lane::ZERO; count];
-                let (keys, values) = (self.rows_of_a_block / LANES * self.width, self.width.div_ceil(LANES));
-                let block = Block { keys: lanes(keys), values: lanes(self.rows_of_a_block * values) };
-                self.blocks.push(Arc::new(block));
+                self.blocks.push(Arc::new(Block::new(self.rows_of_a_block, self.width)));
             }
             let rows = row..row + count;
             Arc::make_mut(&mut self.blocks[block]).put(isa, at, keys.rows(rows.clone()), values.rows(rows));
@@ -124,19 +131,15 @@ impl HeadCache {
         }
     }
 
-    /// How many full blocks all these hold in common.
-    fn common(all: &[(&Range<usize>, &mut HeadCache)]) -> usize {
-        let Some(((_, first), others)) = all.split_first() else { return 0 };
-        let full = |cache: &HeadCache| cache.len / cache.rows_of_a_block;
-        let same = |at: &usize| {
-            others.iter().all(|(_, other)| *at < full(other) && Arc::ptr_eq(&first.blocks[*at], &other.blocks[*at]))
-        };
-        (0..full(first)).take_while(same).count()
-    }
-
     fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
         self.blocks.truncate(self.len.div_ceil(self.rows_of_a_block));
+    }
+
+    /// The block of this number, with the places of its keys.
+    fn block(&self, at: usize) -> Option<(Range<usize>, &Arc<Block>)> {
+        let rows = self.rows_of_a_block;
+        self.blocks.get(at).map(|block| (at * rows..self.len.min((at + 1) * rows), block))
     }
 
     /// The blocks of the first `keys` keys, each with the place of its first.
@@ -148,13 +151,21 @@ impl HeadCache {
 }
 
 impl Block {
+    fn new(rows: usize, width: usize) -> Self {
+        let (keys, values) = (rows / LANES * width, rows * width.div_ceil(LANES));
+        let mut lanes = Buffer::room(keys + values);
+        lanes.resize(keys + values, Lane::ZERO);
+        Self { lanes: lanes.into(), keys }
+    }
+
     /// Puts rows in the places from `from` on.
     fn put(&mut self, isa: Isa, from: usize, keys: View<'_>, values: View<'_>) {
         let (rows, width) = (keys.height(), keys.width());
+        let (panels, places) = self.lanes.split_at_mut(self.keys);
         let mut row = 0;
         while row < rows {
             let at = from + row;
-            let panel = &mut self.keys[at / LANES * width..][..width];
+            let panel = &mut panels[at / LANES * width..][..width];
             let count = (LANES - at % LANES).min(rows - row);
             let block = keys.rows(row..row + count);
             if count == LANES {
@@ -171,7 +182,7 @@ impl Block {
             row += count;
         }
         let lanes = width.div_ceil(LANES);
-        for (row, lanes) in self.values[from * lanes..][..rows * lanes].chunks_mut(lanes).enumerate() {
+        for (row, lanes) in places[from * lanes..][..rows * lanes].chunks_mut(lanes).enumerate() {
             let value = values.rows(row..row + 1);
             let value = value.only_row().expect("rows of a head are contiguous");
             for (lane, part) in lanes.iter_mut().zip(value.chunks(LANES)) {
@@ -182,12 +193,12 @@ impl Block {
 
     /// Right side of the scores: `[width, keys]`.
     fn keys(&self, keys: usize, width: usize) -> Panels<'_> {
-        Panels::new(Lane::plain(&self.keys), width, keys, width, 1)
+        Panels::new(Lane::plain(&self.lanes[..self.keys]), width, keys, width, 1)
     }
 
     /// Right side of the outputs: `[keys, width]`.
     fn values(&self, keys: usize, width: usize) -> Panels<'_> {
-        Panels::new(Lane::plain(&self.values), keys, width, 1, width.div_ceil(LANES))
+        Panels::new(Lane::plain(&self.lanes[self.keys..]), keys, width, 1, width.div_ceil(LANES))
     }
 }
 
@@ -282,32 +293,38 @@ pub fn cached(
     out
 }
 
-/// Which segments go together, by numbers: decoding steps whose sequences begin with the same block, as many as make a block of
-/// queries. What they share is then read once for all of them.
+/// Which segments go together, by numbers: decoding steps whose sequences begin with the same block, in as few companies as there
+/// can be, of sizes as even as there can be.
 fn companies(heads: Heads, segments: &[Range<usize>], caches: &[&mut KvCache]) -> Vec<usize> {
-    let most = (BLOCK / heads.group()).max(1);
-    let mut open = BTreeMap::<*const Block, (usize, usize)>::new();
-    let mut next = 0;
-    let company = |(rows, cache): (&Range<usize>, &&mut KvCache)| {
+    let begins = |(rows, cache): (&Range<usize>, &&mut KvCache)| {
         let first = &cache.by_head[0];
-        let begins = (rows.len() == 1 && first.len >= first.rows_of_a_block).then(|| Arc::as_ptr(&first.blocks[0]));
-        if let Some((company, size)) = begins.and_then(|begins| open.get_mut(&begins))
-            && *size < most
-        {
-            *size += 1;
-            return *company;
-        }
-        next += 1;
-        if let Some(begins) = begins {
-            open.insert(begins, (next, 1));
-        }
-        next
+        (rows.len() == 1 && first.len >= first.rows_of_a_block).then(|| Arc::as_ptr(&first.blocks[0]))
     };
-    segments.iter().zip(caches).map(company).collect()
+    let begins: Vec<Option<*const Block>> = segments.iter().zip(caches).map(begins).collect();
+    let mut sizes = BTreeMap::<*const Block, usize>::new();
+    begins.iter().flatten().for_each(|block| *sizes.entry(*block).or_default() += 1);
+    // The sequences so far that begin with a block, and the company of the last one.
+    let mut open = BTreeMap::<*const Block, (usize, usize)>::new();
+    let mut companies = 0;
+    let mut found = || {
+        companies += 1;
+        companies
+    };
+    let company = |begins: &Option<*const Block>| {
+        let Some(block) = begins else { return found() };
+        let size = sizes[block].div_ceil((sizes[block] * heads.group()).div_ceil(TOGETHER));
+        let (count, company) = open.entry(*block).or_default();
+        if *count % size == 0 {
+            *company = found();
+        }
+        *count += 1;
+        *company
+    };
+    begins.iter().map(company).collect()
 }
 
-/// As [`attend`], of a decoding step, of one sequence or several: the heads of a group are rows of one product, and the blocks
-/// that all sequences hold are met by all their queries at once. Each row's chains are the same.
+/// As [`attend`], of a decoding step, of one sequence or several: the heads of a group are rows of one product, and a block that
+/// neighbours hold is met by all their queries at once. Each row's chains are the same.
 ///
 /// # Safety
 /// No other thread touches the group's columns in these rows of `out`.
@@ -324,41 +341,51 @@ unsafe fn attend_together(
     let gathered: Vec<f32> = members.iter().flat_map(|(rows, _)| &q[place(rows)..][..group * width]).copied().collect();
     let queries = View::new(&gathered, members.len() * group, width);
     let stride = members.iter().map(|(_, cache)| cache.len).max().unwrap_or(0).next_multiple_of(LANES);
-    let mut scores = vec![0.0; queries.height() * stride];
-    let common = HeadCache::common(members);
-    let first = &members[0].1;
-    let held = common * first.rows_of_a_block;
-    for (range, block) in first.first(held) {
-        product(isa, queries, block.keys(range.len(), width), range.start, stride, &mut scores);
-    }
-    for (member, scores) in scores.chunks_mut(group * stride).enumerate() {
-        let cache = &members[member].1;
-        let own = queries.rows(member * group..(member + 1) * group);
-        for (range, block) in cache.first(cache.len).skip(common) {
-            product(isa, own, block.keys(range.len(), width), range.start, stride, scores);
-        }
+    let [mut scores, other] = SCORES.take();
+    scores.resize(queries.height() * stride, 0.0);
+    each_block(members, |these, keys, block| {
+        let (left, scores) = (these.start * group..these.end * group, &mut scores[these.start * group * stride..]);
+        product(isa, queries.rows(left), block.keys(keys.len(), width), keys.start, stride, scores);
+    });
+    for ((_, cache), scores) in members.iter().zip(scores.chunks_mut(group * stride)) {
         probabilities(isa, &|_| heads.visible(cache.len - 1), heads.scale(), stride, scores);
     }
     let mut seen = vec![0.0; gathered.len()];
     let target = Shared::new(&mut seen);
-    let add = |rows: Range<usize>, (range, block): (Range<usize>, &Block)| {
-        let weights = View::strided(&scores[rows.start * stride + range.start..], rows.len(), range.len(), stride);
-        let (values, start) = (block.values(range.len(), width), rows.start * width);
+    each_block(members, |these, keys, block| {
+        let first = these.start * group;
+        let weights = View::strided(&scores[first * stride + keys.start..], these.len() * group, keys.len(), stride);
+        let (values, target) =
+            (block.values(keys.len(), width), Target { out: &target, start: first * width, stride: width });
         // SAFETY: it is this thread's own. A chain goes on from block to block.
-        unsafe {
-            let target = Target { out: &target, start, stride: width };
-            matmul_block(isa, weights, values, 0..values.count(), target, range.start > 0)
-        }
-    };
-    first.first(held).for_each(|block| add(0..queries.height(), block));
-    for (member, (_, cache)) in members.iter().enumerate() {
-        let rows = member * group..(member + 1) * group;
-        cache.first(cache.len).skip(common).for_each(|block| add(rows.clone(), block));
-    }
+        unsafe { matmul_block(isa, weights, values, 0..values.count(), target, keys.start > 0) }
+    });
     for ((rows, _), seen) in members.iter().zip(seen.chunks(group * width)) {
         let place = place(rows);
         // SAFETY: the caller's promise.
         unsafe { out.part(place..place + group * width) }.copy_from_slice(seen);
+    }
+    SCORES.set([scores, other]);
+}
+
+/// Visits every block of keys that members hold, each member's in order: once for all neighbours that hold the same one, with who
+/// they are and the places of its keys.
+fn each_block(members: &[(&Range<usize>, &mut HeadCache)], mut visit: impl FnMut(Range<usize>, Range<usize>, &Block)) {
+    let most = members.iter().map(|(_, cache)| cache.blocks.len()).max().unwrap_or(0);
+    for at in 0..most {
+        let mut member = 0;
+        while member < members.len() {
+            let first = member;
+            let Some((keys, block)) = members[first].1.block(at) else {
+                member += 1;
+                continue;
+            };
+            let same = |(_, cache): &&(&Range<usize>, &mut HeadCache)| {
+                cache.block(at).is_some_and(|(others, other)| others == keys && Arc::ptr_eq(block, other))
+            };
+            member += members[first..].iter().take_while(same).count();
+            visit(first..member, keys, block);
+        }
     }
 }
 
@@ -376,7 +403,7 @@ unsafe fn attend(
     out: &Shared<'_>,
 ) {
     let (width, group) = (heads.head_dim, heads.group());
-    let mut scores = Vec::new();
+    let [mut scores, other] = SCORES.take();
     for head in head * group..(head + 1) * group {
         for first in rows.clone().step_by(BLOCK) {
             let block = first..rows.end.min(first + BLOCK);
@@ -398,6 +425,7 @@ unsafe fn attend(
             }
         }
     }
+    SCORES.set([scores, other]);
 }
 
 /// Softmax of scaled scores, row after row, each row `stride` long; what a query does not see is zero.
@@ -460,7 +488,7 @@ unsafe fn attend_back(
     let keys_down = Packed::new(isa, heads.kv(k, rows, head).transposed());
     let values_down = Packed::new(isa, heads.kv(v, rows, head).transposed());
     let keys = Packed::new(isa, heads.kv(k, rows, head));
-    let (mut scores, mut dscores) = (Vec::new(), Vec::new());
+    let [mut scores, mut dscores] = SCORES.take();
     let kv_start = rows.start * heads.kv_width() + head * width;
     let [dk, dv] = [dk, dv].map(|out| Target { out, start: kv_start, stride: heads.kv_width() });
     let panels = 0..width.div_ceil(LANES);
@@ -491,4 +519,5 @@ unsafe fn attend_back(
             unsafe { matmul_block(isa, view.transposed(), queries.panels(), panels.clone(), dk, true) }
         }
     }
+    SCORES.set([scores, dscores]);
 }

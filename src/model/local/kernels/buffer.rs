@@ -7,21 +7,42 @@
 //! # Invariants
 //! What a buffer held before is never seen.
 
+use super::pack::Lane;
 use std::collections::BTreeMap;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What waits, by capacity.
-struct Waiting {
+/// Vectors that wait, by capacity.
+type Shelf<T> = BTreeMap<usize, Vec<Vec<T>>>;
+
+pub struct Waiting {
     holds: usize,
-    vectors: BTreeMap<usize, Vec<Vec<f32>>>,
+    floats: Shelf<f32>,
+    lanes: Shelf<Lane>,
 }
 
-static WAITING: Mutex<Waiting> = Mutex::new(Waiting { holds: 0, vectors: BTreeMap::new() });
+static WAITING: Mutex<Waiting> = Mutex::new(Waiting { holds: 0, floats: BTreeMap::new(), lanes: BTreeMap::new() });
 
-/// Floats beyond which memory waits: an allocator is good at small blocks.
-const LARGE: usize = 1 << 14;
+/// Bytes beyond which memory waits: an allocator is good at small blocks.
+const LARGE: usize = 1 << 13;
+
+/// What buffers are of.
+pub trait Held: Copy + Default + Send {
+    fn shelf(waiting: &mut Waiting) -> &mut Shelf<Self>;
+}
+
+impl Held for f32 {
+    fn shelf(waiting: &mut Waiting) -> &mut Shelf<Self> {
+        &mut waiting.floats
+    }
+}
+
+impl Held for Lane {
+    fn shelf(waiting: &mut Waiting) -> &mut Shelf<Self> {
+        &mut waiting.lanes
+    }
+}
 
 fn waiting() -> MutexGuard<'static, Waiting> {
     WAITING.lock().unwrap_or_else(PoisonError::into_inner)
@@ -43,62 +64,76 @@ impl Drop for Hold {
         let mut waiting = waiting();
         waiting.holds -= 1;
         if waiting.holds == 0 {
-            waiting.vectors.clear();
+            waiting.floats.clear();
+            waiting.lanes.clear();
         }
     }
 }
 
-/// Capacities are rounded up to eighths of a power of two, so that batches of about the same size share them.
-fn capacity(len: usize) -> usize {
-    if len < LARGE { len } else { len.next_multiple_of(len.next_power_of_two() / 16) }
+/// Whether so many values are worth keeping.
+fn large<T>(len: usize) -> bool {
+    len * size_of::<T>() >= LARGE
 }
 
-/// Floats in memory that waits for the next buffer when they are dropped.
-#[derive(Debug, PartialEq)]
-pub struct Buffer(Vec<f32>);
+/// Capacities are rounded up to eighths of a power of two, so that batches of about the same size share them.
+fn capacity<T>(len: usize) -> usize {
+    if large::<T>(len) { len.next_multiple_of(len.next_power_of_two() / 16) } else { len }
+}
 
-impl Buffer {
-    /// An empty vector with room for `len` floats.
-    pub(super) fn room(len: usize) -> Vec<f32> {
-        let capacity = capacity(len);
-        if len < LARGE {
+/// Values in memory that waits for the next buffer when they are dropped.
+#[derive(Debug, PartialEq)]
+pub struct Buffer<T: Held = f32>(Vec<T>);
+
+impl<T: Held> Buffer<T> {
+    /// An empty vector with room for `len` values.
+    pub(super) fn room(len: usize) -> Vec<T> {
+        let capacity = capacity::<T>(len);
+        if !large::<T>(len) {
             return Vec::with_capacity(capacity);
         }
         // Not much larger: what is small would keep what is large.
-        let known = waiting().vectors.range_mut(capacity..=2 * capacity).find_map(|(_, vectors)| vectors.pop());
+        let known = T::shelf(&mut waiting()).range_mut(capacity..=2 * capacity).find_map(|(_, vectors)| vectors.pop());
         known.unwrap_or_else(|| Vec::with_capacity(capacity))
     }
 }
 
-impl From<Vec<f32>> for Buffer {
-    fn from(vector: Vec<f32>) -> Self {
+impl<T: Held> Clone for Buffer<T> {
+    fn clone(&self) -> Self {
+        let mut copy = Self::room(self.len());
+        copy.extend_from_slice(self);
+        Self(copy)
+    }
+}
+
+impl<T: Held> From<Vec<T>> for Buffer<T> {
+    fn from(vector: Vec<T>) -> Self {
         Self(vector)
     }
 }
 
-impl Drop for Buffer {
+impl<T: Held> Drop for Buffer<T> {
     fn drop(&mut self) {
         let mut vector = mem::take(&mut self.0);
-        if vector.capacity() < LARGE || vector.capacity() != capacity(vector.capacity()) {
+        if !large::<T>(vector.capacity()) || vector.capacity() != capacity::<T>(vector.capacity()) {
             return;
         }
         let mut waiting = waiting();
         if waiting.holds > 0 {
             vector.clear();
-            waiting.vectors.entry(vector.capacity()).or_default().push(vector);
+            T::shelf(&mut waiting).entry(vector.capacity()).or_default().push(vector);
         }
     }
 }
 
-impl Deref for Buffer {
-    type Target = [f32];
-    fn deref(&self) -> &[f32] {
+impl<T: Held> Deref for Buffer<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
         &self.0
     }
 }
 
-impl DerefMut for Buffer {
-    fn deref_mut(&mut self) -> &mut [f32] {
+impl<T: Held> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
         &mut self.0
     }
 }
@@ -122,8 +157,8 @@ mod tests {
         assert!(second.iter().all(|x| *x == 0.0));
         drop(hold);
         for len in [LARGE, LARGE + 1, 99_999, 1 << 20, (1 << 20) + 1] {
-            let rounded = capacity(len);
-            assert!(rounded >= len && rounded <= len + len / 8 + 1 && capacity(rounded) == rounded, "{len}");
+            let rounded = capacity::<f32>(len);
+            assert!(rounded >= len && rounded <= len + len / 8 + 1 && capacity::<f32>(rounded) == rounded, "{len}");
         }
     }
 }

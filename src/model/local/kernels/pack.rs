@@ -6,9 +6,11 @@
 //! # Invariants
 //! Packing moves values and never changes one, however they are stored. What pads a panel is zero and is never stored to a result.
 
+use super::buffer::Buffer;
 use super::parallel::filled_vectors;
-use super::simd::{Isa, LANES, Portable, Simd, for_every_isa};
+use super::simd::{Isa, LANES, for_every_isa};
 use half::{bf16, f16};
+use rayon::prelude::*;
 use std::ops::Range;
 
 /// Sixteen neighbours, aligned to a cache line.
@@ -143,6 +145,23 @@ for_every_isa! {
     }
 }
 
+for_every_isa! {
+    /// Panel `p` of a transposed matrix, from panels of `depth` lanes each: lane `k` of `out` holds lane `k % 16` of the sixteen
+    /// places from `16·p` on of panel `k / 16`; past the depth it is zero.
+    fn turn_panel<; E: Element>(s; lanes: &[[E; LANES]], depth: usize, p: usize, out: &mut [Lane]) {
+        let places = p * LANES..depth.min((p + 1) * LANES);
+        for (panel, block) in out.chunks_mut(LANES).enumerate() {
+            let mut rows = [s.splat(0.0); LANES];
+            for (row, lane) in rows.iter_mut().zip(&lanes[panel * depth..][places.clone()]) {
+                *row = E::load(s, lane);
+            }
+            for (lane, column) in block.iter_mut().zip(s.transpose(rows)) {
+                s.store(column, &mut lane.0);
+            }
+        }
+    }
+}
+
 /// The right side of a product, `[depth, width]`: element (k, 16·p + j) is lane j of `lanes[p · panel + k · step]`.
 #[derive(Clone, Copy)]
 pub struct Panels<'a> {
@@ -230,7 +249,7 @@ pub struct Packed {
 
 #[derive(Clone)]
 enum Stored {
-    F32(Vec<Lane>),
+    F32(Buffer<Lane>),
     Bf16(Vec<[bf16; LANES]>),
     F16(Vec<[f16; LANES]>),
 }
@@ -240,21 +259,35 @@ impl Packed {
     pub fn new(isa: Isa, view: View<'_>) -> Self {
         let (depth, width) = (view.height(), view.width());
         let len = width.div_ceil(LANES) * depth;
-        let [lanes] = filled_vectors([Vec::with_capacity(len)], [(len, depth)], depth * width, |p, [panel]| {
+        let [lanes] = filled_vectors([Buffer::room(len)], [(len, depth)], depth * width, |p, [panel]| {
             pack_panel(isa, view.cols(p * LANES..width.min((p + 1) * LANES)), panel);
         });
-        Self { lanes: Stored::F32(lanes), depth, width }
+        Self { lanes: Stored::F32(lanes.into()), depth, width }
+    }
+
+    /// The same matrix transposed.
+    pub fn turned(&self, isa: Isa) -> Self {
+        let (depth, width) = (self.width, self.depth);
+        let len = width.div_ceil(LANES) * depth;
+        let [lanes] =
+            filled_vectors([Buffer::room(len)], [(len, depth)], depth * width, |p, [panel]| match &self.lanes {
+                Stored::F32(lanes) => turn_panel(isa, Lane::plain(lanes), width, p, panel),
+                Stored::Bf16(lanes) => turn_panel(isa, lanes, width, p, panel),
+                Stored::F16(lanes) => turn_panel(isa, lanes, width, p, panel),
+            });
+        Self { lanes: Stored::F32(lanes.into()), depth, width }
     }
 
     /// The same in as few bits a value as hold all of them exactly: for one that is kept.
     pub fn narrow(isa: Isa, view: View<'_>) -> Self {
         let packed = Self::new(isa, view);
         let Stored::F32(lanes) = &packed.lanes else { return packed };
-        let values = || Lane::plain(lanes).as_flattened().iter().copied();
-        let stored = if values().all(|x| x.to_bits() & 0xffff == 0) {
-            Stored::Bf16(lanes.iter().map(|lane| lane.0.map(|x| bf16::from_bits((x.to_bits() >> 16) as u16))).collect())
-        } else if values().all(|x| x.is_finite() && f16::from_f32(x).to_f32().to_bits() == x.to_bits()) {
-            Stored::F16(lanes.iter().map(|lane| lane.0.map(f16::from_f32)).collect())
+        let all = |fits: fn(f32) -> bool| lanes.par_iter().all(|lane| lane.0.into_iter().all(fits));
+        let stored = if all(|x| x.to_bits() & 0xffff == 0) {
+            let half = |lane: &Lane| lane.0.map(|x| bf16::from_bits((x.to_bits() >> 16) as u16));
+            Stored::Bf16(lanes.par_iter().map(half).collect())
+        } else if all(|x| x.is_finite() && f16::from_f32(x).to_f32().to_bits() == x.to_bits()) {
+            Stored::F16(lanes.par_iter().map(|lane| lane.0.map(f16::from_f32)).collect())
         } else {
             return packed;
         };
@@ -280,7 +313,9 @@ impl Packed {
     }
 
     /// The matrix `[depth, width]` back, row by row.
+    #[cfg(test)]
     pub fn unpacked(&self) -> Vec<f32> {
+        use super::simd::{Portable, Simd};
         let lane = |at: usize| match &self.lanes {
             Stored::F32(lanes) => lanes[at].0,
             Stored::Bf16(lanes) => Portable.widen_bf16(&lanes[at]),

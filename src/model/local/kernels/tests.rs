@@ -118,6 +118,7 @@ fn packing_and_unpacking_is_the_identity() {
             assert_eq!(Packed::new(isa, View::new(&b, depth, width)).unpacked(), b);
             let down = transpose(&b, depth, width);
             assert_eq!(Packed::new(isa, View::new(&down, width, depth).transposed()).unpacked(), b);
+            assert_eq!(Packed::new(isa, View::new(&b, depth, width)).turned(isa).unpacked(), down);
         }
     }
 }
@@ -144,6 +145,8 @@ fn a_matrix_in_half_the_memory_is_the_same_matrix() {
             let left = View::new(&a, rows, depth);
             let narrow = Packed::narrow(Isa::best(), view);
             assert_eq!(bits(&narrow.unpacked()), bits(&b));
+            let down = transpose(&b, depth, width);
+            Isa::available().into_iter().for_each(|isa| assert_eq!(bits(&narrow.turned(isa).unpacked()), bits(&down)));
             assert!(narrow.bytes() <= bytes * depth * width.next_multiple_of(LANES), "{bytes} bytes a value");
             let wanted = matmul(Isa::portable(), left, Packed::new(Isa::portable(), view).panels());
             let got = everywhere(|isa| matmul(isa, left, Packed::narrow(isa, view).panels()));

@@ -9,8 +9,10 @@ use super::{Linear, Norm, Weight, gather};
 use candle_core::{Result, bail};
 use rayon::prelude::*;
 
-/// Logits held at a time. Not in the results: every sum over rows of a product is one chain.
+/// Logits held at a time, but for [`ROWS`]. Not in the results: every sum over rows of a product is one chain.
 const LOGITS: usize = 1 << 20;
+/// Rows at a time at least: the output layer of a large vocabulary comes from memory for each few of them.
+const ROWS: usize = 84;
 
 pub struct Head {
     pub norm: Norm,
@@ -71,7 +73,7 @@ impl Head {
             );
         }
         match self.output.weight() {
-            Weight::Frozen(base) | Weight::Lora(base, _) => Ok(self.run(x, goal, base.forward(), base.backward())),
+            Weight::Frozen(base) | Weight::Lora(base, _) => Ok(self.run(x, goal, base.forward(), &base.backward())),
             Weight::Trained(weight) => {
                 let values = weight.value();
                 let view = View::new(&values, vocab, width);
@@ -85,7 +87,7 @@ impl Head {
         let (vocab, width) = self.output.dims();
         let mut sum = 0.0f64;
         let mut dx = zeros(x.len());
-        let size = (LOGITS / vocab.max(1)).max(16);
+        let size = (LOGITS / vocab.max(1)).max(ROWS);
         for chunk in goal.rows.chunks(size) {
             let gathered = gather(x, width, chunk.iter().map(|row| row.at));
             let normed = self.norm.forward(&gathered);

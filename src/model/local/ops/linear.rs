@@ -8,14 +8,12 @@ use super::{CHUNK, Param, add_onto, by_rows, floats, summed};
 use crate::base::Seed;
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-/// A weight `[out, in]` that never changes, packed once; for the backward pass once more, when it is first asked for.
+/// A weight `[out, in]` that never changes, packed once.
 pub struct FrozenWeight {
     /// `Wᵀ`, `[in, out]`.
-    forward: Packed,
-    /// `W`, `[out, in]`.
-    backward: OnceLock<Packed>,
+    packed: Packed,
     out: usize,
     input: usize,
 }
@@ -24,19 +22,18 @@ impl FrozenWeight {
     pub fn new(weight: &Tensor) -> Result<Arc<Self>> {
         let (out, input) = weight.dims2()?;
         let weight = weight.contiguous()?;
-        let forward = Packed::narrow(isa(), View::new(&floats(&weight)?, out, input).transposed());
-        Ok(Arc::new(Self { forward, backward: OnceLock::new(), out, input }))
+        let packed = Packed::narrow(isa(), View::new(&floats(&weight)?, out, input).transposed());
+        Ok(Arc::new(Self { packed, out, input }))
     }
 
     pub(super) fn forward(&self) -> &Packed {
-        &self.forward
+        &self.packed
     }
 
-    pub(super) fn backward(&self) -> &Packed {
-        self.backward.get_or_init(|| {
-            let rows = self.forward.unpacked();
-            Packed::narrow(isa(), View::new(&rows, self.input, self.out).transposed())
-        })
+    /// `W`, `[out, in]`, made anew each time: beside the products of a batch that is little work, and to keep it would double
+    /// what the weights take.
+    pub(super) fn backward(&self) -> Packed {
+        self.packed.turned(isa())
     }
 }
 
@@ -136,7 +133,7 @@ impl Linear {
         let Self { weight, bias, out, input } = self;
         let x = View::new(x, x.len() / input, *input);
         let mut y = match weight {
-            Weight::Frozen(base) | Weight::Lora(base, _) => matmul(isa(), x, base.forward.panels()),
+            Weight::Frozen(base) | Weight::Lora(base, _) => matmul(isa(), x, base.packed.panels()),
             Weight::Trained(weight) => {
                 panels(View::new(&weight.value(), *out, *input).transposed(), |weight| matmul(isa(), x, weight))
             }

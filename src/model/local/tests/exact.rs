@@ -45,7 +45,7 @@ fn in_parts(decoder: &Decoder, sequence: &[u32], lengths: &[usize]) -> Vec<u32> 
 #[test]
 fn a_cached_step_equals_the_full_forward_and_company_changes_nothing() {
     for (name, shape) in families::shapes() {
-        cached_equals_full(name, &Decoder::new(&shape, &Parameters::Frozen(&families::noise(&shape)), 64).unwrap());
+        cached_equals_full(name, &Decoder::new(&shape, Parameters::Frozen(families::noise(&shape)), 64).unwrap());
     }
 }
 
@@ -145,7 +145,7 @@ fn a_prompt_longer_than_one_pass_is_read_whole() {
     let mut spec = fresh(tokenizer.path());
     spec.context = 2600;
     let (declared, arrays) = parts(&spec);
-    let decoder = Decoder::new(&declared.shape, &Parameters::Frozen(&arrays), 2600).unwrap();
+    let decoder = Decoder::new(&declared.shape, Parameters::Frozen(arrays.clone()), 2600).unwrap();
     let vocab = declared.shape.vocab;
     let prompt = |salt: usize, length| (0..length).map(|i| (i * i + salt) as u32 % vocab as u32).collect::<Vec<_>>();
     let prompts = [prompt(1, 2500), prompt(2, 30), prompt(3, 1100), prompt(1, 2400)];
@@ -209,9 +209,9 @@ fn an_adapter_that_learned_nothing_changes_nothing() {
     assert_eq!(replies(&base, &requests), replies(&adapted, &requests));
     // And as it is trained: the adapter beside the frozen weight.
     let variables = super::super::train::variables(&adapter).unwrap();
-    let parameters = Parameters::Lora { base: &arrays, adapters: &variables, scale: 2.0 };
-    let beside = Decoder::new(&declared.shape, &parameters, 64).unwrap();
-    let frozen = Decoder::new(&declared.shape, &Parameters::Frozen(&arrays), 64).unwrap();
+    let parameters = Parameters::Lora { base: arrays.clone(), adapters: &variables, scale: 2.0 };
+    let beside = Decoder::new(&declared.shape, parameters, 64).unwrap();
+    let frozen = Decoder::new(&declared.shape, Parameters::Frozen(arrays.clone()), 64).unwrap();
     let sequence: Vec<u32> = (5..40).collect();
     assert!(whole(&beside, &[&sequence]) == whole(&frozen, &[&sequence]));
 }

@@ -133,7 +133,7 @@ fn gradients_are_the_slopes_of_the_loss_in_each_family() {
         let (_directory, spec) = directory(&shape);
         let declared = source::declared(&spec).unwrap();
         let all = variables(&declared.weights(&spec).unwrap()).unwrap();
-        let decoder = Decoder::new(&declared.shape, &Parameters::Full(&all), 64).unwrap();
+        let decoder = Decoder::new(&declared.shape, Parameters::Full(&all), 64).unwrap();
         differentiate(name, &all, &decoder, &rows(&spec)[2], None);
     }
 }

@@ -61,6 +61,7 @@ fn recipe(lora: Option<LoraConfig>) -> TrainConfig {
         weight_decay: 0.01,
         lora,
         accumulate: 1,
+        recompute: false,
         command: None,
     }
 }

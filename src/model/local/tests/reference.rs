@@ -156,7 +156,7 @@ fn the_decoder_is_what_each_config_says() {
         let arrays = families::noise(&shape);
         let ids: Vec<u32> = (0..29u32).map(|i| (i * i + 3) % 37).collect();
         let wanted = logits(&shape, &arrays, &ids);
-        let decoder = Decoder::new(&shape, &Parameters::Frozen(&arrays), 64).unwrap();
+        let decoder = Decoder::new(&shape, Parameters::Frozen(arrays.clone()), 64).unwrap();
         let segments = Segments::from_lengths([ids.len()]);
         let positions = segments.positions();
         let hidden = decoder.advance(&ids, &decoder.pass(segments, positions, None), None);

@@ -26,7 +26,7 @@ fn loss(decoder: &Decoder, row: &TrainRow, dropout: Option<&Dropout>) -> f64 {
     let positions = segments.positions();
     let weights: Vec<f32> = row.learn[1..].iter().map(|learn| f32::from(u8::from(*learn))).collect();
     let goal = Goal::new(&row.tokens[1..], &weights, weights.iter().map(|weight| f64::from(*weight)).sum()).unwrap();
-    decoder.learn(&row.tokens[..count], &decoder.pass(segments, positions, dropout.cloned()), &goal).unwrap()
+    decoder.learn(&row.tokens[..count], &decoder.pass(segments, positions, dropout.cloned()), &goal, false).unwrap()
 }
 
 /// Holds each variable's gradient against the loss's change along it.
@@ -77,13 +77,13 @@ fn gradients_are_the_slopes_of_the_loss() {
     let (declared, arrays) = loud(&spec);
     let row = &rows(&spec)[2];
     let all = variables(&arrays).unwrap();
-    differentiate("all weights", &all, &Decoder::new(&declared.shape, &Parameters::Full(&all), 64).unwrap(), row, None);
+    differentiate("all weights", &all, &Decoder::new(&declared.shape, Parameters::Full(&all), 64).unwrap(), row, None);
 
     let mut adapter = adapters::fresh(&declared.shape, &lora(), Seed(3));
     adapter.values_mut().for_each(|array| array.data = fresh_weights::normal(Seed(2), array.data.len(), 0.3));
     let variables = variables(&adapter).unwrap();
-    let parameters = Parameters::Lora { base: &arrays, adapters: &variables, scale: 2.0 };
-    let decoder = Decoder::new(&declared.shape, &parameters, 64).unwrap();
+    let parameters = Parameters::Lora { base: arrays.clone(), adapters: &variables, scale: 2.0 };
+    let decoder = Decoder::new(&declared.shape, parameters, 64).unwrap();
     for dropout in [None, Some(Dropout { rate: 0.3, seed: Seed(5) })] {
         differentiate("an adapter", &variables, &decoder, row, dropout.as_ref());
     }
@@ -101,7 +101,7 @@ fn an_untied_head_learns_too() {
     differentiate(
         "all weights",
         &all,
-        &Decoder::new(&declared.shape, &Parameters::Full(&all), 64).unwrap(),
+        &Decoder::new(&declared.shape, Parameters::Full(&all), 64).unwrap(),
         &rows(&spec)[0],
         None,
     );
@@ -233,13 +233,64 @@ fn a_batch_in_chunks_has_the_loss_of_the_batch() {
     assert!((together.first_loss - sum / total).abs() < 1e-5, "{} {}", together.first_loss, sum / total);
 }
 
+#[test]
+fn a_batch_worked_in_parts_is_the_same_step() {
+    let tokenizer = tokenizer();
+    let spec = fresh(tokenizer.path());
+    let steps = |accumulate: u32| {
+        let config = TrainConfig { batch: 4, accumulate, ..recipe(None) };
+        let mut monitor = Monitor::default();
+        train(&spec, None, &rows(&spec), &config, Seed(11), &mut monitor).unwrap();
+        monitor.steps
+    };
+    let whole = steps(1);
+    // The last is more parts than there are rows.
+    for parts in [2, 3, 4, 9] {
+        for (one, other) in whole.iter().zip(steps(parts)) {
+            let near = |a: f64, b: f64| (a - b).abs() < 1e-4 * a;
+            assert!(near(one.loss, other.loss) && near(one.grad_norm, other.grad_norm), "{parts}: {one:?} {other:?}");
+            assert_eq!((one.step, one.tokens), (other.step, other.tokens));
+        }
+    }
+}
+
+/// Activations that are computed again are the same bits, dropout's among them.
+#[test]
+fn what_is_recomputed_changes_nothing() {
+    let tokenizer = tokenizer();
+    let spec = fresh(tokenizer.path());
+    for config in [recipe(None), recipe(Some(LoraConfig { dropout: 0.2, ..lora() }))] {
+        let again = TrainConfig { recompute: true, ..config.clone() };
+        assert!(trained(&spec, None, &config).weights == trained(&spec, None, &again).weights);
+    }
+}
+
+#[test]
+fn rates_rise_and_fall_as_declared() {
+    let rates = |decay: Decay| {
+        let config = TrainConfig { lr: 1.0, decay, ..recipe(None) };
+        [0, 1, 2, 6, 9].map(|step| train::rate(&config, step, 10))
+    };
+    let near = |decay: Decay, wanted: [f64; 5]| {
+        let rates = rates(decay);
+        assert!(rates.iter().zip(wanted).all(|(rate, wanted)| (rate - wanted).abs() < 1e-9), "{decay:?}: {rates:?}");
+    };
+    near(Decay::Constant { warmup: 0.2 }, [0.5, 1.0, 1.0, 1.0, 1.0]);
+    near(Decay::Linear { warmup: 0.2 }, [0.5, 1.0, 1.0, 0.5, 0.125]);
+    near(Decay::Linear { warmup: 0.0 }, [1.0, 0.9, 0.8, 0.4, 0.1]);
+    near(
+        Decay::Cosine { warmup: 0.2 },
+        [0.5, 1.0, 1.0, 0.55, 0.1 + 0.45 * (1.0 + (0.875 * std::f64::consts::PI).cos())],
+    );
+}
+
 /// What a chunk adds to a gradient goes on from what the chunk before left there.
 #[test]
 fn a_batch_in_chunks_has_the_gradients_of_the_batch() {
     let tokenizer = tokenizer();
     let (declared, arrays) = loud(&fresh(tokenizer.path()));
     let all = variables(&arrays).unwrap();
-    let decoder = Decoder::new(&declared.shape, &Parameters::Full(&all), 64).unwrap();
+    let decoder = Decoder::new(&declared.shape, Parameters::Full(&all), 64).unwrap();
     let sequence = |salt: u32| -> Vec<u32> { (0..64).map(|i| (i * i + salt) % 250 + 5).collect() };
     let sequences = [sequence(1), sequence(2), sequence(3)];
     let gradients = |parts: &[&[Vec<u32>]]| {
@@ -247,7 +298,7 @@ fn a_batch_in_chunks_has_the_gradients_of_the_batch() {
             let segments = Segments::from_lengths(part.iter().map(Vec::len));
             let positions = segments.positions();
             let goal = Goal::new(&vec![7; positions.len()], &vec![1.0; positions.len()], 192.0).unwrap();
-            decoder.learn(&part.concat(), &decoder.pass(segments, positions, None), &goal).unwrap();
+            decoder.learn(&part.concat(), &decoder.pass(segments, positions, None), &goal, false).unwrap();
         }
         let gradients = decoder.gradients(&all).unwrap();
         all.keys().map(|name| gradients.get(name).unwrap().to_vec()).collect::<Vec<_>>()

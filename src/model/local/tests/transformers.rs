@@ -46,7 +46,7 @@ fn greedy(decoder: &Decoder, ids: &[u32]) -> Vec<u32> {
     ids.split_off(PROMPT)
 }
 
-fn decoder(shape: &Shape, parameters: &Parameters) -> Decoder {
+fn decoder(shape: &Shape, parameters: Parameters) -> Decoder {
     Decoder::new(shape, parameters, PROMPT + GREEDY).unwrap()
 }
 
@@ -54,14 +54,14 @@ fn decoder(shape: &Shape, parameters: &Parameters) -> Decoder {
 fn said(spec: &ModelSpec) -> (Value, Arrays) {
     let declared = source::declared(spec).unwrap();
     let all = variables(&declared.weights(spec).unwrap()).unwrap();
-    let decoder = decoder(&declared.shape, &Parameters::Full(&all));
+    let decoder = decoder(&declared.shape, Parameters::Full(&all));
     let ids = ids(declared.shape.vocab);
     let learned: Vec<bool> = (0..ids.len()).map(is_learned).collect();
     let weights: Vec<f32> = learned[1..].iter().map(|learned| f32::from(u8::from(*learned))).collect();
     let goal = Goal::new(&ids[1..], &weights, weights.iter().map(|weight| f64::from(*weight)).sum()).unwrap();
     let segments = Segments::from_lengths([ids.len() - 1]);
     let positions = segments.positions();
-    let loss = decoder.learn(&ids[..ids.len() - 1], &decoder.pass(segments, positions, None), &goal).unwrap();
+    let loss = decoder.learn(&ids[..ids.len() - 1], &decoder.pass(segments, positions, None), &goal, false).unwrap();
     let gradients = decoder.gradients(&all).unwrap();
     let array = |(name, variable): (&String, &candle_core::Var)| {
         (name.clone(), Array::new(variable.dims(), gradients.get(name).unwrap().to_vec()))
@@ -107,7 +107,7 @@ fn place() -> PathBuf {
 fn logits(spec: &ModelSpec) -> Value {
     let declared = source::declared(spec).unwrap();
     let arrays = declared.weights(spec).unwrap();
-    json!(last(&decoder(&declared.shape, &Parameters::Frozen(&arrays)), &ids(declared.shape.vocab)))
+    json!(last(&decoder(&declared.shape, Parameters::Frozen(arrays.clone())), &ids(declared.shape.vocab)))
 }
 
 #[test]
