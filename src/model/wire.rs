@@ -3,6 +3,7 @@
 //! # Invariants
 //! A secret is never shown: it has no `Display`, no `Serialize`, and its `Debug` does not hold it.
 
+use super::hub::Hub;
 use crate::base::hash;
 use std::fmt;
 use std::sync::Arc;
@@ -17,18 +18,26 @@ pub struct Wire {
     pub secret: fn(&str) -> Result<Secret, String>,
     /// All that a program which is started gets to know of the machine's environment: nothing secret.
     pub variables: fn() -> Vec<(String, String)>,
+    /// Where models of the hub are kept, and whom to ask for them.
+    pub hub: Hub,
     paused: Arc<AtomicBool>,
 }
 
 impl Wire {
     pub fn new(clock: fn() -> u64, secret: fn(&str) -> Result<Secret, String>) -> Self {
-        Self { clock, secret, variables: Vec::new, paused: Arc::default() }
+        Self { clock, secret, variables: Vec::new, hub: Hub::default(), paused: Arc::default() }
     }
 
     /// With what programs that are started get to know.
     #[must_use]
     pub fn telling(self, variables: fn() -> Vec<(String, String)>) -> Self {
         Self { variables, ..self }
+    }
+
+    /// With models of the hub.
+    #[must_use]
+    pub fn hosting(self, hub: Hub) -> Self {
+        Self { hub, ..self }
     }
 
     /// With a flag that somebody else raises: whoever waits to ask again then gives up.
