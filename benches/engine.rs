@@ -78,7 +78,8 @@ fn main() {
             command: None,
         };
         let start = Instant::now();
-        let trained = model::train(&spec, None, &rows, &config, Seed(1), &mut Quiet).expect("trained");
+        let trained =
+            model::train(&spec, None, &rows, &config, Seed(1), &mut Quiet, &model::Hub::default()).expect("trained");
         let seconds = start.elapsed().as_secs_f64();
         println!("train {name}: {:.0} tokens/s ({} tokens)", trained.tokens as f64 / seconds, trained.tokens);
     }

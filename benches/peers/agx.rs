@@ -170,7 +170,7 @@ fn train(spec: &ModelSpec, batch: u64, length: u64, lora: Option<LoraConfig>) ->
         command: None,
     };
     let mut clock = Clock { ends: Vec::new() };
-    model::train(spec, None, &rows, &config, Seed(1), &mut clock).expect("trains");
+    model::train(spec, None, &rows, &config, Seed(1), &mut clock, &model::Hub::default()).expect("trains");
     let (first, last) = (clock.ends[0], clock.ends[STEPS as usize - 1]);
     ((STEPS - 1) * batch * length) as f64 / (last - first).as_secs_f64()
 }

@@ -1,6 +1,8 @@
 //! Turns arguments into one typed command.
 
+use crate::cli::doctor::DoctorArgs;
 use crate::cli::env::EnvCommand;
+use crate::cli::fetch::FetchArgs;
 use crate::cli::score::ScoreCommand;
 use crate::cli::serve::ServeArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -17,6 +19,8 @@ Exit codes:
 Environment:
   AGX_STORE            where results live (as --store)
   RAYON_NUM_THREADS    threads (as --jobs); results do not depend on it
+  HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE
+                       the Hugging Face hub, as `huggingface_hub` has them
   AGX_ISA              instruction set of the kernels; results do not depend on it
   AGX_MEMORY           what a local model keeps of what it has read, such as 8GiB; `auto`, a quarter of what is free
   NO_COLOR             no colours
@@ -81,6 +85,11 @@ pub enum Command {
         after_help = "Examples:\n  agx run experiments/quickstart.agx\n  agx run experiments/quickstart.agx --set seed=8 --set rounds=4\n  agx run experiments/quickstart.agx --locked\n  agx run sweep.agx --matrix rates\n\nCtrl-C pauses after what is in flight; a second Ctrl-C ends at once, and loses only that."
     )]
     Run(RunArgs),
+    /// Bring the models of the Hugging Face hub that a file names here, and run nothing.
+    #[command(
+        after_help = "Examples:\n  agx fetch experiments/quickstart.agx\n  agx fetch sweep.agx --matrix models\n  HF_TOKEN=… agx fetch gated.agx               a model that wants its terms agreed to\n  HF_ENDPOINT=https://mirror.example agx fetch a.agx\n\n`agx run` brings what is missing as well; this is for a machine with a network that prepares one without. What was interrupted is gone on with. Files lie where `huggingface_hub` has them, and what it brought is used."
+    )]
+    Fetch(FetchArgs),
     /// Go on with a paused, failed or killed run, from its own frozen source.
     #[command(
         after_help = "Examples:\n  agx resume\n  agx resume quickstart-3 --jobs 1\n  agx resume quickstart-3 --no-budget\n\nA run that a budget paused has that budget still. With a larger one in the file, `agx run` starts a run that takes what is done from the store: a budget is in no key, and what is cached costs nothing."
@@ -252,17 +261,6 @@ fn set(text: &str) -> Result<(String, String), String> {
         }
         _ => Err("write NAME=VALUE, like `--set seed=8`".to_owned()),
     }
-}
-
-#[derive(Debug, Args)]
-pub struct DoctorArgs {
-    /// Look into what this file names as well.
-    #[arg(value_name = "FILE")]
-    pub file: Option<PathBuf>,
-    #[command(flatten)]
-    pub sets: Sets,
-    #[command(flatten)]
-    pub only: Only,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,6 @@
 //! `agx doctor`: whether the machine, and what a file names, are fit to run.
 
-use crate::cli::args::DoctorArgs;
+use crate::cli::args::{Only, Sets};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::interrupt::end_on_interrupt;
 use crate::cli::load;
@@ -8,9 +8,22 @@ use crate::cli::place::{Place, wire};
 use crate::cli::terminal::Terminal;
 use crate::env::Env;
 use crate::experiment::Experiment;
-use crate::model::{self, ModelSpec, Source};
-use crate::report::text::{counted, plain};
+use crate::model::{self, ModelSpec, Source, hub};
+use crate::report::text::{bytes, counted, plain};
+use clap::Args;
 use serde_json::json;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Look into what this file names as well.
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    #[command(flatten)]
+    pub sets: Sets,
+    #[command(flatten)]
+    pub only: Only,
+}
 
 /// What was looked into, and what is found of it, or what is wrong.
 struct Finding {
@@ -106,7 +119,20 @@ fn of_model(spec: &ModelSpec) -> Result<Vec<String>, String> {
             Err(problem) => Err(format!("{}: {problem}", remote.base_url)),
         };
     }
+    let mut said = Vec::new();
+    if let Source::Hub { .. } = spec.source {
+        let wire = wire();
+        let known = if (wire.hub.token)()?.is_some() { "a token is known" } else { "no token is known" };
+        said.push(format!("{}; {known}; files are kept in {}", wire.hub.endpoint, wire.hub.cache.display()));
+        if let Some(missing) = hub::missing(spec, &wire).map_err(|problem| problem.to_string())? {
+            said.push(format!("{} are not here yet: a run fetches them first, or `agx fetch FILE`", bytes(missing)));
+            return Ok(said);
+        }
+        hub::hold(spec, &wire.hub).map_err(|problem| problem.to_string())?;
+        said.push("all of its files are here, and are what the hub gave".to_owned());
+    }
     let digest = model::identity(spec).map_err(|problem| problem.to_string())?;
     model::open(spec, None, &wire()).map_err(|problem| problem.to_string())?;
-    Ok(vec![format!("it opens; its identity is {}", digest.short())])
+    said.push(format!("it opens; its identity is {}", digest.short()));
+    Ok(said)
 }

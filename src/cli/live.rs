@@ -42,6 +42,44 @@ impl Screen {
         }
     }
 
+    /// One more bar, where there is a terminal.
+    pub fn bar(&self, name: &str, length: u64) -> Option<ProgressBar> {
+        let wide = "  {spinner} {prefix:18} {bar:18.cyan/dim} {msg}";
+        let template = if self.is_wide() { wide } else { "{spinner} {prefix} {msg}" };
+        let style = ProgressStyle::with_template(template).expect("the template is well-formed").progress_chars("━━─");
+        let bar = self.bars.as_ref()?.add(ProgressBar::new(length).with_style(style));
+        bar.set_prefix(plain(name));
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Some(bar)
+    }
+
+    /// A bar with its figures beside it. They are cut by hand, a few columns short: where a line fills the terminal, the `^C` that
+    /// it echoes begins another, and the bar stays behind.
+    pub fn draw(&self, bar: &ProgressBar, done: u64, length: u64, figures: &str) {
+        bar.set_length(length);
+        bar.set_position(done);
+        let name = bar.prefix().chars().count();
+        let used = if self.is_wide() { 5 + name.max(18) + 1 + 18 } else { 3 + name };
+        let room = self.terminal.columns().saturating_sub(used + 3);
+        bar.set_message(if room > 1 { clip(figures, room) } else { String::new() });
+    }
+
+    pub fn end(&self, bar: &ProgressBar) {
+        bar.finish_and_clear();
+        if let Some(bars) = &self.bars {
+            bars.remove(bar);
+        }
+    }
+
+    /// Seconds between two looks at what is under way.
+    pub fn gap(&self) -> f64 {
+        if self.bars.is_some() { REDRAW } else { SIGN_OF_LIFE }
+    }
+
+    fn is_wide(&self) -> bool {
+        self.terminal.columns() >= ROOM_FOR_BARS
+    }
+
     /// Takes the bars away.
     pub fn clear(&self) {
         if let Some(bars) = &self.bars {
@@ -55,39 +93,22 @@ pub struct View {
     screen: Screen,
     live: Live,
     begun: Instant,
-    /// `None` without a terminal.
-    bars: Option<Bars>,
+    /// Of nodes under way, where there is a terminal.
+    bars: BTreeMap<String, ProgressBar>,
     /// When a line was last drawn or said.
     told: BTreeMap<String, f64>,
     /// Nodes that never began, by why: told together at the end.
     left_out: BTreeMap<&'static str, usize>,
 }
 
-struct Bars {
-    all: MultiProgress,
-    nodes: BTreeMap<String, ProgressBar>,
-    style: ProgressStyle,
-    /// There is room for a bar beside its figures.
-    wide: bool,
-}
-
 impl View {
     #[expect(clippy::disallowed_methods, reason = "the edge reads the clock")]
     pub fn new(screen: Screen) -> Self {
-        let wide = screen.terminal.columns() >= ROOM_FOR_BARS;
-        let template =
-            if wide { "  {spinner} {prefix:18} {bar:18.cyan/dim} {msg}" } else { "{spinner} {prefix} {msg}" };
-        let bars = screen.bars.clone().map(|all| Bars {
-            all,
-            nodes: BTreeMap::new(),
-            style: ProgressStyle::with_template(template).expect("the template is well-formed").progress_chars("━━─"),
-            wide,
-        });
         Self {
             screen,
             live: Live::default(),
             begun: Instant::now(),
-            bars,
+            bars: BTreeMap::new(),
             told: BTreeMap::new(),
             left_out: BTreeMap::new(),
         }
@@ -131,8 +152,9 @@ impl View {
     }
 
     fn is_due(&mut self, line: &Line, now: f64) -> bool {
-        let gap = if self.bars.is_some() { REDRAW } else { SIGN_OF_LIFE };
-        let last = self.told.entry(line.node.clone()).or_insert(if self.bars.is_some() { -gap } else { now });
+        let gap = self.screen.gap();
+        let first = if self.screen.bars.is_some() { -gap } else { now };
+        let last = self.told.entry(line.node.clone()).or_insert(first);
         let due = now - *last >= gap;
         if due {
             *last = now;
@@ -141,32 +163,19 @@ impl View {
     }
 
     fn draw(&mut self, line: &Line, now: f64) {
-        let Some(bars) = &mut self.bars else {
-            self.screen.say(&format!("    {:18} {}", plain(&line.node), under_way(line, now)));
+        let figures = under_way(line, now);
+        let known = self.bars.get(&line.node).cloned();
+        let Some(bar) = known.or_else(|| self.screen.bar(&line.node, line.total)) else {
+            self.screen.say(&format!("    {:18} {figures}", plain(&line.node)));
             return;
         };
-        let bar = bars.nodes.entry(line.node.clone()).or_insert_with(|| {
-            let bar = bars.all.add(ProgressBar::new(line.total).with_style(bars.style.clone()));
-            bar.set_prefix(plain(&line.node));
-            bar.enable_steady_tick(Duration::from_millis(200));
-            bar
-        });
-        bar.set_length(line.total);
-        bar.set_position(line.done);
-        // Cut by hand, a few columns short: where a line fills the terminal, the `^C` that it echoes begins another, and the
-        // bar stays behind.
-        let name = plain(&line.node).chars().count();
-        let used = if bars.wide { 5 + name.max(18) + 1 + 18 } else { 3 + name };
-        let room = self.screen.terminal.columns().saturating_sub(used + 3);
-        bar.set_message(if room > 1 { clip(&under_way(line, now), room) } else { String::new() });
+        self.screen.draw(&bar, line.done, line.total, &figures);
+        self.bars.insert(line.node.clone(), bar);
     }
 
     fn end(&mut self, line: &Line, now: f64) {
-        if let Some(bars) = &mut self.bars
-            && let Some(bar) = bars.nodes.remove(&line.node)
-        {
-            bar.finish_and_clear();
-            bars.all.remove(&bar);
+        if let Some(bar) = self.bars.remove(&line.node) {
+            self.screen.end(&bar);
         }
         let (sign, style) = mark(line.status);
         let sign = painted(sign, style);
@@ -177,9 +186,7 @@ impl View {
 /// However the run ended, no bar stays.
 impl Drop for View {
     fn drop(&mut self) {
-        for bar in self.bars.iter().flat_map(|bars| bars.nodes.values()) {
-            bar.finish_and_clear();
-        }
+        self.bars.values().for_each(ProgressBar::finish_and_clear);
         self.screen.clear();
     }
 }

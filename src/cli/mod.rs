@@ -25,6 +25,7 @@ pub mod plan;
 pub mod why;
 pub mod graph;
 pub mod run;
+pub mod fetch;
 pub mod sweep;
 pub mod status;
 pub mod watch;
@@ -104,6 +105,7 @@ fn dispatch(cli: &Cli, terminal: &Terminal) -> Result<Exit, Failure> {
         Command::Plan(args) => plan::plan(args, &place, terminal),
         Command::Graph(args) => graph::graph(args, terminal),
         Command::Run(args) => run::start(args, &place, terminal),
+        Command::Fetch(args) => fetch::fetch(args, terminal),
         Command::Resume(args) => run::resume(args, &place, terminal),
         Command::Status(args) => status::status(args, &place, terminal),
         Command::Report(args) => report::report(args, &place, terminal),

@@ -3,7 +3,7 @@
 use crate::base::file;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::terminal::variable;
-use crate::model::{Secret, Wire};
+use crate::model::{Hub, Secret, Wire};
 use crate::run::{self, Project, directory};
 use crate::store::Store;
 use crate::syntax::similar::{did_you_mean, similar};
@@ -144,9 +144,37 @@ fn word(text: &str, from: &str) -> Result<Secret, String> {
     Secret::new(text).ok_or_else(|| format!("{from} holds a text that is no key: one word of visible ASCII is"))
 }
 
-/// What models behind endpoints are asked with.
+/// What models behind endpoints are asked with, and where those of the hub are.
 pub fn wire() -> Wire {
-    Wire::new(now, secret).telling(variables)
+    Wire::new(now, secret).telling(variables).hosting(hub())
+}
+
+/// Where `huggingface_hub` has it.
+fn hub() -> Hub {
+    let is_on = |name| variable(name).is_some_and(|value| ["1", "ON", "YES", "TRUE"].contains(&&*value.to_uppercase()));
+    Hub {
+        cache: variable("HF_HUB_CACHE").map_or_else(|| hub_home().join("hub"), PathBuf::from),
+        endpoint: variable("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned()),
+        token: hub_token,
+        offline: is_on("HF_HUB_OFFLINE"),
+    }
+}
+
+fn hub_home() -> PathBuf {
+    let caches = || {
+        let home = || std::env::home_dir().unwrap_or_default().join(".cache");
+        variable("XDG_CACHE_HOME").map_or_else(home, PathBuf::from)
+    };
+    variable("HF_HOME").map_or_else(|| caches().join("huggingface"), PathBuf::from)
+}
+
+/// Where none is given, what `hf auth login` left.
+fn hub_token() -> Result<Option<Secret>, String> {
+    if variable("HF_TOKEN").or_else(|| variable("HF_TOKEN_FILE")).is_some() {
+        return secret("HF_TOKEN").map(Some);
+    }
+    let path = variable("HF_TOKEN_PATH").map_or_else(|| hub_home().join("token"), PathBuf::from);
+    if path.exists() { secret_in(&path, &path.display().to_string()).map(Some) } else { Ok(None) }
 }
 
 /// What a program that is started gets to know: where programs, homes and temporary files are, and the language. Keys and tokens

@@ -10,7 +10,7 @@ use crate::cli::report::fold;
 use crate::cli::terminal::Terminal;
 use crate::env::{Env, Labelled, Task, schema};
 use crate::experiment::{Critic, Experiment, ModelId, PromptId, Statement};
-use crate::model::{LanguageModel, Message, Wire};
+use crate::model::{LanguageModel, Message};
 use crate::node::spec::CriticKind;
 use crate::node::template::{Filter, Piece, Scope, Template, render, token_counter};
 use crate::node::{compare, judge, labels, trajectory::Trajectory};
@@ -197,6 +197,5 @@ fn reader(experiment: &Experiment, prompt: PromptId) -> Result<ModelId, Failure>
 
 fn open(experiment: &Experiment, model: ModelId) -> Result<Arc<dyn LanguageModel>, Failure> {
     let model = &experiment.models[model.0];
-    crate::model::open(&model.it, None, &Wire::default())
-        .map_err(|problem| usage(format!("model `{}`: {problem}", model.name)))
+    crate::model::open(&model.it, None, &wire()).map_err(|problem| usage(format!("model `{}`: {problem}", model.name)))
 }

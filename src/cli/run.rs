@@ -8,11 +8,13 @@ use crate::cli::load::{self, Loaded};
 use crate::cli::lock::{self, Compared};
 use crate::cli::place::{self, Place};
 use crate::cli::terminal::Terminal;
-use crate::cli::{interrupt, machine, params, report, sweep};
+use crate::cli::{fetch, interrupt, machine, params, report, sweep};
 use crate::experiment::Experiment;
 use crate::report::RunState;
 use crate::run::replay::{NOT_RECORDED, Replay};
-use crate::run::{self, Control, FailedStep, NodeStatus, Project, RunEnd, RunEvent, RunOptions, RunOutcome, Subject};
+use crate::run::{
+    self, Control, FailedStep, NodeStatus, Project, RunEnd, RunEvent, RunOptions, RunOutcome, Subject, directory,
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -35,6 +37,8 @@ pub fn start(args: &RunArgs, place: &Place, terminal: &Terminal) -> Result<Exit,
     let mut worker = Worker::new(&args.work, *terminal)?;
     if args.frozen {
         worker.options.replay = Some(Arc::new(Replay::new(0.0, Seed(0))));
+    } else {
+        fetch::before(experiment, &project, &worker)?;
     }
     let outcome =
         worker.work(|options, control, sink| run::start(&project, &subject, options, control, &place::now, sink))?;
@@ -70,8 +74,10 @@ pub fn resume(args: &ResumeArgs, place: &Place, terminal: &Terminal) -> Result<E
         report::print(&project, &known, terminal);
         return Ok(Exit::Ok);
     }
-    let outcome = Worker::new(&args.work, *terminal)?
-        .work(|options, control, sink| run::resume(&project, &name, options, control, &place::now, sink))?;
+    let worker = Worker::new(&args.work, *terminal)?;
+    fetch::before(&directory::experiment(&project, &name)?, &project, &worker)?;
+    let outcome =
+        worker.work(|options, control, sink| run::resume(&project, &name, options, control, &place::now, sink))?;
     finish(&project, place, terminal, &outcome)
 }
 

@@ -7,6 +7,7 @@
 use crate::base::Digest;
 use crate::cli::args::{Which, Work};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::fetch;
 use crate::cli::load::{self, Loaded};
 use crate::cli::params;
 use crate::cli::place;
@@ -120,6 +121,9 @@ pub fn run(
     terminal: &Terminal,
 ) -> Result<Exit, Failure> {
     let worker = Worker::new(work, *terminal)?;
+    for (_, cell) in &chosen.cells {
+        fetch::before(&cell.experiment, project, &worker)?;
+    }
     let mut known = runs(project)?;
     let mut rows: Vec<Row> = Vec::new();
     let mut exit = Exit::Ok;

@@ -3,6 +3,7 @@
 use crate::base::{Diagnostic, Seed, file};
 use crate::cli::args::{Sets, VerifyArgs, Which};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::fetch;
 use crate::cli::live::View;
 use crate::cli::load;
 use crate::cli::lock::{self, Compared};
@@ -36,6 +37,9 @@ pub fn verify(args: &VerifyArgs, place: &Place, terminal: &Terminal) -> Result<E
     if args.against.as_ref() == Some(&run) {
         return Err(Failure::new(Exit::Usage, format!("`{run}` beside itself proves nothing"))
             .help("name a run that was worked by itself: on another machine, or in another store"));
+    }
+    if level == Level::Remade && args.against.is_none() {
+        fetch::required(&project, &run)?;
     }
     let jobs = args.jobs.map(usize::from);
     let asked = Asked {

@@ -235,7 +235,8 @@ const ALL: &[Explanation] = &[
         "E0315",
         "text in another form",
         "An address begins with how it is spoken to: `https://…`, and `ws://…` for `openenv`; then a host and at most a port, from 1 to 65535. The hub names an owner and a name: \
-         `Qwen/Qwen2.5-0.5B`.",
+         `Qwen/Qwen2.5-0.5B`; its revision is a commit, in 40 hexadecimal digits, for a branch or a tag may be something else \
+         tomorrow.",
     ),
     code(
         "E0316",

@@ -10,6 +10,7 @@ use super::{Checker, DatasetInfo, EnvInfo, vocabulary};
 use crate::base::Span;
 use crate::env::api_bank::{Declared, Mode, Tasks, training};
 use crate::env::{EnvKind, EnvSpec, Split};
+use crate::model::hub::{is_commit, is_repo};
 use crate::model::{Device, Dtype, Fresh, ModelSpec, Source, ToolCalls, ToolFormat};
 use crate::syntax::ast::{Apply, Argument, Block, EntryKind, Expr, ExprKind, Path};
 use crate::syntax::similar::similar;
@@ -275,10 +276,16 @@ impl Checker<'_> {
                 let texts: Vec<Option<String>> =
                     found.iter().map(|argument| self.text(&argument.value, "`hub(…)`")).collect();
                 if let Some(Some(repo)) = texts.first()
-                    && !has_owner(repo)
+                    && !is_repo(repo)
                 {
                     let (span, of) = (found[0].value.span, "`hub`".to_owned());
                     self.error(CheckError::TextForm { span, of, what: "an owner and a name", wanted: "owner/name" });
+                    return None;
+                }
+                if let [Some(repo), Some(revision), ..] = texts.as_slice()
+                    && !is_commit(revision)
+                {
+                    self.error(CheckError::NotCommit { span: found[1].value.span, repo: repo.clone() });
                     return None;
                 }
                 texts.into_iter().collect::<Option<Vec<_>>>()?.try_into().ok()
@@ -350,9 +357,4 @@ impl Checker<'_> {
             }
         }
     }
-}
-
-/// Whether it is `owner/name`.
-fn has_owner(repo: &str) -> bool {
-    repo.split_once('/').is_some_and(|(owner, name)| !owner.is_empty() && !name.is_empty() && !name.contains('/'))
 }

@@ -68,6 +68,7 @@ pub enum CheckError {
     NotList { span: Span, of: String },
     NoClause { span: Span, clause: &'static str, of: &'static str },
     EmptyList { span: Span, of: String },
+    NotCommit { span: Span, repo: String },
     TextForm { span: Span, of: String, what: &'static str, wanted: &'static str },
     BadCase { span: Span },
     CaseTwice { span: Span },

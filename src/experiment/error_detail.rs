@@ -82,6 +82,12 @@ pub(super) fn detail(error: CheckError) -> Diagnostic {
             Diagnostic::error("E0315", format!("{of} wants {what}"), span, "written otherwise")
                 .help(format!("write it like `{wanted}`"))
         }
+        CheckError::NotCommit { span, repo } => {
+            let label = "a branch or a tag may be something else tomorrow";
+            Diagnostic::error("E0315", "`revision` wants a commit: its 40 hexadecimal digits", span, label).help(format!(
+                "`git ls-remote https://huggingface.co/{repo}` tells it; so does “History” beside the files on the hub's page"
+            ))
+        }
         CheckError::BadCase { span } => {
             Diagnostic::error("E0312", "this is no iteration", span, "iterations count from 1")
                 .help("write `1 => …`, `2..3 => …` or `_ => …`")

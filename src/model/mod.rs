@@ -1,7 +1,7 @@
 //! Language models as the rest of agx sees them: messages and token ids in, token ids out; rows in, new weights out.
 //!
-//! [`LanguageModel`] is the one seam between orchestration and tensors. [`local`] holds real transformers (candle),
-//! [`remote`] asks an endpoint, [`scripted`] answers from a file, for tests and dry runs.
+//! [`LanguageModel`] is the one seam between orchestration and tensors. [`local`] holds real transformers (candle), [`hub`] finds
+//! them on the Hugging Face hub, [`remote`] asks an endpoint, [`scripted`] answers from a file, for tests and dry runs.
 //!
 //! # Invariants
 //! Token in, token out: the ids a model sampled are the ids that are trained on; nothing re-tokenises its text.
@@ -9,10 +9,12 @@
 
 pub mod attend;
 pub mod form;
+pub mod hub;
 #[cfg(feature = "local")]
 pub mod local;
 pub mod remote;
 pub mod scripted;
+mod shards;
 pub mod spec;
 mod spelled;
 pub mod template;
@@ -20,6 +22,7 @@ pub mod wire;
 
 pub use attend::Listener;
 pub use form::Form;
+pub use hub::{Hub, HubError};
 pub use spec::{
     Decay, Device, DpoLoss, Dtype, Fresh, Limits, LoraConfig, LossOn, Method, ModelSpec, Price, Rate, Remote, Scale,
     Source, ToolCalls, ToolFormat, TrainConfig,
@@ -27,6 +30,8 @@ pub use spec::{
 pub use wire::{Secret, Wire};
 
 use crate::base::{Canonical, Digest, Hasher, Seed, file};
+#[cfg(feature = "local")]
+use local::{adapter_files, feed_adapter};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -340,6 +345,7 @@ pub struct Trained {
 /// # Errors
 /// A missing, short or foreign file, an unsupported config field, a version that does not fit.
 pub fn open(spec: &ModelSpec, version: Option<&[u8]>, wire: &Wire) -> Result<Arc<dyn LanguageModel>, ModelError> {
+    let spec = &*hub::placed(spec, &wire.hub)?;
     match &spec.source {
         Source::Scripted(path) => Ok(Arc::new(scripted::Scripted::open(path, spec, version)?)),
         #[cfg(feature = "local")]
@@ -352,7 +358,8 @@ pub fn open(spec: &ModelSpec, version: Option<&[u8]>, wire: &Wire) -> Result<Arc
             Err(ModelError::NotBuilt)
         }
         Source::Remote(remote) => Ok(Arc::new(remote::RemoteModel::open(remote, spec.context, wire))),
-        Source::Hub { .. } | Source::Gguf(_) => Err(ModelError::Later),
+        Source::Hub { .. } => unreachable!("it was placed"),
+        Source::Gguf(_) => Err(ModelError::Later),
     }
 }
 
@@ -364,7 +371,14 @@ pub fn identity(spec: &ModelSpec) -> Result<Digest, ModelError> {
         Source::Path(_) | Source::Fresh(_) => local::identity(spec),
         #[cfg(not(feature = "local"))]
         Source::Path(_) | Source::Fresh(_) => Err(ModelError::NotBuilt),
-        Source::Hub { repo, revision } => Ok(Hasher::new("agx-hub-model/1").put(repo).put(revision).finish()),
+        Source::Hub { repo, revision } => {
+            let mut hasher = Hasher::new("agx-hub-model/1");
+            hasher.put(repo).put(revision);
+            if let Some(adapter) = &spec.adapter {
+                feed_adapter(adapter, &mut hasher)?;
+            }
+            Ok(hasher.finish())
+        }
         Source::Gguf(path) => {
             let fail = |problem: std::io::Error| ModelError::File {
                 path: path.display().to_string(),
@@ -376,6 +390,27 @@ pub fn identity(spec: &ModelSpec) -> Result<Digest, ModelError> {
         Source::Remote(Remote { name, base_url: _, key: _, price: _, limits: _ }) => {
             Ok(Hasher::new("agx-remote-model/1").put(name).finish())
         }
+    }
+}
+
+#[cfg(not(feature = "local"))]
+fn feed_adapter(_: &std::path::Path, _: &mut Hasher) -> Result<(), ModelError> {
+    Err(ModelError::NotBuilt)
+}
+
+#[cfg(not(feature = "local"))]
+fn adapter_files(_: &std::path::Path) -> Vec<PathBuf> {
+    Vec::new()
+}
+
+/// Whether a model in a directory is one that runs, without reading its weights.
+fn look(spec: &ModelSpec) -> Result<(), ModelError> {
+    #[cfg(feature = "local")]
+    return local::look(spec);
+    #[cfg(not(feature = "local"))]
+    {
+        let _ = spec;
+        Err(ModelError::NotBuilt)
     }
 }
 
@@ -393,7 +428,7 @@ pub fn positions(directory: &std::path::Path) -> Result<u32, ModelError> {
     }
 }
 
-/// The files that [`identity`] reads.
+/// The files that a model hangs on and that lie here by their own names: those of the hub are named by their revision.
 ///
 /// # Errors
 /// As [`identity`].
@@ -404,7 +439,7 @@ pub fn files(spec: &ModelSpec) -> Result<Vec<PathBuf>, ModelError> {
         Source::Path(_) | Source::Fresh(_) => local::files(spec),
         #[cfg(not(feature = "local"))]
         Source::Path(_) | Source::Fresh(_) => Err(ModelError::NotBuilt),
-        Source::Hub { .. } | Source::Remote(_) => Ok(Vec::new()),
+        Source::Hub { .. } | Source::Remote(_) => Ok(spec.adapter.iter().flat_map(|it| adapter_files(it)).collect()),
     }
 }
 
@@ -420,7 +455,9 @@ pub fn train(
     config: &TrainConfig,
     seed: Seed,
     monitor: &mut dyn TrainMonitor,
+    hub: &Hub,
 ) -> Result<Trained, ModelError> {
+    let spec = &*hub::placed(spec, hub)?;
     match &spec.source {
         Source::Scripted(_) => scripted::train(start, rows, config, seed, monitor),
         #[cfg(feature = "local")]
@@ -428,7 +465,8 @@ pub fn train(
         #[cfg(not(feature = "local"))]
         Source::Path(_) | Source::Fresh(_) => Err(ModelError::NotBuilt),
         Source::Remote(_) => Err(ModelError::NoWeights),
-        Source::Hub { .. } | Source::Gguf(_) => Err(ModelError::Later),
+        Source::Hub { .. } => unreachable!("it was placed"),
+        Source::Gguf(_) => Err(ModelError::Later),
     }
 }
 
@@ -442,7 +480,9 @@ pub fn export(
     version: Option<&[u8]>,
     directory: &std::path::Path,
     half: bool,
+    hub: &Hub,
 ) -> Result<(), ModelError> {
+    let spec = &*hub::placed(spec, hub)?;
     match &spec.source {
         #[cfg(feature = "local")]
         Source::Path(_) | Source::Fresh(_) => local::export(spec, version, directory, half),
@@ -462,7 +502,7 @@ pub fn export(
 pub fn export_adapter(spec: &ModelSpec, version: &[u8], directory: &std::path::Path) -> Result<(), ModelError> {
     match &spec.source {
         #[cfg(feature = "local")]
-        Source::Path(_) | Source::Fresh(_) => local::export_adapter(spec, version, directory),
+        Source::Path(_) | Source::Fresh(_) | Source::Hub { .. } => local::export_adapter(spec, version, directory),
         Source::Scripted(_) | Source::Remote(_) => Err(ModelError::NoWeights),
         _ => {
             let _ = (version, directory);
@@ -499,11 +539,22 @@ pub enum ModelError {
     NotBuilt,
     #[error("this kind of model cannot be run by this version")]
     Later,
+    #[error("{0}")]
+    Hub(HubError),
     #[error("tensor engine: {0}")]
     Engine(String),
     /// With what may have been charged for all the same.
     #[error("{problem}")]
     Remote { problem: remote::RemoteError, took: Tokens },
+}
+
+impl From<HubError> for ModelError {
+    fn from(problem: HubError) -> Self {
+        match problem {
+            HubError::Paused => Self::Paused,
+            problem => Self::Hub(problem),
+        }
+    }
 }
 
 impl ModelError {
@@ -517,7 +568,12 @@ impl ModelError {
 
     /// Whether the same may go well another time.
     pub fn is_transient(&self) -> bool {
-        matches!(self, ModelError::Remote { problem, .. } if problem.is_transient())
+        match self {
+            ModelError::Remote { problem, .. } => problem.is_transient(),
+            // Once it was fetched.
+            ModelError::Hub(HubError::Absent { .. }) => true,
+            _ => false,
+        }
     }
 
     /// Whether every other request would end in the same way now.

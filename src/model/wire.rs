@@ -3,6 +3,7 @@
 //! # Invariants
 //! A secret is never shown: it has no `Display`, no `Serialize`, and its `Debug` does not hold it.
 
+use super::hub::Hub;
 use crate::base::hash;
 use std::fmt;
 use std::sync::Arc;
@@ -19,12 +20,14 @@ pub struct Wire {
     pub variables: fn() -> Vec<(String, String)>,
     /// Bytes of keys and values that a local model keeps between its replies.
     pub memory: Option<u64>,
+    /// Where models of the hub are kept, and whom to ask for them.
+    pub hub: Hub,
     paused: Arc<AtomicBool>,
 }
 
 impl Wire {
     pub fn new(clock: fn() -> u64, secret: fn(&str) -> Result<Secret, String>) -> Self {
-        Self { clock, secret, variables: Vec::new, memory: None, paused: Arc::default() }
+        Self { clock, secret, variables: Vec::new, memory: None, hub: Hub::default(), paused: Arc::default() }
     }
 
     /// With what programs that are started get to know.
@@ -37,6 +40,12 @@ impl Wire {
     #[must_use]
     pub fn keeping(self, memory: Option<u64>) -> Self {
         Self { memory, ..self }
+    }
+
+    /// With models of the hub.
+    #[must_use]
+    pub fn hosting(self, hub: Hub) -> Self {
+        Self { hub, ..self }
     }
 
     /// With a flag that somebody else raises: whoever waits to ask again then gives up.

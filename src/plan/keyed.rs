@@ -65,7 +65,7 @@ pub const FIELDS: &[Field] = &[
     field("dataset", "from.jsonl", Contents, ""),
     field("model", "weights.path", Contents, "config, weights, tokenizer, chat template"),
     field("model", "weights.gguf", Contents, ""),
-    field("model", "weights.hub", In, "a revision is what it is"),
+    field("model", "weights.hub", In, "a commit is what it is"),
     field("model", "weights.fresh", In, "the shape, and its seed"),
     field("model", "weights.fresh.tokenizer", Contents, ""),
     field("model", "adapter", Contents, "its matrices and its scale"),

@@ -171,6 +171,11 @@ impl Control {
     pub fn paused(&self) -> bool {
         self.pause.load(Ordering::SeqCst)
     }
+
+    /// The same wire, to be let go of once there is a pause.
+    pub fn pausing(&self, wire: &Wire) -> Wire {
+        wire.pausing(&self.pause)
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -375,7 +380,7 @@ fn go(
     settled: Settled,
 ) -> Result<RunOutcome, RunError> {
     let work = || {
-        let wire = options.wire.pausing(&control.pause);
+        let wire = control.pausing(&options.wire);
         let resources = Resources::new(experiment, identities, &project.store, wire);
         let (state, scratch) = (State::new(plan), directory.scratch());
         let run = &directory.run;

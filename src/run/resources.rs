@@ -21,7 +21,7 @@ pub struct Resources<'a> {
     pub experiment: &'a Experiment,
     pub identities: &'a Identities,
     pub store: &'a Store,
-    wire: Wire,
+    pub wire: Wire,
     envs: RefCell<BTreeMap<EnvId, Arc<Env>>>,
     tasks: RefCell<BTreeMap<(EnvId, String), Arc<PackedTasks>>>,
     models: RefCell<BTreeMap<ModelId, OpenModel>>,

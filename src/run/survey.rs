@@ -5,7 +5,7 @@
 
 use crate::base::Digest;
 use crate::experiment::Experiment;
-use crate::model::Wire;
+use crate::model::{ModelError, Wire};
 use crate::plan::{Identities, Op, Plan, StepId, Work};
 use crate::run::items::Item;
 use crate::run::manifest::Manifest;
@@ -130,15 +130,19 @@ fn listed(store: &Store, key: &Digest) -> Result<Option<Listed>, RunError> {
 
 /// The items of a step whose inputs are there; none for steps without.
 pub fn items(resources: &Resources<'_>, state: &State<'_>, id: StepId) -> Result<Vec<Item>, StepError> {
+    match known(resources, state, id) {
+        // What this version does not run has no items yet, nor has what a model is asked that is not here.
+        Err(StepError::NotBuilt(_) | StepError::Model { problem: ModelError::Hub(_), .. }) => Ok(Vec::new()),
+        items => items,
+    }
+}
+
+fn known(resources: &Resources<'_>, state: &State<'_>, id: StepId) -> Result<Vec<Item>, StepError> {
     let step = state.plan.step(id);
     Ok(match &step.work {
         Work::Rollout(asked) | Work::Evaluate(asked) => {
             let version = state.version(&asked.version);
-            match episodes::prepare(resources, asked, &version, step.op, step.iteration) {
-                // What this version does not run has no items yet.
-                Err(StepError::NotBuilt(_)) => Vec::new(),
-                prepared => prepared?.items,
-            }
+            episodes::prepare(resources, asked, &version, step.op, step.iteration)?.items
         }
         Work::Judge { rows, by, joined, tolerance: _ } => {
             let set = steps::rows(resources, state, rows)?;

@@ -95,7 +95,8 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId) -> Result<Finished, StepError>
                 checkpoint: &checkpoint,
                 unsaved: None,
             };
-            let trained = crate::model::train(spec, weights.as_deref(), &rows, &config, seed, &mut monitor)
+            let hub = &resources.wire.hub;
+            let trained = crate::model::train(spec, weights.as_deref(), &rows, &config, seed, &mut monitor, hub)
                 .map_err(|problem| resources.blame(start.model, problem))?;
             let (record, facts) = file(bench, id, key, trained, rows.len())?;
             // The record is there, so what led to it is of no more use.

@@ -4,7 +4,7 @@ use super::is_stdout;
 use crate::base::file;
 use crate::cli::args::{ExportArgs, ExportForm};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::place::Place;
+use crate::cli::place::{self, Place};
 use crate::cli::reading::find;
 use crate::cli::report::fold;
 use crate::cli::terminal::Terminal;
@@ -51,7 +51,7 @@ pub fn export(args: &ExportArgs, place: &Place, terminal: &Terminal) -> Result<E
     let written = match (args.form, &weights) {
         (ExportForm::Peft, Some(weights)) => model::export_adapter(spec, weights, &args.to),
         (ExportForm::Peft, None) => Err(ModelError::NoAdapter),
-        _ => model::export(spec, weights.as_deref(), &args.to, true),
+        _ => model::export(spec, weights.as_deref(), &args.to, true, &place::wire().hub),
     };
     let form = if args.form == ExportForm::Peft { "peft" } else { "hf" };
     written.map_err(|problem| match problem {

@@ -26,9 +26,7 @@ pub const MODEL: Owner = Owner {
 const WEIGHTS: &[Word] = &[
     word("path", "A directory in the Hugging Face layout.").written("path(\"base/policy\")"),
     word("fresh", "Random weights of a given shape, from a seed.").written("fresh { … }").with(&FRESH),
-    word("hub", "A model of the Hugging Face hub, pinned to a revision.")
-        .written("hub(\"org/name\", revision = \"…\")")
-        .later(),
+    word("hub", "A model of the Hugging Face hub at one commit.").written("hub(\"org/name\", revision = \"…\")"),
     word("gguf", "A GGUF file.").written("gguf(\"model.gguf\")").later(),
 ];
 

@@ -130,7 +130,7 @@ const FROM: Field = field("from", Takes::Words(SOURCES), "Where it comes from.")
 const SOURCES: &[Word] = &[
     word("ENV.OFFER", "So many examples of what an environment offers.").written("desk.dialogues(512)"),
     word("jsonl", "JSON lines with `messages`.").written("jsonl(\"data.jsonl\")"),
-    word("hub", "A data set of the Hugging Face hub, pinned to a revision.")
+    word("hub", "A data set of the Hugging Face hub at one commit.")
         .written("hub(\"org/name\", revision = \"…\", split = \"train\")")
         .later(),
 ];

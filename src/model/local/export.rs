@@ -39,12 +39,16 @@ pub fn export_adapter(spec: &ModelSpec, version: &[u8], directory: &Path) -> Res
     if spec.adapter.is_some() {
         return Err(ModelError::OverAdapter);
     }
-    let base = match &spec.source {
-        Source::Path(path) => path.to_string_lossy().into_owned(),
+    let (base, revision) = match &spec.source {
+        Source::Path(path) => (path.to_string_lossy().into_owned(), None),
+        Source::Hub { repo, revision } => (repo.clone(), Some(revision)),
         // Made from a seed, it lies nowhere.
-        _ => String::new(),
+        _ => (String::new(), None),
     };
-    let config = peft::config(&adapter, &base)?;
+    let mut config = peft::config(&adapter, &base)?;
+    if let Some(revision) = revision {
+        config["revision"] = revision.as_str().into();
+    }
     let write = || {
         std::fs::create_dir_all(directory)?;
         let [description, matrices] = peft::files(directory);

@@ -30,7 +30,8 @@ mod weights;
 mod tests;
 
 pub use export::{export, export_adapter};
-pub use source::{files, identity, positions};
+pub use peft::{feed as feed_adapter, files as adapter_files};
+pub use source::{files, identity, look, positions};
 pub use train::train;
 
 use super::{GenReply, GenRequest, LanguageModel, Likely, Listener, Message, ModelError, ModelSpec, TokenId, TrainRow};

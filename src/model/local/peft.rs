@@ -6,6 +6,7 @@
 use super::config::Shape;
 use super::lora::{self, Adapter};
 use super::weights::{self, read, read_text};
+use crate::base::Hasher;
 use crate::model::ModelError;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -42,11 +43,22 @@ pub fn files(directory: &Path) -> [PathBuf; 2] {
     ["adapter_config.json", "adapter_model.safetensors"].map(|name| directory.join(name))
 }
 
+/// What decides what an adapter adds.
+///
+/// # Errors
+/// As [`Saved::open`], as far as no decoder is needed to tell.
+pub fn feed(directory: &Path, hasher: &mut Hasher) -> Result<(), ModelError> {
+    let [config, matrices] = files(directory);
+    let (_, scale) = described(&config.display().to_string(), &read_text(&config)?)?;
+    hasher.str("adapter").put(&scale).bytes(&read(&matrices, u64::MAX)?);
+    Ok(())
+}
+
 /// What an adapter's directory says, its matrices apart.
 pub struct Saved {
     file: PathBuf,
     /// What the product of the two matrices counts by.
-    pub scale: f64,
+    scale: f64,
 }
 
 impl Saved {

@@ -98,6 +98,11 @@ pub fn declared(spec: &ModelSpec) -> Result<Declared, ModelError> {
     Ok(Declared { shape, tokenizer, chat, bos: bos_id, eos: ends, name, texts, adapter })
 }
 
+/// Whether it is one that runs, without reading its weights.
+pub fn look(spec: &ModelSpec) -> Result<(), ModelError> {
+    declared(spec).map(drop)
+}
+
 /// Of its `config.json`, as far as a context may go.
 pub fn positions(directory: &Path) -> Result<u32, ModelError> {
     let file = directory.join("config.json");
@@ -188,9 +193,8 @@ pub fn identity(spec: &ModelSpec) -> Result<Digest, ModelError> {
         }
         other => return Err(foreign(other)),
     }
-    if let (Some(directory), Some(saved)) = (&spec.adapter, &declared.adapter) {
-        let [_, matrices] = peft::files(directory);
-        hasher.str("adapter").put(&saved.scale).bytes(&read(&matrices, u64::MAX)?);
+    if let Some(directory) = &spec.adapter {
+        peft::feed(directory, &mut hasher)?;
     }
     Ok(hasher.finish())
 }

@@ -6,13 +6,13 @@
 
 use super::config::{Biases, Shape};
 use crate::base::file;
-use crate::model::{Dtype, ModelError};
+use crate::model::{Dtype, ModelError, shards};
 use half::{bf16, f16};
 use rayon::prelude::*;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Metadata, TensorView};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
@@ -75,21 +75,7 @@ pub fn files(directory: &Path) -> Result<Vec<PathBuf>, ModelError> {
         let problem = "has neither `model.safetensors` nor `model.safetensors.index.json`";
         return Err(file_error(&directory.display().to_string(), problem));
     }
-    let value: Value = serde_json::from_str(&read_text(&index)?)
-        .map_err(|error| file_error(&name, format!("is not JSON: {error}")))?;
-    let map = value.get("weight_map").and_then(Value::as_object);
-    let map = map.ok_or_else(|| file_error(&name, "has no object `weight_map`"))?;
-    let mut shards = BTreeSet::new();
-    for (tensor, file) in map {
-        let plain = file.as_str().filter(|file| {
-            let mut parts = Path::new(file).components();
-            matches!(parts.next(), Some(std::path::Component::Normal(_))) && parts.next().is_none()
-        });
-        let file =
-            plain.ok_or_else(|| file_error(&name, format!("`{tensor}` points to {file}, not to a file here")))?;
-        shards.insert(directory.join(file));
-    }
-    Ok(shards.into_iter().collect())
+    Ok(shards::named(&name, &read_text(&index)?)?.into_iter().map(|shard| directory.join(shard)).collect())
 }
 
 /// All arrays of a model directory whose headers were looked at.

@@ -287,7 +287,7 @@ fn may_have_arrived(kind: ErrorKind) -> bool {
 }
 
 /// Milliseconds, from seconds or from a date; a date counts from the response's own, as the clocks may differ.
-fn retry_after(headers: &HeaderMap) -> Option<u64> {
+pub fn retry_after(headers: &HeaderMap) -> Option<u64> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let wanted = text(header::RETRY_AFTER)?;
     if let Ok(seconds) = wanted.parse::<f64>() {

@@ -16,8 +16,10 @@ mod resolve;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(super) use ask::retry_after;
 pub use ask::{CHARGED, exchange};
 pub use error::RemoteError;
+pub(super) use pace::Pace;
 
 use super::spelled;
 use super::{

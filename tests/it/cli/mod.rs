@@ -8,6 +8,8 @@ mod export;
 mod failing;
 mod faults;
 mod files;
+#[cfg(feature = "local")]
+mod hub;
 mod lineage;
 mod lock;
 mod outside;
@@ -144,8 +146,8 @@ fn help_shows_examples_and_exit_codes() {
     let desk = Desk::new();
     insta::assert_snapshot!("cli_help", desk.agx(&["--help"]));
     for verb in [
-        "init", "check", "fmt", "fix", "plan", "graph", "run", "resume", "status", "report", "diff", "show", "explain",
-        "export", "import", "lsp", "serve",
+        "init", "check", "fmt", "fix", "plan", "graph", "run", "fetch", "resume", "status", "report", "diff", "show",
+        "explain", "export", "import", "lsp", "serve",
     ] {
         let help = desk.agx(&[verb, "--help"]);
         assert!(help.contains("Examples:\n  agx "), "{verb} has no example");
