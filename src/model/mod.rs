@@ -26,7 +26,7 @@ pub use spec::{
 };
 pub use wire::{Secret, Wire};
 
-use crate::base::{Canonical, Digest, Hasher, Seed, file};
+use crate::base::{Canonical, Digest, Hasher, Seed};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -343,14 +343,14 @@ pub fn open(spec: &ModelSpec, version: Option<&[u8]>, wire: &Wire) -> Result<Arc
     match &spec.source {
         Source::Scripted(path) => Ok(Arc::new(scripted::Scripted::open(path, spec, version)?)),
         #[cfg(feature = "local")]
-        Source::Path(_) | Source::Fresh(_) => Ok(Arc::new(local::LocalModel::open(spec, version)?)),
+        Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) => Ok(Arc::new(local::LocalModel::open(spec, version)?)),
         #[cfg(not(feature = "local"))]
-        Source::Path(_) | Source::Fresh(_) => {
+        Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) => {
             let _ = version;
             Err(ModelError::NotBuilt)
         }
         Source::Remote(remote) => Ok(Arc::new(remote::RemoteModel::open(remote, spec.context, wire))),
-        Source::Hub { .. } | Source::Gguf(_) => Err(ModelError::Later),
+        Source::Hub { .. } => Err(ModelError::Later),
     }
 }
 
@@ -359,34 +359,26 @@ pub fn identity(spec: &ModelSpec) -> Result<Digest, ModelError> {
     match &spec.source {
         Source::Scripted(path) => scripted::identity(path),
         #[cfg(feature = "local")]
-        Source::Path(_) | Source::Fresh(_) => local::identity(spec),
+        Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) => local::identity(spec),
         #[cfg(not(feature = "local"))]
-        Source::Path(_) | Source::Fresh(_) => Err(ModelError::NotBuilt),
+        Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) => Err(ModelError::NotBuilt),
         Source::Hub { repo, revision } => Ok(Hasher::new("agx-hub-model/1").put(repo).put(revision).finish()),
-        Source::Gguf(path) => {
-            let fail = |problem: std::io::Error| ModelError::File {
-                path: path.display().to_string(),
-                problem: file::reason(&problem),
-            };
-            let digest = file::open(path).and_then(Digest::of_reader).map_err(fail)?;
-            Ok(Hasher::new("agx-gguf-model/1").put(&digest).finish())
-        }
         Source::Remote(Remote { name, base_url: _, key: _, price: _, limits: _ }) => {
             Ok(Hasher::new("agx-remote-model/1").put(name).finish())
         }
     }
 }
 
-/// Tokens that a model in a directory was made for.
+/// Tokens that a model in a directory or a GGUF file was made for.
 ///
 /// # Errors
-/// A directory without a `config.json` that can be read.
-pub fn positions(directory: &std::path::Path) -> Result<u32, ModelError> {
+/// A directory without a `config.json` that can be read; a file that is none.
+pub fn positions(place: &std::path::Path) -> Result<u32, ModelError> {
     #[cfg(feature = "local")]
-    return local::positions(directory);
+    return local::positions(place);
     #[cfg(not(feature = "local"))]
     {
-        let _ = directory;
+        let _ = place;
         Err(ModelError::NotBuilt)
     }
 }
@@ -397,11 +389,11 @@ pub fn positions(directory: &std::path::Path) -> Result<u32, ModelError> {
 /// As [`identity`].
 pub fn files(spec: &ModelSpec) -> Result<Vec<PathBuf>, ModelError> {
     match &spec.source {
-        Source::Scripted(path) | Source::Gguf(path) => Ok(vec![path.clone()]),
+        Source::Scripted(path) => Ok(vec![path.clone()]),
         #[cfg(feature = "local")]
-        Source::Path(_) | Source::Fresh(_) => local::files(spec),
+        Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) => local::files(spec),
         #[cfg(not(feature = "local"))]
-        Source::Path(_) | Source::Fresh(_) => Err(ModelError::NotBuilt),
+        Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) => Err(ModelError::NotBuilt),
         Source::Hub { .. } | Source::Remote(_) => Ok(Vec::new()),
     }
 }
@@ -422,11 +414,11 @@ pub fn train(
     match &spec.source {
         Source::Scripted(_) => scripted::train(start, rows, config, seed, monitor),
         #[cfg(feature = "local")]
-        Source::Path(_) | Source::Fresh(_) => local::train(spec, start, rows, config, seed, monitor),
+        Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) => local::train(spec, start, rows, config, seed, monitor),
         #[cfg(not(feature = "local"))]
-        Source::Path(_) | Source::Fresh(_) => Err(ModelError::NotBuilt),
+        Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) => Err(ModelError::NotBuilt),
         Source::Remote(_) => Err(ModelError::NoWeights),
-        Source::Hub { .. } | Source::Gguf(_) => Err(ModelError::Later),
+        Source::Hub { .. } => Err(ModelError::Later),
     }
 }
 
@@ -443,7 +435,7 @@ pub fn export(
 ) -> Result<(), ModelError> {
     match &spec.source {
         #[cfg(feature = "local")]
-        Source::Path(_) | Source::Fresh(_) => local::export(spec, version, directory, half),
+        Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) => local::export(spec, version, directory, half),
         Source::Scripted(_) | Source::Remote(_) => Err(ModelError::NoWeights),
         _ => {
             let _ = (version, directory, half);
@@ -460,7 +452,7 @@ pub fn export(
 pub fn export_adapter(spec: &ModelSpec, version: &[u8], directory: &std::path::Path) -> Result<(), ModelError> {
     match &spec.source {
         #[cfg(feature = "local")]
-        Source::Path(_) | Source::Fresh(_) => local::export_adapter(spec, version, directory),
+        Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) => local::export_adapter(spec, version, directory),
         Source::Scripted(_) | Source::Remote(_) => Err(ModelError::NoWeights),
         _ => {
             let _ = (version, directory);

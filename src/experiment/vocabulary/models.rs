@@ -29,7 +29,7 @@ const WEIGHTS: &[Word] = &[
     word("hub", "A model of the Hugging Face hub, pinned to a revision.")
         .written("hub(\"org/name\", revision = \"…\")")
         .later(),
-    word("gguf", "A GGUF file.").written("gguf(\"model.gguf\")").later(),
+    word("gguf", "A GGUF file of a Llama, Mistral, Qwen2 or Qwen3.").written("gguf(\"model.gguf\")"),
 ];
 
 const ADAPTERS: &[Word] =

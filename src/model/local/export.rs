@@ -41,7 +41,7 @@ pub fn export_adapter(spec: &ModelSpec, version: &[u8], directory: &Path) -> Res
     }
     let base = match &spec.source {
         Source::Path(path) => path.to_string_lossy().into_owned(),
-        // Made from a seed, it lies nowhere.
+        // Made from a seed, or in a layout that PEFT does not read.
         _ => String::new(),
     };
     let config = peft::config(&adapter, &base)?;

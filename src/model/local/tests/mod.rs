@@ -4,6 +4,7 @@ mod chats;
 mod exact;
 mod families;
 mod files;
+mod gguf;
 mod heard;
 mod reference;
 mod training;
