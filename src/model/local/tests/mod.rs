@@ -1,5 +1,6 @@
 //! Tests of the engine as a whole, on models of a few thousand weights.
 
+mod candle;
 mod chats;
 mod exact;
 mod families;
