@@ -1,5 +1,6 @@
 //! GGUF files of the families' decoders: the same bits as from a directory with the same weights.
 
+mod asked;
 mod hostile;
 mod made;
 mod words;
