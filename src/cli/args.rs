@@ -145,7 +145,7 @@ pub enum Command {
     Import(ImportArgs),
     /// Offer a model to programs that speak OpenAI's protocol, over HTTP.
     #[command(
-        after_help = "Examples:\n  agx serve base/policy                         a directory in the Hugging Face layout\n  agx serve policy.json                         a script, for tests\n  agx serve quickstart.agx:policy               a model as a file declares it\n  agx serve quickstart-3:policy@best            what a run picked\n  agx serve quickstart-3:policy@2 --port 0 --format json\n  AGX_KEY=… agx serve base/policy --host 0.0.0.0 --api-key-env AGX_KEY\n\nThe address is printed once it can be asked; Ctrl-C answers what was asked and ends, a second one ends at once."
+        after_help = "Examples:\n  agx serve base/policy                         a directory in the Hugging Face layout\n  agx serve model.gguf                          a GGUF file\n  agx serve policy.json                         a script, for tests\n  agx serve quickstart.agx:policy               a model as a file declares it\n  agx serve quickstart-3:policy@best            what a run picked\n  agx serve quickstart-3:policy@2 --port 0 --format json\n  AGX_KEY=… agx serve base/policy --host 0.0.0.0 --api-key-env AGX_KEY\n\nThe address is printed once it can be asked; Ctrl-C answers what was asked and ends, a second one ends at once."
     )]
     Serve(ServeArgs),
     /// Look into the store, and free what no run needs.

@@ -223,13 +223,18 @@ fn chosen(args: &ServeArgs, place: &Place, terminal: &Terminal) -> Result<Chosen
         };
         return Ok(undeclared(path, Source::Path(path.to_owned()), context.map_err(failed)?));
     }
+    if is(path, "gguf") {
+        let context = args.context.map_or_else(|| model::positions(path), Ok);
+        let failed = |problem: ModelError| Failure::new(Exit::Diagnostics, problem.to_string());
+        return Ok(undeclared(path, Source::Gguf(path.to_owned()), context.map_err(failed)?));
+    }
     if is(path, "json") {
         return Ok(undeclared(path, Source::Scripted(path.to_owned()), SCRIPT_CONTEXT));
     }
     match name {
         Some(name) => trained(before, name, place),
         None => Err(Failure::new(Exit::Usage, format!("`{}` is no model", args.model)).help(
-            "name a directory, a script (`a.json`), a file's model (`a.agx:policy`) or a run's version (`RUN:policy@best`)",
+            "name a directory, a GGUF file (`a.gguf`), a script (`a.json`), a file's model (`a.agx:policy`) or a run's version (`RUN:policy@best`)",
         )),
     }
 }

@@ -29,7 +29,7 @@ pub use spec::{
 };
 pub use wire::{Secret, Wire};
 
-use crate::base::{Canonical, Digest, Hasher, Seed, file};
+use crate::base::{Canonical, Digest, Hasher, Seed};
 #[cfg(feature = "local")]
 use local::{adapter_files, feed_adapter};
 use serde::{Deserialize, Serialize};
@@ -349,17 +349,16 @@ pub fn open(spec: &ModelSpec, version: Option<&[u8]>, wire: &Wire) -> Result<Arc
     match &spec.source {
         Source::Scripted(path) => Ok(Arc::new(scripted::Scripted::open(path, spec, version)?)),
         #[cfg(feature = "local")]
-        Source::Path(_) | Source::Fresh(_) => {
+        Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) => {
             Ok(Arc::new(local::LocalModel::open(spec, version)?.keeping(wire.memory)))
         }
         #[cfg(not(feature = "local"))]
-        Source::Path(_) | Source::Fresh(_) => {
+        Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) => {
             let _ = version;
             Err(ModelError::NotBuilt)
         }
         Source::Remote(remote) => Ok(Arc::new(remote::RemoteModel::open(remote, spec.context, wire))),
         Source::Hub { .. } => unreachable!("it was placed"),
-        Source::Gguf(_) => Err(ModelError::Later),
     }
 }
 
@@ -368,9 +367,9 @@ pub fn identity(spec: &ModelSpec) -> Result<Digest, ModelError> {
     match &spec.source {
         Source::Scripted(path) => scripted::identity(path),
         #[cfg(feature = "local")]
-        Source::Path(_) | Source::Fresh(_) => local::identity(spec),
+        Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) => local::identity(spec),
         #[cfg(not(feature = "local"))]
-        Source::Path(_) | Source::Fresh(_) => Err(ModelError::NotBuilt),
+        Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) => Err(ModelError::NotBuilt),
         Source::Hub { repo, revision } => {
             let mut hasher = Hasher::new("agx-hub-model/1");
             hasher.put(repo).put(revision);
@@ -378,14 +377,6 @@ pub fn identity(spec: &ModelSpec) -> Result<Digest, ModelError> {
                 feed_adapter(adapter, &mut hasher)?;
             }
             Ok(hasher.finish())
-        }
-        Source::Gguf(path) => {
-            let fail = |problem: std::io::Error| ModelError::File {
-                path: path.display().to_string(),
-                problem: file::reason(&problem),
-            };
-            let digest = file::open(path).and_then(Digest::of_reader).map_err(fail)?;
-            Ok(Hasher::new("agx-gguf-model/1").put(&digest).finish())
         }
         Source::Remote(Remote { name, base_url: _, key: _, price: _, limits: _ }) => {
             Ok(Hasher::new("agx-remote-model/1").put(name).finish())
@@ -414,16 +405,16 @@ fn look(spec: &ModelSpec) -> Result<(), ModelError> {
     }
 }
 
-/// Tokens that a model in a directory was made for.
+/// Tokens that a model in a directory or a GGUF file was made for.
 ///
 /// # Errors
-/// A directory without a `config.json` that can be read.
-pub fn positions(directory: &std::path::Path) -> Result<u32, ModelError> {
+/// A directory without a `config.json` that can be read; a file that is none.
+pub fn positions(place: &std::path::Path) -> Result<u32, ModelError> {
     #[cfg(feature = "local")]
-    return local::positions(directory);
+    return local::positions(place);
     #[cfg(not(feature = "local"))]
     {
-        let _ = directory;
+        let _ = place;
         Err(ModelError::NotBuilt)
     }
 }
@@ -434,11 +425,11 @@ pub fn positions(directory: &std::path::Path) -> Result<u32, ModelError> {
 /// As [`identity`].
 pub fn files(spec: &ModelSpec) -> Result<Vec<PathBuf>, ModelError> {
     match &spec.source {
-        Source::Scripted(path) | Source::Gguf(path) => Ok(vec![path.clone()]),
+        Source::Scripted(path) => Ok(vec![path.clone()]),
         #[cfg(feature = "local")]
-        Source::Path(_) | Source::Fresh(_) => local::files(spec),
+        Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) => local::files(spec),
         #[cfg(not(feature = "local"))]
-        Source::Path(_) | Source::Fresh(_) => Err(ModelError::NotBuilt),
+        Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) => Err(ModelError::NotBuilt),
         Source::Hub { .. } | Source::Remote(_) => Ok(spec.adapter.iter().flat_map(|it| adapter_files(it)).collect()),
     }
 }
@@ -461,12 +452,11 @@ pub fn train(
     match &spec.source {
         Source::Scripted(_) => scripted::train(start, rows, config, seed, monitor),
         #[cfg(feature = "local")]
-        Source::Path(_) | Source::Fresh(_) => local::train(spec, start, rows, config, seed, monitor),
+        Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) => local::train(spec, start, rows, config, seed, monitor),
         #[cfg(not(feature = "local"))]
-        Source::Path(_) | Source::Fresh(_) => Err(ModelError::NotBuilt),
+        Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) => Err(ModelError::NotBuilt),
         Source::Remote(_) => Err(ModelError::NoWeights),
         Source::Hub { .. } => unreachable!("it was placed"),
-        Source::Gguf(_) => Err(ModelError::Later),
     }
 }
 
@@ -485,7 +475,7 @@ pub fn export(
     let spec = &*hub::placed(spec, hub)?;
     match &spec.source {
         #[cfg(feature = "local")]
-        Source::Path(_) | Source::Fresh(_) => local::export(spec, version, directory, half),
+        Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) => local::export(spec, version, directory, half),
         Source::Scripted(_) | Source::Remote(_) => Err(ModelError::NoWeights),
         _ => {
             let _ = (version, directory, half);
@@ -502,9 +492,12 @@ pub fn export(
 pub fn export_adapter(spec: &ModelSpec, version: &[u8], directory: &std::path::Path) -> Result<(), ModelError> {
     match &spec.source {
         #[cfg(feature = "local")]
-        Source::Path(_) | Source::Fresh(_) | Source::Hub { .. } => local::export_adapter(spec, version, directory),
+        Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) | Source::Hub { .. } => {
+            local::export_adapter(spec, version, directory)
+        }
         Source::Scripted(_) | Source::Remote(_) => Err(ModelError::NoWeights),
-        _ => {
+        #[cfg(not(feature = "local"))]
+        Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) | Source::Hub { .. } => {
             let _ = (version, directory);
             Err(ModelError::NotBuilt)
         }

@@ -23,6 +23,7 @@
 use super::attend::{Candidate, Drawn, Probable, Wanted};
 use super::spelled::{END, decode, encode, mark};
 use super::*;
+use crate::base::file;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;

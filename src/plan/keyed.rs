@@ -64,7 +64,7 @@ pub const FIELDS: &[Field] = &[
     field("dataset", "from", In, ""),
     field("dataset", "from.jsonl", Contents, ""),
     field("model", "weights.path", Contents, "config, weights, tokenizer, chat template"),
-    field("model", "weights.gguf", Contents, ""),
+    field("model", "weights.gguf", Contents, "and how it is read"),
     field("model", "weights.hub", In, "a commit is what it is"),
     field("model", "weights.fresh", In, "the shape, and its seed"),
     field("model", "weights.fresh.tokenizer", Contents, ""),

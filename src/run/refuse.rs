@@ -96,8 +96,12 @@ impl Refusal<'_> {
         let ModelSpec { source, adapter: _, context: _, dtype: _, device: _, lora: _, tool_format: _, tool_calls: _ } =
             &self.experiment.models[model.0].it;
         match source {
-            Source::Path(_) | Source::Fresh(_) | Source::Hub { .. } | Source::Scripted(_) | Source::Remote(_) => Ok(()),
-            Source::Gguf(_) => later("a GGUF model"),
+            Source::Path(_)
+            | Source::Fresh(_)
+            | Source::Gguf(_)
+            | Source::Hub { .. }
+            | Source::Scripted(_)
+            | Source::Remote(_) => Ok(()),
         }
     }
 }

@@ -27,7 +27,7 @@ const WEIGHTS: &[Word] = &[
     word("path", "A directory in the Hugging Face layout.").written("path(\"base/policy\")"),
     word("fresh", "Random weights of a given shape, from a seed.").written("fresh { … }").with(&FRESH),
     word("hub", "A model of the Hugging Face hub at one commit.").written("hub(\"org/name\", revision = \"…\")"),
-    word("gguf", "A GGUF file.").written("gguf(\"model.gguf\")").later(),
+    word("gguf", "A GGUF file of a Llama, Mistral, Qwen2 or Qwen3.").written("gguf(\"model.gguf\")"),
 ];
 
 const ADAPTERS: &[Word] =

@@ -90,7 +90,7 @@ impl Snapshot {
     /// # Errors
     /// An index that is none.
     pub fn lacking(&self) -> Result<Vec<String>, ModelError> {
-        let is_open = |name: &&str| !self.is_there(name) && !(is_optional(name) && self.is_absent(name));
+        let is_open = |name: &&str| !(self.is_there(name) || is_optional(name) && self.is_absent(name));
         let mut lacking: Vec<String> =
             DUE.iter().chain(&OPTIONAL).copied().filter(is_open).map(str::to_owned).collect();
         if self.is_there(WEIGHTS) {

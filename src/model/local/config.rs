@@ -25,7 +25,7 @@ impl Family {
     pub const ALL: [Self; 4] = [Self::Llama, Self::Mistral, Self::Qwen2, Self::Qwen3];
 
     /// `model_type`
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Family::Llama => "llama",
             Family::Mistral => "mistral",
@@ -145,7 +145,7 @@ impl Fields<'_> {
         }
     }
 
-    fn size(&self, field: &str) -> Result<usize, ModelError> {
+    pub fn size(&self, field: &str) -> Result<usize, ModelError> {
         self.size_or(field, None)
     }
 
@@ -159,7 +159,7 @@ impl Fields<'_> {
         }
     }
 
-    fn flag(&self, field: &str, default: bool) -> Result<bool, ModelError> {
+    pub fn flag(&self, field: &str, default: bool) -> Result<bool, ModelError> {
         match self.get(field) {
             None => Ok(default),
             Some(value) => value.as_bool().ok_or_else(|| self.wrong(field, format!("is {value}, not true or false"))),
@@ -179,7 +179,7 @@ impl Fields<'_> {
         }
     }
 
-    fn must_be_false(&self, field: &str) -> Result<(), ModelError> {
+    pub fn must_be_false(&self, field: &str) -> Result<(), ModelError> {
         if self.flag(field, false)? { Err(self.wrong(field, "is true, which is not supported")) } else { Ok(()) }
     }
 }
@@ -193,6 +193,11 @@ pub fn parse(path: &str, text: &str) -> Result<Config, ModelError> {
     let Value::Object(map) = &value else {
         return Err(ModelError::File { path: path.to_owned(), problem: "is not a JSON object".to_owned() });
     };
+    read(path, map)
+}
+
+/// As [`parse`], of an object.
+pub fn read(path: &str, map: &Map<String, Value>) -> Result<Config, ModelError> {
     let fields = Fields { path, map };
     let name = fields.get("model_type").and_then(Value::as_str);
     let name = name.ok_or_else(|| fields.wrong("model_type", "is missing"))?;

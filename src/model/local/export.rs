@@ -42,7 +42,7 @@ pub fn export_adapter(spec: &ModelSpec, version: &[u8], directory: &Path) -> Res
     let (base, revision) = match &spec.source {
         Source::Path(path) => (path.to_string_lossy().into_owned(), None),
         Source::Hub { repo, revision } => (repo.clone(), Some(revision)),
-        // Made from a seed, it lies nowhere.
+        // Made from a seed, or in a layout that PEFT does not read.
         _ => (String::new(), None),
     };
     let mut config = peft::config(&adapter, &base)?;

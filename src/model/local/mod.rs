@@ -13,6 +13,7 @@ mod decoder;
 mod export;
 mod fresh;
 mod generate;
+mod gguf;
 mod hearing;
 pub mod kernels;
 mod lora;

@@ -85,12 +85,15 @@ impl Rope {
     }
 
     pub fn tables(&self, head_dim: usize, positions: usize) -> Arc<RopeTables> {
+        let stretch = if let Some(Scaling::Yarn { stretch, .. }) = &self.scaling { *stretch } else { 1.0 };
+        RopeTables::new(&self.frequencies(head_dim), positions, stretch)
+    }
+
+    /// By how much each pair of a head turns a position.
+    pub fn frequencies(&self, head_dim: usize) -> Vec<f64> {
         let plain = RopeTables::frequencies(head_dim, self.theta);
-        let Some(scaling) = &self.scaling else { return RopeTables::new(&plain, positions, 1.0) };
-        let stretch = if let Scaling::Yarn { stretch, .. } = scaling { *stretch } else { 1.0 };
-        let scaled = plain.iter().enumerate();
-        let scaled: Vec<f64> = scaled.map(|(pair, plain)| self.scaled(scaling, head_dim, pair, *plain)).collect();
-        RopeTables::new(&scaled, positions, stretch)
+        let Some(scaling) = &self.scaling else { return plain };
+        plain.iter().enumerate().map(|(pair, plain)| self.scaled(scaling, head_dim, pair, *plain)).collect()
     }
 
     /// As `modeling_rope_utils.py` of transformers has them.

@@ -5,12 +5,13 @@
 
 use super::chat::Chat;
 use super::config::{self, Config, Shape};
+use super::gguf::Gguf;
 use super::peft::{self, Saved};
 use super::tokenizer::Tokenizer;
 use super::weights::{self, Arrays, read, read_text};
 use super::{fresh, lora};
-use crate::base::{Digest, Hasher, Seed};
-use crate::model::{Device, Message, ModelError, ModelSpec, Role, Source, TokenId};
+use crate::base::{Digest, Hasher, Seed, file};
+use crate::model::{Device, Fresh, Message, ModelError, ModelSpec, Role, Source, TokenId};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -28,13 +29,15 @@ pub struct Declared {
     pub name: String,
     texts: Texts,
     adapter: Option<Saved>,
+    /// Where it is declared by such a file.
+    gguf: Option<Gguf>,
 }
 
-/// The tokenizer's files as they are.
-struct Texts {
-    tokenizer: Vec<u8>,
-    config: String,
-    template: String,
+/// The tokenizer's files as they are, or would be.
+pub struct Texts {
+    pub tokenizer: Vec<u8>,
+    pub config: String,
+    pub template: String,
 }
 
 /// # Errors
@@ -44,39 +47,55 @@ pub fn declared(spec: &ModelSpec) -> Result<Declared, ModelError> {
         return Err(ModelError::Engine(format!("this build has no {} support", spec.device.as_str())));
     }
     let context = spec.context as usize;
-    let (name, directory) = match &spec.source {
-        Source::Path(path) => (path.display().to_string(), path),
-        Source::Fresh(fresh) => ("fresh model".to_owned(), &fresh.tokenizer),
+    let name = match &spec.source {
+        Source::Path(path) | Source::Gguf(path) => path.display().to_string(),
+        Source::Fresh(_) => "fresh model".to_owned(),
         other => return Err(foreign(other)),
     };
     let wrong = |field: &str, problem: String| ModelError::Config { path: name.clone(), field: field.into(), problem };
     if !(2..=MOST_CONTEXT).contains(&context) {
         return Err(wrong("context", format!("is {context}, not from 2 to {MOST_CONTEXT}")));
     }
-    let (tokenizer, tokenizer_bytes) = Tokenizer::open(directory)?;
-    let texts = texts(directory, tokenizer_bytes)?;
+    let (gguf, tokenizer, texts) = match &spec.source {
+        Source::Gguf(path) => {
+            let (gguf, texts) = Gguf::open(path)?;
+            (Some(gguf), Tokenizer::parse(&name, &texts.tokenizer)?, texts)
+        }
+        Source::Path(directory) | Source::Fresh(Fresh { tokenizer: directory, .. }) => {
+            let (tokenizer, bytes) = Tokenizer::open(directory)?;
+            (None, tokenizer, texts(directory, bytes)?)
+        }
+        other => return Err(foreign(other)),
+    };
     let special = |field| special_token(&texts.config, field);
     let (bos, eos) = (special("bos_token"), special("eos_token"));
-    let Config { shape, bos: bos_id, eos: mut ends } = match &spec.source {
-        Source::Path(path) => {
+    let Config { shape, bos: bos_id, eos: mut ends } = match (&spec.source, &gguf) {
+        (_, Some(gguf)) => gguf.config.clone(),
+        (Source::Path(path), _) => {
             let file = path.join("config.json");
             config::parse(&file.display().to_string(), &read_text(&file)?)?
         }
-        Source::Fresh(fresh) => {
+        (Source::Fresh(fresh), _) => {
             Config { shape: Shape::fresh(fresh, tokenizer.vocab(), context)?, bos: None, eos: Vec::new() }
         }
-        _ => unreachable!("returned above"),
+        (other, _) => return Err(foreign(other)),
     };
     if shape.positions < context {
         let problem = format!("is {}, less than the declared context of {context}", shape.positions);
-        return Err(wrong("max_position_embeddings", problem));
+        let error = wrong("max_position_embeddings", problem);
+        return Err(match &gguf {
+            Some(gguf) => gguf.renamed(error),
+            None => error,
+        });
     }
     if tokenizer.vocab() > shape.vocab {
         let problem = format!("is {}; the tokenizer has {} tokens", shape.vocab, tokenizer.vocab());
         return Err(wrong("vocab_size", problem));
     }
-    let generation = directory.join("generation_config.json");
-    if matches!(spec.source, Source::Path(_)) && generation.exists() {
+    if let Source::Path(path) = &spec.source
+        && let generation = path.join("generation_config.json")
+        && generation.exists()
+    {
         ends.extend(generation_ends(&read_text(&generation)?));
     }
     ends.extend(eos.as_deref().and_then(|eos| tokenizer.id(eos)));
@@ -95,7 +114,7 @@ pub fn declared(spec: &ModelSpec) -> Result<Declared, ModelError> {
     let chat = Chat::new(&texts.template, bos, eos, &ends, &tokenizer)?;
     // A template that fails on the shortest conversation fails on every one: it is the model's fault, no task's.
     chat.encode_chat(&tokenizer, &[Message::new(Role::User, "?")])?;
-    Ok(Declared { shape, tokenizer, chat, bos: bos_id, eos: ends, name, texts, adapter })
+    Ok(Declared { shape, tokenizer, chat, bos: bos_id, eos: ends, name, texts, adapter, gguf })
 }
 
 /// Whether it is one that runs, without reading its weights.
@@ -103,10 +122,14 @@ pub fn look(spec: &ModelSpec) -> Result<(), ModelError> {
     declared(spec).map(drop)
 }
 
-/// Of its `config.json`, as far as a context may go.
-pub fn positions(directory: &Path) -> Result<u32, ModelError> {
-    let file = directory.join("config.json");
-    let Config { shape, .. } = config::parse(&file.display().to_string(), &read_text(&file)?)?;
+/// Of its `config.json` or its GGUF file, as far as a context may go.
+pub fn positions(place: &Path) -> Result<u32, ModelError> {
+    let Config { shape, .. } = if place.is_dir() {
+        let file = place.join("config.json");
+        config::parse(&file.display().to_string(), &read_text(&file)?)?
+    } else {
+        Gguf::open(place)?.0.config
+    };
     Ok(shape.positions.min(MOST_CONTEXT) as u32)
 }
 
@@ -155,7 +178,10 @@ impl Declared {
         let mut arrays = match &spec.source {
             Source::Path(path) => weights::check(&self.name, &self.shape, weights::load(path)?)?,
             Source::Fresh(fresh) => fresh::weights(&self.shape, Seed(fresh.seed)),
-            other => return Err(foreign(other)),
+            other => match &self.gguf {
+                Some(gguf) => gguf.weights()?,
+                None => return Err(foreign(other)),
+            },
         };
         if let Some(saved) = &self.adapter {
             lora::merge(&mut arrays, &saved.adapter()?);
@@ -191,6 +217,11 @@ pub fn identity(spec: &ModelSpec) -> Result<Digest, ModelError> {
         Source::Fresh(fresh) => {
             hasher.str("fresh/1").u64(fresh.seed);
         }
+        Source::Gguf(path) => {
+            let digest =
+                file::open(path).and_then(Digest::of_reader).map_err(|error| weights::unreadable(path, &error))?;
+            hasher.str("gguf").put(&digest);
+        }
         other => return Err(foreign(other)),
     }
     if let Some(directory) = &spec.adapter {
@@ -202,19 +233,20 @@ pub fn identity(spec: &ModelSpec) -> Result<Digest, ModelError> {
 /// The files that [`identity`] reads.
 pub fn files(spec: &ModelSpec) -> Result<Vec<PathBuf>, ModelError> {
     let (directory, mut files) = match &spec.source {
+        Source::Gguf(path) => (None, vec![path.clone()]),
         Source::Path(path) => {
             let mut files = weights::files(path)?;
             if files != [path.join("model.safetensors")] {
                 files.push(path.join("model.safetensors.index.json"));
             }
             files.extend(["config.json", "generation_config.json"].map(|name| path.join(name)));
-            (path, files)
+            (Some(path), files)
         }
-        Source::Fresh(fresh) => (&fresh.tokenizer, Vec::new()),
+        Source::Fresh(fresh) => (Some(&fresh.tokenizer), Vec::new()),
         other => return Err(foreign(other)),
     };
     let names = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
-    files.extend(names.map(|name| directory.join(name)));
+    files.extend(directory.iter().flat_map(|directory| names.map(|name| directory.join(name))));
     files.extend(spec.adapter.iter().flat_map(|directory| peft::files(directory)));
     files.retain(|file| file.exists());
     Ok(files)

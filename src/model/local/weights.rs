@@ -10,7 +10,7 @@ use crate::model::{Dtype, ModelError, shards};
 use half::{bf16, f16};
 use rayon::prelude::*;
 use safetensors::SafeTensors;
-use safetensors::tensor::{Metadata, TensorView};
+use safetensors::tensor::Metadata;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
@@ -41,7 +41,7 @@ pub fn file_error(path: &str, problem: impl Into<String>) -> ModelError {
     ModelError::File { path: path.to_owned(), problem: problem.into() }
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> ModelError {
+pub fn unreadable(path: &Path, error: &std::io::Error) -> ModelError {
     let problem = match error.kind() {
         ErrorKind::InvalidData => error.to_string(),
         _ => format!("cannot be read: {}", file::reason(error)),
@@ -99,7 +99,7 @@ pub fn look(name: &str, shape: &Shape, directory: &Path) -> Result<(), ModelErro
             }
         }
     }
-    fit(name, shape, &all)
+    fit(name, &layout(shape), &all, |tensor| is_spare(shape, tensor))
 }
 
 pub type Shapes = BTreeMap<String, Vec<usize>>;
@@ -152,22 +152,25 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<(Arrays, BTreeMap<String, Strin
     let metadata = header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
     let mut arrays = Arrays::new();
     for (tensor, view) in tensors.iter() {
-        let data = widen(&view).map_err(|problem| file_error(name, format!("tensor `{tensor}` {problem}")))?;
+        let data = widen(view.dtype(), view.data())
+            .map_err(|problem| file_error(name, format!("tensor `{tensor}` {problem}")))?;
         arrays.insert(tensor.to_owned(), Array { shape: view.shape().to_vec(), data });
     }
     Ok((arrays, metadata))
 }
 
-fn widen(view: &TensorView) -> Result<Vec<f32>, String> {
-    let pairs = || view.data().as_chunks::<2>().0.par_iter().map(|pair| u16::from_le_bytes(*pair));
-    let data: Vec<f32> = match view.dtype() {
-        safetensors::Dtype::F32 => {
-            view.data().as_chunks::<4>().0.par_iter().map(|quad| f32::from_le_bytes(*quad)).collect()
-        }
+/// The values of a tensor of one of the types that are read.
+pub fn widen(dtype: safetensors::Dtype, bytes: &[u8]) -> Result<Vec<f32>, String> {
+    let pairs = || bytes.as_chunks::<2>().0.par_iter().map(|pair| u16::from_le_bytes(*pair));
+    finite(match dtype {
+        safetensors::Dtype::F32 => bytes.as_chunks::<4>().0.par_iter().map(|quad| f32::from_le_bytes(*quad)).collect(),
         safetensors::Dtype::BF16 => pairs().map(|bits| bf16::from_bits(bits).to_f32()).collect(),
         safetensors::Dtype::F16 => pairs().map(|bits| f16::from_bits(bits).to_f32()).collect(),
         other => return Err(no_type(other)),
-    };
+    })
+}
+
+pub fn finite(data: Vec<f32>) -> Result<Vec<f32>, String> {
     match data.par_iter().all(|value| value.is_finite()) {
         true => Ok(data),
         false => Err("holds a value that is not finite".to_owned()),
@@ -218,7 +221,7 @@ pub fn serialize(arrays: &Arrays, metadata: &BTreeMap<String, String>, dtype: Dt
 }
 
 /// The name and shape of every tensor of a decoder, in name order.
-pub fn layout(shape: &Shape) -> BTreeMap<String, Vec<usize>> {
+pub fn layout(shape: &Shape) -> Shapes {
     let Shape { width, ffn, vocab, .. } = *shape;
     let (query, kv) = (shape.query_width(), shape.kv_width());
     let mut all = BTreeMap::from([
@@ -261,7 +264,7 @@ pub fn layout(shape: &Shape) -> BTreeMap<String, Vec<usize>> {
 
 /// Holds the arrays against the layout: each tensor there, in its shape, and none that nobody would use.
 pub fn check(name: &str, shape: &Shape, mut arrays: Arrays) -> Result<Arrays, ModelError> {
-    fit(name, shape, &shapes(&arrays))?;
+    fit(name, &layout(shape), &shapes(&arrays), |tensor| is_spare(shape, tensor))?;
     arrays.retain(|tensor, _| !is_spare(shape, tensor));
     Ok(arrays)
 }
@@ -271,16 +274,16 @@ fn is_spare(shape: &Shape, tensor: &str) -> bool {
     tensor.ends_with("rotary_emb.inv_freq") || (shape.tied && tensor == "lm_head.weight")
 }
 
-fn fit(name: &str, shape: &Shape, found: &Shapes) -> Result<(), ModelError> {
-    let layout = layout(shape);
-    for (tensor, dims) in &layout {
+/// Holds what was found against the layout; spare is what may be there and is not used.
+pub fn fit(name: &str, layout: &Shapes, found: &Shapes, is_spare: impl Fn(&str) -> bool) -> Result<(), ModelError> {
+    for (tensor, dims) in layout {
         let found = found.get(tensor).ok_or_else(|| file_error(name, format!("tensor `{tensor}` is missing")))?;
         if found != dims {
             let problem = format!("tensor `{tensor}` has the shape {found:?}; the config asks for {dims:?}");
             return Err(file_error(name, problem));
         }
     }
-    match found.keys().find(|tensor| !layout.contains_key(*tensor) && !is_spare(shape, tensor)) {
+    match found.keys().find(|tensor| !layout.contains_key(*tensor) && !is_spare(tensor)) {
         Some(tensor) => Err(file_error(name, format!("tensor `{tensor}` has no place in this architecture"))),
         None => Ok(()),
     }

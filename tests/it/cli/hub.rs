@@ -121,7 +121,7 @@ fn a_gated_model_comes_to_whoever_has_the_token_and_nobody_else_sees_it() {
     let server = Server::gated(policy());
     let url = server.url();
     let mut all = agx(&desk, &url, &["run", "hub.agx"]);
-    all += &agx(&desk, &url, &["doctor", "hub.agx"])
+    all += agx(&desk, &url, &["doctor", "hub.agx"])
         .split("model policy")
         .nth(1)
         .unwrap()

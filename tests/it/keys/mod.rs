@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 /// Only a build with local models reads these; what is in them is in their identity, which has tests of its own.
-const LOCAL: [&str; 3] = ["weights.path", "weights.fresh", "weights.fresh.tokenizer"];
+const LOCAL: [&str; 4] = ["weights.path", "weights.gguf", "weights.fresh", "weights.fresh.tokenizer"];
 
 /// Where the sample says in other words what it says anyway: the adapter of a model that is not trained, and a model's newest
 /// version before it is trained.
@@ -36,7 +36,7 @@ fn desk() -> Desk {
         let talk = json!({ "messages": [{ "role": "user", "content": "a" }, { "role": "assistant", "content": "b" }] });
         write(&format!("{copy}talk.jsonl"), &format!("{talk}\n"));
         write(&format!("{copy}policy.json"), "{ \"replies\": [], \"default\": [\"a\"] }");
-        write(&format!("{copy}small.gguf"), "weights");
+        write(&format!("{copy}small.json"), "{ \"replies\": [], \"default\": [\"b\"] }");
     }
     let source = Source { name: "every_field.agx".to_owned(), text: include_str!("every_field.agx").to_owned() };
     let read = |path: &Path| std::fs::read(path).map_err(|_| Unreadable::Missing);
@@ -244,7 +244,7 @@ fn rename(value: &mut Value, old: &str, new: &Value) {
 
 #[test]
 fn a_file_is_in_the_keys_by_its_contents() {
-    for name in ["api-bank/level-1.json", "tasks.jsonl", "talk.jsonl", "policy.json", "small.gguf"] {
+    for name in ["api-bank/level-1.json", "tasks.jsonl", "talk.jsonl", "policy.json", "small.json"] {
         let desk = desk();
         let before = made(desk.experiment.clone()).unwrap();
         let path = desk.directory.path().join(name);

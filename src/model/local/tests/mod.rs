@@ -1,9 +1,11 @@
 //! Tests of the engine as a whole, on models of a few thousand weights.
 
+mod candle;
 mod chats;
 mod exact;
 mod families;
 mod files;
+mod gguf;
 mod heard;
 mod reference;
 mod training;

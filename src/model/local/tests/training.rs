@@ -280,7 +280,7 @@ fn rates_rise_and_fall_as_declared() {
     near(Decay::Linear { warmup: 0.0 }, [1.0, 0.9, 0.8, 0.4, 0.1]);
     near(
         Decay::Cosine { warmup: 0.2 },
-        [0.5, 1.0, 1.0, 0.55, 0.1 + 0.45 * (1.0 + (0.875 * std::f64::consts::PI).cos())],
+        [0.5, 1.0, 1.0, 0.55, 0.1 + 0.45 * (1.0 + libm::cos(0.875 * std::f64::consts::PI))],
     );
 }
 
