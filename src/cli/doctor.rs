@@ -123,7 +123,7 @@ fn of_model(spec: &ModelSpec) -> Result<Vec<String>, String> {
     if let Source::Hub { .. } = spec.source {
         let wire = wire();
         let known = if (wire.hub.token)()?.is_some() { "a token is known" } else { "no token is known" };
-        said.push(format!("{}; {known}; files are kept in {}", wire.hub.endpoint, wire.hub.cache.display()));
+        said.push(format!("{}; {known}; files are kept in {}", wire.hub.address(), wire.hub.cache.display()));
         if let Some(missing) = hub::missing(spec, &wire).map_err(|problem| problem.to_string())? {
             said.push(format!("{} are not here yet: a run fetches them first, or `agx fetch FILE`", bytes(missing)));
             return Ok(said);

@@ -94,7 +94,7 @@ pub fn required(project: &Project, run: &str) -> Result<(), Failure> {
     let experiment = directory::experiment(project, run)?;
     let planned = load::plan(&experiment)?;
     used(&experiment, &planned.plan).into_iter().map(|model| &experiment.models[model.0]).try_for_each(|model| {
-        hub::placed(&model.it, &wire().hub).map(drop).map_err(|problem| {
+        hub::hold(&model.it, &wire().hub).map_err(|problem| {
             let file = project.run_dir(run).join("source");
             Failure::new(Exit::Usage, format!("model `{}`: {problem}", model.name))
                 .help(format!("the file of the run lies in {}", file.display()))

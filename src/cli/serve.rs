@@ -9,8 +9,8 @@ use crate::cli::machine;
 use crate::cli::place::{self, Place};
 use crate::cli::report::fold;
 use crate::cli::terminal::Terminal;
-use crate::cli::version::{slot, wanted};
-use crate::model::{self, Device, Dtype, ModelError, ModelSpec, Secret, Source, ToolCalls, ToolFormat};
+use crate::cli::version::{changed, slot, wanted};
+use crate::model::{self, Device, Dtype, ModelError, ModelSpec, Secret, Source, ToolCalls, ToolFormat, hub};
 use crate::run::lineage;
 use crate::run::resources::version_digest;
 use crate::run::worked::worked;
@@ -106,12 +106,12 @@ pub fn serve(args: &ServeArgs, place: &Place, terminal: &Terminal) -> Result<Exi
         };
         Failure::new(Exit::Diagnostics, message)
     };
+    hub::hold(&spec, &place::wire().hub).map_err(failed)?;
     let identity = model::identity(&spec).map_err(failed)?;
     if let Some((run, was)) = made
         && identity != was
     {
-        let message = format!("the files that {name} was made from have changed since run `{run}`");
-        return Err(Failure::new(Exit::Usage, message).help("put them back, or serve what `agx export --as hf` wrote"));
+        return Err(changed(&name, &run));
     }
     let (digest, bytes) = weights.unzip();
     let opened = model::open(&spec, bytes.as_deref(), &place::wire().keeping(machine::memory()?)).map_err(failed)?;

@@ -96,6 +96,12 @@ fn newest(worked: &Worked, model: ModelId) -> Option<&WorkedStep> {
     worked.steps.iter().rev().filter(of).find(|step| trained(step))
 }
 
+/// Of a version whose model is not what it was when the run made it.
+pub fn changed(name: &str, run: &str) -> Failure {
+    let message = format!("the files that {name} was made from have changed since run `{run}`");
+    Failure::new(Exit::Usage, message).help("put them back, or use what `agx export --as hf` wrote before")
+}
+
 pub fn slot(experiment: &Experiment, name: &str) -> Result<ModelId, Failure> {
     let names = || experiment.models.iter().map(|model| model.name.as_str());
     names().position(|it| it == name).map(ModelId).ok_or_else(|| {

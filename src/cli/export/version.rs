@@ -8,8 +8,8 @@ use crate::cli::place::{self, Place};
 use crate::cli::reading::find;
 use crate::cli::report::fold;
 use crate::cli::terminal::Terminal;
-use crate::cli::version::{Asked, training, wanted};
-use crate::model::{self, ModelError};
+use crate::cli::version::{Asked, changed, training, wanted};
+use crate::model::{self, ModelError, hub};
 use crate::run::lineage::{self, Origin};
 use crate::run::worked::{trained, worked};
 use serde_json::json;
@@ -48,6 +48,14 @@ pub fn export(args: &ExportArgs, place: &Place, terminal: &Terminal) -> Result<E
     let weights = version.weights.map(|digest| project.store.get(&digest));
     let weights = weights.transpose().map_err(|problem| Failure::new(Exit::Usage, problem.to_string()))?;
     let spec = &experiment.models[version.model.0].it;
+    // An adapter stands for itself; what it is merged into must be what it was trained over.
+    if args.form != ExportForm::Peft {
+        let failed = |problem: ModelError| Failure::new(Exit::Usage, problem.to_string());
+        hub::hold(spec, &place::wire().hub).map_err(failed)?;
+        if model::identity(spec).map_err(failed)? != worked.past.identities.models[version.model.0] {
+            return Err(changed(&name, &run));
+        }
+    }
     let written = match (args.form, &weights) {
         (ExportForm::Peft, Some(weights)) => model::export_adapter(spec, weights, &args.to),
         (ExportForm::Peft, None) => Err(ModelError::NoAdapter),

@@ -92,7 +92,9 @@ enum Wanted {
 impl<'a> Client<'a> {
     pub fn new(snapshot: &'a Snapshot, wire: &Wire) -> Result<Self, HubError> {
         let base = wire.hub.endpoint.trim_end_matches('/').to_owned();
-        let home = base.parse().ok().filter(|uri: &Uri| uri.query().is_none()).and_then(|uri| Origin::of(&uri));
+        // Whoever asks is told by a token, which goes nowhere else.
+        let plain = |uri: &Uri| uri.query().is_none() && !base.contains('@');
+        let home = base.parse().ok().filter(plain).and_then(|uri| Origin::of(&uri));
         let config = exchange()
             .timeout_resolve(Some(CONNECT))
             .timeout_connect(Some(CONNECT))
@@ -103,7 +105,7 @@ impl<'a> Client<'a> {
         Ok(Self {
             agent: config.into(),
             snapshot,
-            home: home.ok_or_else(|| HubError::Endpoint(words(&base)))?,
+            home: home.ok_or_else(|| HubError::Endpoint(words(&wire.hub.address())))?,
             base,
             token: (wire.hub.token)().map_err(HubError::Token)?,
             pace: Pace::new(None, wire.clone()),

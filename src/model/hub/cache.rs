@@ -149,6 +149,10 @@ impl Snapshot {
     pub fn open_part(&self, sum: &Sum) -> Result<(File, u64), HubError> {
         make(&self.blobs)?;
         let path = self.part(sum);
+        // One that leads elsewhere is nobody's beginning.
+        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
+            file::remove(&path).map_err(|problem| disk(&path, &problem))?;
+        }
         let mut options = File::options();
         let open = options.read(true).write(true).create(true).truncate(false).open(&path).and_then(|mut part| {
             let size = part.seek(SeekFrom::End(0))?;

@@ -36,6 +36,16 @@ pub struct Hub {
     pub offline: bool,
 }
 
+impl Hub {
+    /// For people: without what names who asks.
+    pub fn address(&self) -> String {
+        match self.endpoint.rsplit_once('@') {
+            Some((_, host)) => format!("…@{host}"),
+            None => self.endpoint.clone(),
+        }
+    }
+}
+
 /// No model is here, and nobody is asked for one.
 impl Default for Hub {
     fn default() -> Self {
@@ -99,6 +109,7 @@ pub fn fetch(spec: &ModelSpec, wire: &Wire, heard: &mut dyn FnMut(Heard<'_>)) ->
     if let Some(fetch) = due(&snapshot, wire)? {
         fetch.all(&|directory: &Path| super::positions(directory).map(drop), heard)?;
     }
+    hold(spec, &wire.hub)?;
     let there = placed(spec, &wire.hub)?;
     super::look(&there)?;
     Ok(Some(snapshot.directory))
@@ -113,12 +124,15 @@ pub fn missing(spec: &ModelSpec, wire: &Wire) -> Result<Option<u64>, ModelError>
     due(&snapshot, wire)?.map(|fetch| fetch.missing()).transpose()
 }
 
-/// Holds a model's files against the sums that the hub gave; other models have none.
+/// Holds a model's files against the sums that the hub gave; other models have none. Its name is its identity, so whoever works
+/// with it does this first.
 ///
 /// # Errors
-/// A file that is another.
+/// A file that is another; one that is not here.
 pub fn hold(spec: &ModelSpec, hub: &Hub) -> Result<(), ModelError> {
-    snapshot(spec, hub)?.map_or(Ok(()), |snapshot| snapshot.hold())
+    let Some(snapshot) = snapshot(spec, hub)? else { return Ok(()) };
+    placed(spec, hub)?;
+    snapshot.hold()
 }
 
 fn snapshot(spec: &ModelSpec, hub: &Hub) -> Result<Option<Snapshot>, HubError> {

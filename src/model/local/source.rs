@@ -113,7 +113,9 @@ pub fn declared(spec: &ModelSpec) -> Result<Declared, ModelError> {
     let adapter = spec.adapter.as_deref().map(|directory| Saved::open(directory, &shape)).transpose()?;
     let chat = Chat::new(&texts.template, bos, eos, &ends, &tokenizer)?;
     // A template that fails on the shortest conversation fails on every one: it is the model's fault, no task's.
-    chat.encode_chat(&tokenizer, &[Message::new(Role::User, "?")])?;
+    if chat.encode_chat(&tokenizer, &[Message::new(Role::User, "?")])?.is_empty() {
+        return Err(ModelError::Template("it makes nothing of a question".to_owned()));
+    }
     Ok(Declared { shape, tokenizer, chat, bos: bos_id, eos: ends, name, texts, adapter, gguf })
 }
 

@@ -113,6 +113,27 @@ fn a_model_of_the_hub_comes_before_the_run_and_is_then_a_directory() {
     assert!(agx(&desk, &url, &["plan", "hub.agx", "--store", "elsewhere"]).ends_with("-- exit 0\n"));
     // All of it is cached: no model is needed, so none is asked for.
     assert!(agx(&desk, &url, &["run", "hub.agx", "--store", "elsewhere"]).ends_with("-- exit 0\n"));
+
+    // What lies in the cache is what the hub gave, or an error; and a directory is what it was when a version was made of it.
+    std::fs::rename(desk.path().join("gone"), desk.path().join("hf")).unwrap();
+    let weights = snapshot(&desk).join("model.safetensors").canonicalize().unwrap();
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let last = bytes.len() - 4;
+    bytes[last] ^= 1;
+    std::fs::write(&weights, bytes).unwrap();
+    let damaged: [&[&str]; 4] = [
+        &["fetch", "hub.agx"],
+        &["run", "hub.agx", "--store", "again"],
+        &["verify", "tiny-1", "--level", "3"],
+        &["export", "tiny-1", "--as", "hf", "--to", "damaged", "--model", "policy@1"],
+    ];
+    for args in damaged {
+        let said = agx(&desk, &url, args);
+        assert!(said.contains("is not what the hub gave: remove") && !said.ends_with("-- exit 0\n"), "{said}");
+    }
+    let export = ["export", "--store", "by-path", "--as", "hf", "--to", "changed", "--model", "policy@1"];
+    let said = agx(&desk, &url, &export);
+    assert!(said.contains("the files that policy@1 was made from have changed since run"), "{said}");
 }
 
 #[test]
