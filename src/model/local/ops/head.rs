@@ -9,9 +9,10 @@ use super::{Linear, Norm, Weight, gather};
 use candle_core::{Result, bail};
 use rayon::prelude::*;
 
-/// Logits held at a time, but for [`ROWS`]. Not in the results: every sum over rows of a product is one chain.
+/// Logits of the rows whose losses, and whose parts in the last norm's gradient, are summed together: so it is in the results.
+/// Products are not: each of their sums over rows is one chain.
 const LOGITS: usize = 1 << 20;
-/// Rows at a time at least: the output layer of a large vocabulary comes from memory for each few of them.
+/// Rows multiplied at a time, at least: the output layer of a large vocabulary comes from memory for each few of them.
 const ROWS: usize = 84;
 
 pub struct Head {
@@ -87,19 +88,24 @@ impl Head {
         let (vocab, width) = self.output.dims();
         let mut sum = 0.0f64;
         let mut dx = zeros(x.len());
-        let size = (LOGITS / vocab.max(1)).max(ROWS);
-        for chunk in goal.rows.chunks(size) {
+        let together = (LOGITS / vocab.max(1)).max(16);
+        for chunk in goal.rows.chunks(together * ROWS.div_ceil(together)) {
             let gathered = gather(x, width, chunk.iter().map(|row| row.at));
             let normed = self.norm.forward(&gathered);
             let normed = View::new(&normed, chunk.len(), width);
             let mut logits = matmul(isa(), normed, forward.panels());
-            sum += losses(chunk, &mut logits, vocab, goal.total);
+            for (rows, logits) in chunk.chunks(together).zip(logits.chunks_mut(together * vocab)) {
+                sum += losses(rows, logits, vocab, goal.total);
+            }
             // `logits` now holds the gradient to the logits.
             let dlogits = View::new(&logits, chunk.len(), vocab);
             let dnormed = matmul(isa(), dlogits, backward.panels());
-            let dgathered = self.norm.backward(&gathered, &dnormed, None);
-            for (row, d) in chunk.iter().zip(dgathered.chunks(width)) {
-                dx[row.at * width..][..width].copy_from_slice(d);
+            let parts = gathered.chunks(together * width).zip(dnormed.chunks(together * width));
+            for (rows, (x, grad)) in chunk.chunks(together).zip(parts) {
+                let d = self.norm.backward(x, grad, None);
+                for (row, d) in rows.iter().zip(d.chunks(width)) {
+                    dx[row.at * width..][..width].copy_from_slice(d);
+                }
             }
             if let Weight::Trained(weight) = self.output.weight() {
                 let right = Packed::new(isa(), normed);
