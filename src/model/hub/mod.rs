@@ -109,8 +109,8 @@ pub fn fetch(spec: &ModelSpec, wire: &Wire, heard: &mut dyn FnMut(Heard<'_>)) ->
     if let Some(fetch) = due(&snapshot, wire)? {
         fetch.all(&|directory: &Path| super::positions(directory).map(drop), heard)?;
     }
-    hold(spec, &wire.hub)?;
     let there = placed(spec, &wire.hub)?;
+    snapshot.hold()?;
     super::look(&there)?;
     Ok(Some(snapshot.directory))
 }
