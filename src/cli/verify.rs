@@ -77,8 +77,10 @@ fn anew(file: &Path, args: &VerifyArgs, terminal: &Terminal) -> Result<Exit, Fai
     let planned = load::plan(experiment)?;
     let locked = lock::held(file, experiment, &planned, terminal)?;
     if run::label(experiment, &planned.plan) == RunLabel::Recorded {
-        let message =
-            format!("{} asks a model behind an endpoint, which may say something else each time", file.display());
+        let message = format!(
+            "{} asks a model behind an endpoint or on a GPU, which may say something else each time",
+            file.display()
+        );
         return Err(Failure::new(Exit::Usage, message)
             .help("`agx verify RUN` proves a run from what was recorded, and asks nobody"));
     }
@@ -143,7 +145,7 @@ fn unproven(verified: &Verified) -> Vec<String> {
     if lacking.recorded > 0 {
         let items = counted(usize::try_from(lacking.recorded).unwrap_or(usize::MAX), "item");
         words.push(format!(
-            "what a model behind an endpoint said of {items}: it stands in the record, and nobody was asked again"
+            "what a model behind an endpoint or on a GPU said of {items}: it stands in the record, and nobody was asked again"
         ));
     }
     if missing > 0 {

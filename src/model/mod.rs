@@ -349,9 +349,7 @@ pub fn open(spec: &ModelSpec, version: Option<&[u8]>, wire: &Wire) -> Result<Arc
     match &spec.source {
         Source::Scripted(path) => Ok(Arc::new(scripted::Scripted::open(path, spec, version)?)),
         #[cfg(feature = "local")]
-        Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) => {
-            Ok(Arc::new(local::LocalModel::open(spec, version)?.keeping(wire.memory)))
-        }
+        Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) => local::open(spec, version, wire.memory),
         #[cfg(not(feature = "local"))]
         Source::Path(_) | Source::Fresh(_) | Source::Gguf(_) => {
             let _ = version;

@@ -19,6 +19,17 @@ pub struct ModelSpec {
     pub tool_calls: ToolCalls,
 }
 
+impl ModelSpec {
+    /// Whether it says the same again, the same bytes on any machine.
+    pub fn answers_again(&self) -> bool {
+        match self.source {
+            Source::Remote(_) => false,
+            Source::Scripted(_) => true,
+            Source::Path(_) | Source::Fresh(_) | Source::Hub { .. } | Source::Gguf(_) => !self.device.is_gpu(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
@@ -241,6 +252,13 @@ pub enum Decay {
     },
 }
 
+impl Device {
+    /// Whether its sums have no order of ours.
+    pub fn is_gpu(self) -> bool {
+        matches!(self, Device::Cuda | Device::Metal)
+    }
+}
+
 macro_rules! named {
     ($ty:ident { $($variant:ident => $name:literal),* $(,)? }) => {
         impl $ty {
@@ -352,6 +370,32 @@ impl Canonical for TrainConfig {
         }
         if let Some(command) = command {
             hasher.str("command").put(command);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_gpu_says_is_recorded_and_a_script_says_the_same_anywhere() {
+        let spec = |source: Source, device| ModelSpec {
+            source,
+            adapter: None,
+            context: 64,
+            dtype: Dtype::F32,
+            device,
+            lora: None,
+            tool_format: ToolFormat::Lines,
+            tool_calls: ToolCalls::Drawn,
+        };
+        for (device, again) in
+            [(Device::Auto, true), (Device::Cpu, true), (Device::Cuda, false), (Device::Metal, false)]
+        {
+            assert_eq!(spec(Source::Path("base".into()), device).answers_again(), again, "{device:?}");
+            assert_eq!(spec(Source::Gguf("a.gguf".into()), device).answers_again(), again, "{device:?}");
+            assert!(spec(Source::Scripted("a.json".into()), device).answers_again());
         }
     }
 }

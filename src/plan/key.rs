@@ -1,7 +1,7 @@
 //! Turns a step into its key, and into the named parts that the key is made of.
 //!
 //! Configurations are taken apart field by field, so that a new field does not compile until it is in the key or is left
-//! out by name. Left out everywhere: names, the place in the file, the device. The contract in words, for every field of a
+//! out by name. Left out everywhere: names, the place in the file. The contract in words, for every field of a
 //! file, is [`keyed`](super::keyed).
 
 use crate::base::{Canonical, Digest, Hasher, Seed};
@@ -229,10 +229,13 @@ impl Recipe<'_> {
     fn model(&self, into: &mut Ingredients, model: ModelId) {
         let Named { name, it } = &self.experiment.models[model.0];
         // Source and adapter are in the identity by their contents; the shape of one to train is in the trainer's configuration.
-        let ModelSpec { source: _, adapter: _, context, dtype, device: _, lora: _, tool_format, tool_calls } = it;
+        let ModelSpec { source: _, adapter: _, context, dtype, device, lora: _, tool_format, tool_calls } = it;
         let owner = ("model", name.as_str());
         contents(into, owner, self.identities.models[model.0]);
         into.put(owner, "context", context).put(owner, "dtype", dtype).put(owner, "tool_format", tool_format);
+        if device.is_gpu() {
+            into.put(owner, "device", device);
+        }
         if *tool_calls != ToolCalls::Drawn {
             into.put(owner, "tool_calls", tool_calls);
         }

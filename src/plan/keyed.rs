@@ -77,7 +77,7 @@ pub const FIELDS: &[Field] = &[
     field("model", "remote.limits", Out, "how fast it may be asked"),
     field("model", "context", In, ""),
     field("model", "dtype", In, ""),
-    field("model", "device", Out, "where it is worked"),
+    field("model", "device", In, "a GPU's, whose results are its own: `auto` and `cpu` are one"),
     field("model", "lora", In, "of trainings whose trainer names none"),
     field("model", "tool_format", In, ""),
     field("model", "tool_calls", In, ""),

@@ -49,8 +49,8 @@ pub use survey::{NodeSurvey, SurveyItems, SurveyStatus, survey};
 use crate::base::{Digest, Hasher, file};
 use crate::env::EnvKind;
 use crate::experiment::{Dataset, Experiment, ModelId};
-use crate::model::{Source, Wire};
-use crate::plan::{Identities, Op, Plan, Step, Work};
+use crate::model::Wire;
+use crate::plan::{Identities, Plan, Step, Work};
 use crate::store::Store;
 use budget::Purse;
 use emit::Emitter;
@@ -408,9 +408,9 @@ pub fn label(experiment: &Experiment, plan: &Plan) -> RunLabel {
 
 /// The same of one step, given what it reads.
 fn label_of(experiment: &Experiment, step: &Step) -> RunLabel {
-    let label = |model: ModelId| match &experiment.models[model.0].it.source {
-        Source::Remote(_) => RunLabel::Recorded,
-        _ => RunLabel::Seeded,
+    let label = |model: ModelId| match experiment.models[model.0].it.answers_again() {
+        true => RunLabel::Seeded,
+        false => RunLabel::Recorded,
     };
     // Where an environment answers otherwise another time, so does whoever works in it.
     let around = match &step.work {
@@ -420,7 +420,10 @@ fn label_of(experiment: &Experiment, step: &Step) -> RunLabel {
         },
         _ => RunLabel::Pure,
     };
-    let alone = if step.op == Op::Train { RunLabel::Seeded } else { RunLabel::Pure };
+    let alone = match &step.work {
+        Work::Train { start, .. } => label(start.model),
+        _ => RunLabel::Pure,
+    };
     step.work.answer(experiment).into_iter().map(label).min().unwrap_or(alone).min(around)
 }
 

@@ -149,6 +149,9 @@ impl<'a> Resources<'a> {
 pub fn version_digest(identity: &Digest, spec: &ModelSpec, weights: Option<Digest>) -> Digest {
     let mut hasher = Hasher::new("agx-version/1");
     hasher.put(identity).put(&spec.context).put(&spec.dtype).put(&weights);
+    if spec.device.is_gpu() {
+        hasher.put(&spec.device);
+    }
     hasher.finish()
 }
 

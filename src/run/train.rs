@@ -18,7 +18,7 @@ use crate::run::emit::Emitter;
 use crate::run::manifest::{Manifest, ManifestItem, RowEntry};
 use crate::run::resources::{Resources, Version, read_json};
 use crate::run::steps::{Bench, Finished};
-use crate::run::{Control, ItemCounts, ItemOutcome, RunEvent, RunLabel, StepError, items, verdicts};
+use crate::run::{Control, ItemCounts, ItemOutcome, RunEvent, RunLabel, StepError, items, label_of, verdicts};
 use crate::store::{Divergence, Loaded, Record};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -70,12 +70,14 @@ pub fn run(bench: &mut Bench<'_, '_>, id: StepId) -> Result<Finished, StepError>
     }
     .key();
 
+    let label = label_of(resources.experiment, step);
     let mut found = stored(bench, &key)?;
     if let Some(replay) = bench.replay {
         if found.is_none() {
             return Err(StepError::NotRecorded);
         }
-        found = found.filter(|_| !replay.again(&key));
+        // What a GPU trained is as it is recorded.
+        found = found.filter(|_| label == RunLabel::Recorded || !replay.again(&key));
     }
     let (record, facts, cached) = match found {
         Some((record, facts)) => {
@@ -152,7 +154,8 @@ fn file(
     let Trained { weights, steps, tokens, first_loss, last_loss } = trained;
     let facts = Facts { rows, steps, tokens, first_loss, last_loss };
     let output = bench.resources.store.put(&weights)?;
-    let record = Record::new(key, Op::Train.as_str(), output, RunLabel::Seeded).also("facts", bench.put_json(&facts)?);
+    let label = label_of(bench.resources.experiment, bench.state.plan.step(id));
+    let record = Record::new(key, Op::Train.as_str(), output, label).also("facts", bench.put_json(&facts)?);
     let diverged = bench.resources.store.record(&record)?;
     let node = &bench.state.plan.step(id).id;
     match (bench.replay, &diverged) {

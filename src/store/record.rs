@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunLabel {
-    /// A remote reply: the record is the truth.
+    /// A remote reply, or what a GPU said: the record is the truth.
     Recorded,
     /// A local model: the same bytes anywhere.
     Seeded,

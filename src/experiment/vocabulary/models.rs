@@ -16,7 +16,12 @@ pub const MODEL: Owner = Owner {
         field("adapter", Takes::Words(ADAPTERS), "An adapter that is merged into the weights before anything else."),
         field("context", Takes::Quantity(Unit::Tokens), "Tokens that prompt and reply may hold together.").required(),
         field("dtype", Takes::Words(DTYPES), "The precision it computes in.").or("f32"),
-        field("device", Takes::Words(DEVICES), "Where it computes; never changes what is cached.").or("auto"),
+        field(
+            "device",
+            Takes::Words(DEVICES),
+            "Where it computes. What a GPU says is recorded, and its own: it is in the key.",
+        )
+        .or("auto"),
         field("lora", Takes::Block(&LORA), "Train an adapter instead of all weights."),
         field("tool_format", Takes::Words(TOOL_FORMATS), "How it writes a tool call.").or("lines"),
         field("tool_calls", Takes::Words(TOOL_CALLS), "Whether its calls may be broken.").or("drawn"),
@@ -42,10 +47,10 @@ const DTYPES: &[Word] =
     &[word("f32", "Single precision."), word("bf16", "Brain float."), word("f16", "Half precision.")];
 
 const DEVICES: &[Word] = &[
-    word("auto", "The best there is."),
-    word("cpu", "The processor."),
-    word("cuda", "An NVIDIA GPU."),
-    word("metal", "An Apple GPU."),
+    word("auto", "The processor: the same bytes on every machine."),
+    word("cpu", "The same, said."),
+    word("cuda", "An NVIDIA GPU; wants a build with `--features cuda`."),
+    word("metal", "An Apple GPU; no build has it yet."),
 ];
 
 const TOOL_FORMATS: &[Word] = &[

@@ -17,6 +17,12 @@ const FORMAT: &str = "agx-checkpoint/1";
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     pub progress: Progress,
+    pub state: State,
+}
+
+/// What learns, between two steps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
     pub variables: Arrays,
     pub optimiser: AdamWState,
 }
@@ -40,7 +46,7 @@ struct Head {
 
 /// `training` identifies the run: start, rows, recipe and seed.
 pub fn write(training: Digest, checkpoint: Checkpoint) -> Vec<u8> {
-    let Checkpoint { progress, variables, optimiser } = checkpoint;
+    let Checkpoint { progress, state: State { variables, optimiser } } = checkpoint;
     let head = Head { format: FORMAT.to_owned(), training, progress, optimiser_step: optimiser.step };
     let head = serde_json::to_string(&head).expect("invariant: numbers and text are JSON");
     let mut arrays = Arrays::new();
@@ -71,5 +77,5 @@ pub fn read(training: Digest, bytes: &[u8]) -> Option<Checkpoint> {
     let pair = |(name, first)| second.remove(&name).map(|second| (name, (first, second)));
     let moments = first.into_iter().map(pair).collect::<Option<_>>()?;
     let optimiser = AdamWState { step: head.optimiser_step, moments };
-    Some(Checkpoint { progress: head.progress, variables, optimiser })
+    Some(Checkpoint { progress: head.progress, state: State { variables, optimiser } })
 }

@@ -10,6 +10,7 @@
 //! A row's result depends on its own sequence alone. Nothing here draws a random number or knows an optimiser.
 
 use super::config::{Biases, Shape};
+use super::engine::Engine;
 use super::kernels::Buffer;
 use super::ops::{self, Adapter, Dropout, FrozenWeight, Goal, Head, Heads, KvCache, Layer, Linear, Norm, Param, Pass};
 use super::ops::{RopeTables, Segments, Slot, Weight};
@@ -150,15 +151,6 @@ impl Decoder {
         })
     }
 
-    pub fn shape(&self) -> &Shape {
-        &self.shape
-    }
-
-    /// Empty caches for one sequence.
-    pub fn caches(&self) -> Vec<KvCache> {
-        self.layers.iter().map(|layer| KvCache::new(layer.heads)).collect()
-    }
-
     /// What the rows of segments have in common; `positions` is each row's place in its sequence.
     pub fn pass(&self, segments: Segments, positions: Vec<u32>, dropout: Option<Dropout>) -> Pass {
         Pass { segments, positions, tables: self.tables.clone(), dropout }
@@ -168,7 +160,7 @@ impl Decoder {
     ///
     /// # Panics
     /// A token outside the vocabulary, a position past those that were asked for.
-    pub fn advance(&self, ids: &[u32], pass: &Pass, mut caches: Option<&mut [&mut Vec<KvCache>]>) -> Buffer {
+    pub fn forward(&self, ids: &[u32], pass: &Pass, mut caches: Option<&mut [&mut Vec<KvCache>]>) -> Buffer {
         let mut x = ops::embed(&self.embedding, ids);
         for (index, layer) in self.layers.iter().enumerate() {
             let at_layer = caches.as_mut().map(|caches| caches.iter_mut().map(|caches| &mut caches[index]));
@@ -211,5 +203,38 @@ impl Decoder {
     /// Names the first variable that has no gradient.
     pub fn gradients(&self, variables: &BTreeMap<String, Var>) -> Result<Gradients> {
         Gradients::of(variables, |name| self.slots.get(name)?.take())
+    }
+}
+
+impl Engine for Decoder {
+    /// One a layer.
+    type Cache = Vec<KvCache>;
+
+    fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    fn cache(&self) -> Vec<KvCache> {
+        self.layers.iter().map(|layer| KvCache::new(layer.heads)).collect()
+    }
+
+    fn truncate(cache: &mut Vec<KvCache>, len: usize) {
+        cache.iter_mut().for_each(|cache| cache.truncate(len));
+    }
+
+    fn row_bytes(&self) -> usize {
+        2 * self.shape.layers * self.shape.kv_width() * size_of::<f32>()
+    }
+
+    fn advance(
+        &self,
+        ids: &[u32],
+        segments: Segments,
+        positions: Vec<u32>,
+        caches: &mut [&mut Vec<KvCache>],
+        chosen: &[usize],
+    ) -> Result<Buffer> {
+        let hidden = self.forward(ids, &self.pass(segments, positions, None), Some(caches));
+        Ok(self.logits(&hidden, chosen))
     }
 }

@@ -12,9 +12,9 @@
 //! Nothing here knows text or templates.
 
 use super::constrain::{Constrained, Constraints};
-use super::decoder::Decoder;
+use super::engine::Engine;
 use super::kernels::Hold;
-use super::ops::{KvCache, Segments};
+use super::ops::Segments;
 use super::prefix::{PrefixStore, shared};
 use super::sample::{Draw, draw};
 use crate::base::Seed;
@@ -32,11 +32,11 @@ const WORTH_WAITING: usize = 8;
 /// Bytes of keys and values kept between calls, where nobody says how many.
 const KEPT_BYTES: u64 = 512 << 20;
 
-pub struct Generator {
-    decoder: Decoder,
+pub struct Generator<E: Engine> {
+    engine: E,
     context: usize,
     ends: BTreeSet<TokenId>,
-    kept: Mutex<PrefixStore>,
+    kept: Mutex<PrefixStore<E::Cache>>,
     constraints: Constraints,
 }
 
@@ -69,7 +69,7 @@ struct Waiting {
 }
 
 /// A sequence on its way.
-struct Sequence {
+struct Sequence<C> {
     number: usize,
     seed: Seed,
     sampling: Sampling,
@@ -79,8 +79,8 @@ struct Sequence {
     /// Prompt and reply so far.
     tokens: Vec<TokenId>,
     prompt: usize,
-    caches: Vec<KvCache>,
-    /// Tokens whose keys and values are in the caches.
+    cache: C,
+    /// Tokens whose keys and values are in the cache.
     cached: usize,
     logprob: f64,
     /// The likeliest of every draw, where the request asks for them.
@@ -89,18 +89,18 @@ struct Sequence {
     fresh: Option<Result<Draw, ModelError>>,
 }
 
-impl Generator {
-    pub fn new(decoder: Decoder, context: usize, ends: BTreeSet<TokenId>, constraints: Constraints) -> Self {
-        let mut generator = Self { decoder, context, ends, kept: Mutex::new(PrefixStore::new(0)), constraints };
+impl<E: Engine> Generator<E> {
+    pub fn new(engine: E, context: usize, ends: BTreeSet<TokenId>, constraints: Constraints) -> Self {
+        let mut generator = Self { engine, context, ends, kept: Mutex::new(PrefixStore::new(0)), constraints };
         generator.keep(KEPT_BYTES);
         generator
     }
 
     /// Keeps at most so many bytes of keys and values between calls; what is kept already goes.
     pub fn keep(&mut self, bytes: u64) {
-        let shape = self.decoder.shape();
-        let row_bytes = 2 * shape.layers * shape.kv_width() * size_of::<f32>();
-        let rows = usize::try_from(bytes).unwrap_or(usize::MAX) / row_bytes;
+        // The rest is for the sequences that are answered.
+        let bytes = self.engine.room().map_or(bytes, |room| bytes.min(room / 4));
+        let rows = usize::try_from(bytes).unwrap_or(usize::MAX) / self.engine.row_bytes();
         self.kept = Mutex::new(PrefixStore::new(rows));
     }
 
@@ -119,7 +119,7 @@ impl Generator {
     /// Answers whatever is asked; newcomers are let in between two passes.
     pub fn attend(&self, company: &mut dyn Company) {
         let _memory = Hold::new();
-        let (mut waiting, mut running, mut number) = (Vec::<Waiting>::new(), Vec::<Sequence>::new(), 0);
+        let (mut waiting, mut running, mut number) = (Vec::<Waiting>::new(), Vec::<Sequence<E::Cache>>::new(), 0);
         for arrival in 0.. {
             let room = COMPANY.saturating_sub(running.len() + waiting.len());
             let came = if room > 0 { company.next(room) } else { Vec::new() };
@@ -185,7 +185,7 @@ impl Generator {
         if prompt.is_empty() {
             return Some(Err(ModelError::Engine("an empty prompt".to_owned())));
         }
-        if let Some(id) = prompt.iter().find(|id| **id as usize >= self.decoder.shape().vocab) {
+        if let Some(id) = prompt.iter().find(|id| **id as usize >= self.engine.shape().vocab) {
             return Some(Err(ModelError::Engine(format!("token {id} is outside the vocabulary"))));
         }
         if prompt.len() > self.context {
@@ -200,7 +200,7 @@ impl Generator {
         None
     }
 
-    fn finished(&self, sequence: &Sequence) -> Option<StopReason> {
+    fn finished(&self, sequence: &Sequence<E::Cache>) -> Option<StopReason> {
         let reply = &sequence.tokens[sequence.prompt..];
         let last = reply.last()?;
         if self.ends.contains(last) {
@@ -213,7 +213,7 @@ impl Generator {
     }
 
     /// Lets waiting requests in while there is room, except one that would compute what a neighbour is just computing.
-    fn admit(&self, waiting: &mut Vec<Waiting>, running: &mut Vec<Sequence>) {
+    fn admit(&self, waiting: &mut Vec<Waiting>, running: &mut Vec<Sequence<E::Cache>>) {
         let mut rows: usize = running.iter().map(|sequence| sequence.tokens.len() - sequence.cached).sum();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut place = waiting.len();
@@ -236,12 +236,13 @@ impl Generator {
             if coming > known + WORTH_WAITING {
                 continue;
             }
-            let mut caches = match known {
-                0 => self.decoder.caches(),
+            let shared = match known {
+                0 => None,
                 _ if from_kept >= from_running => kept.fetch(prompt),
-                _ => running[at].caches.clone(),
+                _ => Some(running[at].cache.clone()),
             };
-            caches.iter_mut().for_each(|cache| cache.truncate(known));
+            let mut cache = shared.unwrap_or_else(|| self.engine.cache());
+            E::truncate(&mut cache, known);
             rows += prompt.len() - known;
             let Waiting { number, arrival: _, request, likeliest, constrained } = waiting.remove(place);
             let GenRequest { prompt, seed, sampling, likely, form: _ } = request;
@@ -253,7 +254,7 @@ impl Generator {
                 constrained,
                 prompt: prompt.len(),
                 tokens: prompt,
-                caches,
+                cache,
                 cached: known,
                 logprob: 0.0,
                 likely: likely.then(Vec::new),
@@ -264,7 +265,7 @@ impl Generator {
 
     /// One forward pass: every sequence's rows that are not cached yet (long prompts in parts), then a draw for each whose
     /// last row was among them.
-    fn step(&self, running: &mut [Sequence]) {
+    fn step(&self, running: &mut [Sequence<E::Cache>]) {
         let mut room = ROWS.max(running.len());
         let mut ids = Vec::new();
         let mut positions = Vec::new();
@@ -280,23 +281,30 @@ impl Generator {
             positions.extend(range.map(|position| position as u32));
             lengths.push(take);
         }
-        let pass = self.decoder.pass(Segments::from_lengths(lengths.iter().copied()), positions, None);
-        let mut caches: Vec<&mut Vec<KvCache>> = running.iter_mut().map(|sequence| &mut sequence.caches).collect();
-        let hidden = self.decoder.advance(&ids, &pass, Some(&mut caches));
-        let mut due = Vec::new();
-        for (place, (sequence, take)) in running.iter_mut().zip(&lengths).enumerate() {
+        let segments = Segments::from_lengths(lengths.iter().copied());
+        // The last row of each sequence that draws.
+        let mut rows = Vec::new();
+        for ((sequence, take), range) in running.iter_mut().zip(&lengths).zip(segments.ranges()) {
             sequence.cached += take;
-            if sequence.cached == sequence.tokens.len() {
-                due.push((sequence, pass.segments.range(place).end - 1));
+            if sequence.draws() {
+                rows.push(range.end - 1);
             }
         }
-        let rows: Vec<usize> = due.iter().map(|(_, row)| *row).collect();
-        let logits = self.decoder.logits(&hidden, &rows);
-        let vocab = self.decoder.shape().vocab;
+        let mut caches: Vec<&mut E::Cache> = running.iter_mut().map(|sequence| &mut sequence.cache).collect();
+        let logits = self.engine.advance(&ids, segments, positions, &mut caches, &rows);
+        let due: Vec<&mut Sequence<E::Cache>> = running.iter_mut().filter(|sequence| sequence.draws()).collect();
+        let logits = match logits {
+            Ok(logits) => logits,
+            Err(error) => {
+                let failed = || Err(ModelError::Engine(error.to_string()));
+                return running.iter_mut().for_each(|sequence| sequence.fresh = Some(failed()));
+            }
+        };
+        let vocab = self.engine.shape().vocab;
         let draws: Vec<Result<Draw, ModelError>> = due
             .par_iter()
             .zip(logits.par_chunks_exact(vocab))
-            .map(|((sequence, _), logits)| {
+            .map(|(sequence, logits)| {
                 let Sequence { seed, sampling, likeliest, tokens, prompt, constrained, .. } = &**sequence;
                 let allowed = constrained.as_ref().map(|reply| self.constraints.allowed(reply)).transpose()?;
                 let uniform = seed.uniform((tokens.len() - prompt) as u64);
@@ -310,7 +318,7 @@ impl Generator {
                 Ok(draw)
             })
             .collect();
-        for ((sequence, _), draw) in due.into_iter().zip(draws) {
+        for (sequence, draw) in due.into_iter().zip(draws) {
             if let Ok(draw) = &draw {
                 sequence.tokens.push(draw.token);
                 sequence.logprob += draw.logprob;
@@ -326,11 +334,19 @@ impl Generator {
     }
 
     /// The reply so far; what was computed for it is kept.
-    fn retire(&self, Sequence { mut tokens, prompt, caches, cached, logprob, likely, .. }: Sequence) -> Sampled {
+    fn retire(&self, sequence: Sequence<E::Cache>) -> Sampled {
+        let Sequence { mut tokens, prompt, cache, cached, logprob, likely, .. } = sequence;
         let reply = tokens[prompt..].to_vec();
         tokens.truncate(cached);
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(tokens, caches);
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(tokens, cache);
         Sampled { tokens: reply, stop: StopReason::MaxTokens, logprob, likeliest: likely.unwrap_or_default() }
+    }
+}
+
+impl<C> Sequence<C> {
+    /// Whether its last row is computed, or is in this pass.
+    fn draws(&self) -> bool {
+        self.cached == self.tokens.len()
     }
 }
 

@@ -1,6 +1,6 @@
-//! Turns declared local models into [`LanguageModel`]s: real transformers, on candle's tensors and our own kernels.
+//! Turns declared local models into [`LanguageModel`]s: real transformers, by our own kernels on the processor, by candle's on a GPU.
 //!
-//! [`LocalModel`] answers; [`train()`] makes new versions; [`export()`] writes one in Hugging Face's layout.
+//! [`open`] gives one that answers; [`train()`] makes new versions; [`export()`] writes one in Hugging Face's layout.
 //!
 //! # Invariants
 //! candle, tokenizers and safetensors are named nowhere outside this folder.
@@ -10,12 +10,15 @@ mod checkpoint;
 mod config;
 pub mod constrain;
 mod decoder;
+mod engine;
 mod export;
 mod fresh;
 mod generate;
 mod gguf;
+mod gpu;
 mod hearing;
 pub mod kernels;
+mod learner;
 mod lora;
 pub mod ops;
 pub mod optim;
@@ -36,37 +39,80 @@ pub use source::{files, identity, look, positions};
 pub use train::train;
 
 use super::{GenReply, GenRequest, LanguageModel, Likely, Listener, Message, ModelError, ModelSpec, TokenId, TrainRow};
+use candle_core::Device;
 use chat::Chat;
 use constrain::Constraints;
 use decoder::{Decoder, Parameters};
+use engine::Engine;
 use generate::{Generator, Sampled};
+use source::Declared;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokenizer::Tokenizer;
+use weights::Arrays;
 
 /// One version of a transformer that can be asked.
-pub struct LocalModel {
+pub struct LocalModel<E: Engine = Decoder> {
     tokenizer: Arc<Tokenizer>,
     chat: Chat,
-    generator: Generator,
+    generator: Generator<E>,
+}
+
+/// See [`open`](super::open); with so many bytes of keys and values kept between replies.
+pub fn open(
+    spec: &ModelSpec,
+    version: Option<&[u8]>,
+    memory: Option<u64>,
+) -> Result<Arc<dyn LanguageModel>, ModelError> {
+    Ok(match gpu::device(spec.device)? {
+        None => Arc::new(LocalModel::open(spec, version)?.keeping(memory)),
+        Some(device) => Arc::new(LocalModel::open_on(spec, version, &device)?.keeping(memory)),
+    })
+}
+
+/// The declared weights with what was trained over them.
+fn versioned(declared: &Declared, spec: &ModelSpec, version: Option<&[u8]>) -> Result<Arrays, ModelError> {
+    let arrays = declared.weights(spec)?;
+    match version {
+        None => Ok(arrays),
+        Some(bytes) => lora::apply(&declared.shape, arrays, lora::read(bytes, spec.lora.as_ref())?),
+    }
+}
+
+fn engine_error(error: candle_core::Error) -> ModelError {
+    ModelError::Engine(error.to_string())
 }
 
 impl LocalModel {
-    /// See [`open`](super::open).
+    /// On the processor, by our own kernels.
     pub fn open(spec: &ModelSpec, version: Option<&[u8]>) -> Result<Self, ModelError> {
         let declared = source::declared(spec)?;
-        let mut arrays = declared.weights(spec)?;
-        if let Some(bytes) = version {
-            arrays = lora::apply(&declared.shape, arrays, lora::read(bytes, spec.lora.as_ref())?)?;
-        }
+        let mut arrays = versioned(&declared, spec, version)?;
         arrays.values_mut().for_each(|array| weights::round(&mut array.data, spec.dtype));
-        let context = spec.context as usize;
-        let decoder = Decoder::new(&declared.shape, Parameters::Frozen(arrays), context);
-        let decoder = decoder.map_err(|error| ModelError::Engine(error.to_string()))?;
-        let tokenizer = Arc::new(declared.tokenizer);
-        let ends = declared.chat.ends();
-        let constraints = Constraints::new(tokenizer.clone(), ends.clone());
-        let generator = Generator::new(decoder, context, ends.clone(), constraints);
-        Ok(Self { tokenizer, chat: declared.chat, generator })
+        let decoder = Decoder::new(&declared.shape, Parameters::Frozen(arrays), spec.context as usize);
+        Ok(Self::new(declared, spec, decoder.map_err(engine_error)?))
+    }
+}
+
+impl LocalModel<gpu::Answering> {
+    /// On a device of candle's, by its kernels.
+    fn open_on(spec: &ModelSpec, version: Option<&[u8]>, device: &Device) -> Result<Self, ModelError> {
+        let declared = source::declared(spec)?;
+        let frozen = versioned(&declared, spec, version)?;
+        let weights = gpu::Weights { frozen, learning: &BTreeMap::new(), scale: 1.0 };
+        let dtype = gpu::dtype(spec.dtype);
+        let model = gpu::Model::new(&declared.shape, weights, spec.context as usize, dtype, device);
+        let engine = model.and_then(gpu::Answering::new).map_err(engine_error)?;
+        Ok(Self::new(declared, spec, engine))
+    }
+}
+
+impl<E: Engine> LocalModel<E> {
+    fn new(declared: Declared, spec: &ModelSpec, engine: E) -> Self {
+        let (tokenizer, chat) = (Arc::new(declared.tokenizer), declared.chat);
+        let constraints = Constraints::new(tokenizer.clone(), chat.ends().clone());
+        let generator = Generator::new(engine, spec.context as usize, chat.ends().clone(), constraints);
+        Self { tokenizer, chat, generator }
     }
 
     /// With so many bytes of keys and values kept between replies; as many as are usual where nothing is said.
@@ -108,7 +154,7 @@ fn reply(tokenizer: &Tokenizer, sampled: Sampled) -> Result<GenReply, ModelError
     Ok(GenReply { text: tokenizer.decode(&tokens)?, tokens, stop, logprob, likely, used: None })
 }
 
-impl LanguageModel for LocalModel {
+impl<E: Engine> LanguageModel for LocalModel<E> {
     fn context(&self) -> usize {
         self.generator.context()
     }

@@ -105,7 +105,6 @@ impl AdamW {
         }
         self.state.step += 1;
         let AdamWConfig { beta1, beta2, eps, weight_decay } = self.config;
-        let unbias = |beta: f64| 1.0 / (1.0 - power(beta, self.state.step));
         for ((name, var), moments) in self.vars.iter().zip(self.state.moments.values_mut()) {
             let decay = if var.rank() == 2 { lr * weight_decay } else { 0.0 };
             let update = Update {
@@ -113,8 +112,8 @@ impl AdamW {
                 moments: Mutex::new(moments),
                 scale: scale as f32,
                 betas: (beta1 as f32, beta2 as f32),
-                rate: (lr * unbias(beta1)) as f32,
-                unbias: unbias(beta2) as f32,
+                rate: (lr * unbias(beta1, self.state.step)) as f32,
+                unbias: unbias(beta2, self.state.step) as f32,
                 eps: eps as f32,
                 keep: (1.0 - decay) as f32,
             };
@@ -141,6 +140,11 @@ impl AdamW {
         self.state = state;
         Ok(())
     }
+}
+
+/// By what a running mean that began at zero is too small after so many steps.
+pub fn unbias(beta: f64, steps: u64) -> f64 {
+    1.0 / (1.0 - power(beta, steps))
 }
 
 /// `base` to the power of `exponent` by squaring: no platform function.

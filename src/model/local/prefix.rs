@@ -3,7 +3,6 @@
 //! # Invariants
 //! What is kept changes how long a reply takes, never what it is.
 
-use super::ops::KvCache;
 use crate::model::TokenId;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -13,22 +12,22 @@ pub fn shared(a: &[TokenId], b: &[TokenId]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
-pub struct PrefixStore {
+pub struct PrefixStore<C> {
     /// In lexicographic order, where the longest shared prefix is always a neighbour's.
-    entries: BTreeMap<Vec<TokenId>, Entry>,
+    entries: BTreeMap<Vec<TokenId>, Entry<C>>,
     /// What all entries share of one another counted once, as their caches hold it.
     rows: usize,
     most_rows: usize,
     clock: u64,
 }
 
-struct Entry {
-    caches: Vec<KvCache>,
+struct Entry<C> {
+    cache: C,
     /// When it was last asked for, in requests.
     used: u64,
 }
 
-impl PrefixStore {
+impl<C: Clone> PrefixStore<C> {
     pub fn new(most_rows: usize) -> Self {
         Self { entries: BTreeMap::new(), rows: 0, most_rows, clock: 0 }
     }
@@ -44,10 +43,10 @@ impl PrefixStore {
         self.nearest(tokens).map_or(0, |(length, _)| length)
     }
 
-    /// The caches of the entry that shares most; they may hold that entry's other tokens too. Their blocks are shared, but for an
+    /// The cache of the entry that shares most; it may hold that entry's other tokens too. Its blocks are shared, but for an
     /// entry that is all a beginning of `tokens`: whoever goes on from it gets it, and copies nothing.
-    pub fn fetch(&mut self, tokens: &[TokenId]) -> Vec<KvCache> {
-        let Some((length, key)) = self.nearest(tokens) else { return Vec::new() };
+    pub fn fetch(&mut self, tokens: &[TokenId]) -> Option<C> {
+        let (length, key) = self.nearest(tokens)?;
         let key = key.clone();
         if length == key.len() {
             return self.remove(&key);
@@ -55,11 +54,11 @@ impl PrefixStore {
         self.clock += 1;
         let entry = self.entries.get_mut(&key).expect("invariant: the key was just found");
         entry.used = self.clock;
-        entry.caches.clone()
+        Some(entry.cache.clone())
     }
 
     /// Keeps a sequence; entries that are its beginnings go, and the longest unused ones when there is no room.
-    pub fn insert(&mut self, tokens: Vec<TokenId>, caches: Vec<KvCache>) {
+    pub fn insert(&mut self, tokens: Vec<TokenId>, cache: C) {
         if tokens.len() > self.most_rows || self.longest(&tokens) == tokens.len() {
             return;
         }
@@ -71,17 +70,17 @@ impl PrefixStore {
         }
         self.clock += 1;
         self.rows += self.own(&tokens);
-        self.entries.insert(tokens, Entry { caches, used: self.clock });
+        self.entries.insert(tokens, Entry { cache, used: self.clock });
         while self.rows > self.most_rows {
             let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| key.clone());
             self.remove(&oldest.expect("invariant: rows are those of entries"));
         }
     }
 
-    fn remove(&mut self, key: &[TokenId]) -> Vec<KvCache> {
-        let Some(entry) = self.entries.remove(key) else { return Vec::new() };
+    fn remove(&mut self, key: &[TokenId]) -> Option<C> {
+        let entry = self.entries.remove(key)?;
         self.rows -= self.own(key);
-        entry.caches
+        Some(entry.cache)
     }
 
     /// The rows that a sequence adds to those of the others.
@@ -101,13 +100,13 @@ mod tests {
     #[test]
     fn the_longest_prefix_is_found_and_the_oldest_goes() {
         let mut store = PrefixStore::new(9);
-        assert_eq!((store.longest(&[1]), store.fetch(&[1]).len()), (0, 0));
-        store.insert(vec![1, 2, 3], Vec::new());
-        store.insert(vec![1, 2, 3, 4, 5], Vec::new());
+        assert_eq!((store.longest(&[1]), store.fetch(&[1])), (0, None));
+        store.insert(vec![1, 2, 3], ());
+        store.insert(vec![1, 2, 3, 4, 5], ());
         assert_eq!(store.rows, 5, "a beginning of a longer entry is not kept beside it");
-        store.insert(vec![1, 2], Vec::new());
+        store.insert(vec![1, 2], ());
         assert_eq!(store.rows, 5, "nor added to it");
-        store.insert(vec![1, 9, 9], Vec::new());
+        store.insert(vec![1, 9, 9], ());
         assert_eq!(store.rows, 7, "what two share counts once");
         assert_eq!(store.longest(&[1, 2, 3, 9]), 3);
         assert_eq!(store.longest(&[1, 9]), 2);
@@ -115,12 +114,12 @@ mod tests {
         assert_eq!(store.longest(&[1, 2, 3, 4, 5, 6]), 5);
         // The entry that was asked for stays, the other goes.
         store.fetch(&[1, 2, 3]);
-        store.insert(vec![7, 7, 7], Vec::new());
+        store.insert(vec![7, 7, 7], ());
         assert_eq!((store.rows, store.longest(&[1, 9]), store.longest(&[1, 2, 3])), (8, 1, 3));
         // Whoever goes on from the end of an entry has it.
         store.fetch(&[7, 7, 7, 8]);
         assert_eq!((store.rows, store.longest(&[7, 7, 7, 8])), (5, 0));
-        store.insert(vec![0; 11], Vec::new());
+        store.insert(vec![0; 11], ());
         assert_eq!((store.rows, store.longest(&[0])), (5, 0), "what is larger than the store is not kept");
     }
 }

@@ -9,9 +9,9 @@ use super::gguf::Gguf;
 use super::peft::{self, Saved};
 use super::tokenizer::Tokenizer;
 use super::weights::{self, Arrays, read, read_text};
-use super::{fresh, lora};
+use super::{fresh, gpu, lora};
 use crate::base::{Digest, Hasher, Seed, file};
-use crate::model::{Device, Fresh, Message, ModelError, ModelSpec, Role, Source, TokenId};
+use crate::model::{Fresh, Message, ModelError, ModelSpec, Role, Source, TokenId};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -41,11 +41,8 @@ pub struct Texts {
 }
 
 /// # Errors
-/// A missing or foreign file, an unsupported config, a context the model was not made for, a device this build lacks.
+/// A missing or foreign file, an unsupported config, a context the model was not made for.
 pub fn declared(spec: &ModelSpec) -> Result<Declared, ModelError> {
-    if let Device::Cuda | Device::Metal = spec.device {
-        return Err(ModelError::Engine(format!("this build has no {} support", spec.device.as_str())));
-    }
     let context = spec.context as usize;
     let name = match &spec.source {
         Source::Path(path) | Source::Gguf(path) => path.display().to_string(),
@@ -119,8 +116,9 @@ pub fn declared(spec: &ModelSpec) -> Result<Declared, ModelError> {
     Ok(Declared { shape, tokenizer, chat, bos: bos_id, eos: ends, name, texts, adapter, gguf })
 }
 
-/// Whether it is one that runs, without reading its weights.
+/// Whether it is one that runs here, without reading its weights.
 pub fn look(spec: &ModelSpec) -> Result<(), ModelError> {
+    gpu::device(spec.device)?;
     declared(spec).map(drop)
 }
 

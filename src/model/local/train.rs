@@ -13,13 +13,16 @@
 
 use super::checkpoint::{self, Checkpoint, Progress};
 use super::decoder::{Decoder, Parameters, tensor};
+use super::engine::{Learner, Way};
+use super::gpu;
 use super::kernels::Hold;
 use super::kernels::math::cos_sin;
+use super::learner;
 use super::lora::{self, Adapter, Version};
 use super::ops::{Dropout, Goal, Segments};
 use super::optim::{AdamW, AdamWConfig};
 use super::source::{self, Declared};
-use super::weights::{Array, Arrays};
+use super::weights::Arrays;
 use crate::base::{Digest, Hasher, Seed};
 use crate::model::{
     Decay, LossOn, Method, ModelError, ModelSpec, TrainConfig, TrainMonitor, TrainProgress, TrainRow, Trained,
@@ -59,7 +62,7 @@ pub fn train(
     let mut progress = Progress::default();
     if let Some(checkpoint) = monitor.load().and_then(|bytes| checkpoint::read(training, &bytes)) {
         progress = checkpoint.progress;
-        run.restore(checkpoint)?;
+        run.learner.restore(checkpoint.state).map_err(failed)?;
     }
     let per_epoch = rows.len().div_ceil(config.batch as usize) as u64;
     let steps = per_epoch * u64::from(config.epochs);
@@ -68,7 +71,7 @@ pub fn train(
     let mut epoch = (u64::MAX, Vec::new());
     while progress.step < steps {
         if monitor.paused() {
-            monitor.save(&checkpoint::write(training, run.checkpoint(progress)?));
+            monitor.save(&run.checkpoint(training, progress)?);
             return Err(ModelError::Paused);
         }
         let number = progress.step / per_epoch;
@@ -89,7 +92,7 @@ pub fn train(
         let Progress { step, tokens, .. } = progress;
         monitor.progress(TrainProgress { step, steps, loss, grad_norm, tokens });
         if tokens - saved_at >= checkpoint_tokens && step < steps {
-            monitor.save(&checkpoint::write(training, run.checkpoint(progress)?));
+            monitor.save(&run.checkpoint(training, progress)?);
             saved_at = tokens;
         }
     }
@@ -188,8 +191,7 @@ pub(super) fn rate(config: &TrainConfig, step: u64, steps: u64) -> f64 {
 struct Run<'a> {
     config: &'a TrainConfig,
     seed: Seed,
-    decoder: Decoder,
-    optimiser: AdamW,
+    learner: Box<dyn Learner>,
     output: Output,
 }
 
@@ -210,18 +212,15 @@ impl<'a> Run<'a> {
         seed: Seed,
     ) -> Result<Self, ModelError> {
         let shape = &declared.shape;
+        let context = spec.context as usize;
         let base = declared.weights(spec)?;
         let start = start.map(|bytes| lora::read(bytes, spec.lora.as_ref())).transpose()?;
         let merge = |base, start: Option<Version>| match start {
             Some(version) => lora::apply(shape, base, version),
             None => Ok(base),
         };
-        let (decoder, variables, output) = match &config.lora {
-            None => {
-                let variables = variables(&merge(base, start)?)?;
-                let decoder = Decoder::new(shape, Parameters::Full(&variables), spec.context as usize);
-                (decoder, variables, Output::Full)
-            }
+        let (base, learning, output) = match &config.lora {
+            None => (Arrays::new(), merge(base, start)?, Output::Full),
             Some(lora) => {
                 let (base, adapters, output) = match start {
                     Some(Version::Adapter(adapter)) if lora::fits(shape, lora, &adapter) => {
@@ -233,14 +232,27 @@ impl<'a> Run<'a> {
                         (base.clone(), lora::fresh(shape, lora, seed.derive("adapter")), Output::Merged(base))
                     }
                 };
-                let variables = variables(&adapters)?;
-                let parameters = Parameters::Lora { base, adapters: &variables, scale: lora::scale(lora) };
-                (Decoder::new(shape, parameters, spec.context as usize), variables, output)
+                (base, adapters, output)
             }
         };
         let adam = AdamWConfig { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: config.weight_decay };
-        let optimiser = AdamW::new(variables, adam);
-        Ok(Self { config, seed, decoder: decoder.map_err(engine)?, optimiser, output })
+        let scale = config.lora.as_ref().map_or(1.0, lora::scale);
+        let device = gpu::device(spec.device)?;
+        let learner = move || -> candle_core::Result<Box<dyn Learner>> {
+            if let Some(device) = &device {
+                let kind = (gpu::dtype(spec.dtype), device);
+                return Ok(Box::new(gpu::Learning::new(shape, base, &learning, scale, context, kind, adam)?));
+            }
+            let variables = variables(&learning)?;
+            drop(learning);
+            let parameters = match &config.lora {
+                None => Parameters::Full(&variables),
+                Some(_) => Parameters::Lora { base, adapters: &variables, scale },
+            };
+            let decoder = Decoder::new(shape, parameters, context)?;
+            Ok(Box::new(learner::Trained::new(decoder, AdamW::new(variables, adam))))
+        };
+        Ok(Self { config, seed, learner: learner().map_err(engine)?, output })
     }
 
     /// One optimiser step; gives the loss and the norm of the gradient before clipping.
@@ -256,19 +268,18 @@ impl<'a> Run<'a> {
                 return Err(failed(format!("the loss of step {} is not finite; a lower lr may help", step + 1)));
             }
         }
-        let gradients = self.decoder.gradients(self.optimiser.vars()).map_err(failed)?;
-        let norm = gradients.global_norm();
+        let norm = self.learner.norm().map_err(failed)?;
         if !norm.is_finite() {
             return Err(failed(format!("the gradient of step {} is not finite; a lower lr may help", step + 1)));
         }
         let clip = self.config.clip;
         let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
-        self.optimiser.step(&gradients, lr, scale).map_err(engine)?;
+        self.learner.update(lr, scale).map_err(engine)?;
         Ok((loss, norm))
     }
 
     /// What some rows of a batch add to its loss and its gradients; `total` tokens of the batch count.
-    fn learn(&self, rows: &[&TrainRow], loss_on: LossOn, total: f64, seed: Seed) -> candle_core::Result<f64> {
+    fn learn(&mut self, rows: &[&TrainRow], loss_on: LossOn, total: f64, seed: Seed) -> candle_core::Result<f64> {
         let inputs = |row: &&TrainRow| row.tokens.len() - 1;
         let segments = Segments::from_lengths(rows.iter().map(inputs));
         let ids: Vec<u32> = rows.iter().flat_map(|row| row.tokens[..row.tokens.len() - 1].iter().copied()).collect();
@@ -279,34 +290,17 @@ impl<'a> Run<'a> {
             .unzip();
         let rate = self.config.lora.as_ref().map_or(0.0, |lora| lora.dropout);
         let dropout = (rate > 0.0).then_some(Dropout { rate, seed });
-        let positions = segments.positions();
-        let pass = self.decoder.pass(segments, positions, dropout);
-        self.decoder.learn(&ids, &pass, &Goal::new(&targets, &weights, total)?, self.config.recompute)
+        let way = Way { dropout, recompute: self.config.recompute };
+        self.learner.learn(&ids, segments, &Goal::new(&targets, &weights, total)?, &way)
     }
 
-    fn arrays(&self) -> Result<Arrays, ModelError> {
-        let array = |(name, variable): (&String, &Var)| {
-            let data = variable.flatten_all()?.to_vec1::<f32>()?;
-            Ok((name.clone(), Array::new(variable.dims(), data)))
-        };
-        self.optimiser.vars().iter().map(array).collect::<candle_core::Result<_>>().map_err(engine)
-    }
-
-    fn checkpoint(&self, progress: Progress) -> Result<Checkpoint, ModelError> {
-        Ok(Checkpoint { progress, variables: self.arrays()?, optimiser: self.optimiser.state() })
-    }
-
-    fn restore(&mut self, checkpoint: Checkpoint) -> Result<(), ModelError> {
-        for (name, variable) in self.optimiser.vars() {
-            let array = checkpoint.variables.get(name);
-            let array = array.ok_or_else(|| failed(format!("the checkpoint has no `{name}`")))?;
-            tensor(array).and_then(|value| variable.set(&value)).map_err(engine)?;
-        }
-        self.optimiser.restore(checkpoint.optimiser).map_err(engine)
+    fn checkpoint(&self, training: Digest, progress: Progress) -> Result<Vec<u8>, ModelError> {
+        let state = self.learner.state().map_err(engine)?;
+        Ok(checkpoint::write(training, Checkpoint { progress, state }))
     }
 
     fn version(self, declared: &Declared) -> Result<Version, ModelError> {
-        let arrays = self.arrays()?;
+        let arrays = self.learner.state().map_err(engine)?.variables;
         let adapter = |arrays| {
             let lora = self.config.lora.as_ref().expect("invariant: adapters come from a LoRA recipe");
             Version::Adapter(Adapter { arrays, scale: lora::scale(lora) })
@@ -319,9 +313,8 @@ impl<'a> Run<'a> {
     }
 }
 
-pub(super) fn variables(arrays: &Arrays) -> Result<BTreeMap<String, Var>, ModelError> {
-    let variable = |(name, array): (&String, &Array)| Ok((name.clone(), Var::from_tensor(&tensor(array)?)?));
-    arrays.iter().map(variable).collect::<candle_core::Result<_>>().map_err(engine)
+pub(super) fn variables(arrays: &Arrays) -> candle_core::Result<BTreeMap<String, Var>> {
+    arrays.iter().map(|(name, array)| Ok((name.clone(), Var::from_tensor(&tensor(array)?)?))).collect()
 }
 
 /// The rows of a batch in `parts` runs or more, each of at most [`CHUNK_TOKENS`] tokens, one row at least.

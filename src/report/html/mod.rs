@@ -104,7 +104,7 @@ fn label_meaning(label: RunLabel) -> &'static str {
     match label {
         RunLabel::Pure => "No model took part: the same file gives the same bytes.",
         RunLabel::Seeded => "Local models only: the same file and weights give the same bytes on any machine.",
-        RunLabel::Recorded => "A remote model took part: its recorded replies are the truth.",
+        RunLabel::Recorded => "A remote model or a GPU took part: what is recorded of it is the truth.",
     }
 }
 

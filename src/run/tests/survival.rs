@@ -1,6 +1,7 @@
 //! Killed, paused, damaged, moved, run twice at once: the same results.
 
 use super::*;
+use crate::plan::Op;
 use rayon::prelude::*;
 
 /// Killed after any event, and resumed: everything as in an undisturbed run. A sink that panics is as sudden as a kill for

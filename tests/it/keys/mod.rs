@@ -81,7 +81,7 @@ fn others(root: &Path, leaf: &Value) -> Vec<Value> {
         "official",
         "dialogues",
         "bf16",
-        "cpu",
+        "cuda",
         "json",
         "all",
         "std",

@@ -49,7 +49,8 @@ impl Heads {
         self.kv_heads * self.head_dim
     }
 
-    fn group(self) -> usize {
+    /// Query heads of a key/value head.
+    pub fn group(self) -> usize {
         self.heads / self.kv_heads
     }
 

@@ -28,10 +28,10 @@ pub struct Goal {
 }
 
 /// A row that counts.
-struct Row {
-    at: usize,
-    target: usize,
-    weight: f32,
+pub struct Row {
+    pub at: usize,
+    pub target: usize,
+    pub weight: f32,
 }
 
 impl Goal {
@@ -50,6 +50,23 @@ impl Goal {
         let rows = targets.iter().zip(weights).enumerate().map(row).filter(|row| row.weight > 0.0);
         Ok(Self { rows: rows.collect(), total })
     }
+
+    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter()
+    }
+
+    pub fn total(&self) -> f64 {
+        self.total
+    }
+
+    /// # Errors
+    /// A target past the vocabulary, more targets than rows.
+    pub fn fits(&self, rows: usize, vocab: usize) -> Result<()> {
+        if let Some(row) = self.rows.iter().find(|row| row.target >= vocab || row.at >= rows) {
+            bail!("row {} is to predict token {}; there are {rows} rows and {vocab} tokens", row.at, row.target);
+        }
+        Ok(())
+    }
 }
 
 impl Head {
@@ -65,14 +82,7 @@ impl Head {
     /// A target past the vocabulary, more targets than rows.
     pub fn learn(&self, x: &[f32], goal: &Goal) -> Result<(f64, Buffer)> {
         let (vocab, width) = self.output.dims();
-        if let Some(row) = goal.rows.iter().find(|row| row.target >= vocab || (row.at + 1) * width > x.len()) {
-            bail!(
-                "row {} is to predict token {}; there are {} rows and {vocab} tokens",
-                row.at,
-                row.target,
-                x.len() / width
-            );
-        }
+        goal.fits(x.len() / width, vocab)?;
         match self.output.weight() {
             Weight::Frozen(base) | Weight::Lora(base, _) => Ok(self.run(x, goal, base.forward(), &base.backward())),
             Weight::Trained(weight) => {

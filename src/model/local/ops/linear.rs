@@ -76,6 +76,11 @@ impl Dropout {
         });
         out
     }
+
+    /// What each of so many numbers is multiplied by.
+    pub fn mask(&self, site: usize, count: usize) -> Buffer {
+        self.thinned(site, &vec![1.0; count], count)
+    }
 }
 
 pub struct Linear {

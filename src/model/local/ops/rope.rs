@@ -38,6 +38,14 @@ impl RopeTables {
         self.cos.len() / self.pairs.max(1)
     }
 
+    /// Cosines and sines of some positions, `[positions.len(), head_dim / 2]` each.
+    pub fn rows(&self, positions: &[u32]) -> (Vec<f32>, Vec<f32>) {
+        let rows = |table: &[f32]| {
+            positions.iter().flat_map(|at| table[*at as usize * self.pairs..][..self.pairs].to_vec()).collect()
+        };
+        (rows(&self.cos), rows(&self.sin))
+    }
+
     /// Rotates every head of every row to the row's position, or with a `turn` of −1 back from there (the gradient): halves
     /// rotate against each other, as in Hugging Face's Llama. `[n, heads · head_dim]`, `positions` one a row.
     pub fn turn(&self, x: &[f32], positions: &[u32], turn: f32) -> Buffer {

@@ -31,7 +31,7 @@ fn ours(shape: &Shape, arrays: &Arrays) -> impl FnMut(&[u32]) -> Vec<f32> + 'sta
     move |ids| {
         let segments = Segments::from_lengths([ids.len()]);
         let positions = segments.positions();
-        let hidden = decoder.advance(ids, &decoder.pass(segments, positions, None), None);
+        let hidden = decoder.forward(ids, &decoder.pass(segments, positions, None), None);
         decoder.logits(&hidden, &[ids.len() - 1]).to_vec()
     }
 }

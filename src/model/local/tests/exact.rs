@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::local::LocalModel;
 use crate::model::local::decoder::{Decoder, Parameters};
+use crate::model::local::engine::Engine;
 use crate::model::local::ops::{KvCache, Segments};
 use crate::model::local::{lora, source, weights::Arrays};
 
@@ -21,7 +22,7 @@ fn whole(decoder: &Decoder, sequences: &[&[u32]]) -> Vec<Vec<u32>> {
     let segments = Segments::from_lengths(sequences.iter().map(|sequence| sequence.len()));
     let positions = segments.positions();
     let pass = decoder.pass(segments, positions, None);
-    let hidden = decoder.advance(&sequences.concat(), &pass, None);
+    let hidden = decoder.forward(&sequences.concat(), &pass, None);
     let all = bits(&decoder.logits(&hidden, &(0..pass.segments.rows()).collect::<Vec<_>>()));
     let vocab = decoder.shape().vocab;
     let part = |range: std::ops::Range<usize>| all[range.start * vocab..range.end * vocab].to_vec();
@@ -30,12 +31,12 @@ fn whole(decoder: &Decoder, sequences: &[&[u32]]) -> Vec<Vec<u32>> {
 
 /// The logits of one sequence whose rows arrive in parts of the given lengths.
 fn in_parts(decoder: &Decoder, sequence: &[u32], lengths: &[usize]) -> Vec<u32> {
-    let mut caches: Vec<KvCache> = decoder.caches();
+    let mut caches: Vec<KvCache> = decoder.cache();
     let (mut out, mut from) = (Vec::new(), 0);
     for length in lengths {
         let to = from + length;
         let pass = decoder.pass(Segments::from_lengths([*length]), (from as u32..to as u32).collect(), None);
-        let hidden = decoder.advance(&sequence[from..to], &pass, Some(&mut [&mut caches]));
+        let hidden = decoder.forward(&sequence[from..to], &pass, Some(&mut [&mut caches]));
         out.extend(bits(&decoder.logits(&hidden, &(0..*length).collect::<Vec<_>>())));
         from = to;
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::ModelError;
-use crate::model::local::{LocalModel, export, export_adapter, files, identity};
+use crate::model::local::{LocalModel, export, export_adapter, files, identity, look};
 use std::path::PathBuf;
 
 /// A whole model directory, exported from a fresh model.
@@ -169,7 +169,8 @@ fn a_spec_that_asks_too_much_is_refused() {
     assert!(problem(&ModelSpec { context: 65, ..base.clone() }).contains("`max_position_embeddings` is 64"));
     assert!(problem(&ModelSpec { context: 0, ..base.clone() }).contains("`context` is 0"));
     assert!(problem(&ModelSpec { context: u32::MAX, ..base.clone() }).contains("`context` is 4294967295"));
-    assert!(problem(&ModelSpec { device: Device::Cuda, ..base.clone() }).contains("no cuda support"));
+    let metal = ModelSpec { device: Device::Metal, ..base.clone() };
+    assert!(look(&metal).unwrap_err().to_string().contains("no metal support"));
     let fresh = fresh(directory.path());
     let Source::Fresh(shape) = &fresh.source else { unreachable!() };
     for (changed, message) in [

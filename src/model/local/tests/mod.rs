@@ -3,7 +3,7 @@
 mod candle;
 mod chats;
 mod exact;
-mod families;
+pub(super) mod families;
 mod files;
 mod gguf;
 mod heard;
@@ -23,7 +23,7 @@ use tempfile::TempDir;
 const WORDS: [&str; 12] = ["Ada", "Ben", "book", "call", "find", "mail", "ok", "room", "the", "to", "14:00", "."];
 
 /// A directory with a small tokenizer of our own kind.
-fn tokenizer() -> TempDir {
+pub(super) fn tokenizer() -> TempDir {
     let directory = TempDir::new().unwrap();
     let words: Vec<String> = WORDS.iter().map(|word| (*word).to_owned()).collect();
     std::fs::write(directory.path().join("tokenizer.json"), whole_words(&words)).unwrap();
@@ -44,7 +44,7 @@ fn spec(source: Source) -> ModelSpec {
     }
 }
 
-fn fresh(tokenizer: &Path) -> ModelSpec {
+pub(super) fn fresh(tokenizer: &Path) -> ModelSpec {
     let fresh =
         Fresh { tokenizer: tokenizer.to_owned(), seed: 5, width: 24, layers: 2, heads: 4, kv_heads: 2, ffn: 40 };
     // Width 24 in 4 heads: heads of 6, no multiple of any vector.
@@ -92,7 +92,7 @@ fn dialogues() -> Vec<Vec<Message>> {
     ]
 }
 
-fn requests(model: &dyn LanguageModel, temperature: f64) -> Vec<GenRequest> {
+pub(super) fn requests(model: &dyn LanguageModel, temperature: f64) -> Vec<GenRequest> {
     let sampling = Sampling { temperature, top_p: 0.95, top_k: 40, ..Sampling::drawn(12) };
     let ask = |(index, dialogue): (usize, Vec<Message>)| {
         // Three samples of each task, and its second turn.
@@ -110,7 +110,7 @@ fn requests(model: &dyn LanguageModel, temperature: f64) -> Vec<GenRequest> {
     dialogues().into_iter().enumerate().flat_map(ask).collect()
 }
 
-fn replies(model: &dyn LanguageModel, requests: &[GenRequest]) -> Vec<GenReply> {
+pub(super) fn replies(model: &dyn LanguageModel, requests: &[GenRequest]) -> Vec<GenReply> {
     model.generate(requests).into_iter().map(Result::unwrap).collect()
 }
 

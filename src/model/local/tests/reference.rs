@@ -159,7 +159,7 @@ fn the_decoder_is_what_each_config_says() {
         let decoder = Decoder::new(&shape, Parameters::Frozen(arrays.clone()), 64).unwrap();
         let segments = Segments::from_lengths([ids.len()]);
         let positions = segments.positions();
-        let hidden = decoder.advance(&ids, &decoder.pass(segments, positions, None), None);
+        let hidden = decoder.forward(&ids, &decoder.pass(segments, positions, None), None);
         let got = decoder.logits(&hidden, &(0..ids.len()).collect::<Vec<_>>());
         let largest = wanted.iter().flatten().fold(0.0f64, |most, value| most.max(value.abs()));
         assert!(largest > 1.0);

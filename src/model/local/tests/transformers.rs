@@ -32,7 +32,7 @@ fn is_learned(place: usize) -> bool {
 fn last(decoder: &Decoder, ids: &[u32]) -> Vec<f32> {
     let segments = Segments::from_lengths([ids.len()]);
     let positions = segments.positions();
-    let hidden = decoder.advance(ids, &decoder.pass(segments, positions, None), None);
+    let hidden = decoder.forward(ids, &decoder.pass(segments, positions, None), None);
     decoder.logits(&hidden, &[ids.len() - 1]).to_vec()
 }
 

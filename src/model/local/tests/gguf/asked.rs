@@ -26,7 +26,7 @@ fn says_what_llama_cpp_is_held_against() {
         let last = |ids: &[u32]| {
             let segments = Segments::from_lengths([ids.len()]);
             let positions = segments.positions();
-            let hidden = decoder.advance(ids, &decoder.pass(segments, positions, None), None);
+            let hidden = decoder.forward(ids, &decoder.pass(segments, positions, None), None);
             decoder.logits(&hidden, &[ids.len() - 1]).to_vec()
         };
         let mut row: Vec<u32> = serde_json::from_value(asked["prompt"].clone()).unwrap();

@@ -52,7 +52,7 @@ fn logits(spec: &ModelSpec, ids: &[u32]) -> Vec<u32> {
     let decoder = Decoder::new(&declared.shape, Parameters::Frozen(arrays), 64).unwrap();
     let segments = Segments::from_lengths([ids.len()]);
     let positions = segments.positions();
-    let hidden = decoder.advance(ids, &decoder.pass(segments, positions, None), None);
+    let hidden = decoder.forward(ids, &decoder.pass(segments, positions, None), None);
     decoder.logits(&hidden, &(0..ids.len()).collect::<Vec<_>>()).iter().map(|logit| logit.to_bits()).collect()
 }
 

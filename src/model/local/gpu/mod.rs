@@ -1,0 +1,75 @@
+//! Answers and learns by candle's kernels, on its tensors: on a GPU, where one is declared.
+//!
+//! The decoder is the same as the processor's, over the same weights, and so are sampling, shared prefixes, rows and steps. What
+//! differs is who adds: a GPU's sums have no order that we could fix, so what it says is `recorded`, never `seeded`.
+//!
+//! # Invariants
+//! Everything here runs on whatever device candle has; tests run it on its processor, beside our own engine. Nothing asks for
+//! a device but [`device`].
+
+mod attention;
+mod decoder;
+mod learner;
+mod pool;
+
+#[cfg(test)]
+mod tests;
+
+pub use decoder::{Answering, Model, Weights};
+pub use learner::Learning;
+
+use crate::model::{Device, Dtype, ModelError};
+use candle_core::DType;
+
+/// The GPU that is asked for, if one is.
+///
+/// # Errors
+/// This build or this machine has no such thing.
+pub fn device(asked: Device) -> Result<Option<candle_core::Device>, ModelError> {
+    match asked {
+        Device::Auto | Device::Cpu => Ok(None),
+        #[cfg(feature = "cuda")]
+        Device::Cuda => cuda().map(Some),
+        #[cfg(not(feature = "cuda"))]
+        Device::Cuda => Err(unbuilt(asked, "build it with `--features cuda`, or declare `device = cpu`")),
+        Device::Metal => Err(unbuilt(asked, "declare `device = cpu`")),
+    }
+}
+
+/// Bytes that are free on a GPU.
+fn room(device: &candle_core::Device) -> Option<u64> {
+    match device {
+        #[cfg(feature = "cuda")]
+        candle_core::Device::Cuda(device) => {
+            let (free, _) = device.cuda_stream().context().mem_get_info().ok()?;
+            Some(free as u64)
+        }
+        _ => None,
+    }
+}
+
+/// What is computed in.
+pub fn dtype(declared: Dtype) -> DType {
+    match declared {
+        Dtype::F32 => DType::F32,
+        Dtype::Bf16 => DType::BF16,
+        Dtype::F16 => DType::F16,
+    }
+}
+
+fn unbuilt(asked: Device, instead: &str) -> ModelError {
+    ModelError::Engine(format!("this build has no {} support: {instead}", asked.as_str()))
+}
+
+#[cfg(feature = "cuda")]
+fn cuda() -> Result<candle_core::Device, ModelError> {
+    // Where there is no driver, candle's bindings panic as they look for it.
+    let driver =
+        ["/proc/driver/nvidia/version", "/dev/dxg"].into_iter().any(|place| std::path::Path::new(place).exists());
+    if cfg!(target_os = "linux") && !driver {
+        return Err(ModelError::Engine("no NVIDIA driver is loaded here; declare `device = cpu`".to_owned()));
+    }
+    // One stream for all threads: passes follow one another on whichever is free.
+    let device = candle_core::Device::new_cuda_with_stream(0);
+    device.map_err(|error| ModelError::Engine(format!("no CUDA device can be used: {error}")))
+}
