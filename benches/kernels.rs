@@ -1,9 +1,9 @@
-//! What a training step's time goes to: products and attention. `cargo bench --bench kernels -- [avx512|avx2|portable]`.
+//! What a training step's time goes to, products and attention, and a reply's: weights from memory. `cargo bench --bench kernels -- [avx512|avx2|portable]`.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark reads the clock and prints")]
 
 use agx::model::local::kernels::attention::{self, Heads};
-use agx::model::local::kernels::{Isa, Packed, View, matmul, set_isa};
+use agx::model::local::kernels::{Buffer, Isa, Packed, Quantised, View, matmul, matmul_quantised, set_isa};
 use std::sync::LazyLock;
 use std::time::Instant;
 
@@ -68,6 +68,31 @@ fn products(isa: Isa) {
     }
 }
 
+/// A weight that no cache holds, by how it is kept: as many numbers as a model of 135 million has.
+fn weights(isa: Isa) {
+    const DEPTH: usize = 2048;
+    const WIDTH: usize = 65_536;
+    println!("a weight of {DEPTH} × {WIDTH} from memory, milliseconds a product, and the weight's GB/s:");
+    let exact = numbers(DEPTH * WIDTH, 1.0);
+    let view = View::new(&exact, DEPTH, WIDTH);
+    let (single, eight) = (Packed::new(isa, view), Quantised::new(isa, view));
+    let short: Vec<f32> = exact.iter().map(|x| f32::from_bits(x.to_bits() & 0xffff_0000)).collect();
+    let brain = Packed::narrow(isa, View::new(&short, DEPTH, WIDTH));
+    type Product<'a> = &'a dyn Fn(View<'_>) -> Buffer;
+    let kept: [(&str, usize, Product<'_>); 3] = [
+        ("f32", single.bytes(), &|a| matmul(isa, a, single.panels())),
+        ("bf16", brain.bytes(), &|a| matmul(isa, a, brain.panels())),
+        ("int8", eight.bytes(), &|a| matmul_quantised(isa, a, &eight)),
+    ];
+    for rows in [1, 2, 8, 32] {
+        let a = numbers(rows * DEPTH, 1.0);
+        for (name, bytes, product) in kept {
+            let seconds = best(9, || drop(std::hint::black_box(product(View::new(&a, rows, DEPTH)))));
+            println!("  {rows:>2} rows, {name:<4}  {:>7.2}  {:>6.1}", seconds * 1e3, bytes as f64 / seconds / 1e9);
+        }
+    }
+}
+
 fn attention(isa: Isa) {
     const HEADS: Heads = Heads { heads: 4, kv_heads: 2, head_dim: 48, window: None };
     let segments: Vec<_> = (0..16).map(|n| n * 250..(n + 1) * 250).collect();
@@ -86,5 +111,6 @@ fn main() {
     set_isa(isa);
     println!("{} on {} threads", isa.name(), rayon::current_num_threads());
     products(isa);
+    weights(isa);
     attention(isa);
 }

@@ -1,5 +1,5 @@
 //! agx's side of `benches/peers/run`: one piece of work in a process of its own, its figures as one line of JSON.
-//! `peers WORK --model DIR [--dtype f32|bf16|f16] [--batch N]`, where WORK is `decode`, `prefill`, `rollouts`, `train` or `train-lora`.
+//! `peers WORK --model DIR [--dtype f32|bf16|f16|int8] [--batch N]`, where WORK is `decode`, `prefill`, `rollouts`, `train` or `train-lora`.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark reads the clock and prints")]
 
@@ -52,7 +52,7 @@ fn main() {
         let value = arguments.next().expect("a value");
         match &name[..] {
             "--model" => directory = Some(PathBuf::from(value)),
-            "--dtype" => dtype = serde_json::from_value(value.into()).expect("f32, bf16 or f16"),
+            "--dtype" => dtype = serde_json::from_value(value.into()).expect("f32, bf16, f16 or int8"),
             "--batch" => batch = value.parse().expect("a number"),
             other => panic!("no option {other}"),
         }

@@ -16,12 +16,13 @@ SHAPES = {
     "m": dict(hidden_size=576, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3,
               intermediate_size=1536, vocab_size=49152, tie_word_embeddings=True),
 }
-KINDS = {"f32": gguf.GGMLQuantizationType.F32, "bf16": gguf.GGMLQuantizationType.BF16}
+KINDS = {"f32": gguf.GGMLQuantizationType.F32, "bf16": gguf.GGMLQuantizationType.BF16, "int8": gguf.GGMLQuantizationType.Q8_0}
 
 
 def directory(place: pathlib.Path, shape: str, dtype: str, tokenizer: pathlib.Path) -> pathlib.Path:
     """The model in Hugging Face's layout, in files of float32. For bfloat16 its weights are exact in that, so that all sides hold the
-    same ones; for float32 they are not, so that none can be kept in less."""
+    same ones; for float32 they are not, so that none can be kept in less; eight bits
+    each side makes of these itself."""
     made = place / f"{shape}-{dtype}"
     if not (made / "model.safetensors").exists():
         torch.manual_seed(0)

@@ -212,7 +212,7 @@ impl Checker<'_> {
         };
         let adapter = self.choice_of(&fields, "adapter").flatten().map(|(apply, _)| self.file_argument(apply));
         let context = self.tokens_of(&fields, "context").flatten();
-        let dtypes = [("f32", Dtype::F32), ("bf16", Dtype::Bf16), ("f16", Dtype::F16)];
+        let dtypes = [Dtype::F32, Dtype::Bf16, Dtype::F16, Dtype::Int8].map(|dtype| (dtype.as_str(), dtype));
         let dtype = self.word_of(&fields, "dtype", &dtypes);
         let devices = [("auto", Device::Auto), ("cpu", Device::Cpu), ("cuda", Device::Cuda), ("metal", Device::Metal)];
         let device = self.word_of(&fields, "device", &devices);

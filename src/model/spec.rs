@@ -108,6 +108,8 @@ pub enum Dtype {
     F32,
     Bf16,
     F16,
+    /// Weights in eight bits each, a scale for each row; the rest in single precision.
+    Int8,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -274,7 +276,7 @@ macro_rules! named {
         }
     };
 }
-named!(Dtype { F32 => "f32", Bf16 => "bf16", F16 => "f16" });
+named!(Dtype { F32 => "f32", Bf16 => "bf16", F16 => "f16", Int8 => "int8" });
 named!(Device { Auto => "auto", Cpu => "cpu", Cuda => "cuda", Metal => "metal" });
 named!(ToolFormat {
     Lines => "lines", Json => "json", Hermes => "hermes", Llama3 => "llama3", Mistral => "mistral", ApiBank => "api_bank",

@@ -43,8 +43,12 @@ const REMOTES: &[Word] = &[word("openai", "Any endpoint that speaks OpenAI's cha
     .written("openai(\"gpt-4o-2024-08-06\") { … }")
     .with(&REMOTE)];
 
-const DTYPES: &[Word] =
-    &[word("f32", "Single precision."), word("bf16", "Brain float."), word("f16", "Half precision.")];
+const DTYPES: &[Word] = &[
+    word("f32", "Single precision."),
+    word("bf16", "Brain float."),
+    word("f16", "Half precision."),
+    word("int8", "Weights of eight bits, a scale for each row."),
+];
 
 const DEVICES: &[Word] = &[
     word("auto", "The processor: the same bytes on every machine."),

@@ -13,16 +13,18 @@ use super::config::{Biases, Shape};
 use super::engine::Engine;
 use super::kernels::Buffer;
 use super::ops::{self, Adapter, Dropout, FrozenWeight, Goal, Head, Heads, KvCache, Layer, Linear, Norm, Param, Pass};
-use super::ops::{RopeTables, Segments, Slot, Weight};
+use super::ops::{RopeTables, Segments, Slot, Table, Weight};
 use super::optim::Gradients;
 use super::weights::{Array, Arrays};
 use candle_core::{Device, Result, Tensor, Var};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+const EMBEDDING: &str = "model.embed_tokens.weight";
+
 pub struct Decoder {
     shape: Shape,
-    embedding: Param,
+    embedding: Table,
     layers: Vec<Layer>,
     head: Head,
     tables: Arc<RopeTables>,
@@ -34,6 +36,8 @@ pub struct Decoder {
 pub enum Parameters<'a> {
     /// Nothing learns.
     Frozen(Arrays),
+    /// Nothing learns, and matrices are rounded to eight bits a weight.
+    Quantised(Arrays),
     /// Every weight is a variable.
     Full(&'a BTreeMap<String, Var>),
     /// Frozen weights; the adapters' variables by PEFT's names without the leading `base_model.model.`.
@@ -70,7 +74,7 @@ impl Builder<'_> {
 
     fn plain(&mut self, name: &str) -> Result<Param> {
         match &self.parameters {
-            Parameters::Frozen(arrays) | Parameters::Lora { base: arrays, .. } => {
+            Parameters::Frozen(arrays) | Parameters::Quantised(arrays) | Parameters::Lora { base: arrays, .. } => {
                 Param::new(&tensor(&arrays[name])?, None)
             }
             Parameters::Full(variables) => self.learning(name, &variables[name]),
@@ -80,6 +84,7 @@ impl Builder<'_> {
     fn weight(&mut self, name: &str) -> Result<Weight> {
         match &self.parameters {
             Parameters::Full(_) => Ok(Weight::Trained(self.plain(name)?)),
+            Parameters::Quantised(arrays) => Ok(Weight::Quantised(ops::quantised(&tensor(&arrays[name])?)?)),
             Parameters::Frozen(arrays) | Parameters::Lora { base: arrays, .. } => {
                 Ok(Weight::Frozen(FrozenWeight::new(&tensor(&arrays[name])?)?))
             }
@@ -125,7 +130,9 @@ impl Builder<'_> {
             attention_norm: self.norm(&at("input_layernorm.weight"), shape)?,
             mlp_norm: self.norm(&at("post_attention_layernorm.weight"), shape)?,
         };
-        if let Parameters::Frozen(arrays) | Parameters::Lora { base: arrays, .. } = &mut self.parameters {
+        if let Parameters::Frozen(arrays) | Parameters::Quantised(arrays) | Parameters::Lora { base: arrays, .. } =
+            &mut self.parameters
+        {
             arrays.retain(|name, _| !name.starts_with(&at("")));
         }
         Ok(layer)
@@ -139,11 +146,16 @@ impl Decoder {
     pub fn new(shape: &Shape, parameters: Parameters, positions: usize) -> Result<Self> {
         let mut builder = Builder { parameters, slots: BTreeMap::new(), site: 0 };
         let layers = (0..shape.layers).map(|index| builder.layer(index, shape)).collect::<Result<_>>()?;
-        let output = if shape.tied { "model.embed_tokens.weight" } else { "lm_head.weight" };
-        let output = Linear::new(builder.weight(output)?, None);
+        let output = builder.weight(if shape.tied { EMBEDDING } else { "lm_head.weight" })?;
+        let embedding = match (&builder.parameters, &output) {
+            (Parameters::Quantised(_), Weight::Quantised(output)) if shape.tied => Table::Quantised(output.clone()),
+            (Parameters::Quantised(arrays), _) => Table::Quantised(ops::quantised(&tensor(&arrays[EMBEDDING])?)?),
+            _ => Table::Plain(builder.plain(EMBEDDING)?),
+        };
+        let output = Linear::new(output, None);
         Ok(Self {
             shape: shape.clone(),
-            embedding: builder.plain("model.embed_tokens.weight")?,
+            embedding,
             layers,
             head: Head { norm: builder.norm("model.norm.weight", shape)?, output },
             tables: shape.rope.tables(shape.head_dim, positions),

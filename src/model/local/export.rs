@@ -17,6 +17,7 @@ pub fn export(spec: &ModelSpec, version: Option<&[u8]>, directory: &Path, half: 
     if let Some(bytes) = version {
         arrays = lora::apply(&declared.shape, arrays, lora::read(bytes, spec.lora.as_ref())?)?;
     }
+    // As it answers, but for eight bits: those are a way to hold a row, which no reader of such files knows.
     arrays.values_mut().for_each(|array| weights::round(&mut array.data, spec.dtype));
     let (dtype, name) = if half { (Dtype::Bf16, "bfloat16") } else { (Dtype::F32, "float32") };
     let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);

@@ -38,8 +38,9 @@ pub use peft::{feed as feed_adapter, files as adapter_files};
 pub use source::{files, identity, look, positions};
 pub use train::train;
 
-use super::{GenReply, GenRequest, LanguageModel, Likely, Listener, Message, ModelError, ModelSpec, TokenId, TrainRow};
-use candle_core::Device;
+use super::{
+    Dtype, GenReply, GenRequest, LanguageModel, Likely, Listener, Message, ModelError, ModelSpec, TokenId, TrainRow,
+};
 use chat::Chat;
 use constrain::Constraints;
 use decoder::{Decoder, Parameters};
@@ -64,9 +65,9 @@ pub fn open(
     version: Option<&[u8]>,
     memory: Option<u64>,
 ) -> Result<Arc<dyn LanguageModel>, ModelError> {
-    Ok(match gpu::device(spec.device)? {
+    Ok(match gpu::place(spec)? {
         None => Arc::new(LocalModel::open(spec, version)?.keeping(memory)),
-        Some(device) => Arc::new(LocalModel::open_on(spec, version, &device)?.keeping(memory)),
+        Some(place) => Arc::new(LocalModel::open_on(spec, version, &place)?.keeping(memory)),
     })
 }
 
@@ -89,19 +90,22 @@ impl LocalModel {
         let declared = source::declared(spec)?;
         let mut arrays = versioned(&declared, spec, version)?;
         arrays.values_mut().for_each(|array| weights::round(&mut array.data, spec.dtype));
-        let decoder = Decoder::new(&declared.shape, Parameters::Frozen(arrays), spec.context as usize);
+        let parameters = match spec.dtype {
+            Dtype::Int8 => Parameters::Quantised(arrays),
+            Dtype::F32 | Dtype::Bf16 | Dtype::F16 => Parameters::Frozen(arrays),
+        };
+        let decoder = Decoder::new(&declared.shape, parameters, spec.context as usize);
         Ok(Self::new(declared, spec, decoder.map_err(engine_error)?))
     }
 }
 
 impl LocalModel<gpu::Answering> {
     /// On a device of candle's, by its kernels.
-    fn open_on(spec: &ModelSpec, version: Option<&[u8]>, device: &Device) -> Result<Self, ModelError> {
+    fn open_on(spec: &ModelSpec, version: Option<&[u8]>, place: &gpu::Place) -> Result<Self, ModelError> {
         let declared = source::declared(spec)?;
         let frozen = versioned(&declared, spec, version)?;
         let weights = gpu::Weights { frozen, learning: &BTreeMap::new(), scale: 1.0 };
-        let dtype = gpu::dtype(spec.dtype);
-        let model = gpu::Model::new(&declared.shape, weights, spec.context as usize, dtype, device);
+        let model = gpu::Model::new(&declared.shape, weights, spec.context as usize, place);
         let engine = model.and_then(gpu::Answering::new).map_err(engine_error)?;
         Ok(Self::new(declared, spec, engine))
     }

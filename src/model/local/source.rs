@@ -118,7 +118,7 @@ pub fn declared(spec: &ModelSpec) -> Result<Declared, ModelError> {
 
 /// Whether it is one that runs here, without reading its weights.
 pub fn look(spec: &ModelSpec) -> Result<(), ModelError> {
-    gpu::device(spec.device)?;
+    gpu::place(spec)?;
     declared(spec).map(drop)
 }
 

@@ -237,11 +237,10 @@ impl<'a> Run<'a> {
         };
         let adam = AdamWConfig { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: config.weight_decay };
         let scale = config.lora.as_ref().map_or(1.0, lora::scale);
-        let device = gpu::device(spec.device)?;
+        let place = gpu::place(spec)?;
         let learner = move || -> candle_core::Result<Box<dyn Learner>> {
-            if let Some(device) = &device {
-                let kind = (gpu::dtype(spec.dtype), device);
-                return Ok(Box::new(gpu::Learning::new(shape, base, &learning, scale, context, kind, adam)?));
+            if let Some(place) = &place {
+                return Ok(Box::new(gpu::Learning::new(shape, base, &learning, scale, context, place, adam)?));
             }
             let variables = variables(&learning)?;
             drop(learning);

@@ -177,20 +177,21 @@ pub fn finite(data: Vec<f32>) -> Result<Vec<f32>, String> {
     }
 }
 
-/// Rounds to what `dtype` can hold, to nearest even.
+/// Rounds to what `dtype` can hold, to nearest even. To eight bits nothing is rounded here: it is no type of its own for a number, but
+/// a whole row's way to be packed, which rounds from what the row was.
 pub fn round(data: &mut [f32], dtype: Dtype) {
     match dtype {
-        Dtype::F32 => {}
+        Dtype::F32 | Dtype::Int8 => {}
         Dtype::Bf16 => data.iter_mut().for_each(|value| *value = bf16::from_f32(*value).to_f32()),
         Dtype::F16 => data.iter_mut().for_each(|value| *value = f16::from_f32(*value).to_f32()),
     }
 }
 
-/// Safetensors bytes, tensors and metadata in name order: the format's own writer sorts by type and name, but takes
+/// Safetensors bytes, numbers in single precision where `dtype` is none of the format's, tensors and metadata in name order: the format's own writer sorts by type and name, but takes
 /// metadata as a hash map.
 pub fn serialize(arrays: &Arrays, metadata: &BTreeMap<String, String>, dtype: Dtype) -> Vec<u8> {
     let (label, width) = match dtype {
-        Dtype::F32 => ("F32", 4),
+        Dtype::F32 | Dtype::Int8 => ("F32", 4),
         Dtype::Bf16 => ("BF16", 2),
         Dtype::F16 => ("F16", 2),
     };
@@ -212,7 +213,7 @@ pub fn serialize(arrays: &Arrays, metadata: &BTreeMap<String, String>, dtype: Dt
     bytes.extend(text.as_bytes());
     for value in arrays.values().flat_map(|array| &array.data) {
         match dtype {
-            Dtype::F32 => bytes.extend(value.to_le_bytes()),
+            Dtype::F32 | Dtype::Int8 => bytes.extend(value.to_le_bytes()),
             Dtype::Bf16 => bytes.extend(bf16::from_f32(*value).to_le_bytes()),
             Dtype::F16 => bytes.extend(f16::from_f32(*value).to_le_bytes()),
         }

@@ -6,6 +6,7 @@
 //! # Shapes
 //! Packed rows `[rows, width]`, as everywhere; weights `[out, in]`.
 
+use super::Place;
 use super::attention::Sight;
 use super::pool::{Cache, Pool, Tables};
 use crate::model::local::config::{Biases, Shape};
@@ -30,8 +31,7 @@ pub struct Weights<'a> {
 
 pub struct Model {
     shape: Shape,
-    device: Device,
-    dtype: DType,
+    place: Place,
     embedding: Tensor,
     layers: Vec<Layer>,
     norm: Tensor,
@@ -76,15 +76,14 @@ pub struct Pass {
     dropout: Option<Dropout>,
 }
 
-pub fn upload(array: &Array, dtype: DType, device: &Device) -> Result<Tensor> {
+pub fn upload(array: &Array, Place { device, dtype }: &Place) -> Result<Tensor> {
     // Rounded here: half as much goes to the device.
-    Tensor::from_slice(&array.data, array.shape.as_slice(), &Device::Cpu)?.to_dtype(dtype)?.to_device(device)
+    Tensor::from_slice(&array.data, array.shape.as_slice(), &Device::Cpu)?.to_dtype(*dtype)?.to_device(device)
 }
 
 struct Builder<'a> {
     weights: Weights<'a>,
-    dtype: DType,
-    device: Device,
+    place: &'a Place,
     /// Linear maps so far, as the processor's decoder counts them.
     site: usize,
 }
@@ -93,7 +92,7 @@ impl Builder<'_> {
     fn weight(&mut self, name: &str) -> Result<Tensor> {
         match (self.weights.learning.get(name), self.weights.frozen.remove(name)) {
             (Some(variable), _) => Ok(variable.as_tensor().clone()),
-            (None, Some(array)) => upload(&array, self.dtype, &self.device),
+            (None, Some(array)) => upload(&array, self.place),
             (None, None) => bail!("the weight `{name}` is missing"),
         }
     }
@@ -134,14 +133,13 @@ impl Builder<'_> {
 impl Model {
     /// The weights must have been held against the shape (`weights::check`); `positions` is the longest sequence that will be
     /// asked for.
-    pub fn new(shape: &Shape, weights: Weights, positions: usize, dtype: DType, device: &Device) -> Result<Self> {
-        let mut builder = Builder { weights, dtype, device: device.clone(), site: 0 };
+    pub fn new(shape: &Shape, weights: Weights, positions: usize, place: &Place) -> Result<Self> {
+        let mut builder = Builder { weights, place, site: 0 };
         let embedding = builder.weight("model.embed_tokens.weight")?;
         let output = if shape.tied { embedding.clone() } else { builder.weight("lm_head.weight")? };
         Ok(Self {
             shape: shape.clone(),
-            device: device.clone(),
-            dtype,
+            place: place.clone(),
             embedding,
             layers: (0..shape.layers).map(|index| builder.layer(index, shape)).collect::<Result<_>>()?,
             norm: builder.weight("model.norm.weight")?,
@@ -159,7 +157,7 @@ impl Model {
     }
 
     pub fn device(&self) -> &Device {
-        &self.device
+        &self.place.device
     }
 
     /// What the rows of segments see: keys by their places in the tables, those of a segment's own rows last.
@@ -173,15 +171,15 @@ impl Model {
         let heads: Vec<Heads> = self.layers.iter().map(|layer| layer.heads).collect();
         let (cos, sin) = self.tables.rows(positions);
         let turns = |values: Vec<f32>| {
-            let values = Tensor::from_vec(values, (positions.len(), 1, self.shape.head_dim / 2), &self.device)?;
-            values.to_dtype(self.dtype)
+            let values = Tensor::from_vec(values, (positions.len(), 1, self.shape.head_dim / 2), self.device())?;
+            values.to_dtype(self.place.dtype)
         };
-        let sight = Sight::new(segments.ranges(), keys, &heads, &self.device)?;
+        let sight = Sight::new(segments.ranges(), keys, &heads, self.device())?;
         Ok(Pass { sight, cos: turns(cos)?, sin: turns(sin)?, dropout })
     }
 
     pub fn embed(&self, ids: &[u32]) -> Result<Tensor> {
-        self.embedding.index_select(&Tensor::new(ids, &self.device)?, 0)?.to_dtype(self.dtype)
+        self.embedding.index_select(&Tensor::new(ids, self.device())?, 0)?.to_dtype(self.place.dtype)
     }
 
     /// The rows after a layer. `keep` is given the keys and values of these rows, `[rows · kv_heads, head_dim]`, and gives the
@@ -215,7 +213,7 @@ impl Model {
     /// Logits in f32, of the rows after the last layer.
     pub fn logits(&self, x: &Tensor) -> Result<Tensor> {
         let normed = rms_norm(x, &self.norm, self.shape.norm_eps)?;
-        normed.matmul(&self.output.to_dtype(self.dtype)?.t()?)?.to_dtype(DType::F32)
+        normed.matmul(&self.output.to_dtype(self.place.dtype)?.t()?)?.to_dtype(DType::F32)
     }
 }
 
@@ -267,7 +265,7 @@ pub struct Answering {
 impl Answering {
     pub fn new(model: Model) -> Result<Self> {
         let Shape { kv_heads, head_dim, .. } = model.shape;
-        let pool = Pool::new(model.layers.len(), kv_heads, head_dim, model.dtype, &model.device)?;
+        let pool = Pool::new(model.layers.len(), kv_heads, head_dim, &model.place)?;
         Ok(Self { model, pool: Mutex::new(pool) })
     }
 }
@@ -288,11 +286,11 @@ impl Engine for Answering {
     }
 
     fn row_bytes(&self) -> usize {
-        2 * self.model.layers.len() * self.model.shape.kv_width() * self.model.dtype.size_in_bytes()
+        2 * self.model.layers.len() * self.model.shape.kv_width() * self.model.place.dtype.size_in_bytes()
     }
 
     fn room(&self) -> Option<u64> {
-        super::room(&self.model.device)
+        super::room(self.model.device())
     }
 
     fn advance(
@@ -318,7 +316,7 @@ impl Engine for Answering {
         }
         let pass = model.pass(&segments, &keys, &positions, None)?;
         // As wide as what is put there.
-        let fresh = Tensor::from_vec(fresh, (segments.rows() * kv_heads, 1), &model.device)?;
+        let fresh = Tensor::from_vec(fresh, (segments.rows() * kv_heads, 1), model.device())?;
         let fresh = fresh.broadcast_as((segments.rows() * kv_heads, head_dim))?.contiguous()?;
         let mut x = model.embed(ids)?;
         for index in 0..model.layers() {
@@ -333,7 +331,7 @@ impl Engine for Answering {
         if chosen.is_empty() {
             return Ok(Vec::new().into());
         }
-        let x = x.index_select(&Tensor::from_slice(&chosen, chosen.len(), &model.device)?, 0)?;
+        let x = x.index_select(&Tensor::from_slice(&chosen, chosen.len(), model.device())?, 0)?;
         Ok(model.logits(&x)?.flatten_all()?.to_vec1::<f32>()?.into())
     }
 }

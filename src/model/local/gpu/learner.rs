@@ -2,6 +2,7 @@
 //!
 //! Variables, gradients and the optimiser's moments are f32; what is computed in between is of the model's type.
 
+use super::Place;
 use super::decoder::{Model, Pass, Weights, upload};
 use crate::model::local::checkpoint::State;
 use crate::model::local::config::Shape;
@@ -10,7 +11,7 @@ use crate::model::local::ops::{Goal, Segments};
 use crate::model::local::optim::{AdamWConfig, AdamWState, unbias};
 use crate::model::local::weights::{Array, Arrays};
 use candle_core::backprop::GradStore;
-use candle_core::{D, DType, Device, Result, Tensor, Var, bail};
+use candle_core::{D, DType, Result, Tensor, Var, bail};
 use std::collections::BTreeMap;
 
 pub struct Learning {
@@ -31,17 +32,17 @@ impl Learning {
         learning: &Arrays,
         scale: f64,
         positions: usize,
-        (dtype, device): (DType, &Device),
+        place: &Place,
         config: AdamWConfig,
     ) -> Result<Self> {
-        let variable = |(name, array): (&String, &Array)| {
-            Ok((name.clone(), Var::from_tensor(&upload(array, DType::F32, device)?)?))
-        };
+        let exact = Place { dtype: DType::F32, ..place.clone() };
+        let variable =
+            |(name, array): (&String, &Array)| Ok((name.clone(), Var::from_tensor(&upload(array, &exact)?)?));
         let variables = learning.iter().map(variable).collect::<Result<BTreeMap<_, _>>>()?;
         let zeros =
             |(name, variable): (&String, &Var)| Ok((name.clone(), [variable.zeros_like()?, variable.zeros_like()?]));
         let moments = variables.iter().map(zeros).collect::<Result<_>>()?;
-        let model = Model::new(shape, Weights { frozen, learning: &variables, scale }, positions, dtype, device)?;
+        let model = Model::new(shape, Weights { frozen, learning: &variables, scale }, positions, place)?;
         Ok(Self { model, variables, gradients: BTreeMap::new(), config, steps: 0, moments })
     }
 

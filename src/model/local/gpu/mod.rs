@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //! Everything here runs on whatever device candle has; tests run it on its processor, beside our own engine. Nothing asks for
-//! a device but [`device`].
+//! a device but [`place`].
 
 mod attention;
 mod decoder;
@@ -18,14 +18,35 @@ mod tests;
 pub use decoder::{Answering, Model, Weights};
 pub use learner::Learning;
 
-use crate::model::{Device, Dtype, ModelError};
+use crate::model::{Device, Dtype, ModelError, ModelSpec};
 use candle_core::DType;
 
-/// The GPU that is asked for, if one is.
+/// Where candle computes, and in what.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub device: candle_core::Device,
+    pub dtype: DType,
+}
+
+/// Where a model that is declared on a GPU computes; `None` for the processor's.
 ///
 /// # Errors
-/// This build or this machine has no such thing.
-pub fn device(asked: Device) -> Result<Option<candle_core::Device>, ModelError> {
+/// This build or this machine has no such thing; a precision that is not a GPU's.
+pub fn place(spec: &ModelSpec) -> Result<Option<Place>, ModelError> {
+    let Some(device) = device(spec.device)? else { return Ok(None) };
+    let dtype = match spec.dtype {
+        Dtype::F32 => DType::F32,
+        Dtype::Bf16 => DType::BF16,
+        Dtype::F16 => DType::F16,
+        Dtype::Int8 => {
+            let problem = format!("`dtype = int8` does not go with `device = {}`: declare bf16", spec.device.as_str());
+            return Err(ModelError::Engine(problem));
+        }
+    };
+    Ok(Some(Place { device, dtype }))
+}
+
+fn device(asked: Device) -> Result<Option<candle_core::Device>, ModelError> {
     match asked {
         Device::Auto | Device::Cpu => Ok(None),
         #[cfg(feature = "cuda")]
@@ -45,15 +66,6 @@ fn room(device: &candle_core::Device) -> Option<u64> {
             Some(free as u64)
         }
         _ => None,
-    }
-}
-
-/// What is computed in.
-pub fn dtype(declared: Dtype) -> DType {
-    match declared {
-        Dtype::F32 => DType::F32,
-        Dtype::Bf16 => DType::BF16,
-        Dtype::F16 => DType::F16,
     }
 }
 

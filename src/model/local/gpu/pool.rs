@@ -5,7 +5,8 @@
 //! # Shapes
 //! A table is `[rows · kv_heads, head_dim]`.
 
-use candle_core::{DType, Device, Result, Tensor};
+use super::Place;
+use candle_core::{Result, Tensor};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Rows of a table that begins.
@@ -57,8 +58,8 @@ pub struct Pool {
 }
 
 impl Pool {
-    pub fn new(layers: usize, kv_heads: usize, head_dim: usize, dtype: DType, device: &Device) -> Result<Self> {
-        let table = || Tensor::zeros((FEWEST * kv_heads, head_dim), dtype, device);
+    pub fn new(layers: usize, kv_heads: usize, head_dim: usize, place: &Place) -> Result<Self> {
+        let table = || Tensor::zeros((FEWEST * kv_heads, head_dim), place.dtype, &place.device);
         let layers = (0..layers).map(|_| Ok(Tables { keys: table()?, values: table()? })).collect::<Result<_>>()?;
         let free = Arc::new(Mutex::new((0..FEWEST as u32).rev().collect()));
         Ok(Self { layers, kv_heads, rows: FEWEST, free })
@@ -101,10 +102,11 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candle_core::{DType, Device};
 
     #[test]
     fn rows_are_shared_given_back_and_made() {
-        let mut pool = Pool::new(2, 3, 4, DType::F32, &Device::Cpu).unwrap();
+        let mut pool = Pool::new(2, 3, 4, &Place { device: Device::Cpu, dtype: DType::F32 }).unwrap();
         let mut first = Cache::default();
         pool.extend(&mut first, 5).unwrap();
         assert_eq!(first.places(), [0, 1, 2, 3, 4]);

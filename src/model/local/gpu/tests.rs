@@ -17,8 +17,9 @@ use candle_core::Device as CandleDevice;
 use std::collections::BTreeMap;
 
 /// Where candle computes.
-fn places() -> Vec<CandleDevice> {
-    [Some(CandleDevice::Cpu), device(Device::Cuda).ok().flatten()].into_iter().flatten().collect()
+fn places(dtype: DType) -> Vec<Place> {
+    let devices = [Some(CandleDevice::Cpu), device(Device::Cuda).ok().flatten()];
+    devices.into_iter().flatten().map(|device| Place { device, dtype }).collect()
 }
 
 fn apart(ours: &[f32], theirs: &[f32]) -> f32 {
@@ -27,9 +28,9 @@ fn apart(ours: &[f32], theirs: &[f32]) -> f32 {
     ours.iter().zip(theirs).fold(0.0f32, |most, (a, b)| most.max((a - b).abs())) / largest
 }
 
-fn answering(shape: &super::super::config::Shape, dtype: DType, place: &CandleDevice) -> Answering {
+fn answering(shape: &super::super::config::Shape, place: &Place) -> Answering {
     let weights = Weights { frozen: families::noise(shape), learning: &BTreeMap::new(), scale: 1.0 };
-    Model::new(shape, weights, 64, dtype, place).and_then(Answering::new).unwrap()
+    Model::new(shape, weights, 64, place).and_then(Answering::new).unwrap()
 }
 
 /// The logits of all rows of sequences that arrive in the same parts.
@@ -60,12 +61,11 @@ fn every_family_has_the_logits_of_our_own_engine() {
         let sequences: Vec<Vec<u32>> = [1, 37, 5, 19, 40].into_iter().map(sequence).collect();
         let parts = [17, 1, 1, 4, 64];
         let ours = logits(&ours, &sequences, &parts);
-        for place in places() {
-            let theirs = |dtype| logits(&answering(&shape, dtype, &place), &sequences, &parts);
-            let difference = apart(&ours, &theirs(DType::F32));
-            assert!(difference < 2e-5, "{name} on {place:?}: {difference}");
-            let rough = apart(&ours, &theirs(DType::BF16));
-            assert!(rough > 1e-4 && rough < 0.1, "{name} on {place:?}, in bfloat16: {rough}");
+        for (dtype, least, most) in [(DType::F32, 0.0, 2e-5), (DType::BF16, 1e-4, 0.1)] {
+            for place in places(dtype) {
+                let difference = apart(&ours, &logits(&answering(&shape, &place), &sequences, &parts));
+                assert!((least..most).contains(&difference), "{name} on {place:?}: {difference}");
+            }
         }
     }
 }
@@ -75,7 +75,8 @@ fn replies_are_those_of_our_own_engine_whoever_is_in_the_company() {
     let tokenizer = tokenizer();
     let spec = fresh(tokenizer.path());
     let ours = LocalModel::open(&spec, None).unwrap();
-    let theirs: Vec<_> = places().iter().map(|place| LocalModel::open_on(&spec, None, place).unwrap()).collect();
+    let places = places(DType::F32);
+    let theirs: Vec<_> = places.iter().map(|place| LocalModel::open_on(&spec, None, place).unwrap()).collect();
     for (temperature, theirs) in [0.0, 1.0].into_iter().flat_map(|it| theirs.iter().map(move |model| (it, model))) {
         let requests = requests(&ours, temperature);
         let wanted = replies(&ours, &requests);
@@ -91,7 +92,7 @@ fn replies_are_those_of_our_own_engine_whoever_is_in_the_company() {
 }
 
 /// Both learners over the same weights: ours, and candle's.
-fn learners(adapted: Option<&LoraConfig>, place: &CandleDevice) -> [Box<dyn Learner>; 2] {
+fn learners(adapted: Option<&LoraConfig>, place: &Place) -> [Box<dyn Learner>; 2] {
     let (_, shape) = families::shapes().into_iter().last().expect("some");
     let adam = AdamWConfig { beta2: 0.95, weight_decay: 0.01, ..AdamWConfig::default() };
     let base = families::noise(&shape);
@@ -111,7 +112,7 @@ fn learners(adapted: Option<&LoraConfig>, place: &CandleDevice) -> [Box<dyn Lear
     };
     let decoder = Decoder::new(&shape, parameters, 64).unwrap();
     let ours = learner::Trained::new(decoder, AdamW::new(vars, adam));
-    let theirs = Learning::new(&shape, frozen, &learning, scale, 64, (DType::F32, place), adam).unwrap();
+    let theirs = Learning::new(&shape, frozen, &learning, scale, 64, place, adam).unwrap();
     [Box::new(ours), Box::new(theirs)]
 }
 
@@ -154,7 +155,7 @@ fn steps_are_those_of_our_own_engine() {
     let on = ["q_proj", "v_proj", "down_proj"].map(str::to_owned).to_vec();
     let config = LoraConfig { rank: 3, alpha: 6.0, dropout: 0.2, on };
     for (adapted, place) in
-        [None, Some(&config)].into_iter().flat_map(|it| places().into_iter().map(move |at| (it, at)))
+        [None, Some(&config)].into_iter().flat_map(|it| places(DType::F32).into_iter().map(move |at| (it, at)))
     {
         let dropout = || adapted.map(|config| Dropout { rate: config.dropout, seed: Seed(8) });
         for recompute in [false, true] {
@@ -173,7 +174,7 @@ fn steps_are_those_of_our_own_engine() {
 #[test]
 fn a_step_goes_on_from_a_checkpoint() {
     let way = Way { dropout: None, recompute: false };
-    let place = &CandleDevice::Cpu;
+    let place = &places(DType::F32)[0];
     let [_, mut straight] = learners(None, place);
     steps(&mut *straight, &way, 4);
     let [_, mut halted] = learners(None, place);
@@ -191,7 +192,7 @@ fn a_step_goes_on_from_a_checkpoint() {
 #[test]
 fn a_target_that_cannot_be_and_a_missing_gradient_are_errors() {
     let way = Way { dropout: None, recompute: false };
-    let [_, mut theirs] = learners(None, &CandleDevice::Cpu);
+    let [_, mut theirs] = learners(None, &places(DType::F32)[0]);
     let goal = Goal::new(&[1, 60_000], &[1.0, 1.0], 2.0).unwrap();
     let error = theirs.learn(&[1, 2], Segments::from_lengths([2]), &goal, &way).unwrap_err();
     assert!(error.to_string().contains("row 1 is to predict token 60000"), "{error}");
@@ -209,4 +210,6 @@ fn what_a_build_or_a_machine_lacks_is_told() {
         let problem = device(Device::Cuda).unwrap_err().to_string();
         assert!(problem.contains("--features cuda"), "{problem}");
     }
+    let tokenizer = tokenizer();
+    assert!(place(&fresh(tokenizer.path())).unwrap().is_none());
 }

@@ -2,13 +2,14 @@
 //!
 //! # Invariants
 //! Every element is one chain over k in order, from zero or, with `carry`, from what the place holds. Nothing is summed
-//! across blocks: a block of k goes on where the block before stopped.
+//! across blocks: a block of k goes on where the block before stopped. What is scaled is the end of a chain, once.
 
 use super::buffer::Buffer;
 use super::pack::{Lane, Panels, View, pack_panel};
 use super::parallel::{Shared, each, tasks_for};
+use super::quantised::Quantised;
 use super::simd::{Isa, LANES};
-use super::tile::{Left, most_panels, most_rows, tile};
+use super::tile::{Chains, Left, most_panels, most_rows, tile};
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -22,9 +23,18 @@ const HEIGHT: usize = 168;
 
 /// `a · b`, row-major and contiguous.
 pub fn matmul(isa: Isa, a: View<'_>, b: Panels<'_>) -> Buffer {
+    made(isa, a, b, Chains { carry: false, scales: None })
+}
+
+/// `a · b`, row-major and contiguous: chains over the whole numbers of `b`, each times its column's scale.
+pub fn matmul_quantised(isa: Isa, a: View<'_>, b: &Quantised) -> Buffer {
+    made(isa, a, b.panels(), Chains { carry: false, scales: Some(b.scales()) })
+}
+
+fn made(isa: Isa, a: View<'_>, b: Panels<'_>, chains: Chains<'_>) -> Buffer {
     let len = a.height() * b.width();
     let mut out = Buffer::room(len);
-    spread(isa, a, b, &Shared::unfilled(&mut out, len), false);
+    spread(isa, a, b, &Shared::unfilled(&mut out, len), chains);
     // SAFETY: without carrying, `spread` writes every element.
     unsafe { out.set_len(len) };
     out.into()
@@ -33,11 +43,11 @@ pub fn matmul(isa: Isa, a: View<'_>, b: Panels<'_>) -> Buffer {
 /// `out += a · b`: the chains go on from what `out` holds.
 pub fn matmul_onto(isa: Isa, a: View<'_>, b: Panels<'_>, out: &mut [f32]) {
     assert_eq!(out.len(), a.height() * b.width(), "the product has another size");
-    spread(isa, a, b, &Shared::new(out), true);
+    spread(isa, a, b, &Shared::new(out), Chains { carry: true, scales: None });
 }
 
-/// The whole product, over rayon's threads. Without `carry`, `out` need not be filled.
-fn spread(isa: Isa, a: View<'_>, b: Panels<'_>, out: &Shared<'_>, carry: bool) {
+/// The whole product, over rayon's threads. Where chains do not carry, `out` need not be filled.
+fn spread(isa: Isa, a: View<'_>, b: Panels<'_>, out: &Shared<'_>, chains: Chains<'_>) {
     let (rows, width) = (a.height(), b.width());
     let work = rows * width * a.width();
     let wanted = tasks_for(work);
@@ -45,7 +55,7 @@ fn spread(isa: Isa, a: View<'_>, b: Panels<'_>, out: &Shared<'_>, carry: bool) {
     let by_row = rows >= wanted * tile_rows || rows >= b.count();
     // Also for the cache's sake: without it a tile's stores wait for their lines (a training is 15% slower).
     let clear = |rows: Range<usize>| {
-        if !carry {
+        if !chains.carry {
             // SAFETY: called by the only thread yet, or for a task's own rows.
             unsafe { out.cleared(rows.start * width..rows.end * width) };
         }
@@ -57,7 +67,7 @@ fn spread(isa: Isa, a: View<'_>, b: Panels<'_>, out: &Shared<'_>, carry: bool) {
             let range = task * height..rows.min((task + 1) * height);
             clear(range.clone());
             // SAFETY: tasks have rows of their own.
-            unsafe { matmul_block(isa, a.rows(range.clone()), b, 0..b.count(), target(range.start), carry) }
+            unsafe { block(isa, a.rows(range.clone()), b, 0..b.count(), target(range.start), chains) }
         });
     } else {
         clear(0..rows);
@@ -65,7 +75,7 @@ fn spread(isa: Isa, a: View<'_>, b: Panels<'_>, out: &Shared<'_>, carry: bool) {
         each(b.count().div_ceil(panels), work, |task| {
             let range = task * panels..b.count().min((task + 1) * panels);
             // SAFETY: tasks have columns of their own.
-            unsafe { matmul_block(isa, a, b, range, target(0), carry) }
+            unsafe { block(isa, a, b, range, target(0), chains) }
         });
     }
 }
@@ -90,6 +100,15 @@ pub unsafe fn matmul_block(
     target: Target<'_>,
     carry: bool,
 ) {
+    // SAFETY: the caller's promise.
+    unsafe { block(isa, a, b, panels, target, Chains { carry, scales: None }) }
+}
+
+/// As [`matmul_block`].
+///
+/// # Safety
+/// As there.
+unsafe fn block(isa: Isa, a: View<'_>, b: Panels<'_>, panels: Range<usize>, target: Target<'_>, chains: Chains<'_>) {
     assert!(a.width() == b.depth && panels.end <= b.count(), "left and right sides do not meet");
     assert!(a.height() <= 1 || target.stride >= b.width(), "rows of the product overlap");
     if a.height() == 0 || panels.is_empty() {
@@ -104,6 +123,7 @@ pub unsafe fn matmul_block(
             let depth = if rest <= DEPTH + DEPTH / 2 { rest } else { DEPTH };
             let block = a.cols(done..done + depth);
             let right = Panels { lanes: b.lanes.from(done * b.step), depth, ..b };
+            let chains = Chains { carry: chains.carry || done > 0, scales: chains.scales.filter(|_| depth == rest) };
             let single = block.only_row();
             if single.is_none() && block.by_row {
                 if packed.len() < tiles.len() * depth {
@@ -117,6 +137,7 @@ pub unsafe fn matmul_block(
             for first in panels.clone().step_by(group) {
                 let strip = right.strip(first, group.min(panels.end - first));
                 let target = Target { start: target.start + first * LANES, ..target };
+                let chains = chains.from(first);
                 let across = |strip: Panels<'_>| {
                     for (index, rows) in tiles.iter().enumerate() {
                         let left = match single {
@@ -131,7 +152,7 @@ pub unsafe fn matmul_block(
                         let start = target.start + rows.start * target.stride;
                         let target = Target { start, ..target };
                         // SAFETY: the caller's promise; tiles are disjoint.
-                        unsafe { tiles_across(isa, rows.len(), left, strip, target, carry || done > 0) }
+                        unsafe { tiles_across(isa, rows.len(), left, strip, target, chains) }
                     }
                 };
                 match single {
@@ -148,13 +169,13 @@ pub unsafe fn matmul_block(
 ///
 /// # Safety
 /// As [`matmul_block`].
-unsafe fn tiles_across(isa: Isa, rows: usize, left: Left<'_>, b: Panels<'_>, target: Target<'_>, carry: bool) {
+unsafe fn tiles_across(isa: Isa, rows: usize, left: Left<'_>, b: Panels<'_>, target: Target<'_>, chains: Chains<'_>) {
     let mut first = 0;
     while first < b.count() {
         let panels = most_panels(isa, rows, b.count() - first);
         let target = Target { start: target.start + first * LANES, ..target };
         // SAFETY: the caller's promise.
-        unsafe { tile(isa, rows, panels, left, b.strip(first, panels), target, carry) };
+        unsafe { tile(isa, rows, panels, left, b.strip(first, panels), target, chains.from(first)) };
         first += panels;
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //! - Every element of a matrix product is one chain of fused multiply-adds over k = 0, 1, …, from zero. Work is split over
-//!   rows and columns, never over k.
+//!   rows and columns, never over k. Of a weight in eight bits the chain is over whole numbers; its end is scaled, once.
 //! - Other reductions run in sixteen lanes that are folded in one fixed tree; chunks of fixed size are added in order.
 //! - Transcendental functions are those of [`math`]. Nothing here calls the platform's.
 //! - So bits do not depend on threads, tiling, batch or instruction set. `unsafe` appears nowhere outside this folder.
@@ -18,14 +18,16 @@ pub mod math;
 pub mod matmul;
 pub mod pack;
 pub mod parallel;
+mod quantised;
 pub mod rows;
 pub mod simd;
 mod tile;
 
 pub use buffer::{Buffer, Hold};
-pub use matmul::{matmul, matmul_onto};
+pub use matmul::{matmul, matmul_onto, matmul_quantised};
 pub use pack::{Lane, Packed, Panels, View};
 pub use parallel::{filled, zeros};
+pub use quantised::Quantised;
 pub use simd::{Isa, isa, set_isa};
 
 #[cfg(test)]

@@ -116,6 +116,8 @@ pub enum Lanes<'a> {
     F32(&'a [[f32; LANES]]),
     Bf16(&'a [[bf16; LANES]]),
     F16(&'a [[f16; LANES]]),
+    /// Whole numbers, of [`Quantised`](super::Quantised).
+    I8(&'a [[i8; LANES]]),
 }
 
 impl<'a> Lanes<'a> {
@@ -124,6 +126,7 @@ impl<'a> Lanes<'a> {
             Lanes::F32(lanes) => lanes.len(),
             Lanes::Bf16(lanes) => lanes.len(),
             Lanes::F16(lanes) => lanes.len(),
+            Lanes::I8(lanes) => lanes.len(),
         }
     }
 
@@ -132,6 +135,7 @@ impl<'a> Lanes<'a> {
             Lanes::F32(lanes) => Lanes::F32(&lanes[at..]),
             Lanes::Bf16(lanes) => Lanes::Bf16(&lanes[at..]),
             Lanes::F16(lanes) => Lanes::F16(&lanes[at..]),
+            Lanes::I8(lanes) => Lanes::I8(&lanes[at..]),
         }
     }
 }
@@ -177,7 +181,7 @@ impl<'a> Panels<'a> {
         Self::stored(Lanes::F32(lanes), depth, width, panel, step)
     }
 
-    fn stored(lanes: Lanes<'a>, depth: usize, width: usize, panel: usize, step: usize) -> Self {
+    pub(super) fn stored(lanes: Lanes<'a>, depth: usize, width: usize, panel: usize, step: usize) -> Self {
         let panels = width.div_ceil(LANES);
         let needed = if panels == 0 || depth == 0 { 0 } else { (panels - 1) * panel + (depth - 1) * step + 1 };
         assert!(needed <= lanes.count(), "panels outside their lanes");
@@ -221,6 +225,7 @@ impl<'a> Panels<'a> {
                 Lanes::F32(lanes) => widen(isa, lanes, step, out),
                 Lanes::Bf16(lanes) => widen(isa, lanes, step, out),
                 Lanes::F16(lanes) => widen(isa, lanes, step, out),
+                Lanes::I8(lanes) => widen(isa, lanes, step, out),
             }
         }
         Panels::new(Lane::plain(room), depth, width, depth, 1)
@@ -262,6 +267,12 @@ impl Packed {
         let [lanes] = filled_vectors([Buffer::room(len)], [(len, depth)], depth * width, |p, [panel]| {
             pack_panel(isa, view.cols(p * LANES..width.min((p + 1) * LANES)), panel);
         });
+        Self { lanes: Stored::F32(lanes.into()), depth, width }
+    }
+
+    /// Panels that lie in `lanes` one after another.
+    pub(super) fn whole(lanes: Vec<Lane>, depth: usize, width: usize) -> Self {
+        assert_eq!(lanes.len(), width.div_ceil(LANES) * depth, "lanes of another matrix");
         Self { lanes: Stored::F32(lanes.into()), depth, width }
     }
 

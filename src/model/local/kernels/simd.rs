@@ -26,6 +26,11 @@ pub trait Simd: Copy {
     fn widen_bf16(self, x: &[bf16; LANES]) -> Self::V;
     /// The same numbers, all of them finite: every half is a float.
     fn widen_f16(self, x: &[f16; LANES]) -> Self::V;
+    /// The same numbers: every whole number of eight bits is a float.
+    #[inline(always)]
+    fn widen_i8(self, x: &[i8; LANES]) -> Self::V {
+        self.load(&x.map(f32::from))
+    }
     /// `a · b + c`, rounded once.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
@@ -275,6 +280,13 @@ impl Element for f16 {
     #[inline(always)]
     fn load<S: Simd>(simd: S, lanes: &[f16; LANES]) -> S::V {
         simd.widen_f16(lanes)
+    }
+}
+
+impl Element for i8 {
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, lanes: &[i8; LANES]) -> S::V {
+        simd.widen_i8(lanes)
     }
 }
 

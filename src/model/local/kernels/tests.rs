@@ -3,6 +3,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "the platform's functions, in f64, are the reference here")]
 
+mod quantised;
+
 use super::attention::{Heads, KvCache, backward, cached, forward};
 use super::simd::{LANES, for_every_isa};
 use super::*;

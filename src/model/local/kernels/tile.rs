@@ -1,9 +1,10 @@
 //! Turns a few rows and a few panels into the elements where they meet, all accumulators in registers.
 //!
 //! # Invariants
-//! Each element is one chain of fused multiply-adds in the order of k. Nothing outside the tile is written.
+//! Each element is one chain of fused multiply-adds in the order of k, scaled when it ends or not at all. Nothing outside the tile is
+//! written.
 
-use super::pack::{Lanes, Panels};
+use super::pack::{Lane, Lanes, Panels};
 use super::parallel::Shared;
 use super::simd::{Isa, Kind, LANES, for_every_isa};
 
@@ -51,16 +52,31 @@ pub fn most_panels(isa: Isa, rows: usize, left: usize) -> usize {
     if left >= most { most } else { 1 << left.ilog2() }
 }
 
-/// `target = left · b` for `rows` rows and the `panels` panels of `b`; with `carry` the chains go on from what `target`
-/// holds.
+/// What comes before a part of chains, and what after it.
+#[derive(Clone, Copy)]
+pub struct Chains<'a> {
+    /// They go on from what the target holds; else from zero.
+    pub carry: bool,
+    /// Where they end, and their ends are multiplied: by what, a lane for each panel.
+    pub scales: Option<&'a [Lane]>,
+}
+
+impl Chains<'_> {
+    /// Those of the panels from `first` on.
+    pub fn from(self, first: usize) -> Self {
+        Self { scales: self.scales.map(|scales| &scales[first..]), ..self }
+    }
+}
+
+/// `target = left · b` for `rows` rows and the `panels` panels of `b`.
 ///
 /// # Safety
 /// No other thread touches the tile's elements meanwhile.
-pub unsafe fn tile(isa: Isa, rows: usize, panels: usize, left: Left, b: Panels, target: Target, carry: bool) {
+pub unsafe fn tile(isa: Isa, rows: usize, panels: usize, left: Left, b: Panels, target: Target, chains: Chains) {
     macro_rules! dispatch {
         ($lanes:expr; $($rows:literal => $($panels:literal)+),* $(,)?) => {
             match (rows, panels) {
-                $($(($rows, $panels) => run::<$rows, $panels, _>(isa, left, b, $lanes, target, carry),)+)*
+                $($(($rows, $panels) => run::<$rows, $panels, _>(isa, left, b, $lanes, target, chains),)+)*
                 _ => unreachable!("no tile of {rows} rows and {panels} panels"),
             }
         };
@@ -70,6 +86,7 @@ pub unsafe fn tile(isa: Isa, rows: usize, panels: usize, left: Left, b: Panels, 
         // Of several rows, the panels are widened first: they are read more than once.
         Lanes::Bf16(lanes) => return dispatch!(lanes; 1 => 1 2 4 8),
         Lanes::F16(lanes) => return dispatch!(lanes; 1 => 1 2 4 8),
+        Lanes::I8(lanes) => return dispatch!(lanes; 1 => 1 2 4 8),
     };
     dispatch!(lanes;
         1 => 1 2 4 8, 2 => 1 2 4, 3 => 1 2 4, 4 => 1 2 4, 5 => 1 2 4, 6 => 1 2 4, 7 => 1 2, 8 => 1 2, 9 => 1 2,
@@ -79,7 +96,7 @@ pub unsafe fn tile(isa: Isa, rows: usize, panels: usize, left: Left, b: Panels, 
 
 for_every_isa! {
     fn run<const ROWS: usize, const PANELS: usize; E: Element>(s;
-        left: Left<'_>, b: Panels<'_>, lanes: &[[E; LANES]], target: Target<'_>, carry: bool
+        left: Left<'_>, b: Panels<'_>, lanes: &[[E; LANES]], target: Target<'_>, chains: Chains<'_>
     ) {
         // `most_rows` and `most_panels` never ask for more; saying so spares the compiler those tiles.
         if ROWS * PANELS > S::SUMS {
@@ -95,7 +112,7 @@ for_every_isa! {
             unsafe { target.out.part(from..from + LANES.min(width - j * LANES)) }
         };
         let mut sums = [[s.splat(0.0); PANELS]; ROWS];
-        if carry {
+        if chains.carry {
             for (i, row) in sums.iter_mut().enumerate() {
                 for (j, sum) in row.iter_mut().enumerate() {
                     *sum = s.at(place(i, j), 0);
@@ -111,6 +128,14 @@ for_every_isa! {
                 let x = s.splat(unsafe { *left.data.get_unchecked(k * left.step + i) });
                 for (sum, column) in row.iter_mut().zip(columns) {
                     *sum = s.fma(x, column, *sum);
+                }
+            }
+        }
+        if let Some(scales) = chains.scales {
+            let scales: [S::V; PANELS] = std::array::from_fn(|j| s.load(&scales[j].0));
+            for row in &mut sums {
+                for (sum, scale) in row.iter_mut().zip(scales) {
+                    *sum = s.mul(*sum, scale);
                 }
             }
         }

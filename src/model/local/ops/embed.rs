@@ -4,7 +4,15 @@
 //! The gradient of a table adds rows one after another, in the order of the ids.
 
 use super::Param;
-use super::kernels::{Buffer, isa, rows, zeros};
+use super::kernels::{Buffer, Quantised, isa, rows, zeros};
+use std::sync::Arc;
+
+/// Rows `[vocab, width]`.
+pub enum Table {
+    Plain(Param),
+    /// Looked up where they are packed: where the output layer is the same weight, it is there once.
+    Quantised(Arc<Quantised>),
+}
 
 /// Rows of `width` values by their numbers.
 pub fn gather(table: &[f32], width: usize, ids: impl ExactSizeIterator<Item = usize>) -> Buffer {
@@ -13,12 +21,22 @@ pub fn gather(table: &[f32], width: usize, ids: impl ExactSizeIterator<Item = us
     out
 }
 
-/// Rows of `table` `[vocab, width]` by id.
-pub fn embed(table: &Param, ids: &[u32]) -> Buffer {
-    gather(&table.value(), table.dims()[1], ids.iter().map(|id| *id as usize))
+/// Rows of a table by id.
+pub fn embed(table: &Table, ids: &[u32]) -> Buffer {
+    let ids = ids.iter().map(|id| *id as usize);
+    match table {
+        Table::Plain(table) => gather(&table.value(), table.dims()[1], ids),
+        Table::Quantised(table) => {
+            let (width, _) = table.dims();
+            let mut out = zeros(ids.len() * width);
+            ids.zip(out.chunks_mut(width)).for_each(|(id, row)| table.column(id, row));
+            out
+        }
+    }
 }
 
-pub fn embed_back(table: &Param, ids: &[u32], grad: &[f32]) {
+pub fn embed_back(table: &Table, ids: &[u32], grad: &[f32]) {
+    let Table::Plain(table) = table else { return };
     let width = table.dims()[1];
     table.learn(|sum| {
         for (id, grad) in ids.iter().zip(grad.chunks(width)) {

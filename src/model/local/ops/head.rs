@@ -4,7 +4,7 @@
 //! With targets, logits exist for a chunk of rows at a time and never whole. Rows of weight 0 are neither multiplied nor
 //! summed. Losses are added in the order of the rows, in f64.
 
-use super::kernels::{Buffer, Packed, View, isa, math, matmul, matmul_onto, rows, zeros};
+use super::kernels::{Buffer, Packed, View, isa, math, matmul, matmul_onto, matmul_quantised, rows, zeros};
 use super::{Linear, Norm, Weight, gather};
 use candle_core::{Result, bail};
 use rayon::prelude::*;
@@ -84,17 +84,23 @@ impl Head {
         let (vocab, width) = self.output.dims();
         goal.fits(x.len() / width, vocab)?;
         match self.output.weight() {
-            Weight::Frozen(base) | Weight::Lora(base, _) => Ok(self.run(x, goal, base.forward(), &base.backward())),
+            Weight::Frozen(base) | Weight::Lora(base, _) => {
+                Ok(self.run(x, goal, |x| matmul(isa(), x, base.forward().panels()), &base.backward()))
+            }
+            Weight::Quantised(base) => {
+                Ok(self.run(x, goal, |x| matmul_quantised(isa(), x, base), &base.floats(isa()).turned(isa())))
+            }
             Weight::Trained(weight) => {
                 let values = weight.value();
                 let view = View::new(&values, vocab, width);
-                Ok(self.run(x, goal, &Packed::new(isa(), view.transposed()), &Packed::new(isa(), view)))
+                let forward = Packed::new(isa(), view.transposed());
+                Ok(self.run(x, goal, |x| matmul(isa(), x, forward.panels()), &Packed::new(isa(), view)))
             }
         }
     }
 
-    /// `forward` is `[width, vocab]`, `backward` `[vocab, width]`.
-    fn run(&self, x: &[f32], goal: &Goal, forward: &Packed, backward: &Packed) -> (f64, Buffer) {
+    /// `forward` makes logits of normed rows; `backward` is `[vocab, width]`.
+    fn run(&self, x: &[f32], goal: &Goal, forward: impl Fn(View<'_>) -> Buffer, backward: &Packed) -> (f64, Buffer) {
         let (vocab, width) = self.output.dims();
         let mut sum = 0.0f64;
         let mut dx = zeros(x.len());
@@ -103,7 +109,7 @@ impl Head {
             let gathered = gather(x, width, chunk.iter().map(|row| row.at));
             let normed = self.norm.forward(&gathered);
             let normed = View::new(&normed, chunk.len(), width);
-            let mut logits = matmul(isa(), normed, forward.panels());
+            let mut logits = forward(normed);
             for (rows, logits) in chunk.chunks(together).zip(logits.chunks_mut(together * vocab)) {
                 sum += losses(rows, logits, vocab, goal.total);
             }

@@ -1,9 +1,9 @@
-//! Turns rows into rows by a weight matrix: frozen, trained, or frozen with a trained low-rank part.
+//! Turns rows into rows by a weight matrix: frozen, in eight bits, trained, or frozen with a trained low-rank part.
 //!
 //! # Invariants
 //! A frozen weight gets no gradient and is packed once. Nothing is split over the summed axis.
 
-use super::kernels::{Buffer, Packed, Panels, View, isa, matmul, matmul_onto, rows};
+use super::kernels::{Buffer, Packed, Panels, Quantised, View, isa, matmul, matmul_onto, matmul_quantised, rows};
 use super::{CHUNK, Param, add_onto, by_rows, floats, summed};
 use crate::base::Seed;
 use candle_core::{Result, Tensor};
@@ -37,10 +37,19 @@ impl FrozenWeight {
     }
 }
 
+/// Rounds a weight `[out, in]` to eight bits, each row by itself.
+pub fn quantised(weight: &Tensor) -> Result<Arc<Quantised>> {
+    let (out, input) = weight.dims2()?;
+    let weight = weight.contiguous()?;
+    Ok(Arc::new(Quantised::new(isa(), View::new(&floats(&weight)?, out, input).transposed())))
+}
+
 /// What a linear map multiplies with. Shapes are `[out, in]`.
 #[derive(Clone)]
 pub enum Weight {
     Frozen(Arc<FrozenWeight>),
+    /// Rounded to eight bits; it never changes.
+    Quantised(Arc<Quantised>),
     /// Packed at every call.
     Trained(Param),
     /// Only the adapter learns.
@@ -115,6 +124,7 @@ impl Linear {
     pub fn new(weight: Weight, bias: Option<Param>) -> Self {
         let (out, input) = match &weight {
             Weight::Frozen(base) | Weight::Lora(base, _) => (base.out, base.input),
+            Weight::Quantised(base) => (base.dims().1, base.dims().0),
             Weight::Trained(weight) => (weight.dims()[0], weight.dims()[1]),
         };
         if let Weight::Lora(_, Adapter { a, b, .. }) = &weight {
@@ -139,6 +149,7 @@ impl Linear {
         let x = View::new(x, x.len() / input, *input);
         let mut y = match weight {
             Weight::Frozen(base) | Weight::Lora(base, _) => matmul(isa(), x, base.packed.panels()),
+            Weight::Quantised(base) => matmul_quantised(isa(), x, base),
             Weight::Trained(weight) => {
                 panels(View::new(&weight.value(), *out, *input).transposed(), |weight| matmul(isa(), x, weight))
             }
@@ -165,6 +176,7 @@ impl Linear {
         let (x, grad) = (View::new(x, count, *input), View::new(grad, count, *out));
         match weight {
             Weight::Frozen(base) => product(grad, base.backward().panels(), onto),
+            Weight::Quantised(base) => product(grad, base.floats(isa()).turned(isa()).panels(), onto),
             Weight::Trained(weight) => {
                 weight.learn(|sum| panels(x, |x| matmul_onto(isa(), grad.transposed(), x, sum)));
                 panels(View::new(&weight.value(), *out, *input), |weight| product(grad, weight, onto))

@@ -23,10 +23,10 @@ mod tests;
 
 pub use super::kernels::attention::{Heads, KvCache};
 pub use elementwise::{add_onto, swiglu, swiglu_back};
-pub use embed::{embed, embed_back, gather};
+pub use embed::{Table, embed, embed_back, gather};
 pub use head::{Goal, Head};
 pub use layer::{Layer, Pass};
-pub use linear::{Adapter, Dropout, FrozenWeight, Linear, Weight};
+pub use linear::{Adapter, Dropout, FrozenWeight, Linear, Weight, quantised};
 pub use norm::Norm;
 pub use param::{Param, Slot};
 pub use rope::RopeTables;

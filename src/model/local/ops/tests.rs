@@ -104,6 +104,26 @@ fn linear_with_a_frozen_weight() {
     );
 }
 
+/// What its rows are when they are looked up is what it multiplies with, and what a gradient goes through.
+#[test]
+fn linear_with_a_weight_in_eight_bits() {
+    let weight = Tensor::from_slice(&numbers(50, 21 * 18), (21, 18), &Device::Cpu).expect("a tensor");
+    let weight = quantised(&weight).expect("packed");
+    let ids: Vec<u32> = (0..21).collect();
+    let values = embed(&Table::Quantised(weight.clone()), &ids);
+    close("weight", &values, &wide(&numbers(50, 21 * 18)), 0.5 / 127.0);
+    assert_eq!(embed(&Table::Quantised(weight.clone()), &[20, 3, 20])[18..36], values[3 * 18..4 * 18]);
+    check(
+        &[9 * 18],
+        |x| {
+            let (linear, x) = (Linear::new(Weight::Quantised(weight.clone()), None), x[0].clone());
+            assert_eq!(linear.dims(), (21, 18));
+            (linear.forward(&x, None), move |grad: &[f32]| vec![linear.backward(&x, grad, None, None)])
+        },
+        |x| times(&x[0], &wide(&values), 18),
+    );
+}
+
 fn adapted(weight: &[f32], a: &[f32], b: &[f32]) -> (Linear, [Slot; 2]) {
     let (a, to_a) = learning(a, &[4, 18]);
     let (b, to_b) = learning(b, &[21, 4]);
@@ -215,6 +235,7 @@ fn rows_of_a_table() {
         &[7 * 10],
         |x| {
             let (table, learned) = learning(&x[0], &[7, 10]);
+            let table = Table::Plain(table);
             (embed(&table, &ids), move |grad: &[f32]| {
                 embed_back(&table, &ids, grad);
                 vec![learned.take().expect("learned")]

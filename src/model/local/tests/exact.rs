@@ -7,7 +7,7 @@ use crate::model::local::engine::Engine;
 use crate::model::local::ops::{KvCache, Segments};
 use crate::model::local::{lora, source, weights::Arrays};
 
-fn parts(spec: &ModelSpec) -> (source::Declared, Arrays) {
+pub fn parts(spec: &ModelSpec) -> (source::Declared, Arrays) {
     let declared = source::declared(spec).unwrap();
     let arrays = declared.weights(spec).unwrap();
     (declared, arrays)
@@ -18,7 +18,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
 }
 
 /// The logits of whole sequences, packed.
-fn whole(decoder: &Decoder, sequences: &[&[u32]]) -> Vec<Vec<u32>> {
+pub fn whole(decoder: &Decoder, sequences: &[&[u32]]) -> Vec<Vec<u32>> {
     let segments = Segments::from_lengths(sequences.iter().map(|sequence| sequence.len()));
     let positions = segments.positions();
     let pass = decoder.pass(segments, positions, None);
@@ -46,7 +46,9 @@ fn in_parts(decoder: &Decoder, sequence: &[u32], lengths: &[usize]) -> Vec<u32> 
 #[test]
 fn a_cached_step_equals_the_full_forward_and_company_changes_nothing() {
     for (name, shape) in families::shapes() {
-        cached_equals_full(name, &Decoder::new(&shape, Parameters::Frozen(families::noise(&shape)), 64).unwrap());
+        for parameters in [Parameters::Frozen, Parameters::Quantised] {
+            cached_equals_full(name, &Decoder::new(&shape, parameters(families::noise(&shape)), 64).unwrap());
+        }
     }
 }
 

@@ -7,6 +7,7 @@ pub(super) mod families;
 mod files;
 mod gguf;
 mod heard;
+mod int8;
 mod reference;
 mod training;
 mod transformers;
