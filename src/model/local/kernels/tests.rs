@@ -3,7 +3,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "the platform's functions, in f64, are the reference here")]
 
+mod golden;
 mod quantised;
+mod vocabulary;
 
 use super::attention::{Heads, KvCache, backward, cached, forward};
 use super::simd::{LANES, for_every_isa};
@@ -179,33 +181,6 @@ for_every_isa! {
             s.put(e, out, i);
         }
     }
-
-    fn each_operation(s; x: &[f32], y: &[f32], out: &mut [f32]) {
-        let (x, y) = (s.at(x, 0), s.at(y, 0));
-        let ten = s.splat(10.0);
-        let positive = s.mul(x, x);
-        let all = [
-            s.fma(x, y, ten), s.add(x, y), s.sub(x, y), s.mul(x, y), s.div(x, y), s.max(x, y), s.min(x, y),
-            s.sqrt(positive), s.round(s.mul(x, ten)), s.exp2i(s.round(s.mul(x, ten))),
-        ];
-        for (i, v) in all.into_iter().enumerate() {
-            s.put(v, out, i * LANES);
-        }
-        out[all.len() * LANES] = s.sum(x);
-    }
-}
-
-#[test]
-fn the_vocabulary_means_the_same_everywhere() {
-    let mut x = numbers(7, 13);
-    let mut y = numbers(8, 13);
-    x.extend([0.0, -0.0, 0.25]);
-    y.extend([-0.0, 0.0, f32::MIN_POSITIVE]);
-    everywhere(|isa| {
-        let mut out = vec![0.0; 10 * LANES + 1];
-        each_operation(isa, &x, &y, &mut out);
-        out
-    });
 }
 
 #[test]

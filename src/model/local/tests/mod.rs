@@ -6,6 +6,7 @@ mod exact;
 pub(super) mod families;
 mod files;
 mod gguf;
+mod golden;
 mod heard;
 mod int8;
 mod reference;
