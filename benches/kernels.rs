@@ -1,4 +1,4 @@
-//! What a training step's time goes to, products and attention, and a reply's: weights from memory. `cargo bench --bench kernels -- [avx512|avx2|portable]`.
+//! What a training step's time goes to, products and attention, and a reply's: weights from memory. `cargo bench --bench kernels -- [avx512|avx2|neon|portable]`.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark reads the clock and prints")]
 

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Queries handled at a time: whole tiles of rows for every instruction set but one.
+/// Queries handled at a time: whole tiles of 14 rows and of 4.
 const BLOCK: usize = 56;
 
 /// Queries of decoding steps that go together at most: they read what they share once, and several threads find work.

@@ -4,8 +4,8 @@
 //! function compiled for them is safe code.
 //!
 //! # Invariants
-//! Every operation gives the same bits in every implementation: IEEE 754 single operations, one rounding each. Nothing
-//! here reads the environment.
+//! Every operation gives the same bits in every implementation: IEEE 754 single operations, one rounding each. What is no
+//! number is none everywhere, but which of them is the processor's to say. Nothing here reads the environment.
 
 use half::{bf16, f16};
 use std::sync::OnceLock;
@@ -195,6 +195,12 @@ pub use x86::{Avx2, Avx512};
 #[path = "simd_x86.rs"]
 mod x86;
 
+#[cfg(target_arch = "aarch64")]
+pub use neon::Neon;
+#[cfg(target_arch = "aarch64")]
+#[path = "simd_neon.rs"]
+mod neon;
+
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Portable(Portable),
@@ -202,6 +208,8 @@ pub(super) enum Kind {
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
+    #[cfg(target_arch = "aarch64")]
+    Neon(Neon),
 }
 
 /// An instruction set this machine has.
@@ -221,6 +229,8 @@ impl Isa {
             all.extend(Avx512::detect().map(|token| Isa(Kind::Avx512(token))));
             all.extend(Avx2::detect().map(|token| Isa(Kind::Avx2(token))));
         }
+        #[cfg(target_arch = "aarch64")]
+        all.extend(Neon::detect().map(|token| Isa(Kind::Neon(token))));
         all.push(Self::portable());
         all
     }
@@ -229,7 +239,7 @@ impl Isa {
         Self::available()[0]
     }
 
-    /// `avx512`, `avx2` or `portable`; `None` when this machine has no such thing.
+    /// `avx512`, `avx2`, `neon` or `portable`; `None` when this machine has no such thing.
     pub fn named(name: &str) -> Option<Self> {
         Self::available().into_iter().find(|isa| isa.name() == name)
     }
@@ -241,6 +251,8 @@ impl Isa {
             Kind::Avx2(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512(_) => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon(_) => "neon",
         }
     }
 }
@@ -302,6 +314,8 @@ macro_rules! for_every_isa {
             use $crate::model::local::kernels::simd::{Kind, Portable, Simd};
             #[cfg(target_arch = "x86_64")]
             use $crate::model::local::kernels::simd::{Avx2, Avx512};
+            #[cfg(target_arch = "aarch64")]
+            use $crate::model::local::kernels::simd::Neon;
             #[inline(always)]
             #[allow(clippy::too_many_arguments)]
             fn body<S: Simd, $($(const $constant: usize,)* $($element: $crate::model::local::kernels::simd::Element)?)?>($simd: S, $($arg: $ty),*) $(-> $out)? $body
@@ -325,6 +339,9 @@ macro_rules! for_every_isa {
                 // SAFETY: the token exists only where the processor has AVX2, FMA and F16C.
                 #[cfg(target_arch = "x86_64")]
                 Kind::Avx2(simd) => unsafe { avx2 $(::<$($constant,)* $($element)?>)? (simd, $($arg),*) },
+                // What every function is compiled for there.
+                #[cfg(target_arch = "aarch64")]
+                Kind::Neon(simd) => body::<Neon, $($($constant,)* $($element)?)?>(simd, $($arg),*),
             }
         }
     )* };

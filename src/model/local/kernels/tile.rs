@@ -30,6 +30,8 @@ pub fn most_rows(isa: Isa) -> usize {
         Kind::Avx512(_) => 14,
         #[cfg(target_arch = "x86_64")]
         Kind::Avx2(_) => 6,
+        #[cfg(target_arch = "aarch64")]
+        Kind::Neon(_) => 6,
         Kind::Portable(_) => 4,
     }
 }
@@ -47,6 +49,11 @@ pub fn most_panels(isa: Isa, rows: usize, left: usize) -> usize {
         (Kind::Avx2(_), 1) => 4,
         #[cfg(target_arch = "x86_64")]
         (Kind::Avx2(_), 2..=3) => 2,
+        #[cfg(target_arch = "aarch64")]
+        (Kind::Neon(_), 1) => 4,
+        // Of three rows, two panels would spill.
+        #[cfg(target_arch = "aarch64")]
+        (Kind::Neon(_), 2) => 2,
         _ => 1,
     };
     if left >= most { most } else { 1 << left.ilog2() }
