@@ -1,4 +1,5 @@
-//! Turns tasks into trajectories: episodes in lockstep, all of a group asked together turn by turn.
+//! Turns tasks into trajectories: episodes in lockstep, all of a group asked together turn by turn; or each at its own pace, where
+//! environments are waited for ([`abreast`]).
 //!
 //! # Invariants
 //! Token in, token out: a turn's prompt is the ids before it, and only sampled ids are marked to be learned.
@@ -16,9 +17,9 @@ use crate::node::lost::{Halt, Lost, Why};
 use crate::node::template::{Scope, Template, render, token_counter};
 use crate::node::trajectory::{Trajectory, TruthRecord};
 use rayon::prelude::*;
-use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::thread;
+
+mod abreast;
 
 /// What all episodes of a node share.
 pub struct Rollout<'a> {
@@ -46,6 +47,9 @@ pub struct Played {
     pub truth: TruthRecord,
     pub took: Tokens,
 }
+
+/// Whether unfinished episodes are to end, and why.
+type Halted<'a> = &'a dyn Fn() -> Option<Halt>;
 
 /// What an observation that is an error begins with; the environments' convention.
 const ERROR: &str = "error:";
@@ -90,11 +94,14 @@ impl Rollout<'_> {
     pub fn run(
         &self,
         items: &[RolloutItem<'_>],
-        halt: &dyn Fn() -> Option<Halt>,
+        halt: Halted<'_>,
         on_done: &mut dyn FnMut(Vec<Played>),
     ) -> Vec<Result<(), Lost>> {
+        if self.env.in_flight().is_some() {
+            return abreast::run(self, items, halt, on_done);
+        }
         let mut results: Vec<Result<(), Lost>> = items.iter().map(|_| Ok(())).collect();
-        let started = self.each(items.iter().enumerate().collect(), |(index, item)| self.start(index, item));
+        let started: Vec<_> = items.par_iter().enumerate().map(|(index, item)| self.start(index, item)).collect();
         let mut live = Vec::with_capacity(items.len());
         for (index, episode) in started.into_iter().enumerate() {
             match episode {
@@ -102,31 +109,19 @@ impl Rollout<'_> {
                 Err(why) => results[index] = Err(why.after(Tokens::default())),
             }
         }
-        for turn in 0u32.. {
-            if live.is_empty() {
-                break;
-            }
+        while !live.is_empty() {
             if let Some(halt) = halt() {
-                let ended = self.each(live, |Live { index, took, .. }| (index, took));
-                for (index, took) in ended {
+                for Live { index, took, .. } in live {
                     results[index] = Err(Why::from(halt).after(took));
                 }
                 break;
             }
-            let requests: Vec<GenRequest> = live.iter().map(|episode| self.request(episode, turn)).collect();
+            let requests: Vec<GenRequest> = live.iter().map(|episode| self.request(episode)).collect();
             let replies = self.model.generate(&requests);
             assert_eq!(replies.len(), requests.len(), "a model answers every request");
-            let late = halt() == Some(Halt::Timeout);
-            let answered: Vec<_> = live.into_iter().zip(replies).collect();
-            let turned = self.each(answered, |(mut episode, reply)| {
-                let goes = if late { Err(overdue(&episode, reply)) } else { self.take(&mut episode, reply) };
-                match goes {
-                    Ok(Goes::On) => Turned::Live(episode),
-                    // Here, side by side: an environment may take its time to let one go.
-                    Ok(Goes::Over) => Turned::Done(episode.played()),
-                    Err(lost) => Turned::Lost(episode.index, lost),
-                }
-            });
+            let halt = halt();
+            let turned = live.into_par_iter().zip(replies).map(|(episode, reply)| self.turn(episode, reply, halt));
+            let turned: Vec<Turned> = turned.collect();
             live = Vec::with_capacity(turned.len());
             let mut done = Vec::new();
             for turned in turned {
@@ -141,18 +136,6 @@ impl Rollout<'_> {
             }
         }
         results
-    }
-
-    /// In the order of the items: by the processor's threads, or by as many as there are where each waits for somebody else.
-    fn each<T: Send, R: Send>(&self, items: Vec<T>, work: impl Fn(T) -> R + Send + Sync) -> Vec<R> {
-        if self.env.in_flight().is_none() {
-            return items.into_par_iter().map(work).collect();
-        }
-        let work = &work;
-        thread::scope(|scope| {
-            let begun: Vec<_> = items.into_iter().map(|item| scope.spawn(move || work(item))).collect();
-            begun.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
-        })
     }
 
     fn start(&self, index: usize, item: &RolloutItem<'_>) -> Result<Live, Why> {
@@ -173,13 +156,27 @@ impl Rollout<'_> {
         Ok(Live { index, seed: *seed, episode, trajectory, form, took: Tokens::default() })
     }
 
-    fn request(&self, episode: &Live, turn: u32) -> GenRequest {
+    fn request(&self, episode: &Live) -> GenRequest {
         GenRequest {
             prompt: episode.trajectory.row.tokens.clone(),
-            seed: episode.seed.derive(turn),
+            seed: episode.seed.derive(episode.trajectory.steps),
             sampling: self.sampling.clone(),
             likely: false,
             form: episode.form.clone(),
+        }
+    }
+
+    /// Takes a reply, or says that it came too late.
+    fn turn(&self, mut episode: Live, reply: Result<GenReply, ModelError>, halt: Option<Halt>) -> Turned {
+        let goes = match halt {
+            Some(Halt::Timeout) => Err(overdue(&episode, reply)),
+            _ => self.take(&mut episode, reply),
+        };
+        match goes {
+            Ok(Goes::On) => Turned::Live(episode),
+            // Here, beside the others: an environment may take its time to let one go.
+            Ok(Goes::Over) => Turned::Done(episode.played()),
+            Err(lost) => Turned::Lost(episode.index, lost),
         }
     }
 

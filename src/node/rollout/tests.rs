@@ -248,32 +248,78 @@ fn time_that_is_up_ends_what_is_under_way_and_says_what_it_took() {
     }
 }
 
+/// An environment that a shell plays, with six tasks.
+#[cfg(unix)]
+fn played_by(script: &str, timeout: u64, max_steps: u32) -> Env {
+    use crate::env::outside::{Bounds, Outside, Reach, Word};
+    use crate::env::schema::Schema;
+    let words = ["sh", "-c", script].map(|word| Word::Text(word.to_owned()));
+    let (metrics, task) = (vec!["success".to_owned()], Vec::new());
+    let schema = Schema { name: "test".to_owned(), task, metrics, offers: Vec::new(), doc: String::new() };
+    let bounds = Bounds { timeout, in_flight: 6, memory: None, cpu: None };
+    let outside = Outside { reach: Reach::Process(words.into()), tasks: None, schema, bounds };
+    let splits = vec![Split { name: "train".to_owned(), size: 6, held_out: false }];
+    let spec = EnvSpec { kind: EnvKind::Outside(Box::new(outside)), splits, max_steps };
+    Env::open(&spec, &crate::model::Wire::default()).expect("it gives its tasks")
+}
+
+#[cfg(unix)]
+fn go() -> Template {
+    let go = Piece::Text("Go.".to_owned());
+    Template { messages: vec![TemplateMessage { role: Role::User, pieces: vec![go] }] }
+}
+
 /// An environment that takes its time to let an episode go takes it once, not once for each.
 #[cfg(unix)]
 #[test]
 #[allow(clippy::disallowed_methods, reason = "how long it takes is what is asked")]
 fn episodes_are_let_go_side_by_side() {
-    use crate::env::outside::{Bounds, Outside, Reach, Word};
-    use crate::env::schema::Schema;
     const NEVER_CLOSES: &str = r#"while read -r line; do case "$line" in
         *'"op":"tasks"'*) echo '{"tasks": ["a", "b", "c", "d", "e", "f"]}';;
         *'"op":"reset"'*) echo '{}';;
         *'"op":"step"'*) echo '{"observation": "and?"}';;
     esac; done"#;
-    let words = ["sh", "-c", NEVER_CLOSES].map(|word| Word::Text(word.to_owned()));
-    let (metrics, task) = (vec!["success".to_owned()], Vec::new());
-    let schema = Schema { name: "test".to_owned(), task, metrics, offers: Vec::new(), doc: String::new() };
-    let bounds = Bounds { timeout: 1_000, in_flight: 6, memory: None, cpu: None };
-    let outside = Outside { reach: Reach::Process(words.into()), tasks: None, schema, bounds };
-    let splits = vec![Split { name: "train".to_owned(), size: 6, held_out: false }];
-    let spec = EnvSpec { kind: EnvKind::Outside(Box::new(outside)), splits, max_steps: 1 };
-    let env = Env::open(&spec, &crate::model::Wire::default()).expect("it gives its tasks");
-    let go = Piece::Text("Go.".to_owned());
-    let prompt = Template { messages: vec![TemplateMessage { role: Role::User, pieces: vec![go] }] };
+    let (env, prompt) = (played_by(NEVER_CLOSES, 1_000, 1), go());
     let model = scripted(r#"{ "default": ["Done."] }"#, 400);
     let rollout = Rollout { max_steps: 1, ..rollout(&model, &env, &prompt, 64) };
     let (mut played, before) = (0, std::time::Instant::now());
     let results = rollout.run(&items(&env, 1), &|| None, &mut |done| played += done.len());
     assert!(played == 6 && results.iter().all(Result::is_ok), "{played}");
     assert!(before.elapsed() < std::time::Duration::from_secs(4), "{:?}", before.elapsed());
+}
+
+/// One episode's environment answers only when all others are over: they do not wait for it, and are what they are without it.
+#[cfg(unix)]
+#[test]
+fn who_is_slow_holds_nobody_up() {
+    let place = tempfile::tempdir().expect("a place");
+    let over = place.path().join("over");
+    let script = r#"while read -r line; do case "$line" in
+        *'"op":"tasks"'*) echo '{"tasks": ["a", "b", "c", "d", "e", "f"]}';;
+        *'"op":"reset"'*) slow=; case "$line" in *'"c"'*) slow=yes;; esac; echo '{}';;
+        *'"op":"step"'*) while [ -n "$slow" ] && [ ! -e OVER ]; do sleep 0.05; done; echo '{"observation": "and?"}';;
+        *'"op":"close"'*) exit;;
+    esac; done"#;
+    let (env, prompt) = (played_by(&script.replace("OVER", &over.display().to_string()), 20_000, 3), go());
+    let model = scripted(r#"{ "default": ["One.", "Two.", "Three."] }"#, 400);
+    let rollout = Rollout { max_steps: 3, ..rollout(&model, &env, &prompt, 64) };
+    let mut order = Vec::new();
+    let results = rollout.run(&items(&env, 1), &|| None, &mut |done| {
+        order.extend(done.into_iter().map(|played| (played.index, played.trajectory)));
+        if order.len() == 5 {
+            std::fs::write(&over, "").expect("a file");
+        }
+    });
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!(order.last().map(|(index, _)| *index), Some(2));
+    // Now nobody is slow.
+    let mut again = BTreeMap::new();
+    let results = rollout.run(&items(&env, 1), &|| None, &mut |done| {
+        again.extend(done.into_iter().map(|played| (played.index, played.trajectory)));
+    });
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    for (index, trajectory) in &order {
+        assert_eq!((trajectory.steps, trajectory.messages.len()), (3, 7));
+        assert_eq!(again[index], *trajectory);
+    }
 }
