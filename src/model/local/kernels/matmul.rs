@@ -83,7 +83,7 @@ fn spread(isa: Isa, a: View<'_>, b: Panels<'_>, out: &Shared<'_>, chains: Chains
 thread_local! {
     /// Packed rows of the left side, kept between calls.
     static PACKED: RefCell<Vec<Lane>> = const { RefCell::new(Vec::new()) };
-    /// A few panels of the right side as floats, where they are stored in fewer bits.
+    /// A few panels of the right side as floats, where they are stored in fewer bits and read more than once.
     static WIDE: RefCell<Vec<Lane>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -155,8 +155,9 @@ unsafe fn block(isa: Isa, a: View<'_>, b: Panels<'_>, panels: Range<usize>, targ
                         unsafe { tiles_across(isa, rows.len(), left, strip, target, chains) }
                     }
                 };
-                match single {
-                    None if strip.is_narrow() => WIDE.with_borrow_mut(|wide| across(strip.widened(isa, wide))),
+                // Several tiles of rows would each widen what they read.
+                match tiles.len() {
+                    2.. if strip.is_narrow() => WIDE.with_borrow_mut(|wide| across(strip.widened(isa, wide))),
                     _ => across(strip),
                 }
             }

@@ -81,6 +81,12 @@ impl Chains<'_> {
 /// No other thread touches the tile's elements meanwhile.
 pub unsafe fn tile(isa: Isa, rows: usize, panels: usize, left: Left, b: Panels, target: Target, chains: Chains) {
     macro_rules! dispatch {
+        ($lanes:expr) => {
+            dispatch!($lanes;
+                1 => 1 2 4 8, 2 => 1 2 4, 3 => 1 2 4, 4 => 1 2 4, 5 => 1 2 4, 6 => 1 2 4, 7 => 1 2, 8 => 1 2, 9 => 1 2,
+                10 => 1 2, 11 => 1 2, 12 => 1 2, 13 => 1 2, 14 => 1 2,
+            )
+        };
         ($lanes:expr; $($rows:literal => $($panels:literal)+),* $(,)?) => {
             match (rows, panels) {
                 $($(($rows, $panels) => run::<$rows, $panels, _>(isa, left, b, $lanes, target, chains),)+)*
@@ -88,17 +94,12 @@ pub unsafe fn tile(isa: Isa, rows: usize, panels: usize, left: Left, b: Panels, 
             }
         };
     }
-    let lanes = match b.lanes {
-        Lanes::F32(lanes) => lanes,
-        // Of several rows, the panels are widened first: they are read more than once.
-        Lanes::Bf16(lanes) => return dispatch!(lanes; 1 => 1 2 4 8),
-        Lanes::F16(lanes) => return dispatch!(lanes; 1 => 1 2 4 8),
-        Lanes::I8(lanes) => return dispatch!(lanes; 1 => 1 2 4 8),
-    };
-    dispatch!(lanes;
-        1 => 1 2 4 8, 2 => 1 2 4, 3 => 1 2 4, 4 => 1 2 4, 5 => 1 2 4, 6 => 1 2 4, 7 => 1 2, 8 => 1 2, 9 => 1 2,
-        10 => 1 2, 11 => 1 2, 12 => 1 2, 13 => 1 2, 14 => 1 2,
-    );
+    match b.lanes {
+        Lanes::F32(lanes) => dispatch!(lanes),
+        Lanes::Bf16(lanes) => dispatch!(lanes),
+        Lanes::F16(lanes) => dispatch!(lanes),
+        Lanes::I8(lanes) => dispatch!(lanes),
+    }
 }
 
 for_every_isa! {
