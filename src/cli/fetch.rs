@@ -11,7 +11,7 @@ use crate::cli::sweep;
 use crate::cli::terminal::Terminal;
 use crate::experiment::{Experiment, ModelId, Named};
 use crate::model::hub::{self, Heard};
-use crate::model::{ModelError, ModelSpec, Source};
+use crate::model::{self, ModelError, ModelSpec, Source};
 use crate::plan::{Plan, Work};
 use crate::report::text::{bytes, duration, plain};
 use crate::run::{Project, SurveyStatus, directory, survey};
@@ -67,23 +67,27 @@ pub fn fetch(args: &FetchArgs, terminal: &Terminal) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-/// What a run of an experiment needs of the hub and lacks here: before its first node works, so that no run fails after hours.
-/// Where everything is cached, no model is needed.
+/// What a run of an experiment needs and lacks here, brought from the hub or told: before its first node works, so that no run
+/// fails after hours. Where everything is cached, no model is needed.
 pub fn before(experiment: &Experiment, project: &Project, worker: &Worker) -> Result<(), Failure> {
-    if !experiment.models.iter().any(|model| matches!(model.it.source, Source::Hub { .. })) {
+    let may_lack = |spec: &ModelSpec| matches!(spec.source, Source::Hub { .. }) || spec.device.is_gpu();
+    if !experiment.models.iter().any(|model| may_lack(&model.it)) {
         return Ok(());
     }
     let planned = load::plan(experiment)?;
     let needed: Vec<&Named<ModelSpec>> =
         used(experiment, &planned.plan).into_iter().map(|model| &experiment.models[model.0]).collect();
     let wire = wire();
-    if needed.iter().any(|model| hub::placed(&model.it, &wire.hub).is_err()) {
-        let nodes = survey(project, experiment, &planned.identities, &planned.plan, wire)?;
+    let lacks = |spec: &ModelSpec| hub::placed(spec, &wire.hub).is_err() || model::computes(spec).is_err();
+    if needed.iter().any(|model| lacks(&model.it)) {
+        let nodes = survey(project, experiment, &planned.identities, &planned.plan, wire.clone())?;
         if nodes.iter().all(|node| matches!(node.status, SurveyStatus::Cached | SurveyStatus::Skipped)) {
             return Ok(());
         }
     }
     for model in needed {
+        model::computes(&model.it)
+            .map_err(|problem| Failure::new(Exit::Diagnostics, format!("model `{}`: {problem}", model.name)))?;
         bring(model, worker)?;
     }
     Ok(())

@@ -392,6 +392,20 @@ fn adapter_files(_: &std::path::Path) -> Vec<PathBuf> {
     Vec::new()
 }
 
+/// Whether this build and this machine have what a model is to compute on.
+///
+/// # Errors
+/// They have not.
+pub fn computes(spec: &ModelSpec) -> Result<(), ModelError> {
+    match &spec.source {
+        Source::Scripted(_) | Source::Remote(_) => Ok(()),
+        #[cfg(feature = "local")]
+        _ => local::computes(spec),
+        #[cfg(not(feature = "local"))]
+        _ => Err(ModelError::NotBuilt),
+    }
+}
+
 /// Whether a model in a directory is one that runs, without reading its weights.
 fn look(spec: &ModelSpec) -> Result<(), ModelError> {
     #[cfg(feature = "local")]

@@ -71,6 +71,11 @@ pub fn open(
     })
 }
 
+/// See [`computes`](super::computes).
+pub fn computes(spec: &ModelSpec) -> Result<(), ModelError> {
+    gpu::place(spec).map(drop)
+}
+
 /// The declared weights with what was trained over them.
 fn versioned(declared: &Declared, spec: &ModelSpec, version: Option<&[u8]>) -> Result<Arrays, ModelError> {
     let arrays = declared.weights(spec)?;

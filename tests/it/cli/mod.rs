@@ -8,6 +8,8 @@ mod export;
 mod failing;
 mod faults;
 mod files;
+#[cfg(all(feature = "local", not(feature = "cuda")))]
+mod gpu;
 #[cfg(feature = "local")]
 mod hub;
 mod lineage;

@@ -232,11 +232,15 @@ fn an_exchange_with_agentgym_that_comes_to_no_end_is_told_apart() {
         let (mut episode, _) = env.start(&env.task("train", 0), Seed(9)).expect("it begins");
         episode.step(&env.action(action, ToolFormat::React)).expect_err("it fails").to_string()
     };
-    insta::assert_snapshot!(["drip", "cut", "leave", "head", "strange"].map(failed).join("\n"), @"
-    the environment hangs: no answer in 0.5 s
-    the environment is gone: it broke the connection
-    the environment is gone: it broke the connection
-    the environment answers garbage: response header is too big: 128000 > 65536
-    the environment answers garbage: protocol: http parse fail: invalid HTTP version
-    ");
+    let said = ["drip", "cut", "leave", "head", "strange"].map(failed).join("\n");
+    // As much of it as had come.
+    insta::with_settings!({ filters => [(r"too big: \d+", "too big: [bytes]")] }, {
+        insta::assert_snapshot!(said, @"
+        the environment hangs: no answer in 0.5 s
+        the environment is gone: it broke the connection
+        the environment is gone: it broke the connection
+        the environment answers garbage: response header is too big: [bytes] > 65536
+        the environment answers garbage: protocol: http parse fail: invalid HTTP version
+        ");
+    });
 }
