@@ -69,8 +69,8 @@ pub fn read(training: Digest, bytes: &[u8]) -> Option<Checkpoint> {
     for (name, array) in arrays {
         match name.split_once('/')? {
             ("value", name) => drop(variables.insert(name.to_owned(), array)),
-            ("first", name) => drop(first.insert(name.to_owned(), array.data)),
-            ("second", name) => drop(second.insert(name.to_owned(), array.data)),
+            ("first", name) => drop(first.insert(name.to_owned(), array.into_floats())),
+            ("second", name) => drop(second.insert(name.to_owned(), array.into_floats())),
             _ => return None,
         }
     }

@@ -45,7 +45,7 @@ pub enum Parameters<'a> {
 }
 
 pub fn tensor(array: &Array) -> Result<Tensor> {
-    Tensor::from_slice(&array.data, array.shape.as_slice(), &Device::Cpu)
+    Tensor::from_slice(&array.floats(), array.shape.as_slice(), &Device::Cpu)
 }
 
 /// The name of a module's first adapter matrix, `[rank, in]`.
@@ -150,7 +150,11 @@ impl Decoder {
         let embedding = match (&builder.parameters, &output) {
             (Parameters::Quantised(_), Weight::Quantised(output)) if shape.tied => Table::Quantised(output.clone()),
             (Parameters::Quantised(arrays), _) => Table::Quantised(ops::quantised(&tensor(&arrays[EMBEDDING])?)?),
-            _ => Table::Plain(builder.plain(EMBEDDING)?),
+            (_, Weight::Frozen(output)) if shape.tied => Table::Frozen(output.clone()),
+            (Parameters::Frozen(arrays) | Parameters::Lora { base: arrays, .. }, _) => {
+                Table::Frozen(FrozenWeight::new(&tensor(&arrays[EMBEDDING])?)?)
+            }
+            (Parameters::Full(_), _) => Table::Plain(builder.plain(EMBEDDING)?),
         };
         let output = Linear::new(output, None);
         Ok(Self {

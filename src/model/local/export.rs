@@ -4,7 +4,7 @@
 //! A directory for transformers needs nothing but itself: an adapter is merged. Nothing is written before all of it is known to be good.
 
 use super::lora::Version;
-use super::weights::{self, serialize};
+use super::weights::serialize;
 use super::{config, lora, peft, source};
 use crate::model::{Dtype, ModelError, ModelSpec, Source};
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ pub fn export(spec: &ModelSpec, version: Option<&[u8]>, directory: &Path, half: 
         arrays = lora::apply(&declared.shape, arrays, lora::read(bytes, spec.lora.as_ref())?)?;
     }
     // As it answers, but for eight bits: those are a way to hold a row, which no reader of such files knows.
-    arrays.values_mut().for_each(|array| weights::round(&mut array.data, spec.dtype));
+    arrays.values_mut().for_each(|array| array.round(spec.dtype));
     let (dtype, name) = if half { (Dtype::Bf16, "bfloat16") } else { (Dtype::F32, "float32") };
     let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
     let weights = serialize(&arrays, &metadata, dtype);

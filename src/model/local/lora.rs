@@ -135,11 +135,11 @@ pub fn fit(file: &str, shape: &Shape, adapter: &Shapes) -> Result<(), ModelError
 pub fn merge(base: &mut Arrays, Adapter { arrays, scale }: &Adapter) {
     for (name, a) in arrays {
         let Some(module) = name.strip_suffix(".lora_A.weight") else { continue };
-        let b = &arrays[&lora_b(module)];
+        let (floats, b) = (a.floats(), arrays[&lora_b(module)].floats());
         let target = base.get_mut(&format!("{module}.weight")).expect("it fits");
         let [rank, input] = a.shape[..] else { unreachable!("it fits") };
-        for (row, b) in target.data.chunks_exact_mut(input).zip(b.data.chunks_exact(rank)) {
-            for (a, b) in a.data.chunks_exact(input).zip(b) {
+        for (row, b) in target.floats_mut().chunks_exact_mut(input).zip(b.chunks_exact(rank)) {
+            for (a, b) in floats.chunks_exact(input).zip(b) {
                 let factor = (scale * f64::from(*b)) as f32;
                 row.iter_mut().zip(a).for_each(|(weight, a)| *weight = factor.mul_add(*a, *weight));
             }

@@ -5,6 +5,7 @@
 //! # Invariants
 //! candle, tokenizers and safetensors are named nowhere outside this folder.
 
+mod array;
 mod chat;
 mod checkpoint;
 mod config;
@@ -94,7 +95,7 @@ impl LocalModel {
     pub fn open(spec: &ModelSpec, version: Option<&[u8]>) -> Result<Self, ModelError> {
         let declared = source::declared(spec)?;
         let mut arrays = versioned(&declared, spec, version)?;
-        arrays.values_mut().for_each(|array| weights::round(&mut array.data, spec.dtype));
+        arrays.values_mut().for_each(|array| array.round(spec.dtype));
         let parameters = match spec.dtype {
             Dtype::Int8 => Parameters::Quantised(arrays),
             Dtype::F32 | Dtype::Bf16 | Dtype::F16 => Parameters::Frozen(arrays),

@@ -4,15 +4,16 @@
 //! f32, bf16 and f16 widen exactly. Equal arrays give equal bytes, wherever they were made.
 //! No file can make this panic: whatever is wrong is one error that names the file and the tensor.
 
+use super::array::no_type;
 use super::config::{Biases, Shape};
 use crate::base::file;
 use crate::model::{Dtype, ModelError, shards};
 use half::{bf16, f16};
-use rayon::prelude::*;
 use safetensors::SafeTensors;
 use safetensors::tensor::Metadata;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
@@ -21,21 +22,7 @@ const MOST_TEXT: u64 = 1 << 26;
 /// As the format has it.
 const MOST_HEADER: u64 = 100_000_000;
 
-/// One tensor, row-major.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Array {
-    pub shape: Vec<usize>,
-    pub data: Vec<f32>,
-}
-
-impl Array {
-    pub fn new(shape: &[usize], data: Vec<f32>) -> Self {
-        debug_assert_eq!(shape.iter().product::<usize>(), data.len());
-        Self { shape: shape.to_vec(), data }
-    }
-}
-
-pub type Arrays = BTreeMap<String, Array>;
+pub use super::array::{Array, Arrays};
 
 pub fn file_error(path: &str, problem: impl Into<String>) -> ModelError {
     ModelError::File { path: path.to_owned(), problem: problem.into() }
@@ -78,13 +65,25 @@ pub fn files(directory: &Path) -> Result<Vec<PathBuf>, ModelError> {
     Ok(shards::named(&name, &read_text(&index)?)?.into_iter().map(|shard| directory.join(shard)).collect())
 }
 
-/// All arrays of a model directory whose headers were looked at.
+/// All arrays of a model directory whose headers were looked at. They come one by one, so that no file is held beside them.
 pub fn load(directory: &Path) -> Result<Arrays, ModelError> {
     let mut all = Arrays::new();
-    for file in files(directory)? {
-        all.extend(parse(&file.display().to_string(), &read(&file, u64::MAX)?)?.0);
+    for path in files(directory)? {
+        let name = path.display().to_string();
+        let (mut file, header) = opened(&path)?;
+        for tensor in header.offset_keys() {
+            let info = header.info(&tensor).expect("a key of the header");
+            let mut bytes = vec![0; info.data_offsets.1 - info.data_offsets.0];
+            file.read_exact(&mut bytes).map_err(|error| unreadable(&path, &error))?;
+            let array = Array::read(&info.shape, info.dtype, &bytes);
+            all.insert(tensor.clone(), array.map_err(|problem| of_tensor(&name, &tensor, &problem))?);
+        }
     }
     Ok(all)
+}
+
+fn of_tensor(file: &str, tensor: &str, problem: &str) -> ModelError {
+    file_error(file, format!("tensor `{tensor}` {problem}"))
 }
 
 /// Holds the headers of a model directory against a shape, without reading a weight: every file whole, every tensor there,
@@ -111,6 +110,21 @@ pub fn shapes(arrays: &Arrays) -> Shapes {
 /// The shapes that a file's header tells; the file must be as long as they ask for.
 pub fn header(path: &Path) -> Result<Shapes, ModelError> {
     let name = path.display().to_string();
+    let (_, header) = opened(path)?;
+    let mut shapes = Shapes::new();
+    for tensor in header.offset_keys() {
+        let info = header.info(&tensor).expect("a key of the header");
+        if !matches!(info.dtype, safetensors::Dtype::F32 | safetensors::Dtype::BF16 | safetensors::Dtype::F16) {
+            return Err(of_tensor(&name, &tensor, &no_type(info.dtype)));
+        }
+        shapes.insert(tensor, info.shape.clone());
+    }
+    Ok(shapes)
+}
+
+/// A file behind its header, which it is as long as.
+fn opened(path: &Path) -> Result<(File, Metadata), ModelError> {
+    let name = path.display().to_string();
     let fail = |error: std::io::Error| unreadable(path, &error);
     let broken = |problem: String| file_error(&name, format!("is not a whole safetensors file: {problem}"));
     let mut file = file::open(path).map_err(fail)?;
@@ -128,19 +142,7 @@ pub fn header(path: &Path) -> Result<Shapes, ModelError> {
     if length != wanted {
         return Err(broken(format!("it has {length} bytes, its header asks for {wanted}")));
     }
-    let mut shapes = Shapes::new();
-    for tensor in header.offset_keys() {
-        let info = header.info(&tensor).expect("a key of the header");
-        if !matches!(info.dtype, safetensors::Dtype::F32 | safetensors::Dtype::BF16 | safetensors::Dtype::F16) {
-            return Err(file_error(&name, format!("tensor `{tensor}` {}", no_type(info.dtype))));
-        }
-        shapes.insert(tensor, info.shape.clone());
-    }
-    Ok(shapes)
-}
-
-fn no_type(dtype: safetensors::Dtype) -> String {
-    format!("has the type {dtype:?}; supported: F32, BF16, F16")
+    Ok((file, header))
 }
 
 /// The arrays and the metadata of one safetensors file, `name` for messages.
@@ -152,39 +154,10 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<(Arrays, BTreeMap<String, Strin
     let metadata = header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
     let mut arrays = Arrays::new();
     for (tensor, view) in tensors.iter() {
-        let data = widen(view.dtype(), view.data())
-            .map_err(|problem| file_error(name, format!("tensor `{tensor}` {problem}")))?;
-        arrays.insert(tensor.to_owned(), Array { shape: view.shape().to_vec(), data });
+        let array = Array::read(view.shape(), view.dtype(), view.data());
+        arrays.insert(tensor.to_owned(), array.map_err(|problem| of_tensor(name, tensor, &problem))?);
     }
     Ok((arrays, metadata))
-}
-
-/// The values of a tensor of one of the types that are read.
-pub fn widen(dtype: safetensors::Dtype, bytes: &[u8]) -> Result<Vec<f32>, String> {
-    let pairs = || bytes.as_chunks::<2>().0.par_iter().map(|pair| u16::from_le_bytes(*pair));
-    finite(match dtype {
-        safetensors::Dtype::F32 => bytes.as_chunks::<4>().0.par_iter().map(|quad| f32::from_le_bytes(*quad)).collect(),
-        safetensors::Dtype::BF16 => pairs().map(|bits| bf16::from_bits(bits).to_f32()).collect(),
-        safetensors::Dtype::F16 => pairs().map(|bits| f16::from_bits(bits).to_f32()).collect(),
-        other => return Err(no_type(other)),
-    })
-}
-
-pub fn finite(data: Vec<f32>) -> Result<Vec<f32>, String> {
-    match data.par_iter().all(|value| value.is_finite()) {
-        true => Ok(data),
-        false => Err("holds a value that is not finite".to_owned()),
-    }
-}
-
-/// Rounds to what `dtype` can hold, to nearest even. To eight bits nothing is rounded here: it is no type of its own for a number, but
-/// a whole row's way to be packed, which rounds from what the row was.
-pub fn round(data: &mut [f32], dtype: Dtype) {
-    match dtype {
-        Dtype::F32 | Dtype::Int8 => {}
-        Dtype::Bf16 => data.iter_mut().for_each(|value| *value = bf16::from_f32(*value).to_f32()),
-        Dtype::F16 => data.iter_mut().for_each(|value| *value = f16::from_f32(*value).to_f32()),
-    }
 }
 
 /// Safetensors bytes, numbers in single precision where `dtype` is none of the format's, tensors and metadata in name order: the format's own writer sorts by type and name, but takes
@@ -201,7 +174,7 @@ pub fn serialize(arrays: &Arrays, metadata: &BTreeMap<String, String>, dtype: Dt
     }
     let mut offset = 0;
     for (name, array) in arrays {
-        let end = offset + array.data.len() * width;
+        let end = offset + array.len() * width;
         header.insert(name.clone(), json!({"dtype": label, "shape": array.shape, "data_offsets": [offset, end]}));
         offset = end;
     }
@@ -211,11 +184,13 @@ pub fn serialize(arrays: &Arrays, metadata: &BTreeMap<String, String>, dtype: Dt
     let mut bytes = Vec::with_capacity(8 + text.len() + offset);
     bytes.extend((text.len() as u64).to_le_bytes());
     bytes.extend(text.as_bytes());
-    for value in arrays.values().flat_map(|array| &array.data) {
-        match dtype {
-            Dtype::F32 | Dtype::Int8 => bytes.extend(value.to_le_bytes()),
-            Dtype::Bf16 => bytes.extend(bf16::from_f32(*value).to_le_bytes()),
-            Dtype::F16 => bytes.extend(f16::from_f32(*value).to_le_bytes()),
+    for array in arrays.values() {
+        for value in array.floats().iter() {
+            match dtype {
+                Dtype::F32 | Dtype::Int8 => bytes.extend(value.to_le_bytes()),
+                Dtype::Bf16 => bytes.extend(bf16::from_f32(*value).to_le_bytes()),
+                Dtype::F16 => bytes.extend(f16::from_f32(*value).to_le_bytes()),
+            }
         }
     }
     bytes

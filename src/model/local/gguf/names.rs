@@ -3,7 +3,7 @@
 //! # Invariants
 //! Quantised weights are what their blocks say, value by value: nothing is computed with blocks.
 
-use super::super::weights::{Array, finite, widen};
+use super::super::array::{Array, finite};
 use candle_core::quantized::{GgmlDType, ggml_file::qtensor_from_ggml};
 use candle_core::{Device, Result};
 
@@ -47,7 +47,7 @@ pub fn values(kind: GgmlDType, bytes: &[u8]) -> std::result::Result<Vec<f32>, St
         _ => None,
     };
     match plain {
-        Some(dtype) => widen(dtype, bytes),
+        Some(dtype) => Ok(Array::read(&[], dtype, bytes)?.into_floats()),
         None => finite(blocks(kind, bytes).map_err(|error| format!("cannot be read: {error}"))?),
     }
 }
@@ -66,5 +66,6 @@ pub fn by_halves(array: &mut Array, heads: usize) {
         let row = |row: usize| &head[row * width..(row + 1) * width];
         (0..2 * half).flat_map(|at| row(2 * (at % half) + at / half)).copied().collect()
     };
-    array.data = array.data.chunks_exact(head).flat_map(reorder).collect();
+    let floats = array.floats_mut();
+    *floats = floats.chunks_exact(head).flat_map(reorder).collect();
 }

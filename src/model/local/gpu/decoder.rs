@@ -78,7 +78,7 @@ pub struct Pass {
 
 pub fn upload(array: &Array, Place { device, dtype }: &Place) -> Result<Tensor> {
     // Rounded here: half as much goes to the device.
-    Tensor::from_slice(&array.data, array.shape.as_slice(), &Device::Cpu)?.to_dtype(*dtype)?.to_device(device)
+    Tensor::from_slice(&array.floats(), array.shape.as_slice(), &Device::Cpu)?.to_dtype(*dtype)?.to_device(device)
 }
 
 struct Builder<'a> {

@@ -167,7 +167,7 @@ impl Learner for Learning {
                 bail!("the checkpoint has no `{name}`")
             };
             let like = |data: &[f32]| Tensor::from_slice(data, variable.dims(), variable.device());
-            variable.set(&like(&value.data)?)?;
+            variable.set(&like(&value.floats())?)?;
             self.moments.insert(name.clone(), [like(first)?, like(second)?]);
         }
         self.steps = optimiser.step;

@@ -101,7 +101,7 @@ fn learners(adapted: Option<&LoraConfig>, place: &Place) -> [Box<dyn Learner>; 2
         Some(config) => {
             let mut adapters = lora::fresh(&shape, config, Seed(4));
             // Where B is zero, A has no gradient yet.
-            adapters.values_mut().for_each(|array| array.data.iter_mut().for_each(|x| *x += 0.01));
+            adapters.values_mut().for_each(|array| array.floats_mut().iter_mut().for_each(|x| *x += 0.01));
             (base, adapters, lora::scale(config))
         }
     };
@@ -142,7 +142,7 @@ fn agree(ours: &dyn Learner, theirs: &dyn Learner, within: f32) {
     for (name, value) in &ours.variables {
         let other = &theirs.variables[name];
         assert_eq!(value.shape, other.shape);
-        let difference = apart(&value.data, &other.data);
+        let difference = apart(&value.floats(), &other.floats());
         assert!(difference < within, "{name}: {difference}");
         let (first, _) = &ours.optimiser.moments[name];
         let difference = apart(first, &theirs.optimiser.moments[name].0);

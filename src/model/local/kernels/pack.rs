@@ -314,6 +314,19 @@ impl Packed {
         Panels::stored(lanes, self.depth, self.width, self.depth, 1)
     }
 
+    /// The numbers of a column.
+    pub fn column(&self, column: usize, out: &mut [f32]) {
+        assert!(column < self.width && out.len() == self.depth, "a column outside the matrix");
+        let (from, lane) = (column / LANES * self.depth, column % LANES);
+        for (k, x) in out.iter_mut().enumerate() {
+            *x = match &self.lanes {
+                Stored::F32(lanes) => lanes[from + k].0[lane],
+                Stored::Bf16(lanes) => lanes[from + k][lane].to_f32(),
+                Stored::F16(lanes) => lanes[from + k][lane].to_f32(),
+            };
+        }
+    }
+
     /// What the values take.
     pub fn bytes(&self) -> usize {
         match &self.lanes {

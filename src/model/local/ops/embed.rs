@@ -3,14 +3,17 @@
 //! # Invariants
 //! The gradient of a table adds rows one after another, in the order of the ids.
 
-use super::Param;
 use super::kernels::{Buffer, Quantised, isa, rows, zeros};
+use super::{FrozenWeight, Param};
 use std::sync::Arc;
 
 /// Rows `[vocab, width]`.
 pub enum Table {
+    /// One that may learn.
     Plain(Param),
-    /// Looked up where they are packed: where the output layer is the same weight, it is there once.
+    /// Looked up where they are packed, like the next: in as few bits as hold them, and where the output layer is the same weight,
+    /// once.
+    Frozen(Arc<FrozenWeight>),
     Quantised(Arc<Quantised>),
 }
 
@@ -26,13 +29,15 @@ pub fn embed(table: &Table, ids: &[u32]) -> Buffer {
     let ids = ids.iter().map(|id| *id as usize);
     match table {
         Table::Plain(table) => gather(&table.value(), table.dims()[1], ids),
-        Table::Quantised(table) => {
-            let (width, _) = table.dims();
-            let mut out = zeros(ids.len() * width);
-            ids.zip(out.chunks_mut(width)).for_each(|(id, row)| table.column(id, row));
-            out
-        }
+        Table::Frozen(table) => columns(table.dims().1, ids, |id, row| table.forward().column(id, row)),
+        Table::Quantised(table) => columns(table.dims().0, ids, |id, row| table.column(id, row)),
     }
+}
+
+fn columns(width: usize, ids: impl ExactSizeIterator<Item = usize>, look_up: impl Fn(usize, &mut [f32])) -> Buffer {
+    let mut out = zeros(ids.len() * width);
+    ids.zip(out.chunks_mut(width)).for_each(|(id, row)| look_up(id, row));
+    out
 }
 
 pub fn embed_back(table: &Table, ids: &[u32], grad: &[f32]) {

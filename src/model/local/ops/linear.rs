@@ -26,6 +26,11 @@ impl FrozenWeight {
         Ok(Arc::new(Self { packed, out, input }))
     }
 
+    /// `(out, in)`.
+    pub fn dims(&self) -> (usize, usize) {
+        (self.out, self.input)
+    }
+
     pub(super) fn forward(&self) -> &Packed {
         &self.packed
     }

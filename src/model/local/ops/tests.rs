@@ -104,6 +104,21 @@ fn linear_with_a_frozen_weight() {
     );
 }
 
+/// A table that is packed has the rows that it was packed of, in however few bits it is kept.
+#[test]
+fn rows_are_looked_up_where_they_are_packed() {
+    let exact = numbers(51, 21 * 18);
+    let rounded = |round: fn(f32) -> f32| exact.iter().map(|x| round(*x)).collect::<Vec<f32>>();
+    let narrow =
+        [exact.clone(), rounded(|x| half::bf16::from_f32(x).to_f32()), rounded(|x| half::f16::from_f32(x).to_f32())];
+    let ids = [20, 3, 20, 0];
+    for values in narrow {
+        let wanted = gather(&values, 18, ids.iter().map(|id| *id as usize));
+        let table = Table::Frozen(frozen(&values, &[21, 18]));
+        assert_eq!(embed(&table, &ids), wanted);
+    }
+}
+
 /// What its rows are when they are looked up is what it multiplies with, and what a gradient goes through.
 #[test]
 fn linear_with_a_weight_in_eight_bits() {

@@ -67,7 +67,7 @@ fn a_directory_is_computed_as_candle_transformers_computes_it() {
     for (name, shape) in shapes() {
         let arrays = noise(&shape);
         let tensors = arrays.iter().map(|(name, array)| {
-            (name.clone(), Tensor::from_slice(&array.data, &*array.shape, &CandleDevice::Cpu).unwrap())
+            (name.clone(), Tensor::from_slice(&array.floats(), &*array.shape, &CandleDevice::Cpu).unwrap())
         });
         let weights = VarBuilder::from_tensors(tensors.collect(), DType::F32, &CandleDevice::Cpu);
         let mut config: Value = serde_json::from_str(&render(&shape, None, &[2], "float32")).unwrap();
@@ -149,7 +149,7 @@ fn packed(shape: &Shape, kind: GgmlDType, loudness: f32) -> (Vec<u8>, Box<Model<
     let shape = Shape { vocab: tokens().len(), ..shape.clone() };
     let mut arrays = noise(&shape);
     for array in arrays.values_mut().filter(|array| array.shape.len() == 2) {
-        array.data.iter_mut().for_each(|value| *value *= loudness);
+        array.floats_mut().iter_mut().for_each(|value| *value *= loudness);
     }
     let mut made = Made::of(&shape, &arrays, kind);
     // Without it the Qwen3 there computes in f16.

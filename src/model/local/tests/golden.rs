@@ -37,7 +37,7 @@ fn of_version(version: &[u8]) -> Digest {
     };
     let mut hasher = Hasher::new("weights");
     for (name, array) in &arrays {
-        hasher.str(name).bytes(&array.data.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>());
+        hasher.str(name).bytes(&array.floats().iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>());
     }
     hasher.finish()
 }

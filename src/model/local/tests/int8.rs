@@ -19,7 +19,10 @@ fn open(spec: &ModelSpec) -> LocalModel {
 fn rounded(arrays: &Arrays) -> Arrays {
     let mut arrays = arrays.clone();
     for array in arrays.values_mut().filter(|array| array.shape.len() == 2) {
-        for row in array.data.chunks_mut(array.shape[1]) {
+        for row in {
+            let width = array.shape[1];
+            array.floats_mut().chunks_mut(width)
+        } {
             let scale = row.iter().fold(0.0f32, |most, x| most.max(x.abs())) / 127.0;
             row.iter_mut().for_each(|x| *x = (*x / scale).round_ties_even() * scale);
         }
@@ -117,7 +120,7 @@ fn hostile_rows_make_no_logit_that_is_not_a_number() {
     let (declared, mut arrays) = parts(&fresh(directory.path()));
     for array in arrays.values_mut().filter(|array| array.shape.len() == 2) {
         let width = array.shape[1];
-        for (n, row) in array.data.chunks_mut(width).enumerate() {
+        for (n, row) in array.floats_mut().chunks_mut(width).enumerate() {
             match n % 7 {
                 1 => row.fill(0.0),
                 2 => row.iter_mut().enumerate().for_each(|(at, x)| *x = f32::from_bits(1 + at as u32)),
@@ -139,7 +142,7 @@ fn a_weight_that_is_not_finite_is_not_rounded_away() {
     let directory = tokenizer();
     let spec = int8(&fresh(directory.path()));
     let (_, mut arrays) = parts(&spec);
-    arrays.get_mut("model.layers.1.mlp.down_proj.weight").unwrap().data[45] = f32::NAN;
+    arrays.get_mut("model.layers.1.mlp.down_proj.weight").unwrap().floats_mut()[45] = f32::NAN;
     let version = adapters::write(&adapters::Version::Full(arrays.clone()));
     // A file cannot hold it: it is refused before.
     assert!(matches!(LocalModel::open(&spec, Some(&version)), Err(ModelError::File { .. })));

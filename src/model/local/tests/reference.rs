@@ -15,14 +15,14 @@ type Rows = Vec<Vec<f64>>;
 fn linear(x: &Rows, weight: &Array) -> Rows {
     let columns = weight.shape[1];
     let dot = |x: &[f64], row: &[f32]| x.iter().zip(row).map(|(x, w)| x * f64::from(*w)).sum();
-    x.iter().map(|x| weight.data.chunks_exact(columns).map(|row| dot(x, row)).collect()).collect()
+    x.iter().map(|x| weight.floats().chunks_exact(columns).map(|row| dot(x, row)).collect()).collect()
 }
 
 /// A linear map of a layer, with its bias where it has one.
 fn mapped(x: &Rows, arrays: &Arrays, module: &str) -> Rows {
     let mut y = linear(x, &arrays[&format!("{module}.weight")]);
     if let Some(bias) = arrays.get(&format!("{module}.bias")) {
-        y.iter_mut().for_each(|y| y.iter_mut().zip(&bias.data).for_each(|(y, bias)| *y += f64::from(*bias)));
+        y.iter_mut().for_each(|y| y.iter_mut().zip(bias.floats().iter()).for_each(|(y, bias)| *y += f64::from(*bias)));
     }
     y
 }
@@ -37,7 +37,7 @@ fn normed_heads(x: Rows, weight: Option<&Array>, shape: &Shape) -> Rows {
 fn norm(x: &Rows, weight: &Array, eps: f64) -> Rows {
     let one = |x: &Vec<f64>| {
         let scale = 1.0 / (x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64 + eps).sqrt();
-        x.iter().zip(&weight.data).map(|(x, w)| x * scale * f64::from(*w)).collect()
+        x.iter().zip(weight.floats().iter()).map(|(x, w)| x * scale * f64::from(*w)).collect()
     };
     x.iter().map(one).collect()
 }
@@ -128,7 +128,7 @@ fn logits(shape: &Shape, arrays: &Arrays, ids: &[u32]) -> Rows {
     let embedding = &arrays["model.embed_tokens.weight"];
     let row = |id: &u32| {
         let from = *id as usize * shape.width;
-        embedding.data[from..from + shape.width].iter().map(|value| f64::from(*value)).collect()
+        embedding.floats()[from..from + shape.width].iter().map(|value| f64::from(*value)).collect()
     };
     let mut x: Rows = ids.iter().map(row).collect();
     for layer in 0..shape.layers {

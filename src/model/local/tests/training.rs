@@ -64,8 +64,8 @@ fn loud(spec: &ModelSpec) -> (source::Declared, Arrays) {
     let declared = source::declared(spec).unwrap();
     let mut arrays = declared.weights(spec).unwrap();
     for (name, array) in &mut arrays {
-        let noise = fresh_weights::normal(Seed(1).derive(&**name), array.data.len(), 0.3);
-        array.data.iter_mut().zip(noise).for_each(|(value, noise)| *value += noise);
+        let noise = fresh_weights::normal(Seed(1).derive(&**name), array.len(), 0.3);
+        array.floats_mut().iter_mut().zip(noise).for_each(|(value, noise)| *value += noise);
     }
     (declared, arrays)
 }
@@ -80,7 +80,7 @@ fn gradients_are_the_slopes_of_the_loss() {
     differentiate("all weights", &all, &Decoder::new(&declared.shape, Parameters::Full(&all), 64).unwrap(), row, None);
 
     let mut adapter = adapters::fresh(&declared.shape, &lora(), Seed(3));
-    adapter.values_mut().for_each(|array| array.data = fresh_weights::normal(Seed(2), array.data.len(), 0.3));
+    adapter.values_mut().for_each(|array| *array.floats_mut() = fresh_weights::normal(Seed(2), array.len(), 0.3));
     let variables = variables(&adapter).unwrap();
     let parameters = Parameters::Lora { base: arrays.clone(), adapters: &variables, scale: 2.0 };
     let decoder = Decoder::new(&declared.shape, parameters, 64).unwrap();

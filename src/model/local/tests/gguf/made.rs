@@ -82,14 +82,14 @@ fn number(kind: GgmlDType) -> u32 {
 
 /// `LlamaModel.permute` of llama.cpp's converter: `reshape(heads, 2, rows / heads / 2, …).swapaxes(1, 2)`.
 fn permuted(array: &Array, heads: usize) -> Vec<f32> {
-    let (rows, width) = (array.shape[0], array.data.len() / array.shape[0]);
+    let (rows, width) = (array.shape[0], array.len() / array.shape[0]);
     let half = rows / heads / 2;
-    let mut out = vec![0.0; array.data.len()];
+    let mut out = vec![0.0; array.len()];
     for head in 0..heads {
         for side in 0..2 {
             for at in 0..half {
                 let (from, to) = ((head * 2 + side) * half + at, (head * half + at) * 2 + side);
-                out[to * width..(to + 1) * width].copy_from_slice(&array.data[from * width..(from + 1) * width]);
+                out[to * width..(to + 1) * width].copy_from_slice(&array.floats()[from * width..(from + 1) * width]);
             }
         }
     }
@@ -152,7 +152,7 @@ impl Made {
                 name if arch == "llama" && name.contains("k_proj") => Some(shape.kv_heads),
                 _ => None,
             };
-            let data = heads.map_or_else(|| array.data.clone(), |heads| permuted(array, heads));
+            let data = heads.map_or_else(|| array.floats().into_owned(), |heads| permuted(array, heads));
             let theirs = MODULES
                 .iter()
                 .fold(name.replace("lm_head", "output"), |name, (ours, theirs)| name.replace(ours, theirs));
