@@ -15,7 +15,7 @@ pub const MODEL: Owner = Owner {
         field("scripted", Takes::Text, "A file of replies instead of a model: for tests and dry runs.").one_of(),
         field("adapter", Takes::Words(ADAPTERS), "An adapter that is merged into the weights before anything else."),
         field("context", Takes::Quantity(Unit::Tokens), "Tokens that prompt and reply may hold together.").required(),
-        field("dtype", Takes::Words(DTYPES), "The precision it computes in.").or("f32"),
+        field("dtype", Takes::Words(DTYPES), "What its weights are rounded to.").or("f32"),
         field(
             "device",
             Takes::Words(DEVICES),

@@ -66,9 +66,15 @@ pub fn open(
     version: Option<&[u8]>,
     memory: Option<u64>,
 ) -> Result<Arc<dyn LanguageModel>, ModelError> {
-    Ok(match gpu::place(spec)? {
-        None => Arc::new(LocalModel::open(spec, version)?.keeping(memory)),
-        Some(place) => Arc::new(LocalModel::open_on(spec, version, &place)?.keeping(memory)),
+    Ok(match gpu::place(spec) {
+        Ok(None) => Arc::new(LocalModel::open(spec, version)?.keeping(memory)),
+        Ok(Some(place)) => Arc::new(LocalModel::open_on(spec, version, &place)?.keeping(memory)),
+        Err(ModelError::Engine(why)) => {
+            let declared = source::declared(spec)?;
+            let engine = gpu::Absent::new(declared.shape.clone(), why);
+            Arc::new(LocalModel::new(declared, spec, engine))
+        }
+        Err(problem) => return Err(problem),
     })
 }
 

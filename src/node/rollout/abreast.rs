@@ -65,12 +65,21 @@ impl<'s, 'e> Abreast<'s, 'e> {
         });
     }
 
-    fn settle(&mut self, ended: Ended<Turned>) {
-        self.waiting -= 1;
-        match ended.unwrap_or_else(|panic| resume_unwind(panic)) {
-            Turned::Live(live) => self.ready.push_back(live),
-            Turned::Done(played) => (self.on_done)(vec![played]),
-            Turned::Lost(index, lost) => self.results[index] = Err(lost),
+    /// Takes what one thread says, and all that the others have said by then.
+    fn settle(&mut self, first: Option<Ended<Turned>>) {
+        let mut done = Vec::new();
+        let rest = std::iter::from_fn(|| self.said.try_recv().ok());
+        for ended in first.into_iter().chain(rest) {
+            self.waiting -= 1;
+            match ended.unwrap_or_else(|panic| resume_unwind(panic)) {
+                Turned::Live(live) => self.ready.push_back(live),
+                Turned::Done(played) => done.push(played),
+                Turned::Lost(index, lost) => self.results[index] = Err(lost),
+            }
+        }
+        if !done.is_empty() {
+            done.sort_by_key(|played| played.index);
+            (self.on_done)(done);
         }
     }
 }
@@ -78,9 +87,7 @@ impl<'s, 'e> Abreast<'s, 'e> {
 impl Listener for Abreast<'_, '_> {
     fn next(&mut self, room: usize) -> Vec<Wanted> {
         loop {
-            while let Ok(ended) = self.said.try_recv() {
-                self.settle(ended);
-            }
+            self.settle(None);
             if !self.ready.is_empty()
                 && let Some(halt) = (self.halt)()
             {
@@ -103,7 +110,7 @@ impl Listener for Abreast<'_, '_> {
             }
             // The model has nobody to answer.
             let ended = self.said.recv().expect("a thread is waited for");
-            self.settle(ended);
+            self.settle(Some(ended));
         }
     }
 

@@ -103,7 +103,9 @@ fn opening(report: &Report) -> Markup {
 fn label_meaning(label: RunLabel) -> &'static str {
     match label {
         RunLabel::Pure => "No model took part: the same file gives the same bytes.",
-        RunLabel::Seeded => "Local models only: the same file and weights give the same bytes on any machine.",
+        RunLabel::Seeded => {
+            "Local models on the processor only: the same file and weights give the same bytes on any machine."
+        }
         RunLabel::Recorded => "A remote model or a GPU took part: what is recorded of it is the truth.",
     }
 }

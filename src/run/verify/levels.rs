@@ -140,7 +140,7 @@ fn broken(problem: &StoreError) -> String {
 }
 
 /// Level 1: the frozen experiment planned again; every key and seed made again, every record held against them.
-/// With the frozen experiment, and the nodes of it that a model behind an endpoint answers.
+/// With the frozen experiment, and the nodes of it that a model behind an endpoint or on a GPU answers.
 pub fn keyed(
     project: &Project,
     run: &str,

@@ -70,9 +70,11 @@ impl Sight {
             let (sequences, rows, keys) = (*sequences, *rows, *keys);
             let q = q.index_select(queries, 0)?.reshape((sequences, rows, kv_heads, group, head_dim))?;
             let q = q.permute((0, 2, 3, 1, 4))?.reshape((sequences * kv_heads, group * rows, head_dim))?;
+            // Before the product, which half precision might not hold.
+            let q = (q * (1.0 / (head_dim as f64).sqrt()))?;
             let k = tables.keys.index_select(places, 0)?.reshape((sequences * kv_heads, keys, head_dim))?;
             let v = tables.values.index_select(places, 0)?.reshape((sequences * kv_heads, keys, head_dim))?;
-            let scores = (q.matmul(&k.t()?)?.to_dtype(DType::F32)? * (1.0 / (head_dim as f64).sqrt()))?;
+            let scores = q.matmul(&k.t()?)?.to_dtype(DType::F32)?;
             let scores = scores.reshape((sequences, kv_heads, group, rows, keys))?.broadcast_add(&masks[&window])?;
             let weights = softmax(&scores)?.reshape((sequences * kv_heads, group * rows, keys))?;
             let seen = weights.to_dtype(v.dtype())?.matmul(&v)?;

@@ -35,6 +35,9 @@ impl Learning {
         place: &Place,
         config: AdamWConfig,
     ) -> Result<Self> {
+        if place.dtype == DType::F16 {
+            bail!("half precision cannot hold a gradient on a GPU: declare `dtype = bf16`");
+        }
         let exact = Place { dtype: DType::F32, ..place.clone() };
         let variable =
             |(name, array): (&String, &Array)| Ok((name.clone(), Var::from_tensor(&upload(array, &exact)?)?));

@@ -7,6 +7,7 @@
 //! Everything here runs on whatever device candle has; tests run it on its processor, beside our own engine. Nothing asks for
 //! a device but [`place`].
 
+mod absent;
 mod attention;
 mod decoder;
 mod learner;
@@ -15,6 +16,7 @@ mod pool;
 #[cfg(test)]
 mod tests;
 
+pub use absent::Absent;
 pub use decoder::{Answering, Model, Weights};
 pub use learner::Learning;
 
@@ -33,17 +35,17 @@ pub struct Place {
 /// # Errors
 /// This build or this machine has no such thing; a precision that is not a GPU's.
 pub fn place(spec: &ModelSpec) -> Result<Option<Place>, ModelError> {
-    let Some(device) = device(spec.device)? else { return Ok(None) };
     let dtype = match spec.dtype {
         Dtype::F32 => DType::F32,
         Dtype::Bf16 => DType::BF16,
         Dtype::F16 => DType::F16,
-        Dtype::Int8 => {
+        Dtype::Int8 if spec.device.is_gpu() => {
             let problem = format!("`dtype = int8` does not go with `device = {}`: declare bf16", spec.device.as_str());
             return Err(ModelError::Engine(problem));
         }
+        Dtype::Int8 => return Ok(None),
     };
-    Ok(Some(Place { device, dtype }))
+    Ok(device(spec.device)?.map(|device| Place { device, dtype }))
 }
 
 fn device(asked: Device) -> Result<Option<candle_core::Device>, ModelError> {
@@ -81,7 +83,10 @@ fn cuda() -> Result<candle_core::Device, ModelError> {
     if cfg!(target_os = "linux") && !driver {
         return Err(ModelError::Engine("no NVIDIA driver is loaded here; declare `device = cpu`".to_owned()));
     }
-    // One stream for all threads: passes follow one another on whichever is free.
-    let device = candle_core::Device::new_cuda_with_stream(0);
-    device.map_err(|error| ModelError::Engine(format!("no CUDA device can be used: {error}")))
+    // One stream for all threads: passes follow one another on whichever is free. Where a library is missing, the bindings panic.
+    let device = std::panic::catch_unwind(|| candle_core::Device::new_cuda_with_stream(0));
+    let unusable = |why: String| ModelError::Engine(format!("no CUDA device can be used: {why}"));
+    device
+        .map_err(|_| unusable("a library of CUDA's cannot be opened; LD_LIBRARY_PATH says where they are".to_owned()))?
+        .map_err(|error| unusable(error.to_string()))
 }

@@ -61,7 +61,7 @@ fn every_family_has_the_logits_of_our_own_engine() {
         let sequences: Vec<Vec<u32>> = [1, 37, 5, 19, 40].into_iter().map(sequence).collect();
         let parts = [17, 1, 1, 4, 64];
         let ours = logits(&ours, &sequences, &parts);
-        for (dtype, least, most) in [(DType::F32, 0.0, 2e-5), (DType::BF16, 1e-4, 0.1)] {
+        for (dtype, least, most) in [(DType::F32, 0.0, 2e-5), (DType::BF16, 1e-4, 0.1), (DType::F16, 1e-6, 0.02)] {
             for place in places(dtype) {
                 let difference = apart(&ours, &logits(&answering(&shape, &place), &sequences, &parts));
                 assert!((least..most).contains(&difference), "{name} on {place:?}: {difference}");
@@ -211,5 +211,19 @@ fn what_a_build_or_a_machine_lacks_is_told() {
         assert!(problem.contains("--features cuda"), "{problem}");
     }
     let tokenizer = tokenizer();
-    assert!(place(&fresh(tokenizer.path())).unwrap().is_none());
+    let mut spec = fresh(tokenizer.path());
+    assert!(place(&spec).unwrap().is_none());
+    (spec.dtype, spec.device) = (Dtype::Int8, Device::Cuda);
+    let problem = place(&spec).unwrap_err().to_string();
+    assert!(problem.contains("`dtype = int8` does not go with `device = cuda`"), "{problem}");
+    // What it would say is not known; how it reads is.
+    let absent = super::super::open(&spec, None, None).unwrap();
+    let here = LocalModel::open(&fresh(tokenizer.path()), None).unwrap();
+    let asked = requests(&here, 0.0);
+    for (ours, read) in asked.iter().zip(requests(&*absent, 0.0)) {
+        assert_eq!(ours.prompt, read.prompt);
+    }
+    for reply in absent.generate(&asked) {
+        assert!(reply.unwrap_err().to_string().contains("does not go with"));
+    }
 }
