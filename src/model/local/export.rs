@@ -5,7 +5,7 @@
 
 use super::lora::Version;
 use super::weights::serialize;
-use super::{config, lora, peft, source};
+use super::{config, lora, peft, source, versioned};
 use crate::model::{Dtype, ModelError, ModelSpec, Source};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,10 +13,7 @@ use std::path::Path;
 /// See [`crate::model::export`].
 pub fn export(spec: &ModelSpec, version: Option<&[u8]>, directory: &Path, half: bool) -> Result<(), ModelError> {
     let declared = source::declared(spec)?;
-    let mut arrays = declared.weights(spec)?;
-    if let Some(bytes) = version {
-        arrays = lora::apply(&declared.shape, arrays, lora::read(bytes, spec.lora.as_ref())?)?;
-    }
+    let mut arrays = versioned(&declared, spec, version)?;
     // As it answers, but for eight bits: those are a way to hold a row, which no reader of such files knows.
     arrays.values_mut().for_each(|array| array.round(spec.dtype));
     let (dtype, name) = if half { (Dtype::Bf16, "bfloat16") } else { (Dtype::F32, "float32") };

@@ -14,6 +14,7 @@
 use super::checkpoint::{self, Checkpoint, Progress};
 use super::decoder::{Decoder, Parameters, tensor};
 use super::engine::{Learner, Way};
+use super::engine_error;
 use super::gpu;
 use super::kernels::Hold;
 use super::kernels::math::cos_sin;
@@ -39,10 +40,6 @@ const COSINE_FLOOR: f64 = 0.1;
 
 fn failed(problem: impl std::fmt::Display) -> ModelError {
     ModelError::Training(problem.to_string())
-}
-
-fn engine(error: candle_core::Error) -> ModelError {
-    ModelError::Engine(error.to_string())
 }
 
 /// See [`crate::model::train`].
@@ -251,7 +248,7 @@ impl<'a> Run<'a> {
             let decoder = Decoder::new(shape, parameters, context)?;
             Ok(Box::new(learner::Trained::new(decoder, AdamW::new(variables, adam))))
         };
-        Ok(Self { config, seed, learner: learner().map_err(engine)?, output })
+        Ok(Self { config, seed, learner: learner().map_err(engine_error)?, output })
     }
 
     /// One optimiser step; gives the loss and the norm of the gradient before clipping.
@@ -262,7 +259,7 @@ impl<'a> Run<'a> {
         let mut loss = 0.0;
         for (number, chunk) in chunks(batch, self.config.accumulate as usize).into_iter().enumerate() {
             let seed = self.seed.derive("dropout").derive(step).derive(number);
-            loss += self.learn(&chunk, loss_on, total, seed).map_err(engine)?;
+            loss += self.learn(&chunk, loss_on, total, seed).map_err(engine_error)?;
             if !loss.is_finite() {
                 return Err(failed(format!("the loss of step {} is not finite; a lower lr may help", step + 1)));
             }
@@ -273,7 +270,7 @@ impl<'a> Run<'a> {
         }
         let clip = self.config.clip;
         let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
-        self.learner.update(lr, scale).map_err(engine)?;
+        self.learner.update(lr, scale).map_err(engine_error)?;
         Ok((loss, norm))
     }
 
@@ -294,12 +291,12 @@ impl<'a> Run<'a> {
     }
 
     fn checkpoint(&self, training: Digest, progress: Progress) -> Result<Vec<u8>, ModelError> {
-        let state = self.learner.state().map_err(engine)?;
+        let state = self.learner.state().map_err(engine_error)?;
         Ok(checkpoint::write(training, Checkpoint { progress, state }))
     }
 
     fn version(self, declared: &Declared) -> Result<Version, ModelError> {
-        let arrays = self.learner.state().map_err(engine)?.variables;
+        let arrays = self.learner.state().map_err(engine_error)?.variables;
         let adapter = |arrays| {
             let lora = self.config.lora.as_ref().expect("invariant: adapters come from a LoRA recipe");
             Version::Adapter(Adapter { arrays, scale: lora::scale(lora) })
