@@ -139,17 +139,11 @@ for_every_isa! {
                 }
             }
         }
-        if let Some(scales) = chains.scales {
-            let scales: [S::V; PANELS] = std::array::from_fn(|j| s.load(&scales[j].0));
-            for row in &mut sums {
-                for (sum, scale) in row.iter_mut().zip(scales) {
-                    *sum = s.mul(*sum, scale);
-                }
-            }
-        }
+        let scales: [Option<S::V>; PANELS] = std::array::from_fn(|j| chains.scales.map(|scales| s.load(&scales[j].0)));
         for (i, row) in sums.into_iter().enumerate() {
-            for (j, sum) in row.into_iter().enumerate() {
-                s.put(sum, place(i, j), 0);
+            for (j, (sum, scale)) in row.into_iter().zip(scales).enumerate() {
+                let end = scale.map_or(sum, |scale| s.mul(sum, scale));
+                s.put(end, place(i, j), 0);
             }
         }
     }
