@@ -21,6 +21,9 @@ const DEPTH: usize = 256;
 /// Rows packed at a time: with the panels they meet they fit the second-level cache.
 const HEIGHT: usize = 168;
 
+/// Numbers of a right side from which on every task that reads it gets it from memory: tasks of columns read it once.
+const FAR: usize = 1 << 22;
+
 /// `a · b`, row-major and contiguous.
 pub fn matmul(isa: Isa, a: View<'_>, b: Panels<'_>) -> Buffer {
     made(isa, a, b, Chains { carry: false, scales: None })
@@ -52,7 +55,10 @@ fn spread(isa: Isa, a: View<'_>, b: Panels<'_>, out: &Shared<'_>, chains: Chains
     let work = rows * width * a.width();
     let wanted = tasks_for(work);
     let tile_rows = most_rows(isa);
-    let by_row = rows >= wanted * tile_rows || rows >= b.count();
+    let by_row = match b.depth * width {
+        FAR.. => rows >= width,
+        _ => rows >= wanted * tile_rows || rows >= b.count(),
+    };
     // Also for the cache's sake: without it a tile's stores wait for their lines (a training is 15% slower).
     let clear = |rows: Range<usize>| {
         if !chains.carry {

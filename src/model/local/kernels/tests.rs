@@ -106,6 +106,25 @@ fn a_carried_product_continues_its_chains() {
 }
 
 #[test]
+fn a_right_side_from_memory_is_read_otherwise_and_changes_no_bits() {
+    let (depth, width, isa) = (60_000, 80, Isa::best());
+    assert!(depth * width > 1 << 22 && depth / 2 * width < 1 << 22, "far as a whole, near by halves");
+    let b = numbers(2, depth * width);
+    let three = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("a pool");
+    // Fewer rows than columns, and more.
+    for rows in [20, 90] {
+        let a = numbers(1, rows * depth);
+        let (a, b) = (View::new(&a, rows, depth), View::new(&b, depth, width));
+        let whole = three.install(|| matmul(isa, a, Packed::new(isa, b).panels()));
+        let mut halves = vec![0.0; rows * width];
+        for part in [0..depth / 2, depth / 2..depth] {
+            matmul_onto(isa, a.cols(part.clone()), Packed::new(isa, b.rows(part)).panels(), &mut halves);
+        }
+        assert_eq!(bits(&whole), bits(&halves), "{rows} rows");
+    }
+}
+
+#[test]
 fn empty_products_are_zero_or_nothing() {
     for isa in Isa::available() {
         assert_eq!(*matmul(isa, View::new(&[], 2, 0), Packed::new(isa, View::new(&[], 0, 3)).panels()), [0.0; 6]);

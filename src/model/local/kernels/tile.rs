@@ -139,6 +139,7 @@ for_every_isa! {
                 }
             }
         }
+        // Scaled as they leave: scaling `sums` in place kept them in memory, and every multiply-add was stored.
         let scales: [Option<S::V>; PANELS] = std::array::from_fn(|j| chains.scales.map(|scales| s.load(&scales[j].0)));
         for (i, row) in sums.into_iter().enumerate() {
             for (j, (sum, scale)) in row.into_iter().zip(scales).enumerate() {
