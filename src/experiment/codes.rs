@@ -187,6 +187,11 @@ const ALL: &[Explanation] = &[
         "`adapter` is merged into `weights`. A model behind an endpoint is adapted where it is served, and a script has nothing to adapt.",
     ),
     code(
+        "E0228",
+        "eight bits on a GPU",
+        "Weights in `int8` are multiplied by agx's own kernels, which are the processor's. A GPU computes in `f32`, `bf16` or `f16`.",
+    ),
+    code(
         "E0302",
         "a number without its unit",
         "Tokens, times, money and memory are types of their own: `context = 512 tokens`. A bare number could be anything.",

@@ -220,6 +220,11 @@ impl Checker<'_> {
         let tool_format = self.word_of(&fields, "tool_format", &formats);
         let calls = [ToolCalls::Drawn, ToolCalls::WellFormed].map(|calls| (calls.as_str(), calls));
         let tool_calls = self.word_of(&fields, "tool_calls", &calls);
+        if let (Some(Some(Dtype::Int8)), Some(Some(device)), Some(span)) = (&dtype, &device, fields.span("dtype"))
+            && device.is_gpu()
+        {
+            self.error(CheckError::NotOnGpu { span, device: device.as_str() });
+        }
         let lora = fields.block("lora").map(|block| self.lora(block));
         if let (Some(Some(ToolCalls::WellFormed)), Some(Source::Remote(_) | Source::Scripted(_)), Some(span)) =
             (&tool_calls, &source, fields.span("tool_calls"))

@@ -42,6 +42,7 @@ pub enum CheckError {
     OtherKind { span: Span, name: &'static str },
     NotHeld { span: Span },
     NoWeights { span: Span },
+    NotOnGpu { span: Span, device: &'static str },
     NothingGives { span: Span, message: String, help: String },
     UnnamedFile { span: Span, name: String },
     Undated { span: Span, name: String },
@@ -315,6 +316,13 @@ impl From<CheckError> for Diagnostic {
                 Diagnostic::error("E0227", "an adapter lies over weights", span, "this model has none here")
                     .help("write the `weights` that it was trained over, or leave it out")
             }
+            CheckError::NotOnGpu { span, device } => Diagnostic::error(
+                "E0228",
+                "eight bits are the processor's",
+                span,
+                format!("not with `device = {device}`"),
+            )
+            .help("write `dtype = bf16`, or leave `device` out"),
             CheckError::NotName { span, what } => {
                 Diagnostic::error("E0216", format!("the name of {what} is due here"), span, "no name")
             }
