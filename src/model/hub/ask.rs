@@ -24,7 +24,7 @@ const MOST_HOPS: usize = 8;
 /// Until an address is found, and until it is connected.
 const CONNECT: Duration = Duration::from_secs(20);
 /// In which something must come.
-const SILENCE: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(45) };
+const SILENCE: Duration = if cfg!(test) { Duration::from_secs(1) } else { Duration::from_secs(45) };
 /// Of somebody else's words, in bytes.
 const MOST_WORDS: u64 = 1 << 12;
 
