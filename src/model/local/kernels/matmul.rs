@@ -6,7 +6,7 @@
 
 use super::buffer::Buffer;
 use super::pack::{Lane, Panels, View, pack_panel};
-use super::parallel::{Shared, each, tasks_for};
+use super::parallel::{Shared, each, tasks_for, zeros};
 use super::quantised::Quantised;
 use super::simd::{Isa, LANES};
 use super::tile::{Chains, Left, most_panels, most_rows, tile};
@@ -16,13 +16,13 @@ use std::ops::Range;
 pub use super::tile::Target;
 
 /// Terms of a chain done at a time: two panels of this depth and a tile of rows fit the first-level cache.
-const DEPTH: usize = 256;
+const DEPTH: usize = 384;
 
 /// Rows packed at a time: with the panels they meet they fit the second-level cache.
 const HEIGHT: usize = 168;
 
 /// Numbers of a right side from which on every task that reads it gets it from memory: tasks of columns read it once.
-const FAR: usize = 1 << 22;
+pub(super) const FAR: usize = 1 << 22;
 
 /// `a · b`, row-major and contiguous.
 pub fn matmul(isa: Isa, a: View<'_>, b: Panels<'_>) -> Buffer {
@@ -36,9 +36,12 @@ pub fn matmul_quantised(isa: Isa, a: View<'_>, b: &Quantised) -> Buffer {
 
 fn made(isa: Isa, a: View<'_>, b: Panels<'_>, chains: Chains<'_>) -> Buffer {
     let len = a.height() * b.width();
+    if b.depth == 0 {
+        return zeros(len);
+    }
     let mut out = Buffer::room(len);
     spread(isa, a, b, &Shared::unfilled(&mut out, len), chains);
-    // SAFETY: without carrying, `spread` writes every element.
+    // SAFETY: without carrying, `spread` writes every element of a product that has terms.
     unsafe { out.set_len(len) };
     out.into()
 }
@@ -49,7 +52,8 @@ pub fn matmul_onto(isa: Isa, a: View<'_>, b: Panels<'_>, out: &mut [f32]) {
     spread(isa, a, b, &Shared::new(out), Chains { carry: true, scales: None });
 }
 
-/// The whole product, over rayon's threads. Where chains do not carry, `out` need not be filled.
+/// The whole product, over rayon's threads. Where chains do not carry, `out` need not be filled; nothing is written where there
+/// are no terms.
 fn spread(isa: Isa, a: View<'_>, b: Panels<'_>, out: &Shared<'_>, chains: Chains<'_>) {
     let (rows, width) = (a.height(), b.width());
     let work = rows * width * a.width();
@@ -59,24 +63,18 @@ fn spread(isa: Isa, a: View<'_>, b: Panels<'_>, out: &Shared<'_>, chains: Chains
         FAR.. => rows >= width,
         _ => rows >= wanted * tile_rows || rows >= b.count(),
     };
-    // Also for the cache's sake: without it a tile's stores wait for their lines (a training is 15% slower).
-    let clear = |rows: Range<usize>| {
-        if !chains.carry {
-            // SAFETY: called by the only thread yet, or for a task's own rows.
-            unsafe { out.cleared(rows.start * width..rows.end * width) };
-        }
-    };
     let target = |row: usize| Target { out, start: row * width, stride: width };
     if by_row {
-        let height = rows.div_ceil(wanted).next_multiple_of(tile_rows).clamp(1, HEIGHT);
-        each(rows.div_ceil(height), work, |task| {
-            let range = task * height..rows.min((task + 1) * height);
-            clear(range.clone());
+        // Whole tiles, in tasks as even as can be: none is waited for long.
+        let tiles = rows.div_ceil(tile_rows);
+        let tasks = rows.div_ceil(HEIGHT).next_multiple_of(wanted).min(tiles);
+        let start = |task: usize| rows.min(task * tiles / tasks * tile_rows);
+        each(tasks, work, |task| {
+            let range = start(task)..start(task + 1);
             // SAFETY: tasks have rows of their own.
             unsafe { block(isa, a.rows(range.clone()), b, 0..b.count(), target(range.start), chains) }
         });
     } else {
-        clear(0..rows);
         let panels = b.count().div_ceil(wanted).next_multiple_of(most_panels(isa, rows.min(tile_rows), 8));
         each(b.count().div_ceil(panels), work, |task| {
             let range = task * panels..b.count().min((task + 1) * panels);
@@ -94,7 +92,7 @@ thread_local! {
 }
 
 /// The part of `a · b` in the columns of `panels`, on this thread. Element (i, j) goes to
-/// `target.start + i · target.stride + j`, which must be filled (a product of depth 0 leaves it as it is).
+/// `target.start + i · target.stride + j`, which must be filled where chains carry (a product of depth 0 leaves it as it is).
 ///
 /// # Safety
 /// No other thread touches these elements meanwhile.

@@ -121,6 +121,14 @@ impl<'a, T: Copy + Default> Shared<'a, T> {
         unsafe { self.part(range) }
     }
 
+    /// Where the first of `rows` rows begins, each of `width` values and `stride` after the one before; all of them are inside.
+    pub fn corner(&self, start: usize, rows: usize, width: usize, stride: usize) -> *mut T {
+        let after =
+            rows.saturating_sub(1).checked_mul(stride).and_then(|last| start.checked_add(last)?.checked_add(width));
+        self.check(&(start..after.expect("rows past all memory")));
+        self.start.wrapping_add(start)
+    }
+
     #[inline(always)]
     fn check(&self, range: &Range<usize>) {
         assert!(range.start <= range.end && range.end <= self.len, "part outside the slice");

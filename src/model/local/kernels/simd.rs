@@ -22,6 +22,9 @@ pub trait Simd: Copy {
     fn splat(self, x: f32) -> Self::V;
     fn load(self, x: &[f32; LANES]) -> Self::V;
     fn store(self, v: Self::V, out: &mut [f32; LANES]);
+    /// Says that something will be stored there soon. Any address will do.
+    #[inline(always)]
+    fn prefetch(self, _out: *const [f32; LANES]) {}
     /// The same numbers: every bfloat16 is a float.
     fn widen_bf16(self, x: &[bf16; LANES]) -> Self::V;
     /// The same numbers, all of them finite: every half is a float.

@@ -50,6 +50,11 @@ impl Simd for Avx512 {
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), v) }
     }
     #[inline(always)]
+    fn prefetch(self, out: *const [f32; LANES]) {
+        // A hint: it never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_ET0>(out.cast()) }
+    }
+    #[inline(always)]
     fn widen_bf16(self, x: &[bf16; LANES]) -> __m512 {
         unsafe {
             let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(x.as_ptr().cast()));
@@ -177,6 +182,11 @@ impl Simd for Avx2 {
             _mm256_storeu_ps(out.as_mut_ptr(), v[0]);
             _mm256_storeu_ps(out[8..].as_mut_ptr(), v[1]);
         }
+    }
+    #[inline(always)]
+    fn prefetch(self, out: *const [f32; LANES]) {
+        // A hint: it never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_ET0>(out.cast()) }
     }
     #[inline(always)]
     fn widen_bf16(self, x: &[bf16; LANES]) -> Self::V {

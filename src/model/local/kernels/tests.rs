@@ -108,7 +108,10 @@ fn a_carried_product_continues_its_chains() {
 #[test]
 fn a_right_side_from_memory_is_read_otherwise_and_changes_no_bits() {
     let (depth, width, isa) = (60_000, 80, Isa::best());
-    assert!(depth * width > 1 << 22 && depth / 2 * width < 1 << 22, "far as a whole, near by halves");
+    assert!(
+        depth * width > super::matmul::FAR && depth / 2 * width < super::matmul::FAR,
+        "far as a whole, near by halves"
+    );
     let b = numbers(2, depth * width);
     let three = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("a pool");
     // Fewer rows than columns, and more.

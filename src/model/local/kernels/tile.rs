@@ -75,11 +75,54 @@ impl Chains<'_> {
     }
 }
 
+/// The most lanes a tile has, on any instruction set.
+const MOST: usize = 28;
+
 /// `target = left · b` for `rows` rows and the `panels` panels of `b`.
 ///
 /// # Safety
-/// No other thread touches the tile's elements meanwhile.
+/// No other thread touches the tile's elements meanwhile, and with `carry` they are filled.
 pub unsafe fn tile(isa: Isa, rows: usize, panels: usize, left: Left, b: Panels, target: Target, chains: Chains) {
+    let Target { out, start, stride } = target;
+    let (width, whole) = (b.width, panels * LANES);
+    assert!(width <= whole && width + LANES > whole, "panels of another width");
+    let first = out.corner(start, rows, width, stride);
+    if width == whole {
+        return full(isa, rows, panels, left, b, Place { first, stride }, chains);
+    }
+    // The last panel is in part padding, which has no place there: made aside.
+    let mut aside = [[0.0f32; LANES]; MOST];
+    let aside = &mut aside.as_flattened_mut()[..rows * whole];
+    if chains.carry {
+        for (i, row) in aside.chunks_mut(whole).enumerate() {
+            // SAFETY: inside `out`, by `corner`; filled and this thread's alone, as the caller promises.
+            unsafe { first.add(i * stride).copy_to_nonoverlapping(row.as_mut_ptr(), width) };
+        }
+    }
+    full(isa, rows, panels, left, b, Place { first: aside.as_mut_ptr(), stride: whole }, chains);
+    for (i, row) in aside.chunks(whole).enumerate() {
+        // SAFETY: as above.
+        unsafe { first.add(i * stride).copy_from_nonoverlapping(row.as_ptr(), width) };
+    }
+}
+
+/// Where a tile of whole panels goes: its first element, and how far from one another its rows begin. Whoever makes one answers for
+/// it: all lanes of the tile lie in memory that no other thread touches.
+#[derive(Clone, Copy)]
+struct Place {
+    first: *mut f32,
+    stride: usize,
+}
+
+impl Place {
+    /// Where the lanes of row `i` and panel `j` are.
+    #[inline(always)]
+    fn lanes(self, i: usize, j: usize) -> *mut [f32; LANES] {
+        self.first.wrapping_add(i * self.stride + j * LANES).cast()
+    }
+}
+
+fn full(isa: Isa, rows: usize, panels: usize, left: Left, b: Panels, place: Place, chains: Chains) {
     macro_rules! dispatch {
         ($lanes:expr) => {
             dispatch!($lanes;
@@ -89,7 +132,7 @@ pub unsafe fn tile(isa: Isa, rows: usize, panels: usize, left: Left, b: Panels, 
         };
         ($lanes:expr; $($rows:literal => $($panels:literal)+),* $(,)?) => {
             match (rows, panels) {
-                $($(($rows, $panels) => run::<$rows, $panels, _>(isa, left, b, $lanes, target, chains),)+)*
+                $($(($rows, $panels) => run::<$rows, $panels, _>(isa, left, b, $lanes, place, chains),)+)*
                 _ => unreachable!("no tile of {rows} rows and {panels} panels"),
             }
         };
@@ -104,29 +147,29 @@ pub unsafe fn tile(isa: Isa, rows: usize, panels: usize, left: Left, b: Panels, 
 
 for_every_isa! {
     fn run<const ROWS: usize, const PANELS: usize; E: Element>(s;
-        left: Left<'_>, b: Panels<'_>, lanes: &[[E; LANES]], target: Target<'_>, chains: Chains<'_>
+        left: Left<'_>, b: Panels<'_>, lanes: &[[E; LANES]], place: Place, chains: Chains<'_>
     ) {
         // `most_rows` and `most_panels` never ask for more; saying so spares the compiler those tiles.
         if ROWS * PANELS > S::SUMS {
             unreachable!("a tile of {ROWS} rows and {PANELS} panels");
         }
-        let Panels { lanes: _, depth, width, panel, step } = b;
-        assert!(depth > 0 && width > (PANELS - 1) * LANES && width <= PANELS * LANES);
+        let Panels { depth, panel, step, .. } = b;
+        assert!(depth > 0);
         assert!((depth - 1) * left.step + ROWS <= left.data.len());
         assert!((PANELS - 1) * panel + (depth - 1) * step < lanes.len());
-        let place = |i: usize, j: usize| {
-            let from = target.start + i * target.stride + j * LANES;
-            // SAFETY: `tile`'s caller promises that the tile's elements are this thread's alone; parts are used one by one.
-            unsafe { target.out.part(from..from + LANES.min(width - j * LANES)) }
+        // Arrays are made and read by index, never moved or changed as a whole: else the sums live in memory, and a tile of few terms
+        // takes twice its time.
+        let mut sums: [[S::V; PANELS]; ROWS] = if chains.carry {
+            // SAFETY: `place` is the tile's, and filled.
+            std::array::from_fn(|i| std::array::from_fn(|j| s.load(&unsafe { place.lanes(i, j).read() })))
+        } else {
+            std::array::from_fn(|i| {
+                std::array::from_fn(|j| {
+                    s.prefetch(place.lanes(i, j));
+                    s.splat(0.0)
+                })
+            })
         };
-        let mut sums = [[s.splat(0.0); PANELS]; ROWS];
-        if chains.carry {
-            for (i, row) in sums.iter_mut().enumerate() {
-                for (j, sum) in row.iter_mut().enumerate() {
-                    *sum = s.at(place(i, j), 0);
-                }
-            }
-        }
         for k in 0..depth {
             // SAFETY: the assertions above, for every k below `depth`.
             let columns: [S::V; PANELS] =
@@ -139,12 +182,12 @@ for_every_isa! {
                 }
             }
         }
-        // Scaled as they leave: scaling `sums` in place kept them in memory, and every multiply-add was stored.
-        let scales: [Option<S::V>; PANELS] = std::array::from_fn(|j| chains.scales.map(|scales| s.load(&scales[j].0)));
-        for (i, row) in sums.into_iter().enumerate() {
-            for (j, (sum, scale)) in row.into_iter().zip(scales).enumerate() {
-                let end = scale.map_or(sum, |scale| s.mul(sum, scale));
-                s.put(end, place(i, j), 0);
+        let ends = chains.scales.map(|scales| std::array::from_fn::<_, PANELS, _>(|j| s.load(&scales[j].0)));
+        for (i, row) in sums.iter().enumerate() {
+            for (j, sum) in row.iter().enumerate() {
+                let end = ends.map_or(*sum, |ends| s.mul(*sum, ends[j]));
+                // SAFETY: `place` is the tile's.
+                unsafe { place.lanes(i, j).write(s.array(end)) };
             }
         }
     }
