@@ -76,9 +76,10 @@ impl Heads {
     }
 
     fn check(self, q: &[f32], k: &[f32], v: &[f32], segments: &[Range<usize>]) {
-        let rows = segments.last().map_or(0, |last| last.end);
+        let rows = segments.iter().map(|rows| rows.len()).sum::<usize>();
+        let mut ends = std::iter::once(0).chain(segments.iter().map(|rows| rows.end));
+        assert!(segments.iter().all(|rows| Some(rows.start) == ends.next()), "segments are not one after another");
         assert!(self.kv_heads > 0 && self.heads.is_multiple_of(self.kv_heads), "heads do not divide into groups");
-        assert!(segments.windows(2).all(|w| w[0].end <= w[1].start), "segments overlap");
         assert_eq!(q.len(), rows * self.query_width(), "queries have another size");
         assert!(k.len() == rows * self.kv_width() && v.len() == k.len(), "keys or values have another size");
     }
@@ -154,9 +155,9 @@ impl HeadCache {
 impl Block {
     fn new(rows: usize, width: usize) -> Self {
         let (keys, values) = (rows / LANES * width, rows * width.div_ceil(LANES));
-        let mut lanes = Buffer::room(keys + values);
-        lanes.resize(keys + values, Lane::ZERO);
-        Self { lanes: lanes.into(), keys }
+        let mut lanes = Buffer::stale(keys + values);
+        lanes.fill(Lane::ZERO);
+        Self { lanes, keys }
     }
 
     /// Puts rows in the places from `from` on.
@@ -238,7 +239,7 @@ impl KvCache {
 /// Attention inside each segment, from packed rows alone.
 pub fn forward(isa: Isa, heads: Heads, q: &[f32], k: &[f32], v: &[f32], segments: &[Range<usize>]) -> Buffer {
     heads.check(q, k, v, segments);
-    let mut out = zeros(q.len());
+    let mut out = Buffer::stale(q.len());
     let shared = Shared::new(&mut out);
     each(segments.len() * heads.kv_heads, heads.work(segments), |task| {
         let (rows, head) = (&segments[task / heads.kv_heads], task % heads.kv_heads);
@@ -264,7 +265,7 @@ pub fn cached(
     assert_eq!(segments.len(), caches.len(), "a cache for every segment");
     assert!(caches.iter().all(|cache| cache.heads == heads), "a cache of other heads");
     let held: usize = segments.iter().zip(caches.iter()).map(|(s, cache)| s.len() * (s.len() + cache.len())).sum();
-    let mut out = zeros(q.len());
+    let mut out = Buffer::stale(q.len());
     let shared = Shared::new(&mut out);
     let companies = companies(heads, segments, caches);
     let mut tasks = BTreeMap::<(usize, usize), Vec<(&Range<usize>, &mut HeadCache)>>::new();
@@ -459,7 +460,7 @@ pub fn backward(
 ) -> [Buffer; 3] {
     heads.check(q, k, v, segments);
     assert_eq!(grad.len(), q.len(), "the gradient has another size");
-    let [mut dq, mut dk, mut dv] = [q, k, v].map(|x| zeros(x.len()));
+    let (mut dq, mut dk, mut dv) = (Buffer::stale(q.len()), zeros(k.len()), zeros(v.len()));
     let shared = [Shared::new(&mut dq), Shared::new(&mut dk), Shared::new(&mut dv)];
     each(segments.len() * heads.kv_heads, heads.work(segments) * 3, |task| {
         let (rows, head) = (&segments[task / heads.kv_heads], task % heads.kv_heads);

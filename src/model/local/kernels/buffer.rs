@@ -5,15 +5,17 @@
 //! [`Hold`], memory that is dropped waits here for the next buffer of its size.
 //!
 //! # Invariants
-//! What a buffer held before is never seen.
+//! Memory is written once before it is first read, and what a buffer held before is never relied on.
 
 use super::pack::Lane;
+use super::simd::LANES;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Vectors that wait, by capacity.
+/// Vectors that wait, by length.
 type Shelf<T> = BTreeMap<usize, Vec<Vec<T>>>;
 
 pub struct Waiting {
@@ -29,16 +31,23 @@ const LARGE: usize = 1 << 13;
 
 /// What buffers are of.
 pub trait Held: Copy + Default + Send {
+    /// What nobody may come to rely on: found in debug builds where nothing was written.
+    const POISON: Self;
+
     fn shelf(waiting: &mut Waiting) -> &mut Shelf<Self>;
 }
 
 impl Held for f32 {
+    const POISON: f32 = f32::NAN;
+
     fn shelf(waiting: &mut Waiting) -> &mut Shelf<Self> {
         &mut waiting.floats
     }
 }
 
 impl Held for Lane {
+    const POISON: Lane = Lane([f32::NAN; LANES]);
+
     fn shelf(waiting: &mut Waiting) -> &mut Shelf<Self> {
         &mut waiting.lanes
     }
@@ -81,46 +90,67 @@ fn capacity<T>(len: usize) -> usize {
 }
 
 /// Values in memory that waits for the next buffer when they are dropped.
-#[derive(Debug, PartialEq)]
-pub struct Buffer<T: Held = f32>(Vec<T>);
+pub struct Buffer<T: Held = f32> {
+    /// As long as memory of its size is, whatever of it is in use: what was written once need not be cleared again.
+    whole: Vec<T>,
+    len: usize,
+}
 
 impl<T: Held> Buffer<T> {
-    /// An empty vector with room for `len` values.
-    pub(super) fn room(len: usize) -> Vec<T> {
+    /// So many values, which may be anything: who asks for them writes them all.
+    pub fn stale(len: usize) -> Self {
         let capacity = capacity::<T>(len);
-        if !large::<T>(len) {
-            return Vec::with_capacity(capacity);
+        let mut buffer = match large::<T>(len) {
+            true => {
+                // Not much larger: what is small would keep what is large.
+                let found = |(_, vectors): (_, &mut Vec<Vec<T>>)| vectors.pop();
+                let known = T::shelf(&mut waiting()).range_mut(capacity..=2 * capacity).find_map(found);
+                Self { whole: known.unwrap_or_else(|| vec![T::default(); capacity]), len }
+            }
+            false => Self { whole: vec![T::default(); len], len },
+        };
+        if cfg!(debug_assertions) {
+            buffer.fill(T::POISON);
         }
-        // Not much larger: what is small would keep what is large.
-        let known = T::shelf(&mut waiting()).range_mut(capacity..=2 * capacity).find_map(|(_, vectors)| vectors.pop());
-        known.unwrap_or_else(|| Vec::with_capacity(capacity))
+        buffer
     }
 }
 
 impl<T: Held> Clone for Buffer<T> {
     fn clone(&self) -> Self {
-        let mut copy = Self::room(self.len());
-        copy.extend_from_slice(self);
-        Self(copy)
+        let mut copy = Self::stale(self.len);
+        copy.copy_from_slice(self);
+        copy
     }
 }
 
 impl<T: Held> From<Vec<T>> for Buffer<T> {
-    fn from(vector: Vec<T>) -> Self {
-        Self(vector)
+    fn from(whole: Vec<T>) -> Self {
+        Self { len: whole.len(), whole }
+    }
+}
+
+impl<T: Held + PartialEq> PartialEq for Buffer<T> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl<T: Held + fmt::Debug> fmt::Debug for Buffer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
     }
 }
 
 impl<T: Held> Drop for Buffer<T> {
     fn drop(&mut self) {
-        let mut vector = mem::take(&mut self.0);
-        if !large::<T>(vector.capacity()) || vector.capacity() != capacity::<T>(vector.capacity()) {
+        let whole = mem::take(&mut self.whole);
+        if !large::<T>(whole.len()) || whole.len() != capacity::<T>(whole.len()) {
             return;
         }
         let mut waiting = waiting();
         if waiting.holds > 0 {
-            vector.clear();
-            T::shelf(&mut waiting).entry(vector.capacity()).or_default().push(vector);
+            T::shelf(&mut waiting).entry(whole.len()).or_default().push(whole);
         }
     }
 }
@@ -128,13 +158,13 @@ impl<T: Held> Drop for Buffer<T> {
 impl<T: Held> Deref for Buffer<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        &self.0
+        &self.whole[..self.len]
     }
 }
 
 impl<T: Held> DerefMut for Buffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.0
+        &mut self.whole[..self.len]
     }
 }
 

@@ -39,11 +39,9 @@ fn made(isa: Isa, a: View<'_>, b: Panels<'_>, chains: Chains<'_>) -> Buffer {
     if b.depth == 0 {
         return zeros(len);
     }
-    let mut out = Buffer::room(len);
-    spread(isa, a, b, &Shared::unfilled(&mut out, len), chains);
-    // SAFETY: without carrying, `spread` writes every element of a product that has terms.
-    unsafe { out.set_len(len) };
-    out.into()
+    let mut out = Buffer::stale(len);
+    spread(isa, a, b, &Shared::new(&mut out), chains);
+    out
 }
 
 /// `out += a · b`: the chains go on from what `out` holds.
@@ -52,8 +50,7 @@ pub fn matmul_onto(isa: Isa, a: View<'_>, b: Panels<'_>, out: &mut [f32]) {
     spread(isa, a, b, &Shared::new(out), Chains { carry: true, scales: None });
 }
 
-/// The whole product, over rayon's threads. Where chains do not carry, `out` need not be filled; nothing is written where there
-/// are no terms.
+/// The whole product, over rayon's threads. Nothing is written where there are no terms.
 fn spread(isa: Isa, a: View<'_>, b: Panels<'_>, out: &Shared<'_>, chains: Chains<'_>) {
     let (rows, width) = (a.height(), b.width());
     let work = rows * width * a.width();
@@ -92,7 +89,7 @@ thread_local! {
 }
 
 /// The part of `a · b` in the columns of `panels`, on this thread. Element (i, j) goes to
-/// `target.start + i · target.stride + j`, which must be filled where chains carry (a product of depth 0 leaves it as it is).
+/// `target.start + i · target.stride + j` (a product of depth 0 leaves it as it is).
 ///
 /// # Safety
 /// No other thread touches these elements meanwhile.

@@ -7,7 +7,7 @@
 //! Packing moves values and never changes one, however they are stored. What pads a panel is zero and is never stored to a result.
 
 use super::buffer::Buffer;
-use super::parallel::filled_vectors;
+use super::parallel::filled;
 use super::simd::{Isa, LANES, for_every_isa};
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -264,10 +264,10 @@ impl Packed {
     pub fn new(isa: Isa, view: View<'_>) -> Self {
         let (depth, width) = (view.height(), view.width());
         let len = width.div_ceil(LANES) * depth;
-        let [lanes] = filled_vectors([Buffer::room(len)], [(len, depth)], depth * width, |p, [panel]| {
+        let [lanes] = filled([(len, depth)], depth * width, |p, [panel]| {
             pack_panel(isa, view.cols(p * LANES..width.min((p + 1) * LANES)), panel);
         });
-        Self { lanes: Stored::F32(lanes.into()), depth, width }
+        Self { lanes: Stored::F32(lanes), depth, width }
     }
 
     /// Panels that lie in `lanes` one after another.
@@ -280,13 +280,12 @@ impl Packed {
     pub fn turned(&self, isa: Isa) -> Self {
         let (depth, width) = (self.width, self.depth);
         let len = width.div_ceil(LANES) * depth;
-        let [lanes] =
-            filled_vectors([Buffer::room(len)], [(len, depth)], depth * width, |p, [panel]| match &self.lanes {
-                Stored::F32(lanes) => turn_panel(isa, Lane::plain(lanes), width, p, panel),
-                Stored::Bf16(lanes) => turn_panel(isa, lanes, width, p, panel),
-                Stored::F16(lanes) => turn_panel(isa, lanes, width, p, panel),
-            });
-        Self { lanes: Stored::F32(lanes.into()), depth, width }
+        let [lanes] = filled([(len, depth)], depth * width, |p, [panel]| match &self.lanes {
+            Stored::F32(lanes) => turn_panel(isa, Lane::plain(lanes), width, p, panel),
+            Stored::Bf16(lanes) => turn_panel(isa, lanes, width, p, panel),
+            Stored::F16(lanes) => turn_panel(isa, lanes, width, p, panel),
+        });
+        Self { lanes: Stored::F32(lanes), depth, width }
     }
 
     /// The same in as few bits a value as hold all of them exactly: for one that is kept.

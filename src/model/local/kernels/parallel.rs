@@ -4,7 +4,7 @@
 //! Tasks write disjoint places and read nothing another task writes, so who runs which, and when, cannot matter. Small work
 //! never leaves the calling thread.
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, Held};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -28,49 +28,32 @@ pub fn each(tasks: usize, work: usize, task: impl Fn(usize) + Send + Sync) {
     }
 }
 
-/// New buffers, each of so many values filled by tasks of so many: `fill(task, the task's part of every buffer)`. A part is
-/// zero when its task begins; it is cleared there and then, while it is about to be in the cache anyway.
+/// New buffers, each of so many values filled by tasks of so many: `fill(task, the task's part of every buffer)`. What a part
+/// holds when its task begins may be anything; the task writes all of it.
 ///
 /// # Panics
 /// Buffers that need different numbers of tasks.
-pub fn filled<const N: usize>(
+pub fn filled<T: Held, const N: usize>(
     parts: [(usize, usize); N],
     work: usize,
-    fill: impl Fn(usize, [&mut [f32]; N]) + Send + Sync,
-) -> [Buffer; N] {
-    filled_vectors(parts.map(|(len, _)| Buffer::room(len)), parts, work, fill).map(Buffer::from)
+    fill: impl Fn(usize, [&mut [T]; N]) + Send + Sync,
+) -> [Buffer<T>; N] {
+    let tasks = parts.map(|(len, part)| len.div_ceil(part.max(1)));
+    assert!(tasks.iter().all(|count| *count == tasks[0]), "buffers of different numbers of parts");
+    let mut out = parts.map(|(len, _)| Buffer::stale(len));
+    let shared = out.each_mut().map(|buffer| Shared::new(buffer));
+    each(tasks[0], work, |task| {
+        let range = |(len, part): (usize, usize)| task * part..len.min((task + 1) * part);
+        // SAFETY: every task has a range of its own.
+        fill(task, std::array::from_fn(|n| unsafe { shared[n].part(range(parts[n])) }));
+    });
+    out
 }
 
 /// A buffer of zeros, cleared by all threads where it is large.
 pub fn zeros(len: usize) -> Buffer {
     const PART: usize = 1 << 16;
-    let [out] = filled([(len, PART)], len, |_, _| ());
-    out
-}
-
-/// As [`filled`], in the room of vectors.
-pub fn filled_vectors<T: Copy + Default + Send, const N: usize>(
-    mut out: [Vec<T>; N],
-    parts: [(usize, usize); N],
-    work: usize,
-    fill: impl Fn(usize, [&mut [T]; N]) + Send + Sync,
-) -> [Vec<T>; N] {
-    let tasks = parts.map(|(len, part)| len.div_ceil(part.max(1)));
-    assert!(tasks.iter().all(|count| *count == tasks[0]), "vectors of different numbers of parts");
-    let mut lengths = parts.iter().map(|(len, _)| *len);
-    let shared = out.each_mut().map(|vector| {
-        vector.clear();
-        Shared::unfilled(vector, lengths.next().expect("a length each"))
-    });
-    each(tasks[0], work, |task| {
-        let range = |(len, part): (usize, usize)| task * part..len.min((task + 1) * part);
-        // SAFETY: every task has a range of its own.
-        fill(task, std::array::from_fn(|n| unsafe { shared[n].cleared(range(parts[n])) }));
-    });
-    for (vector, (len, _)) in out.iter_mut().zip(parts) {
-        // SAFETY: the tasks' ranges cover `len`, and all of them were cleared.
-        unsafe { vector.set_len(len) };
-    }
+    let [out] = filled([(len, PART)], len, |_, [part]| part.fill(0.0));
     out
 }
 
@@ -86,39 +69,19 @@ unsafe impl<T: Send> Sync for Shared<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Send for Shared<'_, T> {}
 
-impl<'a, T: Copy + Default> Shared<'a, T> {
+impl<'a, T> Shared<'a, T> {
     pub fn new(slice: &'a mut [T]) -> Self {
         Self { start: slice.as_mut_ptr(), len: slice.len(), owner: PhantomData }
     }
 
-    /// The first `len` places of a vector's spare room; they hold nothing until they are `cleared`.
-    pub fn unfilled(vector: &'a mut Vec<T>, len: usize) -> Self {
-        let spare = &mut vector.spare_capacity_mut()[..len];
-        Self { start: spare.as_mut_ptr().cast(), len, owner: PhantomData }
-    }
-
     /// # Safety
-    /// While the part lives, no other part that overlaps it may. What is not yet filled must have been `cleared`.
+    /// While the part lives, no other part that overlaps it may.
     #[inline(always)]
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
         self.check(&range);
-        // SAFETY: inside the slice by the check, unaliased and filled by the caller's word.
+        // SAFETY: inside the slice by the check, unaliased by the caller's word.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
-    }
-
-    /// A part after writing zeros to all of it.
-    ///
-    /// # Safety
-    /// While the part lives, no other part that overlaps it may.
-    #[allow(clippy::mut_from_ref)]
-    pub unsafe fn cleared(&self, range: Range<usize>) -> &mut [T] {
-        for at in range.clone() {
-            // SAFETY: inside the slice by the check, unaliased by the caller's word.
-            unsafe { self.start.add(at).write(T::default()) };
-        }
-        // SAFETY: as above, and just filled.
-        unsafe { self.part(range) }
     }
 
     /// Where the first of `rows` rows begins, each of `width` values and `stride` after the one before; all of them are inside.

@@ -81,29 +81,32 @@ const MOST: usize = 28;
 /// `target = left · b` for `rows` rows and the `panels` panels of `b`.
 ///
 /// # Safety
-/// No other thread touches the tile's elements meanwhile, and with `carry` they are filled.
+/// No other thread touches the tile's elements meanwhile.
 pub unsafe fn tile(isa: Isa, rows: usize, panels: usize, left: Left, b: Panels, target: Target, chains: Chains) {
     let Target { out, start, stride } = target;
     let (width, whole) = (b.width, panels * LANES);
     assert!(width <= whole && width + LANES > whole, "panels of another width");
-    let first = out.corner(start, rows, width, stride);
     if width == whole {
-        return full(isa, rows, panels, left, b, Place { first, stride }, chains);
+        return full(
+            isa,
+            rows,
+            panels,
+            left,
+            b,
+            Place { first: out.corner(start, rows, width, stride), stride },
+            chains,
+        );
     }
     // The last panel is in part padding, which has no place there: made aside.
     let mut aside = [[0.0f32; LANES]; MOST];
     let aside = &mut aside.as_flattened_mut()[..rows * whole];
+    // SAFETY: this thread's alone, as the caller promises; used one by one.
+    let row = |i: usize| unsafe { out.part(start + i * stride..start + i * stride + width) };
     if chains.carry {
-        for (i, row) in aside.chunks_mut(whole).enumerate() {
-            // SAFETY: inside `out`, by `corner`; filled and this thread's alone, as the caller promises.
-            unsafe { first.add(i * stride).copy_to_nonoverlapping(row.as_mut_ptr(), width) };
-        }
+        aside.chunks_mut(whole).enumerate().for_each(|(i, aside)| aside[..width].copy_from_slice(row(i)));
     }
     full(isa, rows, panels, left, b, Place { first: aside.as_mut_ptr(), stride: whole }, chains);
-    for (i, row) in aside.chunks(whole).enumerate() {
-        // SAFETY: as above.
-        unsafe { first.add(i * stride).copy_from_nonoverlapping(row.as_ptr(), width) };
-    }
+    aside.chunks(whole).enumerate().for_each(|(i, aside)| row(i).copy_from_slice(&aside[..width]));
 }
 
 /// Where a tile of whole panels goes: its first element, and how far from one another its rows begin. Whoever makes one answers for
@@ -160,7 +163,7 @@ for_every_isa! {
         // Arrays are made and read by index, never moved or changed as a whole: else the sums live in memory, and a tile of few terms
         // takes twice its time.
         let mut sums: [[S::V; PANELS]; ROWS] = if chains.carry {
-            // SAFETY: `place` is the tile's, and filled.
+            // SAFETY: `place` is the tile's.
             std::array::from_fn(|i| std::array::from_fn(|j| s.load(&unsafe { place.lanes(i, j).read() })))
         } else {
             std::array::from_fn(|i| {

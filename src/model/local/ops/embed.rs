@@ -3,7 +3,7 @@
 //! # Invariants
 //! The gradient of a table adds rows one after another, in the order of the ids.
 
-use super::kernels::{Buffer, Quantised, isa, rows, zeros};
+use super::kernels::{Buffer, Quantised, isa, rows};
 use super::{FrozenWeight, Param};
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub enum Table {
 
 /// Rows of `width` values by their numbers.
 pub fn gather(table: &[f32], width: usize, ids: impl ExactSizeIterator<Item = usize>) -> Buffer {
-    let mut out = zeros(ids.len() * width);
+    let mut out = Buffer::stale(ids.len() * width);
     ids.zip(out.chunks_mut(width)).for_each(|(id, row)| row.copy_from_slice(&table[id * width..][..width]));
     out
 }
@@ -35,7 +35,7 @@ pub fn embed(table: &Table, ids: &[u32]) -> Buffer {
 }
 
 fn columns(width: usize, ids: impl ExactSizeIterator<Item = usize>, look_up: impl Fn(usize, &mut [f32])) -> Buffer {
-    let mut out = zeros(ids.len() * width);
+    let mut out = Buffer::stale(ids.len() * width);
     ids.zip(out.chunks_mut(width)).for_each(|(id, row)| look_up(id, row));
     out
 }

@@ -123,6 +123,7 @@ fn summed(x: &[f32], width: usize, sum: &mut [f32]) {
     let chunks = x.len().div_ceil(CHUNK * width);
     let [partial] = filled([(chunks * width, width)], x.len() * 8, |task, [part]| {
         let chunk = &x[task * CHUNK * width..x.len().min((task + 1) * CHUNK * width)];
+        part.fill(0.0);
         chunk.chunks(width).for_each(|row| rows::add(isa(), row, part));
     });
     partial.chunks(width).for_each(|part| rows::add(isa(), part, sum));

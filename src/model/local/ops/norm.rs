@@ -31,6 +31,7 @@ impl Norm {
         let chunks = x.len().div_ceil(CHUNK * width);
         let parts = [(x.len(), CHUNK * width), (chunks * width, width)];
         let [dx, partial] = filled(parts, x.len() * 8, |task, [dx, partial]| {
+            partial.fill(0.0);
             let range = task * CHUNK * width..task * CHUNK * width + dx.len();
             let pairs = x[range.clone()].chunks(width).zip(grad[range.clone()].chunks(width));
             for (dx, (x, grad)) in dx.chunks_mut(width).zip(pairs) {
