@@ -26,7 +26,7 @@ mod tile;
 pub use buffer::{Buffer, Hold};
 pub use matmul::{matmul, matmul_onto, matmul_quantised};
 pub use pack::{Lane, Packed, Panels, View};
-pub use parallel::{filled, zeros};
+pub use parallel::{awake, filled, zeros};
 pub use quantised::Quantised;
 pub use simd::{Isa, isa, set_isa};
 

@@ -8,9 +8,17 @@ use super::buffer::{Buffer, Held};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Multiply-adds (or the like) below which a second thread costs more than it gives.
 const SMALL: usize = 100_000;
+
+/// How often an idle thread looks for work before it lets others have its core: some ten microseconds.
+const IDLE: u32 = 64;
+
+/// How often one looks whether the others are awake: some tens of microseconds, in which a thread can be woken.
+const PATIENCE: usize = 1000;
 
 /// How many tasks to aim for when work of this size is split: one when it is small, else a few for every thread, so that a
 /// thread that was kept waiting holds nobody up.
@@ -25,6 +33,81 @@ pub fn each(tasks: usize, work: usize, task: impl Fn(usize) + Send + Sync) {
         (0..tasks).for_each(task);
     } else {
         (0..tasks).into_par_iter().with_max_len(1).for_each(task);
+    }
+}
+
+/// Runs `work` on a thread of the pool while the others stay awake: what it splits is begun at once. A step of a model is hundreds
+/// of short products, and to wake a thread for each takes longer than some of them.
+pub fn awake<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| {
+        let (own, others) = (rayon::current_thread_index(), rayon::current_num_threads() - 1);
+        if others == 0 {
+            return work();
+        }
+        let watch = Arc::new(Watch::default());
+        let kept = watch.clone();
+        rayon::spawn_broadcast(move |thread| {
+            if Some(thread.index()) != own {
+                kept.keep();
+            }
+        });
+        watch.begin(others);
+        let _over = Over(watch);
+        work()
+    })
+}
+
+/// Threads that stay awake for somebody's work.
+///
+/// Nobody waits for them, and who was busy when the work began does not stay. So no thread stays above a part of the work it stays
+/// for, which the work would wait for in vain; and of works that run at the same time, one waits at most for such as began later.
+#[derive(Default)]
+struct Watch {
+    /// Threads that came, and from [`Watch::BEGUN`] on, that it is too late to come.
+    came: AtomicUsize,
+    over: AtomicBool,
+}
+
+impl Watch {
+    const BEGUN: usize = 1 << (usize::BITS - 1);
+
+    /// Looks for parts of whatever work there is until the work is over.
+    fn keep(&self) {
+        if self.came.fetch_add(1, Ordering::AcqRel) >= Self::BEGUN {
+            return;
+        }
+        let mut idle = 0;
+        while !self.over.load(Ordering::Relaxed) {
+            match rayon::yield_now() {
+                Some(rayon::Yield::Executed) => idle = 0,
+                // Where there are more threads than cores, others need this one.
+                _ if idle == IDLE => std::thread::yield_now(),
+                _ => {
+                    idle += 1;
+                    std::hint::spin_loop();
+                }
+            }
+        }
+    }
+
+    /// Waits a moment for those who have nothing else to do.
+    fn begin(&self, others: usize) {
+        for _ in 0..PATIENCE {
+            if self.came.load(Ordering::Acquire) == others {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        self.came.fetch_add(Self::BEGUN, Ordering::AcqRel);
+    }
+}
+
+/// Says that the work is over, also where it panics.
+struct Over(Arc<Watch>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::Relaxed);
     }
 }
 
@@ -95,5 +178,43 @@ impl<'a, T> Shared<'a, T> {
     #[inline(always)]
     fn check(&self, range: &Range<usize>) {
         assert!(range.start <= range.end && range.end <= self.len, "part outside the slice");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    /// Adds up in the pool.
+    fn sum() -> usize {
+        (0..200usize).into_par_iter().with_max_len(1).sum()
+    }
+
+    #[test]
+    fn who_stays_awake_goes_back_when_the_work_is_over_or_panics() {
+        for threads in [1, 2, 4] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+            let inside = pool.install(|| awake(|| (rayon::current_thread_index().is_some(), sum())));
+            assert_eq!(inside, (true, 19_900));
+            let lost = catch_unwind(AssertUnwindSafe(|| {
+                pool.install(|| {
+                    awake(|| {
+                        if sum() > 0 {
+                            panic!("lost")
+                        }
+                    })
+                })
+            }));
+            assert!(lost.is_err());
+            // Several at once, and one inside another: more than there are threads.
+            let at_once: usize =
+                pool.install(|| (0..9usize).into_par_iter().map(|_| awake(|| awake(sum) + sum())).sum());
+            assert_eq!(at_once, 18 * 19_900);
+            std::thread::scope(|scope| {
+                let callers: Vec<_> = (0..5).map(|_| scope.spawn(|| pool.install(|| awake(sum)))).collect();
+                callers.into_iter().for_each(|caller| assert_eq!(caller.join().expect("ends"), 19_900));
+            });
+        }
     }
 }
