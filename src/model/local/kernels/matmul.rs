@@ -8,6 +8,7 @@ use super::buffer::Buffer;
 use super::pack::{Lane, Panels, View, pack_panel};
 use super::parallel::{Shared, each, tasks_for, zeros};
 use super::quantised::Quantised;
+use super::rows::scale;
 use super::simd::{Isa, LANES};
 use super::tile::{Chains, Left, most_panels, most_rows, tile};
 use std::cell::RefCell;
@@ -50,34 +51,104 @@ pub fn matmul_onto(isa: Isa, a: View<'_>, b: Panels<'_>, out: &mut [f32]) {
     spread(isa, a, b, &Shared::new(out), Chains { carry: true, scales: None });
 }
 
+/// A product through few columns, which goes beside another: `scale · (a · down) · up`.
+pub struct LowRank<'a> {
+    pub down: Panels<'a>,
+    pub up: Panels<'a>,
+    pub scale: f32,
+}
+
+/// `a · b + scale · (a · down) · up`, and with it `scale · (a · down)`: each chain of `a · b`, from zero or what `onto` holds, goes
+/// on with the terms of the other product. Rows go through all of it while they are at hand.
+pub fn matmul_low_rank(
+    isa: Isa,
+    a: View<'_>,
+    b: Panels<'_>,
+    beside: LowRank<'_>,
+    onto: Option<Buffer>,
+) -> (Buffer, Buffer) {
+    let LowRank { down, up, scale: by } = beside;
+    let (rows, width, rank) = (a.height(), b.width(), down.width());
+    assert!(up.width() == width && up.depth == rank, "factors do not meet");
+    let Some(tasks) = tasks_of_rows(isa, rows, b).filter(|_| b.depth > 0) else {
+        let mut low = matmul(isa, a, down);
+        scale(isa, by, &mut low);
+        let mut out = match onto {
+            None => matmul(isa, a, b),
+            Some(mut sum) => {
+                matmul_onto(isa, a, b, &mut sum);
+                sum
+            }
+        };
+        matmul_onto(isa, View::new(&low, rows, rank), up, &mut out);
+        return (out, low);
+    };
+    let first = Chains { carry: onto.is_some(), scales: None };
+    let mut out = onto.unwrap_or_else(|| Buffer::stale(rows * width));
+    assert_eq!(out.len(), rows * width, "the product has another size");
+    let mut low = Buffer::stale(rows * rank);
+    let shared = [Shared::new(&mut out), Shared::new(&mut low)];
+    let [to_out, to_low] = &shared;
+    each(tasks.len(), rows * a.width() * (width + rank), |task| {
+        let rows = tasks[task].clone();
+        let side = |b, out, chains| Side::whole(b, out, rows.start, chains);
+        let parts = [side(b, to_out, first), side(down, to_low, Chains { carry: false, scales: None })];
+        // SAFETY: tasks have rows of their own, here and below.
+        unsafe { block(isa, a.rows(rows.clone()), &parts) };
+        let low = unsafe { to_low.part(rows.start * rank..rows.end * rank) };
+        scale(isa, by, low);
+        let low = View::new(low, rows.len(), rank);
+        unsafe { block(isa, low, &[side(up, to_out, Chains { carry: true, scales: None })]) };
+    });
+    (out, low)
+}
+
+/// The rows of each task, where a product is split by rows: whole tiles, in tasks as even as can be, so that none is waited for
+/// long. Nothing where it is better split by columns.
+fn tasks_of_rows(isa: Isa, rows: usize, b: Panels<'_>) -> Option<Vec<Range<usize>>> {
+    let (wanted, tile) = (tasks_for(rows * b.width() * b.depth), most_rows(isa));
+    let by_row = match b.depth * b.width() {
+        FAR.. => rows >= b.width(),
+        _ => rows >= wanted * tile || rows >= b.count(),
+    };
+    let tiles = rows.div_ceil(tile);
+    let tasks = rows.div_ceil(HEIGHT).next_multiple_of(wanted).min(tiles);
+    let start = |task: usize| rows.min(task * tiles / tasks * tile);
+    by_row.then(|| (0..tasks).map(|task| start(task)..start(task + 1)).collect())
+}
+
 /// The whole product, over rayon's threads. Nothing is written where there are no terms.
 fn spread(isa: Isa, a: View<'_>, b: Panels<'_>, out: &Shared<'_>, chains: Chains<'_>) {
-    let (rows, width) = (a.height(), b.width());
-    let work = rows * width * a.width();
-    let wanted = tasks_for(work);
-    let tile_rows = most_rows(isa);
-    let by_row = match b.depth * width {
-        FAR.. => rows >= width,
-        _ => rows >= wanted * tile_rows || rows >= b.count(),
-    };
-    let target = |row: usize| Target { out, start: row * width, stride: width };
-    if by_row {
-        // Whole tiles, in tasks as even as can be: none is waited for long.
-        let tiles = rows.div_ceil(tile_rows);
-        let tasks = rows.div_ceil(HEIGHT).next_multiple_of(wanted).min(tiles);
-        let start = |task: usize| rows.min(task * tiles / tasks * tile_rows);
-        each(tasks, work, |task| {
-            let range = start(task)..start(task + 1);
+    let (rows, work) = (a.height(), a.height() * b.width() * a.width());
+    if let Some(tasks) = tasks_of_rows(isa, rows, b) {
+        each(tasks.len(), work, |task| {
+            let rows = tasks[task].clone();
             // SAFETY: tasks have rows of their own.
-            unsafe { block(isa, a.rows(range.clone()), b, 0..b.count(), target(range.start), chains) }
+            unsafe { block(isa, a.rows(rows.clone()), &[Side::whole(b, out, rows.start, chains)]) }
         });
     } else {
-        let panels = b.count().div_ceil(wanted).next_multiple_of(most_panels(isa, rows.min(tile_rows), 8));
+        let groups = most_panels(isa, rows.min(most_rows(isa)), 8);
+        let panels = b.count().div_ceil(tasks_for(work)).next_multiple_of(groups);
         each(b.count().div_ceil(panels), work, |task| {
-            let range = task * panels..b.count().min((task + 1) * panels);
+            let panels = task * panels..b.count().min((task + 1) * panels);
             // SAFETY: tasks have columns of their own.
-            unsafe { block(isa, a, b, range, target(0), chains) }
+            unsafe { block(isa, a, &[Side { panels, ..Side::whole(b, out, 0, chains) }]) }
         });
+    }
+}
+
+/// A right side, which panels of it count, where their product goes, and from what its chains go on.
+struct Side<'a> {
+    b: Panels<'a>,
+    panels: Range<usize>,
+    target: Target<'a>,
+    chains: Chains<'a>,
+}
+
+impl<'a> Side<'a> {
+    /// All panels, into the rows of `out` from `row` on.
+    fn whole(b: Panels<'a>, out: &'a Shared<'a>, row: usize, chains: Chains<'a>) -> Self {
+        Self { b, panels: 0..b.count(), target: Target { out, start: row * b.width(), stride: b.width() }, chains }
     }
 }
 
@@ -102,29 +173,29 @@ pub unsafe fn matmul_block(
     carry: bool,
 ) {
     // SAFETY: the caller's promise.
-    unsafe { block(isa, a, b, panels, target, Chains { carry, scales: None }) }
+    unsafe { block(isa, a, &[Side { b, panels, target, chains: Chains { carry, scales: None } }]) }
 }
 
-/// As [`matmul_block`].
+/// As [`matmul_block`], for several right sides that meet the same rows.
 ///
 /// # Safety
 /// As there.
-unsafe fn block(isa: Isa, a: View<'_>, b: Panels<'_>, panels: Range<usize>, target: Target<'_>, chains: Chains<'_>) {
-    assert!(a.width() == b.depth && panels.end <= b.count(), "left and right sides do not meet");
-    assert!(a.height() <= 1 || target.stride >= b.width(), "rows of the product overlap");
-    if a.height() == 0 || panels.is_empty() {
+unsafe fn block(isa: Isa, a: View<'_>, sides: &[Side<'_>]) {
+    for Side { b, panels, target, .. } in sides {
+        assert!(a.width() == b.depth && panels.end <= b.count(), "left and right sides do not meet");
+        assert!(a.height() <= 1 || target.stride >= b.width(), "rows of the product overlap");
+    }
+    if a.height() == 0 {
         return;
     }
     let tiles = balanced(a.height(), most_rows(isa));
     PACKED.with_borrow_mut(|packed| {
         let mut done = 0;
-        while done < b.depth {
+        while done < a.width() {
             // A short rest joins the block before it.
-            let rest = b.depth - done;
+            let rest = a.width() - done;
             let depth = if rest <= DEPTH + DEPTH / 2 { rest } else { DEPTH };
             let block = a.cols(done..done + depth);
-            let right = Panels { lanes: b.lanes.from(done * b.step), depth, ..b };
-            let chains = Chains { carry: chains.carry || done > 0, scales: chains.scales.filter(|_| depth == rest) };
             let single = block.only_row();
             if single.is_none() && block.by_row {
                 if packed.len() < tiles.len() * depth {
@@ -134,32 +205,35 @@ unsafe fn block(isa: Isa, a: View<'_>, b: Panels<'_>, panels: Range<usize>, targ
                     pack_panel(isa, block.rows(rows.clone()).transposed(), lanes);
                 }
             }
+            let left = |tile: usize| match single {
+                Some(row) => Left { data: row, step: 1 },
+                // A tile's rows lie side by side: nothing to pack.
+                None if !block.by_row => Left { data: &block.data[tiles[tile].start..], step: block.stride },
+                None => {
+                    let lanes = &packed[tile * depth..][..depth];
+                    Left { data: Lane::plain(lanes).as_flattened(), step: LANES }
+                }
+            };
             let group = most_panels(isa, tiles[0].len(), 8);
-            for first in panels.clone().step_by(group) {
-                let strip = right.strip(first, group.min(panels.end - first));
-                let target = Target { start: target.start + first * LANES, ..target };
-                let chains = chains.from(first);
-                let across = |strip: Panels<'_>| {
-                    for (index, rows) in tiles.iter().enumerate() {
-                        let left = match single {
-                            Some(row) => Left { data: row, step: 1 },
-                            // A tile's rows lie side by side: nothing to pack.
-                            None if !block.by_row => Left { data: &block.data[rows.start..], step: block.stride },
-                            None => {
-                                let lanes = &packed[index * depth..][..depth];
-                                Left { data: Lane::plain(lanes).as_flattened(), step: LANES }
-                            }
-                        };
-                        let start = target.start + rows.start * target.stride;
-                        let target = Target { start, ..target };
-                        // SAFETY: the caller's promise; tiles are disjoint.
-                        unsafe { tiles_across(isa, rows.len(), left, strip, target, chains) }
+            for Side { b, panels, target, chains } in sides {
+                let right = Panels { lanes: b.lanes.from(done * b.step), depth, ..*b };
+                let chains =
+                    Chains { carry: chains.carry || done > 0, scales: chains.scales.filter(|_| depth == rest) };
+                for first in panels.clone().step_by(group) {
+                    let strip = right.strip(first, group.min(panels.end - first));
+                    let start = target.start + first * LANES;
+                    let across = |strip: Panels<'_>| {
+                        for (tile, rows) in tiles.iter().enumerate() {
+                            let target = Target { start: start + rows.start * target.stride, ..*target };
+                            // SAFETY: the caller's promise; tiles are disjoint.
+                            unsafe { tiles_across(isa, rows.len(), left(tile), strip, target, chains.from(first)) }
+                        }
+                    };
+                    // Several tiles of rows would each widen what they read.
+                    match tiles.len() {
+                        2.. if strip.is_narrow() => WIDE.with_borrow_mut(|wide| across(strip.widened(isa, wide))),
+                        _ => across(strip),
                     }
-                };
-                // Several tiles of rows would each widen what they read.
-                match tiles.len() {
-                    2.. if strip.is_narrow() => WIDE.with_borrow_mut(|wide| across(strip.widened(isa, wide))),
-                    _ => across(strip),
                 }
             }
             done += depth;

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "the platform's functions, in f64, are the reference here")]
 
 mod golden;
+mod low_rank;
 mod quantised;
 mod vocabulary;
 
@@ -68,9 +69,12 @@ const SHAPES: [(usize, usize, usize); 14] = [
     (400, 70, 48),
 ];
 
+/// Chains that are done in several parts.
+const DEEP: [(usize, usize, usize); 2] = [(14, 577, 32), (30, 1000, 50)];
+
 #[test]
 fn every_product_is_one_chain() {
-    for (rows, depth, width) in SHAPES {
+    for (rows, depth, width) in SHAPES.into_iter().chain(DEEP) {
         let (a, b) = (numbers(1, rows * depth), numbers(2, depth * width));
         let wanted = chain(&a, &b, rows, depth, width, &vec![0.0; rows * width]);
         let (a_down, b_down) = (transpose(&a, rows, depth), transpose(&b, depth, width));

@@ -3,7 +3,8 @@
 //! # Invariants
 //! A frozen weight gets no gradient and is packed once. Nothing is split over the summed axis.
 
-use super::kernels::{Buffer, Packed, Panels, Quantised, View, isa, matmul, matmul_onto, matmul_quantised, rows};
+use super::kernels::{Buffer, LowRank, Packed, Panels, Quantised, View, isa, rows};
+use super::kernels::{matmul, matmul_low_rank, matmul_onto, matmul_quantised};
 use super::{CHUNK, Param, add_onto, by_rows, floats, summed};
 use crate::base::Seed;
 use candle_core::{Result, Tensor};
@@ -153,15 +154,13 @@ impl Linear {
         let Self { weight, bias, out, input } = self;
         let x = View::new(x, x.len() / input, *input);
         let mut y = match weight {
-            Weight::Frozen(base) | Weight::Lora(base, _) => matmul(isa(), x, base.packed.panels()),
+            Weight::Frozen(base) => matmul(isa(), x, base.packed.panels()),
             Weight::Quantised(base) => matmul_quantised(isa(), x, base),
             Weight::Trained(weight) => {
                 panels(View::new(&weight.value(), *out, *input).transposed(), |weight| matmul(isa(), x, weight))
             }
+            Weight::Lora(base, adapter) => adapter.forward(x, base.packed.panels(), dropout),
         };
-        if let Weight::Lora(_, adapter) = weight {
-            adapter.forward(x, dropout, &mut y);
-        }
         if let Some(bias) = bias {
             let bias = bias.value();
             let bias = &*bias;
@@ -186,11 +185,7 @@ impl Linear {
                 weight.learn(|sum| panels(x, |x| matmul_onto(isa(), grad.transposed(), x, sum)));
                 panels(View::new(&weight.value(), *out, *input), |weight| product(grad, weight, onto))
             }
-            Weight::Lora(base, adapter) => {
-                let mut dx = product(grad, base.backward().panels(), onto);
-                adapter.backward(x, grad, dropout, &mut dx);
-                dx
-            }
+            Weight::Lora(base, adapter) => adapter.backward(x, grad, base.backward().panels(), dropout, onto),
         }
     }
 }
@@ -207,34 +202,64 @@ impl Adapter {
         out
     }
 
-    fn forward(&self, x: View<'_>, dropout: Option<&Dropout>, y: &mut [f32]) {
-        let (a, b) = (self.a.value(), self.b.value());
-        let (rank, input, count) = (self.rank(), x.width(), x.height());
-        let thinned = dropout.map(|dropout| dropout.thinned(self.site, x.flat(), input));
-        let x = thinned.as_deref().map_or(x, |thinned| View::new(thinned, count, input));
-        let low = self.scaled(x, View::new(&a, rank, input).transposed());
-        let b = View::new(&b, b.len() / rank, rank).transposed();
-        panels(b, |b| matmul_onto(isa(), View::new(&low, count, rank), b, y));
+    /// `left · base + scale · (left · down) · up`, and `scale · (left · down)`.
+    fn beside(
+        &self,
+        left: View<'_>,
+        base: Panels<'_>,
+        down: View<'_>,
+        up: View<'_>,
+        onto: Option<Buffer>,
+    ) -> (Buffer, Buffer) {
+        let scale = self.scale;
+        panels(down, |down| panels(up, |up| matmul_low_rank(isa(), left, base, LowRank { down, up, scale }, onto)))
     }
 
-    fn backward(&self, x: View<'_>, grad: View<'_>, dropout: Option<&Dropout>, dx: &mut [f32]) {
+    /// `base` is `[in, out]`.
+    fn forward(&self, x: View<'_>, base: Panels<'_>, dropout: Option<&Dropout>) -> Buffer {
+        let (a, b) = (self.a.value(), self.b.value());
+        let (rank, input, count) = (self.rank(), x.width(), x.height());
+        let down = View::new(&a, rank, input).transposed();
+        let up = View::new(&b, b.len() / rank, rank).transposed();
+        match dropout {
+            None => self.beside(x, base, down, up, None).0,
+            Some(dropout) => {
+                let mut y = matmul(isa(), x, base);
+                let thinned = dropout.thinned(self.site, x.flat(), input);
+                let low = self.scaled(View::new(&thinned, count, input), down);
+                panels(up, |up| matmul_onto(isa(), View::new(&low, count, rank), up, &mut y));
+                y
+            }
+        }
+    }
+
+    /// The gradient to `x`; `base` is `[out, in]`.
+    fn backward(
+        &self,
+        x: View<'_>,
+        grad: View<'_>,
+        base: Panels<'_>,
+        dropout: Option<&Dropout>,
+        onto: Option<Buffer>,
+    ) -> Buffer {
         let (a, b) = (self.a.value(), self.b.value());
         let (rank, input, count) = (self.rank(), x.width(), x.height());
         let (a, b) = (View::new(&a, rank, input), View::new(&b, grad.width(), rank));
         let thinned = dropout.map(|dropout| dropout.thinned(self.site, x.flat(), input));
         let x = thinned.as_deref().map_or(x, |thinned| View::new(thinned, count, input));
         let low = self.scaled(x, a.transposed());
-        let low = View::new(&low, count, rank);
-        self.b.learn(|sum| panels(low, |low| matmul_onto(isa(), grad.transposed(), low, sum)));
-        let dlow = self.scaled(grad, b);
+        self.b.learn(|sum| panels(View::new(&low, count, rank), |low| matmul_onto(isa(), grad.transposed(), low, sum)));
+        let (dx, dlow) = match dropout {
+            None => self.beside(grad, base, b, a, onto),
+            Some(dropout) => {
+                let (mut dx, dlow) = (product(grad, base, onto), self.scaled(grad, b));
+                let whole = panels(a, |a| matmul(isa(), View::new(&dlow, count, rank), a));
+                add_onto(&mut dx, &dropout.thinned(self.site, &whole, input));
+                (dx, dlow)
+            }
+        };
         let dlow = View::new(&dlow, count, rank);
         self.a.learn(|sum| panels(x, |x| matmul_onto(isa(), dlow.transposed(), x, sum)));
-        match dropout {
-            None => panels(a, |a| matmul_onto(isa(), dlow, a, dx)),
-            Some(dropout) => {
-                let whole = panels(a, |a| matmul(isa(), dlow, a));
-                add_onto(dx, &dropout.thinned(self.site, &whole, input));
-            }
-        }
+        dx
     }
 }
