@@ -13,7 +13,7 @@ use rayon::prelude::*;
 /// Products are not: each of their sums over rows is one chain.
 const LOGITS: usize = 1 << 20;
 /// Rows multiplied at a time, at least: the output layer of a large vocabulary comes from memory for each few of them.
-const ROWS: usize = 84;
+const ROWS: usize = 168;
 
 pub struct Head {
     pub norm: Norm,
