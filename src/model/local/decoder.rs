@@ -11,7 +11,7 @@
 
 use super::config::{Biases, Shape};
 use super::engine::Engine;
-use super::kernels::Buffer;
+use super::kernels::{self, Buffer};
 use super::ops::{self, Adapter, Dropout, FrozenWeight, Goal, Head, Heads, KvCache, Layer, Linear, Norm, Param, Pass};
 use super::ops::{RopeTables, Segments, Slot, Table, Weight};
 use super::optim::Gradients;
@@ -250,7 +250,7 @@ impl Engine for Decoder {
         caches: &mut [&mut Vec<KvCache>],
         chosen: &[usize],
     ) -> Result<Buffer> {
-        let hidden = self.forward(ids, &self.pass(segments, positions, None), Some(caches));
-        Ok(self.logits(&hidden, chosen))
+        let pass = self.pass(segments, positions, None);
+        Ok(kernels::awake(|| self.logits(&self.forward(ids, &pass, Some(caches)), chosen)))
     }
 }

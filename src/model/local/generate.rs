@@ -13,7 +13,7 @@
 
 use super::constrain::{Constrained, Constraints};
 use super::engine::Engine;
-use super::kernels::{self, Hold};
+use super::kernels::Hold;
 use super::ops::Segments;
 use super::prefix::{PrefixStore, shared};
 use super::sample::{Draw, draw};
@@ -149,7 +149,8 @@ impl<E: Engine> Generator<E> {
             if running.is_empty() {
                 continue;
             }
-            kernels::awake(|| self.step(&mut running));
+            // On a thread of the pool, where a product's parts need nobody to be woken for each.
+            rayon::scope(|_| self.step(&mut running));
             let mut index = 0;
             while index < running.len() {
                 let sequence = &mut running[index];

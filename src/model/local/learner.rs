@@ -3,6 +3,7 @@
 use super::checkpoint::State;
 use super::decoder::{Decoder, tensor};
 use super::engine::{Learner, Way};
+use super::kernels;
 use super::ops::{Goal, Segments};
 use super::optim::{AdamW, Gradients};
 use super::weights::{Array, Arrays};
@@ -26,7 +27,7 @@ impl Learner for Trained {
     fn learn(&mut self, ids: &[u32], segments: Segments, goal: &Goal, way: &Way) -> Result<f64> {
         let positions = segments.positions();
         let pass = self.decoder.pass(segments, positions, way.dropout.clone());
-        self.decoder.learn(ids, &pass, goal, way.recompute)
+        kernels::awake(|| self.decoder.learn(ids, &pass, goal, way.recompute))
     }
 
     fn norm(&mut self) -> Result<f64> {

@@ -16,8 +16,8 @@ use super::decoder::{Decoder, Parameters, tensor};
 use super::engine::{Learner, Way};
 use super::engine_error;
 use super::gpu;
+use super::kernels::Hold;
 use super::kernels::math::cos_sin;
-use super::kernels::{self, Hold};
 use super::learner;
 use super::lora::{self, Adapter, Version};
 use super::ops::{Dropout, Goal, Segments};
@@ -79,7 +79,8 @@ pub fn train(
         let to = rows.len().min(from + config.batch as usize);
         let batch: Vec<&TrainRow> = epoch.1[from..to].iter().map(|index| &rows[*index]).collect();
         let rate = rate(config, progress.step, steps);
-        let (loss, grad_norm) = kernels::awake(|| run.step(&batch, progress.step, rate))?;
+        // On a thread of the pool, where a product's parts need nobody to be woken for each.
+        let (loss, grad_norm) = rayon::scope(|_| run.step(&batch, progress.step, rate))?;
         if progress.step == 0 {
             progress.first_loss = loss;
         }

@@ -9,6 +9,7 @@
 
 use super::pack::Lane;
 use super::simd::LANES;
+use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::mem;
@@ -30,14 +31,18 @@ static WAITING: Mutex<Waiting> = Mutex::new(Waiting { holds: 0, floats: BTreeMap
 const LARGE: usize = 1 << 13;
 
 /// What buffers are of.
-pub trait Held: Copy + Default + Send {
+///
+/// # Safety
+/// All bits zero is a value.
+pub unsafe trait Held: Copy + Send {
     /// What nobody may come to rely on: found in debug builds where nothing was written.
     const POISON: Self;
 
     fn shelf(waiting: &mut Waiting) -> &mut Shelf<Self>;
 }
 
-impl Held for f32 {
+// SAFETY: it is zero.
+unsafe impl Held for f32 {
     const POISON: f32 = f32::NAN;
 
     fn shelf(waiting: &mut Waiting) -> &mut Shelf<Self> {
@@ -45,7 +50,8 @@ impl Held for f32 {
     }
 }
 
-impl Held for Lane {
+// SAFETY: it is floats, without padding.
+unsafe impl Held for Lane {
     const POISON: Lane = Lane([f32::NAN; LANES]);
 
     fn shelf(waiting: &mut Waiting) -> &mut Shelf<Self> {
@@ -79,6 +85,22 @@ impl Drop for Hold {
     }
 }
 
+/// Zeros, in memory that the system has cleared already where it can be had.
+fn zeroed<T: Held>(len: usize) -> Vec<T> {
+    let layout = Layout::array::<T>(len).expect("more than all memory");
+    if layout.size() == 0 {
+        return Vec::new();
+    }
+    // SAFETY: of this size and alignment, as a vector's memory is; all of it is numbers, by `Held`'s word.
+    unsafe {
+        let start = alloc_zeroed(layout);
+        if start.is_null() {
+            handle_alloc_error(layout);
+        }
+        Vec::from_raw_parts(start.cast(), len, len)
+    }
+}
+
 /// Whether so many values are worth keeping.
 fn large<T>(len: usize) -> bool {
     len * size_of::<T>() >= LARGE
@@ -105,9 +127,9 @@ impl<T: Held> Buffer<T> {
                 // Not much larger: what is small would keep what is large.
                 let found = |(_, vectors): (_, &mut Vec<Vec<T>>)| vectors.pop();
                 let known = T::shelf(&mut waiting()).range_mut(capacity..=2 * capacity).find_map(found);
-                Self { whole: known.unwrap_or_else(|| vec![T::default(); capacity]), len }
+                Self { whole: known.unwrap_or_else(|| zeroed(capacity)), len }
             }
-            false => Self { whole: vec![T::default(); len], len },
+            false => Self { whole: zeroed(len), len },
         };
         if cfg!(debug_assertions) {
             buffer.fill(T::POISON);

@@ -20,6 +20,10 @@ const IDLE: u32 = 64;
 /// How often one looks whether the others are awake: some tens of microseconds, in which a thread can be woken.
 const PATIENCE: usize = 1000;
 
+/// Requests to stay awake that no thread has come to yet, of all pools; and how many there may be for each thread.
+static ASKED: AtomicUsize = AtomicUsize::new(0);
+const MOST_ASKED: usize = 16;
+
 /// How many tasks to aim for when work of this size is split: one when it is small, else a few for every thread, so that a
 /// thread that was kept waiting holds nobody up.
 pub fn tasks_for(work: usize) -> usize {
@@ -38,15 +42,20 @@ pub fn each(tasks: usize, work: usize, task: impl Fn(usize) + Send + Sync) {
 
 /// Runs `work` on a thread of the pool while the others stay awake: what it splits is begun at once. A step of a model is hundreds
 /// of short products, and to wake a thread for each takes longer than some of them.
+///
+/// A thread that waits for parts of its own may do all of this meanwhile: hold no lock that `work` wants over what splits.
 pub fn awake<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     rayon::scope(|_| {
         let (own, others) = (rayon::current_thread_index(), rayon::current_num_threads() - 1);
-        if others == 0 {
+        // A thread that is long busy is asked no more.
+        if others == 0 || ASKED.load(Ordering::Relaxed) > MOST_ASKED * (others + 1) {
             return work();
         }
+        ASKED.fetch_add(others + 1, Ordering::Relaxed);
         let watch = Arc::new(Watch::default());
         let kept = watch.clone();
         rayon::spawn_broadcast(move |thread| {
+            ASKED.fetch_sub(1, Ordering::Relaxed);
             if Some(thread.index()) != own {
                 kept.keep();
             }
