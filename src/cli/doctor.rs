@@ -4,6 +4,7 @@ use crate::cli::args::{Only, Sets};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::interrupt::end_on_interrupt;
 use crate::cli::load;
+use crate::cli::machine;
 use crate::cli::place::{Place, wire};
 use crate::cli::terminal::Terminal;
 use crate::env::Env;
@@ -32,7 +33,7 @@ struct Finding {
 }
 
 pub fn doctor(args: &DoctorArgs, place: &Place, terminal: &Terminal) -> Result<Exit, Failure> {
-    let mut findings = vec![machine(), store(place)];
+    let mut findings = vec![build(), store(place)];
     end_on_interrupt();
     if let Some(file) = &args.file {
         let loaded = load::load_to_show(file, &args.sets, terminal)?;
@@ -66,15 +67,17 @@ fn shown(Finding { of, found }: &Finding) -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the edge tells how many threads there are")]
-fn machine() -> Finding {
+fn build() -> Finding {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let built = |is: bool| if is { "in this build" } else { "not in this build" };
-    let said = vec![
+    let mut said = vec![
         format!("agx {} for {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH),
         counted(threads, "thread"),
         format!("local models are {}", built(cfg!(feature = "local"))),
+        format!("CUDA is {}", built(cfg!(feature = "cuda"))),
         format!("endpoints over TLS are {}", built(cfg!(feature = "https"))),
     ];
+    said.extend(machine::instructions().map(|set| format!("local models compute with {set}")));
     Finding { of: "the machine".to_owned(), found: Ok(said) }
 }
 

@@ -24,6 +24,15 @@ pub fn choose_kernels() -> Result<(), Failure> {
     Ok(())
 }
 
+/// The instruction set that local models compute with, where this build has such models.
+pub fn instructions() -> Option<&'static str> {
+    #[cfg(feature = "local")]
+    let set = Some(crate::model::local::kernels::isa().name());
+    #[cfg(not(feature = "local"))]
+    let set = None;
+    set
+}
+
 /// A share of the memory that is free: several models may be open, and there is more on a machine than agx.
 const SHARE: u64 = 4;
 
