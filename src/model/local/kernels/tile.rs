@@ -87,15 +87,8 @@ pub unsafe fn tile(isa: Isa, rows: usize, panels: usize, left: Left, b: Panels, 
     let (width, whole) = (b.width, panels * LANES);
     assert!(width <= whole && width + LANES > whole, "panels of another width");
     if width == whole {
-        return full(
-            isa,
-            rows,
-            panels,
-            left,
-            b,
-            Place { first: out.corner(start, rows, width, stride), stride },
-            chains,
-        );
+        let place = Place { first: out.corner(start, rows, width, stride), stride };
+        return full(isa, rows, panels, left, b, place, chains);
     }
     // The last panel is in part padding, which has no place there: made aside.
     let mut aside = [[0.0f32; LANES]; MOST];
@@ -105,7 +98,8 @@ pub unsafe fn tile(isa: Isa, rows: usize, panels: usize, left: Left, b: Panels, 
     if chains.carry {
         aside.chunks_mut(whole).enumerate().for_each(|(i, aside)| aside[..width].copy_from_slice(row(i)));
     }
-    full(isa, rows, panels, left, b, Place { first: aside.as_mut_ptr(), stride: whole }, chains);
+    let place = Place { first: aside.as_mut_ptr(), stride: whole };
+    full(isa, rows, panels, left, b, place, chains);
     aside.chunks(whole).enumerate().for_each(|(i, aside)| row(i).copy_from_slice(&aside[..width]));
 }
 
@@ -125,6 +119,7 @@ impl Place {
     }
 }
 
+/// As [`tile`], where all panels are whole.
 fn full(isa: Isa, rows: usize, panels: usize, left: Left, b: Panels, place: Place, chains: Chains) {
     macro_rules! dispatch {
         ($lanes:expr) => {
