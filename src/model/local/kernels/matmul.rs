@@ -51,6 +51,17 @@ pub fn matmul_onto(isa: Isa, a: View<'_>, b: Panels<'_>, out: &mut [f32]) {
     spread(isa, a, b, &Shared::new(out), Chains { carry: true, scales: None });
 }
 
+/// `a · b`, added to `onto` where there is one.
+pub fn matmul_added(isa: Isa, a: View<'_>, b: Panels<'_>, onto: Option<Buffer>) -> Buffer {
+    match onto {
+        None => matmul(isa, a, b),
+        Some(mut sum) => {
+            matmul_onto(isa, a, b, &mut sum);
+            sum
+        }
+    }
+}
+
 /// A product through few columns, which goes beside another: `scale · (a · down) · up`.
 pub struct LowRank<'a> {
     pub down: Panels<'a>,
@@ -73,13 +84,7 @@ pub fn matmul_low_rank(
     let Some(tasks) = tasks_of_rows(isa, rows, b).filter(|_| b.depth > 0) else {
         let mut low = matmul(isa, a, down);
         scale(isa, by, &mut low);
-        let mut out = match onto {
-            None => matmul(isa, a, b),
-            Some(mut sum) => {
-                matmul_onto(isa, a, b, &mut sum);
-                sum
-            }
-        };
+        let mut out = matmul_added(isa, a, b, onto);
         matmul_onto(isa, View::new(&low, rows, rank), up, &mut out);
         return (out, low);
     };

@@ -24,7 +24,7 @@ pub mod simd;
 mod tile;
 
 pub use buffer::{Buffer, Hold};
-pub use matmul::{LowRank, matmul, matmul_low_rank, matmul_onto, matmul_quantised};
+pub use matmul::{LowRank, matmul, matmul_added, matmul_low_rank, matmul_onto, matmul_quantised};
 pub use pack::{Lane, Packed, Panels, View};
 pub use parallel::{awake, filled, zeros};
 pub use quantised::Quantised;

@@ -4,7 +4,7 @@
 //! A frozen weight gets no gradient and is packed once. Nothing is split over the summed axis.
 
 use super::kernels::{Buffer, LowRank, Packed, Panels, Quantised, View, isa, rows};
-use super::kernels::{matmul, matmul_low_rank, matmul_onto, matmul_quantised};
+use super::kernels::{matmul, matmul_added, matmul_low_rank, matmul_onto, matmul_quantised};
 use super::{CHUNK, Param, add_onto, by_rows, floats, summed};
 use crate::base::Seed;
 use candle_core::{Result, Tensor};
@@ -113,17 +113,6 @@ fn panels<T>(right: View<'_>, with: impl FnOnce(Panels<'_>) -> T) -> T {
     }
 }
 
-/// `left · right`, added to `onto` where there is one.
-fn product(left: View<'_>, right: Panels<'_>, onto: Option<Buffer>) -> Buffer {
-    match onto {
-        None => matmul(isa(), left, right),
-        Some(mut sum) => {
-            matmul_onto(isa(), left, right, &mut sum);
-            sum
-        }
-    }
-}
-
 impl Linear {
     /// # Panics
     /// A bias or an adapter of another size than the weight.
@@ -179,11 +168,11 @@ impl Linear {
         }
         let (x, grad) = (View::new(x, count, *input), View::new(grad, count, *out));
         match weight {
-            Weight::Frozen(base) => product(grad, base.backward().panels(), onto),
-            Weight::Quantised(base) => product(grad, base.floats(isa()).turned(isa()).panels(), onto),
+            Weight::Frozen(base) => matmul_added(isa(), grad, base.backward().panels(), onto),
+            Weight::Quantised(base) => matmul_added(isa(), grad, base.floats(isa()).turned(isa()).panels(), onto),
             Weight::Trained(weight) => {
                 weight.learn(|sum| panels(x, |x| matmul_onto(isa(), grad.transposed(), x, sum)));
-                panels(View::new(&weight.value(), *out, *input), |weight| product(grad, weight, onto))
+                panels(View::new(&weight.value(), *out, *input), |weight| matmul_added(isa(), grad, weight, onto))
             }
             Weight::Lora(base, adapter) => adapter.backward(x, grad, base.backward().panels(), dropout, onto),
         }
@@ -252,7 +241,7 @@ impl Adapter {
         let (dx, dlow) = match dropout {
             None => self.beside(grad, base, b, a, onto),
             Some(dropout) => {
-                let (mut dx, dlow) = (product(grad, base, onto), self.scaled(grad, b));
+                let (mut dx, dlow) = (matmul_added(isa(), grad, base, onto), self.scaled(grad, b));
                 let whole = panels(a, |a| matmul(isa(), View::new(&dlow, count, rank), a));
                 add_onto(&mut dx, &dropout.thinned(self.site, &whole, input));
                 (dx, dlow)
